@@ -1,0 +1,21 @@
+"""itk_infer: run trained segmentation networks over folders of 3D medical images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from itk_infer._version import __version__
+
+if TYPE_CHECKING:
+    from itk_infer.predictor import Predictor, Result
+
+__all__ = ["Predictor", "Result", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `itk_infer --help` loads neither NumPy nor SimpleITK.
+    if name in ("Predictor", "Result"):
+        from itk_infer import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module 'itk_infer' has no attribute {name!r}")

@@ -1,0 +1,63 @@
+"""The seam between the engine and whatever runs a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec import ModelSpec
+
+Logits = NDArray[np.floating[Any]]
+Windows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """What a network's own file fixes. None: any size will do, or not known before it ran.
+
+    Attributes:
+        channels_in: Input channels.
+        channels_out: Output channels.
+        size: Window size Z, Y, X, each fixed or None. A 2D network fixes Z to 1.
+        batch: Windows a call, where the network takes no other number.
+    """
+
+    channels_in: int | None = None
+    channels_out: int | None = None
+    size: tuple[int | None, int | None, int | None] = (None, None, None)
+    batch: int | None = None
+
+
+class Backend(Protocol):
+    """Turns a batch of windows into logits.
+
+    Attributes:
+        spec: The model spec as far as the model's own files and the user's tell it.
+        shape: What the network fixes.
+        device: Where it runs: ``"cpu"`` or ``"cuda:N"``.
+        digest: SHA-256 of the files that make the model, for the ledger.
+        notes: What the person at the screen should know: devices chosen, keys ignored.
+    """
+
+    spec: ModelSpec
+    shape: NetworkShape
+    device: str
+    digest: str
+    notes: tuple[str, ...]
+
+    def forward(self, windows: Windows) -> Logits:
+        """Run the network once.
+
+        Args:
+            windows: (N, C_in, Z, Y, X) float32, contiguous.
+
+        Returns:
+            (N, C_out, Z, Y, X), any floating type: logits, or probabilities if the spec says so.
+
+        Raises:
+            InferenceError: the network failed, or answered in another shape.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Networks that an MMEngine config can name; importing this package registers them."""

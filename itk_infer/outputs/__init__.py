@@ -1,0 +1,1 @@
+"""Sinks: each takes decided slabs and commits one file. Knows no windows, backends or devices."""

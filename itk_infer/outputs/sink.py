@@ -1,0 +1,50 @@
+"""The seam every output stands behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from itk_infer.spec import Label
+from itk_infer.volume.grid import Grid, Reorientation
+from itk_infer.volume.slab import DecidedSlab
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a sink knows of the case whose slabs it receives.
+
+    Attributes:
+        grid: Grid of the file to write.
+        turn: From the slabs' axes (the model's orientation) to the file's.
+        slab_size: Z, Y, X of the whole case in the slabs' axes.
+        labels: The label table.
+        channels: Output channels of the network.
+        about: Model name, version and the like, for the files that can carry it.
+    """
+
+    grid: Grid
+    turn: Reorientation
+    slab_size: tuple[int, int, int]
+    labels: tuple[Label, ...]
+    channels: int
+    about: dict[str, str] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Takes the decided slabs of one case, in ascending Z and without gaps, and commits one file."""
+
+    needs_logits: bool
+
+    def write(self, slab: DecidedSlab) -> None:
+        """Take one slab."""
+        ...
+
+    def commit(self) -> Path:
+        """Verify, move to the final name, and return it. Called once, after the last slab."""
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind. Safe to call at any time, also after `commit` failed."""
+        ...

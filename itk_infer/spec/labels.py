@@ -1,0 +1,34 @@
+"""One label of a model: the noun behind every name and colour in the outputs."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What one voxel value of a label map means.
+
+    Attributes:
+        value: Voxel value, 1 to 65,535.
+        name: What people call it.
+        color: sRGB as ``#rrggbb``.
+        channel: Output channel of the network that votes for this label.
+    """
+
+    value: int
+    name: str
+    color: str
+    channel: int
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue, 0 to 255."""
+        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+def default_color(value: int) -> str:
+    """A colour well apart from its neighbours': hues step by the golden angle."""
+    red, green, blue = colorsys.hsv_to_rgb(value * 0.381966 % 1.0, 0.75, 0.95)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

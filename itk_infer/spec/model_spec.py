@@ -1,0 +1,120 @@
+"""The model spec: all a program must know to feed a network and to read its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from itk_infer.spec.intensity import OPS, IntensityStep
+from itk_infer.spec.labels import Label, default_color
+
+Triplet = tuple[int, int, int]  # Z, Y, X
+PartialSpacing = tuple[float | None, float | None, float | None]  # Z, Y, X in mm
+
+Interpolation = Literal["linear", "cubic", "nearest"]
+Alignment = Literal["center", "edge"]
+Blend = Literal["gaussian", "constant"]
+PaddingMode = Literal["constant", "minimum", "edge", "reflect"]
+Decision = Literal["argmax", "threshold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How an image comes to the model's grid; logits return by the same alignment, linearly."""
+
+    interpolation: Interpolation = "linear"
+    alignment: Alignment = "center"
+    order: Literal["before_intensity", "after_intensity"] = "before_intensity"
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """What surrounds a volume smaller than the window: floor of the rest before, ceil after."""
+
+    mode: PaddingMode = "constant"
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What the network expects to see. Triplets are Z, Y, X."""
+
+    channels: tuple[str, ...] = ("",)
+    orientation: str | None = "LPI"
+    spacing: PartialSpacing | None = None
+    size: Triplet | None = None
+    resampling: Resampling = Resampling()
+    intensity: tuple[IntensityStep, ...] = ()
+    padding: Padding = Padding()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """How the window slides. ``patch_size`` None: the whole volume is one window."""
+
+    patch_size: Triplet | None = None
+    patch_stride: Triplet | None = None
+    blend: Blend = "gaussian"
+    multiple_of: Triplet = (1, 1, 1)
+    mirror_axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """What the network's channels mean. ``labels`` None: every channel is a label of its own."""
+
+    values: Literal["logits", "probabilities"] = "logits"
+    decision: Decision = "argmax"
+    threshold: float = 0.5
+    labels: tuple[Label, ...] | None = None
+
+    def label_table(self, channels: int) -> tuple[Label, ...]:
+        """The labels of a network with this many output channels, in the order they were given.
+
+        Channels the spec does not name are labels under their own number, so that nothing a
+        network finds is thrown away unseen. Channel 0 of an argmax model is the background.
+        """
+        first = 1 if self.decision == "argmax" else 0
+        given = self.labels or ()
+        named = {label.channel for label in given}
+        taken = {label.value for label in given}
+        rest = []
+        for channel in range(first, channels):
+            value = channel if self.decision == "argmax" else channel + 1
+            if channel not in named and value not in taken:
+                rest.append(Label(value, f"label {value}", default_color(value), channel))
+        return (*given, *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model, described. Built by `itk_infer.spec.parse`, never half-filled."""
+
+    name: str = ""
+    version: str = ""
+    licence: str = ""
+    description: str = ""
+    input: InputSpec = field(default_factory=InputSpec)
+    window: WindowSpec = field(default_factory=WindowSpec)
+    output: OutputSpec = field(default_factory=OutputSpec)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as the JSON-ready mapping that `parse_spec` reads back."""
+        document: dict[str, Any] = {"spec": 1, **_plain(self)}
+        names = {step: op for op, step in OPS.items()}
+        document["input"]["intensity"] = [
+            {"op": names[type(step)], **{k: v for k, v in _plain(step).items() if v is not None}}
+            for step in self.input.intensity
+        ]
+        if self.output.labels is None:
+            del document["output"]["labels"]
+        return document
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Volumes: reading, writing, grids and orientation, resampling, intensity. Knows no models."""
