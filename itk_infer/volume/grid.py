@@ -36,7 +36,8 @@ class Reorientation:
         """A view of `array`, shape (..., Z, Y, X), in the target's axis order."""
         lead = array.ndim - 3
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.axes))
-        return turned[(..., *(slice(None, None, -1 if flip else 1) for flip in self.flips))]
+        backwards = tuple(lead + axis for axis in range(3) if self.flips[axis])
+        return np.flip(turned, backwards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
             raise InputError(f"{name}: has {image.GetDimension()} dimensions; a 3D volume is needed")
         if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
             raise InputError(
-                f"{name}: voxels are of type '{image.GetPixelIDTypeAsString()}'; one plain number a voxel is needed"
+                f"{name}: voxels are of type '{image.GetPixelIDTypeAsString()}'; "
+                "one plain number a voxel is needed"
             )
     grids = [grid_of(image) for image in images]
     for index, grid in enumerate(grids[1:], 1):
