@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 from itk_infer._version import __version__
 
 if TYPE_CHECKING:
-    from itk_infer.predictor import Predictor, Result
+    from itk_infer.predictor import Predictor
+    from itk_infer.result import Result
 
 __all__ = ["Predictor", "Result", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `itk_infer --help` loads neither NumPy nor SimpleITK.
-    if name in ("Predictor", "Result"):
-        from itk_infer import predictor
+    if name == "Predictor":
+        from itk_infer.predictor import Predictor
 
-        return getattr(predictor, name)
+        return Predictor
+    if name == "Result":
+        from itk_infer.result import Result
+
+        return Result
     raise AttributeError(f"module 'itk_infer' has no attribute {name!r}")

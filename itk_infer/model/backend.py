@@ -23,12 +23,14 @@ class NetworkShape:
         channels_out: Output channels.
         size: Window size Z, Y, X, each fixed or None. A 2D network fixes Z to 1.
         batch: Windows a call, where the network takes no other number.
+        batch_hint: Windows a call that the model's author chose.
     """
 
     channels_in: int | None = None
     channels_out: int | None = None
     size: tuple[int | None, int | None, int | None] = (None, None, None)
     batch: int | None = None
+    batch_hint: int | None = None
 
 
 class Backend(Protocol):

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep
 from itk_infer.spec.labels import Label, default_color
 
@@ -74,7 +75,15 @@ class OutputSpec:
 
         Channels the spec does not name are labels under their own number, so that nothing a
         network finds is thrown away unseen. Channel 0 of an argmax model is the background.
+
+        Raises:
+            SpecError: the spec and the number of channels contradict each other.
         """
+        if self.decision == "argmax" and channels == 1:
+            raise SpecError(
+                "the network has one output channel, and the largest of one is always the same: "
+                "set output.decision to threshold in the model spec"
+            )
         first = 1 if self.decision == "argmax" else 0
         given = self.labels or ()
         named = {label.channel for label in given}
@@ -84,6 +93,12 @@ class OutputSpec:
             value = channel if self.decision == "argmax" else channel + 1
             if channel not in named and value not in taken:
                 rest.append(Label(value, f"label {value}", default_color(value), channel))
+        for label in given:
+            if label.channel >= channels:
+                raise SpecError(
+                    f"label {label.value} ({label.name}) is read from channel {label.channel}, but the "
+                    f"network has {channels} output channels, counted from 0: correct output.labels"
+                )
         return (*given, *rest)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LabelArray = NDArray[np.uint8] | NDArray[np.uint16]
+LabelArray = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,233 @@
+"""The ledger: what became of every case, in SQLite, written by one process only.
+
+Everything else that is a table (confidences.xlsx, labels.csv) is derived from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from itk_infer.batch.fingerprint import Stamp
+from itk_infer.errors import ConfigError
+
+NAME = "itk_infer.db"
+SCHEMA_VERSION = 1
+# The default rollback journal: WAL does not work on network file systems.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, started TEXT NOT NULL, ended TEXT, exit_code INTEGER,
+    about TEXT NOT NULL                          -- JSON: versions, command, device, model
+);
+CREATE TABLE IF NOT EXISTS cases (
+    name TEXT PRIMARY KEY,
+    state TEXT NOT NULL,                         -- running, done, failed, skipped, interrupted
+    reason TEXT, run TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    inputs TEXT NOT NULL DEFAULT '[]',           -- JSON: path, sha256, size, mtime_ns, inode
+    results TEXT                                 -- JSON: what the last success measured
+);
+CREATE TABLE IF NOT EXISTS outputs (
+    path TEXT PRIMARY KEY,                       -- below the output folder
+    case_name TEXT NOT NULL, kind TEXT NOT NULL, -- labels, logits, derived
+    identity TEXT NOT NULL,                      -- JSON: all that decides the content besides the image
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One input file as it was when it was read."""
+
+    path: str
+    sha256: str
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One output file as it was when it was committed."""
+
+    path: str
+    case: str
+    kind: str
+    identity: dict[str, Any]
+    sha256: str
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """What the ledger knows of a case."""
+
+    name: str
+    state: str
+    reason: str | None
+    started: str
+    attempts: int
+    inputs: tuple[InputFile, ...] = ()
+    results: dict[str, Any] | None = field(default=None)
+
+
+class Ledger:
+    """An open ledger.
+
+    Args:
+        folder: Output folder; the ledger is ``itk_infer.db`` in it.
+        read_only: Change nothing; a missing ledger reads as an empty one.
+
+    Raises:
+        ConfigError: the file is no ledger, or of a newer version.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        path = folder / NAME
+        self.read_only = read_only
+        try:
+            if not read_only:
+                self._db = sqlite3.connect(path)
+            elif path.exists():
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            else:
+                self._db = sqlite3.connect(":memory:")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
+            if version < SCHEMA_VERSION:  # a new file, or the empty stand-in for a missing one
+                self._db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"{path}: cannot be used as a ledger ({error}); move it away to start a new one, which will "
+                "not know the results that are there"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def begin_run(self, run: str, about: dict[str, Any]) -> None:
+        """Note that a run begins."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO runs (id, started, about) VALUES (?, ?, ?)", (run, _now(), json.dumps(about))
+            )
+
+    def end_run(self, run: str, exit_code: int) -> None:
+        """Note how it ended."""
+        with self._db:
+            self._db.execute("UPDATE runs SET ended = ?, exit_code = ? WHERE id = ?", (_now(), exit_code, run))
+
+    # --- cases --------------------------------------------------------------------------------
+
+    def start(self, name: str, run: str) -> int:
+        """Note that a case is being worked on; returns which attempt this is."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO cases (name, state, run, started, attempts) VALUES (?, 'running', ?, ?, 1) "
+                "ON CONFLICT (name) DO UPDATE SET state = 'running', reason = NULL, ended = NULL, "
+                "run = excluded.run, started = excluded.started, attempts = attempts + 1",
+                (name, run, _now()),
+            )
+        row = self._db.execute("SELECT attempts FROM cases WHERE name = ?", (name,)).fetchone()
+        return int(row[0])
+
+    def finish(
+        self, name: str, inputs: Iterable[InputFile], results: dict[str, Any], outputs: Iterable[OutputFile]
+    ) -> None:
+        """Note a success, with its outputs, in one transaction."""
+        with self._db:
+            self._db.execute(
+                "UPDATE cases SET state = 'done', reason = NULL, ended = ?, inputs = ?, results = ? "
+                "WHERE name = ?",
+                (_now(), json.dumps([_packed(item) for item in inputs]), json.dumps(results), name),
+            )
+            self._put(outputs)
+
+    def settle(self, name: str, run: str, state: str, reason: str) -> None:
+        """Note a case that failed, was skipped or was interrupted; earlier results stay on record."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO cases (name, state, reason, run, started, ended) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET state = excluded.state, reason = excluded.reason, "
+                "run = excluded.run, ended = excluded.ended",
+                (name, state, reason, run, _now(), _now()),
+            )
+
+    def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:
+        """Remember new stamps of inputs whose content is the same."""
+        with self._db:
+            packed = json.dumps([_packed(item) for item in inputs])
+            self._db.execute("UPDATE cases SET inputs = ? WHERE name = ?", (packed, name))
+
+    def cases(self) -> dict[str, CaseRecord]:
+        """All cases ever seen in this folder, by name."""
+        rows = self._db.execute(
+            "SELECT name, state, reason, started, attempts, inputs, results FROM cases ORDER BY name"
+        )
+        return {
+            name: CaseRecord(
+                name,
+                state,
+                reason,
+                started,
+                attempts,
+                tuple(_input(item) for item in json.loads(inputs)),
+                json.loads(results) if results else None,
+            )
+            for name, state, reason, started, attempts, inputs, results in rows
+        }
+
+    # --- outputs ------------------------------------------------------------------------------
+
+    def record_output(self, output: OutputFile) -> None:
+        """Remember an output that belongs to no single case."""
+        with self._db:
+            self._put([output])
+
+    def outputs(self) -> dict[str, OutputFile]:
+        """All outputs ever committed, by path."""
+        columns = "path, case_name, kind, identity, sha256, size, mtime_ns, inode"
+        rows = self._db.execute(f"SELECT {columns} FROM outputs")
+        return {
+            path: OutputFile(path, case, kind, json.loads(identity), digest, Stamp(*stamp))
+            for path, case, kind, identity, digest, *stamp in rows
+        }
+
+    def _put(self, outputs: Iterable[OutputFile]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    *(output.path, output.case, output.kind, json.dumps(output.identity, sort_keys=True)),
+                    *(output.sha256, output.stamp.size, output.stamp.mtime_ns, output.stamp.inode),
+                )
+                for output in outputs
+            ],
+        )
+
+
+def _packed(item: InputFile) -> dict[str, Any]:
+    stamp = item.stamp
+    return {
+        "path": item.path,
+        "sha256": item.sha256,
+        "size": stamp.size,
+        "mtime_ns": stamp.mtime_ns,
+        "inode": stamp.inode,
+    }
+
+
+def _input(item: dict[str, Any]) -> InputFile:
+    return InputFile(item["path"], item["sha256"], Stamp(item["size"], item["mtime_ns"], item["inode"]))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,174 @@
+"""What is still to do: the cases of a folder against the ledger and the files that are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from itk_infer.batch.cases import Case
+from itk_infer.batch.fingerprint import sha256_of, stamp_of
+from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
+from itk_infer.batch.settings import RunSettings
+from itk_infer.errors import InputError
+from itk_infer.volume.read import file_sha256
+
+# What changed, in words, for each part of `Predictor.identity`.
+PARTS = {
+    "engine": "another version of the engine",
+    "model": "another model",
+    "spec": "other model settings",
+    "patch": "another patch size",
+    "stride": "another patch stride",
+    "orientation": "another output orientation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What will be done about one case, and why.
+
+    Attributes:
+        case: The case.
+        action: ``run``, ``skip`` or ``fail``.
+        reason: Why; empty for a case that is simply new.
+        labels: Whether the label map is to be written.
+        logits: Whether logits are to be written.
+        kept: Files that somebody else wrote or changed and that stay.
+    """
+
+    case: Case
+    action: str
+    reason: str = ""
+    labels: bool = True
+    logits: bool = False
+    kept: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger said before the run.
+
+    Attributes:
+        cases: By name.
+        outputs: By path below the output folder.
+        crashed_at: Last sign of life of a run that was killed, seconds since the epoch.
+    """
+
+    cases: Mapping[str, CaseRecord]
+    outputs: Mapping[str, OutputFile]
+    crashed_at: float | None = None
+
+
+def make_plan(
+    cases: Sequence[Case],
+    settings: RunSettings,
+    identity: dict[str, Any],
+    ledger: Ledger,
+    crashed_at: float | None = None,
+) -> list[Planned]:
+    """Plan every case.
+
+    Args:
+        cases: What was found.
+        settings: What was asked for.
+        identity: `Predictor.identity`.
+        ledger: What was done before. Unless it is read only, new stamps of unchanged inputs are noted.
+        crashed_at: When a killed run in this folder gave its last sign.
+    """
+    known = Known(ledger.cases(), ledger.outputs(), crashed_at)
+    return [_planned(case, settings, identity, known, ledger) for case in cases]
+
+
+def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known: Known, ledger: Ledger) -> Planned:
+    if case.problem is not None:
+        return Planned(case, "fail", case.problem)
+    if settings.overwrite:
+        return Planned(case, "run", "overwrite", logits=settings.save_logits)
+    record = known.cases.get(case.name)
+    changed = _input_change(case, record, ledger)
+    wanted = {"labels": settings.label_path(case)}
+    if settings.save_logits:
+        wanted["logits"] = settings.logits_path(case)
+    states = {
+        kind: _state(path, settings.output, identity, changed, record, known) for kind, path in wanted.items()
+    }
+    kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
+    todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
+    if states["labels"] == "touched":
+        reason = f"kept {wanted['labels']}: somebody else wrote or changed it; --overwrite replaces it"
+        return Planned(case, "skip", reason, kept=kept)
+    if not todo:
+        reason = f"kept {kept[0]}: somebody else changed it; --overwrite replaces it" if kept else "already done"
+        return Planned(case, "skip", reason, kept=kept)
+    stale = [reason for reason in todo.values() if reason != "missing"]
+    reason = stale[0] if stale else ""
+    if not stale and "labels" not in todo:
+        reason = "its logits are missing"
+    return Planned(case, "run", reason, labels="labels" in todo, logits="logits" in todo, kept=kept)
+
+
+def _state(
+    path: Path,
+    folder: Path,
+    identity: dict[str, Any],
+    changed: str | None,
+    record: CaseRecord | None,
+    known: Known,
+) -> str:
+    """``fresh``, ``missing``, ``touched``, or why the file is out of date."""
+    if not os.path.lexists(path):
+        return "missing"
+    output = known.outputs.get(path.relative_to(folder).as_posix())
+    if output is None:
+        return "left by an interrupted run" if _left_by_crash(path, record, known) else "touched"
+    if path.is_symlink() or not _unchanged(path, output):
+        # A crash between the rename and the ledger's note looks like this, too.
+        return "left by an interrupted run" if _left_by_crash(path, record, known) else "touched"
+    if changed is not None:
+        return changed
+    for part, words in PARTS.items():
+        if output.identity.get(part) != identity[part]:
+            return f"was made with {words}"
+    return "fresh"
+
+
+def _unchanged(path: Path, output: OutputFile) -> bool:
+    return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
+
+
+def _left_by_crash(path: Path, record: CaseRecord | None, known: Known) -> bool:
+    """Whether a killed run can have committed this file in the moment before it could note it."""
+    if known.crashed_at is None or record is None or record.state != "running":
+        return False
+    written = path.lstat().st_mtime
+    grace = 15.0  # a little more than the heartbeat that `crashed_at` comes from
+    return datetime.fromisoformat(record.started).timestamp() - 1 <= written <= known.crashed_at + grace
+
+
+def _input_change(case: Case, record: CaseRecord | None, ledger: Ledger) -> str | None:
+    """Why earlier results do not belong to this input any more; None if they do."""
+    if record is None or not record.inputs:
+        return None
+    if len(record.inputs) != len(case.paths):
+        return "its input changed"
+    fresh = []
+    for path, known in zip(case.paths, record.inputs, strict=True):
+        try:
+            stamp = stamp_of(path)
+            if stamp != known.stamp and file_sha256(path) != known.sha256:
+                return "its input changed"
+        except (OSError, InputError):
+            return "its input changed"
+        fresh.append(replace(known, stamp=stamp))
+    if tuple(fresh) != record.inputs and not ledger.read_only:
+        ledger.refresh_inputs(case.name, fresh)
+    return None
+
+
+def input_file(path: Path, sha256: str) -> InputFile:
+    """An input as the ledger remembers it."""
+    return InputFile(str(path), sha256, stamp_of(path))

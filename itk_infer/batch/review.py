@@ -1,0 +1,60 @@
+"""Which cases a person should look at, and why."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LOW_CONFIDENCE = 0.5
+ENOUGH_CASES = 8  # below this, quartiles say little
+
+
+def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A sentence for each case that deserves a look; empty for the others.
+
+    Reasons: nothing was found; a label is absent that most other cases have; the foreground
+    confidence is below `LOW_CONFIDENCE`, or lies below the first quartile of the folder by more than
+    1.5 times the distance between the quartiles (Tukey's fence); something was noticed on the way.
+
+    Args:
+        results: What each case measured, by case name, as the ledger holds it.
+    """
+    sure = [value for value in map(_confidence, results.values()) if value is not None]
+    fence = _fence(sure)
+    usual = _usual_labels(list(results.values()))
+    return {name: "; ".join(_reasons(result, fence, usual)) for name, result in results.items()}
+
+
+def _reasons(result: Mapping[str, Any], fence: float, usual: set[str]) -> list[str]:
+    found = {finding["name"] for finding in result["findings"] if finding["voxels"]}
+    reasons = []
+    if not found:
+        reasons.append("nothing was found")
+    elif usual - found:
+        reasons.append(f"not found: {', '.join(sorted(usual - found))}")
+    confidence = _confidence(result)
+    if confidence is not None and confidence < LOW_CONFIDENCE:
+        reasons.append("low confidence")
+    elif confidence is not None and confidence < fence:
+        reasons.append("confidence far below the other cases")
+    return [*reasons, *result.get("warnings", ())]
+
+
+def _confidence(result: Mapping[str, Any]) -> float | None:
+    foreground: float | None = result["confidence_foreground"]
+    overall: float | None = result["confidence"]
+    return overall if foreground is None else foreground
+
+
+def _fence(values: Sequence[float]) -> float:
+    if len(values) < ENOUGH_CASES:
+        return 0.0
+    lower, _, upper = statistics.quantiles(values, n=4)
+    return lower - 1.5 * (upper - lower)
+
+
+def _usual_labels(results: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Labels that more than half of the cases have."""
+    names = [finding["name"] for result in results for finding in result["findings"] if finding["voxels"]]
+    return {name for name in names if names.count(name) > len(results) / 2}

@@ -1,0 +1,62 @@
+"""``--dry-run``: the plan, and nothing written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from itk_infer.batch.plan import Planned
+    from itk_infer.batch.settings import RunSettings
+    from itk_infer.predictor import Predictor
+
+
+def print_plan(predictor: Predictor, settings: RunSettings) -> None:
+    """Print every case: size, windows, memory, or why nothing will be done.
+
+    Raises:
+        NoInputError: there is no image.
+    """
+    from itk_infer.batch.cases import find_cases
+    from itk_infer.batch.ledger import Ledger
+    from itk_infer.batch.plan import make_plan
+
+    cases = find_cases(
+        settings.source,
+        settings.output,
+        recursive=settings.recursive,
+        channels=len(predictor.spec.input.channels),
+    )
+    ledger = Ledger(settings.output, read_only=True)
+    try:
+        plan = make_plan(cases, settings, predictor.identity, ledger)
+    finally:
+        ledger.close()
+    width = max(len(case.name) for case in cases)
+    for planned in plan:
+        click.echo(f"{planned.case.name:<{width}}  {_line(planned, predictor, settings)}")
+    run = sum(planned.action == "run" for planned in plan)
+    click.echo(f"{run} to do, {len(plan) - run} not; memory is without the network's own. Nothing was written.")
+
+
+def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
+    from itk_infer.errors import CaseError
+    from itk_infer.volume.grid import Grid
+    from itk_infer.volume.read import read_header
+
+    if planned.action != "run":
+        return f"{planned.action}: {planned.reason}"
+    try:
+        header = read_header(planned.case.paths[0])
+        grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
+        case = predictor.plan(grid, header.dtype.itemsize, want_logits=settings.save_logits)
+    except CaseError as error:
+        return f"will fail: {error}"
+    size, patch = (" x ".join(map(str, values)) for values in (header.size, case.windows.patch))
+    resampled = "" if case.model.identity else f", on {' x '.join(map(str, case.model.size))}"
+    again = f" ({planned.reason})" if planned.reason else ""
+    return (
+        f"{size} voxels{resampled}, {len(case.windows)} windows of {patch}, "
+        f"about {case.memory.total / 2**20:,.0f} MiB{again}"
+    )

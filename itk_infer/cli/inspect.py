@@ -1,0 +1,99 @@
+"""``itk_infer inspect``: what a model says about itself, once everything was merged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itk_infer._version import __version__
+from itk_infer.cli.options import GroupedCommand, model_options, option
+
+if TYPE_CHECKING:
+    from itk_infer.predictor import Predictor
+
+
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@model_options
+@option("--json", "as_json", heading="Output", is_flag=True, help="One JSON object on stdout, for programs.")
+def inspect_command(as_json: bool, **model: Any) -> int:
+    """Show what a model says about itself: classes, windows, spacing, intensities.
+
+    What is shown is what a run with the same options would use.
+    """
+    from itk_infer.cli.load import load_predictor
+
+    predictor = load_predictor(**model)
+    about = describe(predictor)
+    if as_json:
+        click.echo(json.dumps(about))
+        return 0
+    click.echo(_text(about))
+    for note in predictor.backend.notes:
+        click.echo(note, err=True)
+    return 0
+
+
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Everything known of a loaded model, JSON-ready."""
+    shape = predictor.backend.shape
+    labels = predictor.spec.output.label_table(shape.channels_out) if shape.channels_out else ()
+    named = labels or predictor.spec.output.labels or ()
+    return {
+        "itk_infer": __version__,
+        "sha256": predictor.backend.digest,
+        "device": predictor.backend.device,
+        "spec": predictor.spec.to_dict(),
+        "network": {
+            "channels_in": shape.channels_in,
+            "channels_out": shape.channels_out,
+            "size": list(shape.size),
+            "batch": shape.batch,
+        },
+        "window": {"patch_size": list(predictor.window.patch), "patch_stride": list(predictor.window.stride)},
+        "batch": predictor.batch,
+        "labels": [
+            {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
+            for label in named
+        ],
+        "notes": list(predictor.backend.notes),
+    }
+
+
+def _text(about: dict[str, Any]) -> str:
+    spec, network = about["spec"], about["network"]
+    wanted = spec["input"]
+    steps = [
+        " ".join([step["op"], *(f"{key}={value}" for key, value in step.items() if key != "op")])
+        for step in wanted["intensity"]
+    ]
+    grid = f"spacing {_triplet(wanted['spacing'], 'as stored')} mm"
+    if wanted["size"]:
+        grid = f"resized to {_triplet(wanted['size'], '')} voxels"
+    rows = [
+        ("model", f"{spec['name'] or 'unnamed'} {spec['version']}".strip()),
+        ("description", spec["description"]),
+        ("licence", spec["licence"]),
+        ("sha256", about["sha256"]),
+        ("device", about["device"]),
+        ("input", f"{len(wanted['channels'])} channel(s) {', '.join(filter(None, wanted['channels']))}".strip()),
+        ("orientation", wanted["orientation"] or "as stored"),
+        ("grid", grid),
+        ("intensity", ", then ".join(steps) or "as stored"),
+        ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels (Z Y X)"),
+        ("stride", _triplet(about["window"]["patch_stride"], "half the window")),
+        ("blend", spec["window"]["blend"]),
+        ("decision", f"{spec['output']['decision']} of {spec['output']['values']}"),
+        ("channels out", network["channels_out"] or "known after the first window"),
+    ]
+    lines = [f"{title:<13}{value}" for title, value in rows if value]
+    lines.append("labels")
+    lines.extend(f"{label['value']:>6}  {label['color']}  {label['name']}" for label in about["labels"])
+    return "\n".join(lines)
+
+
+def _triplet(values: list[Any] | None, absent: str) -> str:
+    if values is None or all(value is None for value in values):
+        return absent
+    return " x ".join(absent if value is None else f"{value:g}" for value in values)

@@ -1,0 +1,94 @@
+"""Options in groups, so that ``--help`` can be read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PATH = click.Path(path_type=Path)
+
+
+class GroupedOption(click.Option):
+    """An option that stands under a heading."""
+
+    def __init__(self, *args: Any, heading: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+class GroupedCommand(click.Command):
+    """A command whose options stand under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options under their headings, in the order in which they were declared."""
+        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections[getattr(parameter, "heading", "Other")].append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(*names: str, heading: str, **settings: Any) -> Decorator:
+    """A grouped option."""
+    return click.option(*names, cls=GroupedOption, heading=heading, **settings)
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which model, shared by every command that loads one."""
+    model, spec = "Model", "Intensity and windows"
+    options = [
+        option(
+            "--backend",
+            heading=model,
+            type=click.Choice(["onnx", "mmengine"]),
+            help="May be left out: --onnx, or --cfg-path and --ckpt-path, tell it.",
+        ),
+        option("--onnx", heading=model, type=PATH, help="ONNX model file."),
+        option("-cfg", "--cfg-path", heading=model, type=PATH, help="MMEngine config. It is code, and it runs."),
+        option("-ckpt", "--ckpt-path", heading=model, type=PATH, help="MMEngine checkpoint."),
+        option("--spec", heading=model, type=PATH, help="Model spec (JSON) above what the model itself says."),
+        option(
+            "--device",
+            heading=model,
+            default="auto",
+            show_default=True,
+            metavar="[auto|cpu|cuda[:N]]",
+            help="auto takes a GPU where there is one, and says which device it took.",
+        ),
+        option("--fp16", heading=model, is_flag=True, help="Half precision; refused where it cannot be had."),
+        option("--wl", heading=spec, type=float, help="Window level; replaces the model's own."),
+        option("--ww", heading=spec, type=float, help="Window width; replaces the model's own."),
+        option("--patch-size", heading=spec, type=int, nargs=3, metavar="Z Y X", help="Window size in voxels."),
+        option(
+            "--patch-stride",
+            heading=spec,
+            type=int,
+            nargs=3,
+            metavar="Z Y X",
+            help="Step between windows; default half the patch.",
+        ),
+        option(
+            "--blend",
+            heading=spec,
+            type=click.Choice(["gaussian", "constant"]),
+            help="How windows count where they overlap; default the model's, else gaussian.",
+        ),
+        option(
+            "--batch",
+            heading=spec,
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Windows a call; default the model's, else 1.",
+        ),
+    ]
+    for decorate in reversed(options):
+        command = decorate(command)
+    return command

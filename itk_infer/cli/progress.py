@@ -1,0 +1,156 @@
+"""What a person, or another program, sees while a run goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from itk_infer.batch.events import (
+    CaseDone,
+    CaseFailed,
+    CaseSkipped,
+    CaseStarted,
+    Event,
+    Listener,
+    Progress,
+    RunDone,
+    RunStarted,
+    Warned,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def make_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listener:
+    """The listener for ``--progress``.
+
+    Args:
+        kind: ``auto`` is bars on a terminal and lines elsewhere.
+        run: Identifier of the run, for JSON.
+        quiet: Failures only.
+        verbose: Also cases that need nothing.
+    """
+    if kind == "json":
+        return JsonLines(run)
+    if kind == "bar" or (kind == "auto" and sys.stderr.isatty() and not quiet):
+        return Bars(quiet=quiet, verbose=verbose)
+    return Lines(quiet=quiet or kind == "none", verbose=verbose)
+
+
+class JsonLines:
+    """One JSON object a line on stdout, flushed, nothing else there."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        click.echo(json.dumps(to_json(event, self._run)))
+
+
+class Lines:
+    """One line a case on stderr, for logs."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._total = 0
+        self._count = 0
+
+    def __call__(self, event: Event) -> None:
+        """Print one event, if it is worth a line."""
+        match event:
+            case RunStarted():
+                self._total = event.cases
+            case CaseStarted():
+                if self._verbose:
+                    self.say(f"{event.case}: {_size(event.shape)} voxels, {event.windows} windows")
+            case CaseDone():
+                self._count += 1
+                self._say(f"[{self._count}/{self._total}] {done_line(event)}")
+            case CaseFailed():
+                self._count += 1
+                self.say(f"[{self._count}/{self._total}] {failed_line(event)}")
+            case CaseSkipped():
+                self._count += 1
+                if self._verbose or event.reason != "already done":
+                    self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
+            case Warned():
+                self._say(f"warning: {event.message}")
+            case Progress() | RunDone():
+                pass
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Print a line where it disturbs nothing."""
+        click.echo(line, err=True)
+
+
+class Bars(Lines):
+    """Two bars on a terminal: cases, and windows of the case at work. Lines stay above them."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
+        self._cases: tqdm[NoReturn] | None = None
+        self._windows: tqdm[NoReturn] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Move the bars, and print what is worth a line."""
+        from tqdm import tqdm
+
+        match event:
+            case RunStarted():
+                self._cases = tqdm(total=event.cases, unit="case", desc="cases", position=0, file=sys.stderr)
+            case CaseStarted():
+                self._close_windows()
+                self._windows = tqdm(
+                    total=event.windows, unit="window", desc=event.case, position=1, leave=False, file=sys.stderr
+                )
+            case Progress() if self._windows is not None:
+                self._windows.update(event.done - self._windows.n)
+            case CaseDone() | CaseFailed() | CaseSkipped():
+                self._close_windows()
+                if self._cases is not None:
+                    self._cases.update(1)
+            case RunDone():
+                self._close_windows()
+                if self._cases is not None:
+                    self._cases.close()
+                    self._cases = None
+            case _:
+                pass
+        super().__call__(event)
+
+    def say(self, line: str) -> None:
+        """Print above the bars."""
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
+    def _close_windows(self) -> None:
+        if self._windows is not None:
+            self._windows.close()
+            self._windows = None
+
+
+def done_line(event: CaseDone) -> str:
+    """A finished case in one line."""
+    sure = "" if event.confidence is None else f", confidence {event.confidence:.3f}"
+    return f"{event.case}: done in {event.seconds:.1f} s{sure}"
+
+
+def failed_line(event: CaseFailed) -> str:
+    """A failed case in one line."""
+    return f"{event.case}: FAILED, {event.reason}"
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,117 @@
+"""The main job: a folder of images in, label maps out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+
+FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+EXAMPLES = """\b
+Examples:
+  itk_infer -i scans -o masks --onnx liver.onnx
+  itk_infer -i scans -o masks --onnx old.onnx --wl 50 --ww 400
+  itk_infer -i scans -o masks -cfg config.py -ckpt best.pth --save-conf
+  itk_infer -i scans -o masks --onnx liver.onnx --dry-run
+  itk_infer demo
+
+\b
+Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
+4 all failed, 5 no usable model, 6 no input, 130/143 interrupted.
+"""
+
+
+@click.command(
+    cls=GroupedCommand,
+    epilog=EXAMPLES,
+    options_metavar="-i IN -o OUT --onnx MODEL [OPTIONS]",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
+@option("-o", "--output", heading=FILES, type=PATH, required=True, help="Output folder; created.")
+@option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
+@model_options
+@option(
+    "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
+)
+@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row a case.")
+@option(
+    "--orientation",
+    heading=OUTPUTS,
+    default="LPI",
+    show_default=True,
+    metavar="[LPI|input|CODE]",
+    help="Grid of the outputs; input: exactly the input's.",
+)
+@option(
+    "--format",
+    "file_format",
+    heading=OUTPUTS,
+    default="same",
+    show_default=True,
+    type=click.Choice(["same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd"]),
+    help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
+)
+@option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
+@option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
+@option(
+    "--progress",
+    heading=RUNNING,
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    help="json: one object a line on stdout.",
+)
+@option("--quiet", heading=RUNNING, is_flag=True, help="Only errors and the end.")
+@option("--verbose", heading=RUNNING, is_flag=True, help="Also timings and what the model says.")
+def segment_command(
+    input_folder: Path,
+    output: Path,
+    recursive: bool,
+    save_logits: bool,
+    save_conf: bool,
+    orientation: str,
+    file_format: str,
+    overwrite: bool,
+    dry_run: bool,
+    progress: str,
+    quiet: bool,
+    verbose: bool,
+    **model: Any,
+) -> int:
+    """Run a trained segmentation network over a folder of 3D medical images.
+
+    Every image gets a label map of the same name. A second run does only what is missing.
+    With MMEngine: -cfg CONFIG -ckpt CHECKPOINT instead of --onnx MODEL.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if not input_folder.exists():
+        raise click.UsageError(f"-i {input_folder}: no such file or folder")
+    from itk_infer.batch.events import Events
+    from itk_infer.batch.run import run_batch
+    from itk_infer.batch.settings import RunSettings
+    from itk_infer.cli.load import load_predictor
+    from itk_infer.cli.progress import make_listener
+    from itk_infer.cli.summary import print_summary
+
+    settings = RunSettings(input_folder, output, recursive, file_format, save_logits, save_conf, overwrite)
+    events = Events()
+    listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
+    events = Events([listener], events.run)
+    predictor = load_predictor(orientation=orientation, **model)
+    if not quiet:
+        for note in predictor.backend.notes:
+            click.echo(note, err=True)
+    if dry_run:
+        from itk_infer.cli.dry_run import print_plan
+
+        print_plan(predictor, settings)
+        return 0
+    summary = run_batch(predictor, settings, events, sys.argv)
+    print_summary(summary, settings, verbose=verbose)
+    return summary.exit_code

@@ -1,0 +1,32 @@
+"""The end of a run, for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from itk_infer.batch.run import Summary
+    from itk_infer.batch.settings import RunSettings
+
+MOST_REASONS = 20
+
+
+def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> None:
+    """Say on stderr what was done, skipped and failed and why, how long it took, and where things are."""
+    counts = f"{len(summary.done)} done, {len(summary.skipped)} skipped, {len(summary.failed)} failed"
+    pace = f", {summary.seconds / len(summary.done):.1f} s a case" if summary.done else ""
+    lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
+    kept = {case: reason for case, reason in summary.skipped.items() if reason != "already done"}
+    for title, reasons in (("failed", summary.failed), ("skipped", kept)):
+        shown = list(reasons.items()) if verbose else list(reasons.items())[:MOST_REASONS]
+        lines.extend(f"  {title}: {case}: {reason}" for case, reason in shown)
+        if len(shown) < len(reasons):
+            lines.append(f"  ... and {len(reasons) - len(shown)} more; --verbose shows all")
+    if summary.exit_code > 128:
+        lines.append("Interrupted. What is finished stays; the same command does the rest.")
+    elif not summary.done and not summary.failed and not kept:
+        lines.append("Nothing to do: every case was done before.")
+    lines.append(f"results: {settings.output}")
+    click.echo("\n".join(lines), err=True)

@@ -1,0 +1,70 @@
+"""Where overlapping windows are summed: a ring one patch deep, whatever the depth of the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+AxisWeights = tuple[Floats, Floats, Floats]  # one profile for each of Z, Y, X
+
+
+class Accumulator(Protocol):
+    """Sums weighted windows and hands out finished planes. One for the host; one a device to come."""
+
+    def add(self, logits: Floats, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
+        """Add one window.
+
+        Args:
+            logits: (C, Z, Y, X) of the window.
+            weights: Its weight profiles along Z, Y and X.
+            origin: Its first voxel on the padded volume.
+        """
+        ...
+
+    def take(self, z0: int, z1: int) -> Floats:
+        """Planes z0 to z1, (C, z1 - z0, Y, X), which are forgotten here."""
+        ...
+
+
+class HostAccumulator:
+    """The accumulator in host memory, float32.
+
+    Args:
+        channels: Output channels.
+        depth: Planes of the ring: the window's size along Z.
+        plane: Padded size along Y and X.
+    """
+
+    def __init__(self, channels: int, depth: int, plane: tuple[int, int]) -> None:
+        self._ring = np.zeros((channels, depth, *plane), np.float32)
+
+    def add(self, logits: Floats, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
+        """See `Accumulator.add`."""
+        along_z, along_y, along_x = weights
+        z, y, x = origin
+        _, dz, dy, dx = logits.shape
+        weighted = logits * (along_z[:, None, None] * (along_y[:, None] * along_x))
+        for ring, window in self._pieces(z, z + dz):
+            self._ring[:, ring, y : y + dy, x : x + dx] += weighted[:, window]
+
+    def take(self, z0: int, z1: int) -> Floats:
+        """See `Accumulator.take`."""
+        planes = np.empty((len(self._ring), z1 - z0, *self._ring.shape[2:]), np.float32)
+        for ring, slab in self._pieces(z0, z1):
+            planes[:, slab] = self._ring[:, ring]
+            self._ring[:, ring] = 0
+        return planes
+
+    def _pieces(self, z0: int, z1: int) -> Iterator[tuple[slice, slice]]:
+        """The ring's planes for z0 to z1, and the same planes counted from z0."""
+        depth = self._ring.shape[1]
+        z = z0
+        while z < z1:
+            first = z % depth
+            count = min(depth - first, z1 - z)
+            yield slice(first, first + count), slice(z - z0, z - z0 + count)
+            z += count

@@ -1,0 +1,108 @@
+"""How sure the network is: one minus its normalised entropy, averaged.
+
+For argmax models the confidence of a voxel is ``1 - H / ln C`` with ``H = -sum(p ln p)`` over the
+softmax p of its C logits (Shannon entropy, natural logarithm). For threshold models every channel is
+a question of its own: ``1 - H / ln 2`` with the entropy of (p, 1 - p), averaged over the labels.
+Everything is computed on the model's grid, without padding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.engine.decision import Decision
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Mean confidences, 0 (knows nothing) to 1 (certain); None where there is no such voxel.
+
+    Attributes:
+        overall: Over all voxels.
+        foreground: Over the voxels of any label.
+        per_label: Over the voxels of each label, in the order of the label table.
+    """
+
+    overall: float | None
+    foreground: float | None
+    per_label: tuple[float | None, ...]
+
+
+class ConfidenceSum:
+    """Adds up confidences slab by slab, sums in float64."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        # Row 0: all voxels; row 1: foreground; then one row a label. Columns: sum, voxels.
+        self._sums = np.zeros((2 + len(decision.table), 2))
+
+    def add(self, values: Floats, labels: NDArray[np.generic], masks: NDArray[np.bool_] | None) -> None:
+        """Take one slab: values (C, dz, Y, X) and what was decided for it."""
+        if masks is None:
+            sure = categorical_confidence(values, self._decision.output.values == "probabilities")
+            self._add(0, sure)
+            self._add(1, sure[labels != 0])
+            counted = np.bincount(labels.ravel(), minlength=65536)
+            summed = np.bincount(labels.ravel(), sure.ravel(), minlength=65536)
+            for row, label in enumerate(self._decision.table, 2):
+                self._sums[row] += summed[label.value], counted[label.value]
+            return
+        per_label = binary_confidence(
+            values[[label.channel for label in self._decision.table]],
+            self._decision.output.values == "probabilities",
+        )
+        sure = per_label.mean(axis=0)
+        self._add(0, sure)
+        self._add(1, sure[masks.any(axis=0)])
+        for row, (own, mask) in enumerate(zip(per_label, masks, strict=True), 2):
+            self._add(row, own[mask])
+
+    def _add(self, row: int, confidences: Floats) -> None:
+        self._sums[row] += confidences.sum(dtype=np.float64), confidences.size
+
+    def result(self) -> Confidence:
+        """The means so far."""
+        means = [float(total / count) if count else None for total, count in self._sums]
+        return Confidence(means[0], means[1], tuple(means[2:]))
+
+
+def categorical_confidence(values: Floats, probabilities: bool) -> Floats:
+    """``1 - H / ln C`` of every voxel, (C, ...) to (...), float32, finite for any finite input."""
+    entropy: Floats
+    if probabilities:
+        share = np.clip(values, 0, None)
+        total = share.sum(axis=0)
+        share = np.divide(share, total, out=np.full_like(share, 1 / len(share)), where=total > 0)
+        logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+        entropy = -(share * logs).sum(axis=0)
+    else:
+        # H = ln(sum e) - sum(e z) / sum(e) with z shifted to a maximum of 0: no logarithm of 0.
+        shifted = values - values.max(axis=0)
+        powers = np.exp(shifted)
+        total = powers.sum(axis=0)
+        powers *= shifted
+        entropy = np.log(total) - powers.sum(axis=0) / total
+    sure: Floats = np.clip(1 - entropy / np.float32(math.log(len(values))), 0, 1)
+    return sure
+
+
+def binary_confidence(values: Floats, probabilities: bool) -> Floats:
+    """``1 - H / ln 2`` of every voxel and channel on its own, same shape, float32."""
+    if probabilities:
+        share = np.clip(values, 0, 1)
+        entropy = np.zeros_like(share)
+        for part in (share, 1 - share):
+            entropy -= part * np.log(part, out=np.zeros_like(part), where=part > 0)
+    else:
+        # With a = |z|: H = ln(1 + e^-a) + a e^-a / (1 + e^-a); symmetric in the sign of z.
+        size = np.abs(values)
+        power = np.exp(-size)
+        entropy = np.log1p(power) + size * power / (1 + power)
+    sure: Floats = np.clip(1 - entropy / np.float32(math.log(2)), 0, 1)
+    return sure

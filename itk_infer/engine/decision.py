@@ -1,0 +1,62 @@
+"""What the logits mean: labels, masks and counts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec import OutputSpec
+from itk_infer.volume.slab import LabelArray
+
+Floats = NDArray[np.float32]
+
+
+class Decision:
+    """The rule of a model spec's ``output`` block, for a network with `channels` output channels.
+
+    Attributes:
+        table: The labels, in the order in which overlaps are painted.
+        dtype: Smallest unsigned type that holds every label value.
+
+    Raises:
+        SpecError: the spec and the number of channels contradict each other.
+    """
+
+    def __init__(self, output: OutputSpec, channels: int) -> None:
+        self.output = output
+        self.channels = channels
+        self.table = output.label_table(channels)
+        largest = max((label.value for label in self.table), default=0)
+        self.dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest <= 255 else np.uint16
+        self._value_of_channel = np.zeros(channels, self.dtype)
+        for label in self.table:
+            self._value_of_channel[label.channel] = label.value
+        t = output.threshold
+        self._bound = np.float32(math.log(t / (1 - t)) if output.values == "logits" else t)
+
+    def decide(self, values: Floats) -> tuple[LabelArray, NDArray[np.bool_] | None]:
+        """Labels of every voxel, and the masks of the labels where they may overlap.
+
+        Args:
+            values: Logits, or probabilities if the spec says so, (C, dz, Y, X).
+
+        Returns:
+            Label values (dz, Y, X), and masks (L, dz, Y, X) in the order of `table`, or None for
+            argmax. Where masks overlap, the later label stands in the label map.
+        """
+        if self.output.decision == "argmax":
+            return self._value_of_channel[np.argmax(values, axis=0)], None
+        masks = values[[label.channel for label in self.table]] > self._bound
+        labels: LabelArray = np.zeros(values.shape[1:], self.dtype)
+        for label, mask in zip(self.table, masks, strict=True):
+            labels[mask] = label.value
+        return labels, masks
+
+    def counts(self, labels: LabelArray, masks: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Voxels of each label, in the order of `table`; overlapping masks count in full."""
+        if masks is not None:
+            return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
+        found = np.bincount(labels.ravel(), minlength=65536)
+        return np.array([found[label.value] for label in self.table], np.int64)

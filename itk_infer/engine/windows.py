@@ -1,0 +1,121 @@
+"""Where the windows lie, and how much each counts where they overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec.model_spec import Blend
+
+T = TypeVar("T")
+PartialSize = tuple[int | None, int | None, int | None]  # None: the whole volume along that axis
+
+
+@dataclass(frozen=True, slots=True)
+class AxisWindows:
+    """The windows along one axis.
+
+    Attributes:
+        size: Voxels of the volume.
+        patch: Voxels of a window.
+        pad_before: Voxels of padding in front of the volume; floor of what is missing.
+        pad_after: Voxels of padding behind it.
+        origins: First voxel of each window on the padded axis, ascending.
+        weights: (len(origins), patch) float32; over every voxel they sum to one.
+    """
+
+    size: int
+    patch: int
+    pad_before: int
+    pad_after: int
+    origins: tuple[int, ...]
+    weights: NDArray[np.float32]
+
+    @property
+    def padded(self) -> int:
+        """Voxels of the padded axis."""
+        return self.pad_before + self.size + self.pad_after
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGrid:
+    """All windows of a volume: the product of three axes (Z, Y, X)."""
+
+    axes: tuple[AxisWindows, AxisWindows, AxisWindows]
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """Window size, Z Y X."""
+        z, y, x = self.axes
+        return z.patch, y.patch, x.patch
+
+    @property
+    def padded_size(self) -> tuple[int, int, int]:
+        """Size of the padded volume, Z Y X."""
+        z, y, x = self.axes
+        return z.padded, y.padded, x.padded
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """Padding before and after, for Z, Y, X."""
+        return tuple((axis.pad_before, axis.pad_after) for axis in self.axes)
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return math.prod(len(axis.origins) for axis in self.axes)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Indices of the windows, Z-major: all windows of one Z origin before the next."""
+        z, y, x = (range(len(axis.origins)) for axis in self.axes)
+        return ((i, j, k) for i in z for j in y for k in x)
+
+
+def place_windows(
+    size: tuple[int, int, int],
+    patch: PartialSize,
+    stride: PartialSize,
+    multiple_of: tuple[int, int, int],
+    blend: Blend,
+) -> WindowGrid:
+    """Cover a volume with windows.
+
+    Args:
+        size: Voxels of the volume, Z Y X.
+        patch: Window size; None takes the whole volume, padded up to `multiple_of`.
+        stride: Step between windows, at most the patch; None: half the patch.
+        multiple_of: What a whole-volume window must be divisible by.
+        blend: ``gaussian`` (sigma = patch / 8, centred at (patch - 1) / 2) or ``constant``.
+    """
+    z, y, x = (_axis(*values, blend) for values in zip(size, patch, stride, multiple_of, strict=True))
+    return WindowGrid((z, y, x))
+
+
+def _axis(size: int, patch: int | None, stride: int | None, multiple: int, blend: Blend) -> AxisWindows:
+    window = patch if patch is not None else math.ceil(size / multiple) * multiple
+    missing = max(0, window - size)
+    padded = size + missing
+    step = stride if stride is not None else max(1, window // 2)
+    last = padded - window
+    origins = (*range(0, last, step), last)
+    return AxisWindows(
+        size, window, missing // 2, missing - missing // 2, origins, _weights(padded, window, origins, blend)
+    )
+
+
+def _weights(size: int, patch: int, origins: tuple[int, ...], blend: Blend) -> NDArray[np.float32]:
+    """A partition of unity. Windows lie on a grid and weights are separable, so dividing by the sum
+    along each axis equals dividing by the summed 3D weights.
+    """
+    profile = np.ones(patch)
+    if blend == "gaussian":
+        offsets = np.arange(patch) - (patch - 1) / 2
+        profile = np.exp(-0.5 * (offsets / (patch / 8)) ** 2)
+    total = np.zeros(size)
+    for origin in origins:
+        total[origin : origin + patch] += profile
+    return np.stack([profile / total[origin : origin + patch] for origin in origins]).astype(np.float32)

@@ -1,0 +1,175 @@
+"""Networks described by an MMEngine config, MMSegmentation's among them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itk_infer.errors import InferenceError, ModelError
+from itk_infer.model.backend import Logits, NetworkShape, Windows
+from itk_infer.model.mmengine_keys import spec_documents
+from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
+from itk_infer.model.sources import Sources, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Call = Callable[["Tensor"], Any]
+
+
+class MMEngineBackend:
+    """Builds the network of a config, loads its weights strictly, and calls it without gradients, in float32.
+
+    The config is Python and runs as code: only ever pass a path that the user typed. The weights are never run.
+
+    Args:
+        config: Classic (``_base_``) or lazy (``read_base``) MMEngine config with a ``model``.
+        checkpoint: Its weights, see `load_state_dict`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
+            only ``auto`` may settle for the CPU, and says so in `notes`.
+        sources: What else speaks about the model.
+
+    Raises:
+        ModelError: a package or the name of a network is missing, the weights do not fit or cannot be
+            trusted, or the device is absent.
+        SpecError: the config or another source of the spec says something invalid.
+    """
+
+    def __init__(
+        self, config: Path, checkpoint: Path, *, device: str = "auto", sources: Sources | None = None
+    ) -> None:
+        sources = sources or Sources()
+        self.device, notes = _device(device)
+        with quiet_imports():
+            settings = read_config(config)
+            documents, ignored, batch_hint = spec_documents(settings.to_dict(), config.name)
+            self.spec, changes = resolve([*documents, *sources.beside(config, checkpoint)], sources.overrides)
+            text: str = settings.pretty_text
+            network = build_network(settings, config)
+        loaded = load_weights(network, checkpoint)
+        network.to(self.device).eval().requires_grad_(False)
+        self._flat = _is_2d(network)
+        self._call = _call_form(network, config)
+        self.shape = NetworkShape(
+            channels_in=_channels_in(network),
+            size=(1 if self._flat else None, None, None),
+            batch_hint=batch_hint,
+        )
+        self.digest = _digest(checkpoint, text)
+        self.notes = (*notes, *ignored, *loaded, *changes)
+
+    def forward(self, windows: Windows) -> Logits:
+        """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
+        import torch
+
+        if self._flat and windows.shape[2] != 1:
+            raise InferenceError(f"a 2D network runs on one plane at a time, not on {windows.shape[2]}")
+        # torch warns about arrays that it could write into but must not.
+        writable = np.require(windows, np.float32, ["C", "W"])
+        try:
+            with torch.inference_mode():
+                inputs = torch.from_numpy(writable).to(self.device)
+                answer = self._call(inputs.squeeze(2) if self._flat else inputs)
+                logits = _first_tensor(answer)
+                if self._flat:
+                    logits = logits.unsqueeze(2)
+                if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
+                    raise InferenceError(
+                        f"the network answered in the shape {tuple(logits.shape)} to {tuple(inputs.shape)} "
+                        "(N, C, Z, Y, X); it must keep N, Z, Y and X (does the window fit its strides?)"
+                    )
+                array: Logits = logits.float().cpu().numpy()
+        except InferenceError:
+            raise
+        except Exception as error:  # a network is anybody's code
+            raise InferenceError(
+                f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {essence(error)}"
+            ) from error
+        return array
+
+
+def _digest(checkpoint: Path, config_text: str) -> str:
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(config_text.encode())
+    return digest.hexdigest()
+
+
+def _call_form(network: Any, config: Path) -> Call:
+    if hasattr(network, "encode_decode"):  # a segmentor of MMSegmentation: resizes to the size it is told
+
+        def encode_decode(inputs: Tensor) -> Any:
+            size = tuple(inputs.shape[2:])
+            meta = {"ori_shape": size, "img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
+            return network.encode_decode(inputs, [dict(meta) for _ in range(len(inputs))])
+
+        return encode_decode
+    if "mode" in inspect.signature(network.forward).parameters:  # any BaseModel of MMEngine
+        return lambda inputs: network(inputs, mode="tensor")
+    if hasattr(network, "backbone"):  # the whole network is kept there
+        return lambda inputs: network.backbone(inputs)
+    raise ModelError(
+        f"{config}: {type(network).__name__} has neither encode_decode nor forward(inputs, mode='tensor') "
+        "nor a backbone; wrap it: model = dict(type='Segmentor3D', network=dict(...))"
+    )
+
+
+def _first_tensor(answer: Any) -> Tensor:
+    """Networks with deep supervision answer with several outputs, the finest first."""
+    import torch
+
+    first = answer[0] if isinstance(answer, list | tuple) and answer else answer
+    if not isinstance(first, torch.Tensor):
+        raise InferenceError(f"the network answered with a {type(first).__name__} where logits were expected")
+    return first
+
+
+def _is_2d(network: nn.Module) -> bool:
+    """Whether the first convolution is a 2D one."""
+    from torch import nn
+
+    kinds = (nn.Conv2d, nn.Conv3d)
+    first = next((module for module in network.modules() if isinstance(module, kinds)), None)
+    return isinstance(first, nn.Conv2d)
+
+
+def _channels_in(network: nn.Module) -> int | None:
+    """Input channels of the first layer, if that is a plain convolution."""
+    from torch import nn
+
+    leaves = (module for module in network.modules() if next(module.children(), None) is None)
+    first = next((leaf for leaf in leaves if next(leaf.parameters(), None) is not None), None)
+    if isinstance(first, nn.Conv2d | nn.Conv3d) and first.groups == 1:
+        return first.in_channels
+    return None
+
+
+def _device(wanted: str) -> tuple[str, list[str]]:
+    """The device to use, and what to tell the user if the program chose it."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ModelError(
+            f"the MMEngine backend needs torch ({error}): pip install 'itk_infer[mmengine]'"
+        ) from None
+    if wanted == "cpu":
+        return "cpu", []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        if count:
+            return "cuda:0", [f"device: cuda:0 ({torch.cuda.get_device_name(0)})"]
+        return "cpu", ["device: cpu (torch found no usable CUDA device)"]
+    kind, _, number = wanted.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise ModelError(f"--device {wanted}: no such device; there are auto, cpu, cuda and cuda:N")
+    if int(number or 0) >= count:
+        raise ModelError(
+            f"--device {wanted}: torch finds {count} CUDA devices; install a torch build for CUDA with a "
+            "matching driver, or choose --device cpu"
+        )
+    return f"cuda:{int(number or 0)}", []

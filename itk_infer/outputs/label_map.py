@@ -1,0 +1,67 @@
+"""The label map: one value a voxel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itk_infer.outputs.planes import Planes
+from itk_infer.outputs.segments import is_segmentation, segment_keys
+from itk_infer.outputs.sink import Frame
+from itk_infer.volume.slab import DecidedSlab
+from itk_infer.volume.volume import image_of
+from itk_infer.volume.write import write_image
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+class LabelMapSink:
+    """Holds the whole label map, which is small, and writes it at the end.
+
+    Args:
+        path: File to write; the extension is the format, and ``.seg.nrrd`` also gets names and
+            colours. None: no file, the result is read from `image`.
+        frame: The case.
+    """
+
+    needs_logits = False
+
+    def __init__(self, path: Path | None, frame: Frame) -> None:
+        self._path = path
+        self._frame = frame
+        self._planes = Planes(frame)
+        self._highest = max((label.value for label in frame.labels), default=0)
+        self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
+        # The same voxels in the slabs' axes: writing through it is turning.
+        self._in_slab_axes = frame.turn.inverse.apply(self._array)
+
+    def write(self, slab: DecidedSlab) -> None:
+        """Take one slab."""
+        planes = self._planes.take(slab.z0, slab.labels.shape)
+        highest = int(slab.labels.max(initial=0))
+        if highest > self._highest:
+            raise RuntimeError(f"a voxel has the label {highest}, beyond the table's {self._highest}")
+        self._in_slab_axes[planes] = slab.labels
+
+    @property
+    def image(self) -> sitk.Image:
+        """The label map as an image, complete after the last slab."""
+        self._planes.finish()
+        return image_of(self._array, self._frame.grid)
+
+    def commit(self) -> Path:
+        """Write, read back, and move to the final name."""
+        if self._path is None:
+            raise RuntimeError("a label map without a path is read from `image`, not committed")
+        image = self.image
+        if is_segmentation(self._path):
+            for key, value in segment_keys(self._frame, [0] * len(self._frame.labels)).items():
+                image.SetMetaData(key, value)
+        write_image(image, self._path)
+        return self._path
+
+    def abort(self) -> None:
+        """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""

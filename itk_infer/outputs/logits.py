@@ -1,0 +1,163 @@
+"""Logits on disk: a zarr array on the grid of the label map, written while the network runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import OutputError
+from itk_infer.outputs.planes import Planes
+from itk_infer.outputs.sink import Frame
+from itk_infer.volume.commit import commit_folder, partial_path, remove, writing
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.slab import DecidedSlab
+
+FORMAT_VERSION = 1
+CHUNK_CHANNELS = 8
+CHUNK_SIDE = 64
+
+
+class LogitsSink:
+    """A zarr (format 3) array (C, Z, Y, X) of float16.
+
+    The slabs' Z may be any axis of the file and run backwards along it; a row of chunks across that
+    axis is collected, written and read back before the next one begins. The whole array never exists.
+
+    Args:
+        path: Folder to write, ``.zarr``.
+        frame: The case.
+    """
+
+    needs_logits = True
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        self._path = path
+        self._partial = partial_path(path)
+        self._turn = frame.turn
+        self._planes = Planes(frame)
+        self._axis = frame.turn.axes.index(0)
+        self._depth, *plane = frame.slab_size
+        self._row = np.empty((frame.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
+        self._attributes = _attributes(frame)
+        with writing(path):
+            self._array = zarr.create_array(
+                self._partial,
+                shape=(frame.channels, *frame.grid.size),
+                chunks=(
+                    min(CHUNK_CHANNELS, frame.channels),
+                    *(min(CHUNK_SIDE, side) for side in frame.grid.size),
+                ),
+                dtype="float16",
+                compressors=BloscCodec(cname="lz4"),
+                dimension_names=("c", "z", "y", "x"),
+                attributes=self._attributes,
+                # Every chunk is a file, so that a lost one cannot pass for zeros.
+                config={"write_empty_chunks": True},
+            )
+
+    def write(self, slab: DecidedSlab) -> None:
+        """Take one slab, which must carry logits.
+
+        Raises:
+            OutputError: a row of chunks cannot be written, or does not read back as written.
+        """
+        if slab.logits is None:
+            raise RuntimeError("a logits sink needs slabs with logits")
+        planes = self._planes.take(slab.z0, slab.logits.shape[1:])
+        z = planes.start
+        while z < planes.stop:
+            first, last = self._row_of(z)
+            stop = min(planes.stop, last)
+            self._row[:, z - first : stop - first] = slab.logits[:, z - planes.start : stop - planes.start]
+            if stop == last:
+                self._write_row(first, last)
+            z = stop
+
+    def commit(self) -> Path:
+        """Open it as a reader would, and move it to the final name."""
+        import zarr
+
+        self._planes.finish()
+        with _reading_back(self._path):
+            read = zarr.open_array(self._partial, mode="r")
+            if read.shape != self._array.shape or dict(read.attrs) != self._attributes:
+                raise ValueError("another header")
+        commit_folder(self._partial, self._path)
+        return self._path
+
+    def abort(self) -> None:
+        """Remove the partial folder, if there still is one."""
+        remove(self._partial)
+
+    def _row_of(self, plane: int) -> tuple[int, int]:
+        """First and last + 1 of the slab planes that share chunks with `plane`."""
+        backwards = self._turn.flips[self._axis]
+        in_file = self._depth - 1 - plane if backwards else plane
+        first = in_file - in_file % CHUNK_SIDE
+        last = min(first + CHUNK_SIDE, self._depth)
+        return (self._depth - last, self._depth - first) if backwards else (first, last)
+
+    def _write_row(self, first: int, last: int) -> None:
+        if self._turn.flips[self._axis]:
+            region = slice(self._depth - last, self._depth - first)
+        else:
+            region = slice(first, last)
+        row = self._turn.apply(self._row[:, : last - first])
+        for channel in range(0, len(row), CHUNK_CHANNELS):
+            channels = slice(channel, channel + CHUNK_CHANNELS)
+            where = [channels, slice(None), slice(None), slice(None)]
+            where[1 + self._axis] = region
+            with writing(self._path):
+                self._array[tuple(where)] = row[channels]
+            with _reading_back(self._path):
+                # Compared as bits: NaN is equal to itself, -0 is not 0.
+                if not np.array_equal(self._array[tuple(where)].view(np.uint16), row[channels].view(np.uint16)):
+                    raise ValueError("other values")
+
+
+def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
+    """The whole array (C, Z, Y, X) and the grid it lies on.
+
+    For a part of it, index ``zarr.open_array(path)`` instead.
+    """
+    import zarr
+
+    array = zarr.open_array(path, mode="r")
+    known = array.attrs
+    logits: NDArray[np.float16] = np.asarray(array[:])
+    _, z, y, x = array.shape
+    return logits, Grid(
+        (z, y, x), tuple(known["spacing_zyx"]), tuple(known["origin_xyz"]), tuple(known["direction_xyz"])
+    )
+
+
+@contextlib.contextmanager
+def _reading_back(path: Path) -> Iterator[None]:
+    """Whatever a reader stumbles over, the file is not what was written."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise OutputError(
+            f"{path}: does not read back as it was written ({error}); the disk may be full or failing"
+        ) from error
+
+
+def _attributes(frame: Frame) -> dict[str, object]:
+    grid = frame.grid
+    return {
+        "format_version": FORMAT_VERSION,
+        "spacing_zyx": list(grid.spacing),
+        "origin_xyz": list(grid.origin_xyz),
+        "direction_xyz": list(grid.direction_xyz),
+        "orientation": grid.orientation,
+        "labels": [dataclasses.asdict(label) for label in frame.labels],
+        "about": dict(frame.about),
+    }

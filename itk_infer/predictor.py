@@ -1,0 +1,354 @@
+"""One case from image to results: what the command line calls for every case, and the Python API.
+
+import itk_infer
+
+predictor = itk_infer.Predictor.from_onnx("model.onnx", device="cpu")
+result = predictor("case.nii.gz")
+result.labels        # SimpleITK image
+result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer._version import __version__
+from itk_infer.engine.decision import Decision
+from itk_infer.engine.memory import Memory, predict_memory
+from itk_infer.engine.segment import Findings, TakeSlab, segment
+from itk_infer.engine.windows import WindowGrid, place_windows
+from itk_infer.errors import ConfigError, InputError
+from itk_infer.model.backend import Backend
+from itk_infer.model.fit import fit_window
+from itk_infer.model.sources import Overrides, Sources
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.result import LabelFinding, Measurements, Result
+from itk_infer.spec import Label, ModelSpec
+from itk_infer.spec.model_spec import Blend, Triplet
+from itk_infer.spec.parse import orientation_code
+from itk_infer.volume.grid import Grid, Reorientation
+from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume.padding import pad_volume
+from itk_infer.volume.read import read_image
+from itk_infer.volume.resample import ModelGrid, model_grid, to_model_grid
+from itk_infer.volume.slab import DecidedSlab
+from itk_infer.volume.volume import Volume, volume_of
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
+
+
+class Options(TypedDict, total=False):
+    """Keyword options of `Predictor.from_onnx` and `Predictor.from_mmengine`."""
+
+    device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
+    spec: str | Path  # a spec file above what the model itself says
+    window_level: float
+    window_width: float
+    patch_size: Triplet  # Z, Y, X
+    patch_stride: Triplet  # Z, Y, X
+    blend: Blend
+    batch: int  # windows a call
+    orientation: str  # of label maps: a code, default "LPI", or "input"
+
+
+@dataclass(frozen=True, slots=True)
+class CasePlan:
+    """What is known of a case before its first window.
+
+    Attributes:
+        native: The case's grid, in the model's orientation.
+        turn: From the stored axes to the model's orientation.
+        model: The model's grid over it.
+        windows: The windows over that.
+        memory: Predicted peak.
+    """
+
+    native: Grid
+    turn: Reorientation
+    model: ModelGrid
+    windows: WindowGrid
+    memory: Memory
+
+
+class Predictor:
+    """A model, loaded once, ready for any number of images. Starts no process, writes no file.
+
+    Args:
+        backend: What runs the network.
+        batch: Windows a call; default: what the model's author chose, else 1.
+        orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
+
+    Raises:
+        ConfigError: the spec, the network and the options contradict each other.
+    """
+
+    def __init__(self, backend: Backend, *, batch: int | None = None, orientation: str = "LPI") -> None:
+        if orientation != "input" and not orientation_code(orientation.upper()):
+            raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
+        if batch is not None and batch < 1:
+            raise ConfigError(f"batch {batch}: at least one window a call")
+        self.backend = backend
+        self.batch = batch or backend.shape.batch_hint or 1
+        self.orientation = orientation if orientation == "input" else orientation.upper()
+        self.window = fit_window(backend.spec, backend.shape)
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
+        """Load an ONNX model.
+
+        Args:
+            path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
+            **options: See `Options`.
+
+        Raises:
+            ModelError: the model or the device cannot be used.
+            ConfigError: the options do not fit the model.
+        """
+        from itk_infer.model.onnx import OnnxBackend
+
+        backend = OnnxBackend(Path(path), device=options.get("device", "auto"), sources=_sources(options))
+        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+
+    @classmethod
+    def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
+        """Load an MMEngine config and checkpoint. A Python config is code, and it runs.
+
+        Args:
+            config: The config file.
+            checkpoint: The weights; loaded strictly, and nothing in them is run.
+            **options: See `Options`.
+
+        Raises:
+            ModelError: the model or the device cannot be used.
+            ConfigError: the options do not fit the model.
+        """
+        from itk_infer.model.mmengine import MMEngineBackend
+
+        device = options.get("device", "auto")
+        backend = MMEngineBackend(Path(config), Path(checkpoint), device=device, sources=_sources(options))
+        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model spec, complete."""
+        return self.backend.spec
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything besides the image that decides what the labels are; JSON-ready."""
+        spec = self.spec.to_dict()
+        return {
+            "engine": ENGINE_VERSION,
+            "model": self.backend.digest,
+            "spec": {block: spec[block] for block in ("input", "window", "output")},
+            "patch": list(self.window.patch),
+            "stride": list(self.window.stride),
+            "orientation": self.orientation,
+        }
+
+    def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
+        """Segment one image.
+
+        Args:
+            image: A SimpleITK image or a file; a sequence of them, one an input channel, for a model
+                of several channels.
+
+        Raises:
+            CaseError: the image or the network's answer cannot be used.
+        """
+        parts = image if isinstance(image, list | tuple) else [image]
+        images = [read_image(Path(part)).image if isinstance(part, str | Path) else part for part in parts]
+        sinks: list[LabelMapSink] = []
+
+        def make_sinks(frame: Frame) -> list[LabelMapSink]:
+            sinks.append(LabelMapSink(None, frame))
+            return sinks
+
+        measurements = self.run(volume_of(images, "the image"), make_sinks)
+        return Result(sinks[0].image, measurements)
+
+    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False) -> CasePlan:
+        """What a case will take: sizes, windows, memory.
+
+        Args:
+            grid: The case's grid as stored.
+            itemsize: Bytes of a stored voxel.
+            want_logits: Whether logits will be written.
+        """
+        wanted = self.spec.input
+        native, turn = grid.reoriented(wanted.orientation)
+        model = model_grid(native, wanted)
+        rule = self.spec.window
+        windows = place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
+        memory = predict_memory(
+            native.size,
+            windows,
+            channels_in=len(wanted.channels),
+            channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
+            itemsize=itemsize,
+            batch=self.batch,
+            want_logits=want_logits,
+        )
+        return CasePlan(native, turn, model, windows, memory)
+
+    def run(
+        self,
+        volume: Volume,
+        make_sinks: Callable[[Frame], Sequence[Sink]],
+        on_windows: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Measurements:
+        """Segment one volume into sinks, and commit them.
+
+        Args:
+            volume: The case.
+            make_sinks: Called once, when the number of channels is known.
+            on_windows: Told windows done, and windows in all.
+
+        Raises:
+            CaseError: the case cannot be finished; no sink has left anything behind.
+        """
+        if len(volume.array) != len(self.spec.input.channels):
+            raise InputError(
+                f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
+            )
+        clock = _Clock()
+        plan = self.plan(volume.grid, volume.array.itemsize)
+        array = self._prepared(volume, plan)
+        clock.lap("prepare")
+        sinks: list[Sink] = []
+        table: list[Label] = []
+
+        def opened(decision: Decision) -> tuple[TakeSlab, bool]:
+            table.extend(decision.table)
+            sinks.extend(make_sinks(self._frame(volume.grid, plan, decision)))
+
+            def take(slab: DecidedSlab) -> None:
+                for sink in sinks:
+                    sink.write(slab)
+
+            return take, any(sink.needs_logits for sink in sinks)
+
+        def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+            with clock.inside("network"):
+                return self.backend.forward(windows)
+
+        try:
+            findings = segment(
+                array,
+                plan.windows,
+                plan.model,
+                forward,
+                self.spec.output,
+                opened,
+                batch=self.batch,
+                on_windows=lambda done: on_windows(done, len(plan.windows)),
+            )
+            clock.lap("engine")
+            paths = tuple(sink.commit() for sink in sinks)
+            clock.lap("write")
+        except BaseException:
+            for sink in sinks:
+                sink.abort()
+            raise
+        return _measurements(findings, tuple(table), plan, clock.seconds, paths)
+
+    def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
+        """The volume as the network sees it: oriented, resampled, normalised, padded."""
+        wanted = self.spec.input
+        array = plan.turn.apply(volume.array)
+        how = wanted.resampling.interpolation
+        if wanted.resampling.order == "before_intensity":
+            array = apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
+        else:
+            array = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
+        return pad_volume(array, plan.windows.pads, wanted.padding)
+
+    def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
+        if self.orientation == "input":
+            grid, turn = stored, plan.turn.inverse  # the very numbers of the input's header
+        else:
+            grid, turn = plan.native.reoriented(self.orientation)
+        about = {
+            "model": self.spec.name,
+            "model_version": self.spec.version,
+            "model_sha256": self.backend.digest,
+            "itk_infer": __version__,
+            "values": self.spec.output.values,
+        }
+        return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
+
+
+def _sources(options: Options) -> Sources:
+    spec = options.get("spec")
+    overrides = Overrides(
+        options.get("window_level"),
+        options.get("window_width"),
+        options.get("patch_size"),
+        options.get("patch_stride"),
+        options.get("blend"),
+    )
+    return Sources(Path(spec) if spec else None, overrides)
+
+
+def _measurements(
+    findings: Findings,
+    table: tuple[Label, ...],
+    plan: CasePlan,
+    seconds: dict[str, float],
+    paths: tuple[Path, ...],
+) -> Measurements:
+    voxel_ml = plan.native.voxel_volume_ml
+    warnings = []
+    if findings.clipped:
+        warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
+    return Measurements(
+        findings=tuple(
+            LabelFinding(label, voxels, voxels * voxel_ml, confidence)
+            for label, voxels, confidence in zip(
+                table, findings.voxels, findings.confidence.per_label, strict=True
+            )
+        ),
+        confidence=findings.confidence.overall,
+        confidence_foreground=findings.confidence.foreground,
+        windows=len(plan.windows),
+        seconds=seconds,
+        warnings=tuple(warnings),
+        paths=paths,
+    )
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds by stage. Time `inside` a stage is not counted in the lap around it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+    _inside: float = 0.0
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last - self._inside
+        self._last, self._inside = now, 0.0
+
+    @contextmanager
+    def inside(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            self._inside += spent

@@ -1,0 +1,32 @@
+"""Image formats. Each checks its own header; adding one means one file here and one entry in FORMATS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from itk_infer.volume.formats import metaimage, nifti, nrrd
+from itk_infer.volume.formats.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        suffixes: Lower-case endings of its files, longer ones first.
+        image_io: SimpleITK's name for the reader; no other one may guess at the file.
+        check_header: Parses and checks a header; raises InputError.
+    """
+
+    suffixes: tuple[str, ...]
+    image_io: str
+    check_header: Callable[[Path], Layout]
+
+
+FORMATS = (
+    Format((".nii.gz", ".nii"), "NiftiImageIO", nifti.check_header),
+    Format((".mha", ".mhd"), "MetaImageIO", metaimage.check_header),
+    Format((".nrrd", ".nhdr"), "NrrdImageIO", nrrd.check_header),
+)

@@ -1,0 +1,151 @@
+"""What a header says about the stored voxels, and the checks every format shares."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from itk_infer.errors import InputError
+
+VOXEL_LIMIT = 2**31
+TEXT_HEADER_LIMIT = 4 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the voxels of one image lie, and how they are packed.
+
+    Attributes:
+        size: Voxels along Z, Y, X.
+        dtype: Type of a stored voxel, byte order included.
+        data_path: The file that holds the voxels: the image itself, or the file a detached header names.
+        encoding: ``raw``; ``deflate`` (a gzip or zlib stream); or ``other``, which only SimpleITK can check.
+        start: Byte of `data_path` where the voxels, or the stream that holds them, begin.
+        stop: Byte where that stream ends, if the header says so.
+        skip: Decoded bytes of the stream before the first voxel.
+        exact: Whether the data must be one stream that ends with the last voxel.
+        alias: Name under which SimpleITK has to see the file, alone in a folder, where its own name
+            would lead SimpleITK astray.
+        warnings: What the header leaves open, as sentences without the file's name.
+    """
+
+    size: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    data_path: Path
+    encoding: Literal["raw", "deflate", "other"]
+    start: int = 0
+    stop: int | None = None
+    skip: int = 0
+    exact: bool = False
+    alias: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all voxels, decoded."""
+        return math.prod(self.size) * self.dtype.itemsize
+
+
+def shown(path: Path | str) -> str:
+    """A path or text as a message can print it, whatever bytes it holds."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def quoted(text: str) -> str:
+    """A piece of a header as a message can quote it: escaped, in quotes, never long."""
+    escaped = shown(text)
+    return f"'{escaped if len(escaped) <= 60 else escaped[:57] + '...'}'"
+
+
+def check_regular_file(path: Path) -> None:
+    """Refuse everything that is not a regular, non-empty file with a name SimpleITK survives.
+
+    Raises:
+        InputError: nothing is opened before this is known: a FIFO would block, and SimpleITK ends the
+            whole process on a name that is not valid UTF-8.
+    """
+    try:
+        os.fspath(path).encode("utf-8")
+        status = path.stat()
+    except UnicodeEncodeError:
+        raise InputError(f"{shown(path)}: the name is not valid UTF-8; rename the file") from None
+    except (OSError, ValueError) as error:
+        if path.is_symlink():
+            raise InputError(f"{shown(path)}: a link that leads to no file; repair or remove it") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"{shown(path)}: cannot be opened ({reason}); check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise InputError(f"{shown(path)}: is {kind}; an image file is needed")
+    if status.st_size == 0:
+        raise InputError(f"{shown(path)}: is empty; write or copy it again")
+
+
+def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
+    """Voxels along Z, Y, X of three plausible sizes given x first."""
+    x, y, z = sizes_xyz
+    if min(x, y, z) < 1:
+        raise InputError(
+            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels; every size must be positive"
+        )
+    if x * y * z > VOXEL_LIMIT:
+        raise InputError(
+            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels, more than the {VOXEL_LIMIT:,} "
+            "that are read; if that is no error, resample or split the image"
+        )
+    return z, y, x
+
+
+def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
+    """Refuse spacings that SimpleITK would silently replace or turn into a flipped axis."""
+    if not all(math.isfinite(value) and value > 0 for value in spacing_xyz):
+        values = " x ".join(f"{value:g}" for value in spacing_xyz)
+        raise InputError(
+            f"{shown(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
+            "correct the header"
+        )
+
+
+def beside(path: Path, name: str) -> Path:
+    """The data file that the detached header `path` names; it must lie in the header's own folder."""
+    plain = name.removeprefix("./")
+    named = f"{shown(path.name)}: names {quoted(name)} as its data file"
+    if plain.startswith("LIST") or "%" in plain:
+        raise InputError(f"{named}; voxels spread over several files are not read, save the image as one file")
+    if plain in ("", ".", "..", "-") or any(character in plain for character in "/\\:"):
+        raise InputError(f"{named}; only a file in the same folder, named without a path, is read")
+    data_path = path.parent / plain
+    check_regular_file(data_path)
+    if data_path.resolve().parent != path.parent.resolve():
+        raise InputError(f"{named}, a link that leads out of the folder; put the data file itself there")
+    return data_path
+
+
+def text_header(path: Path, is_last: Callable[[str], bool]) -> tuple[list[str], int]:
+    """The lines of a text header up to the first for which `is_last` holds, or to the end of the file.
+
+    Returns:
+        The lines without their ends, and the byte after the last one.
+    """
+    lines: list[str] = []
+    with path.open("rb") as file:
+        while line := file.readline(TEXT_HEADER_LIMIT):
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+            # Readers disagree whether a lone carriage return ends a line: a field could hide behind it.
+            if "\r" in text or "\0" in text or file.tell() > TEXT_HEADER_LIMIT:
+                raise InputError(
+                    f"{shown(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "
+                    "another format"
+                )
+            lines.append(text)
+            if is_last(text):
+                break
+        return lines, file.tell()

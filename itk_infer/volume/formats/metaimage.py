@@ -1,0 +1,163 @@
+"""MetaImage files (``.mha``, ``.mhd``): https://itk.org/Wiki/ITK/MetaIO/Documentation."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import numpy as np
+
+from itk_infer.errors import InputError
+from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, shown, text_header
+
+TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}  # fmt: skip
+LAST_KEY = "ElementDataFile"
+DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
+POSITIONS = ("Offset", "Position", "Origin", "ImagePosition")
+KEYS = {
+    "NDims", "DimSize", "ElementSpacing", "ElementSize", "ElementType", "ElementNumberOfChannels", "BinaryData",
+    "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData", "CompressedDataSize", "HeaderSize",
+    "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset", *DIRECTIONS, *POSITIONS, LAST_KEY,
+}  # fmt: skip
+FIELD = re.compile(r"\s*([^=:]*[^=:\s])\s*[=:]\s*(.*?)\s*")
+LINE_LIMIT = 499  # characters; MetaIO cuts longer ones
+Number = TypeVar("Number", int, float)
+
+
+def check_header(path: Path) -> Layout:
+    """The layout of a MetaImage with its voxels attached (LOCAL) or in one file beside it.
+
+    Raises:
+        InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
+            from elsewhere.
+    """
+    name = shown(path.name)
+    header = _Header(name)
+    _, end = text_header(path, header.take)
+    if header.numbers("NDims", int, 1) != [3]:
+        raise InputError(f"{name}: has NDims = {quoted(header.text('NDims', ''))}; one 3D volume is needed")
+    if header.numbers("ElementNumberOfChannels", int, 1, "1") != [1] or header.text("ElementType") not in TYPES:
+        raise InputError(
+            f"{name}: its voxels are {header.text('ElementNumberOfChannels', '1')} x "
+            f"{quoted(header.text('ElementType'))}; one plain number a voxel is needed"
+        )
+    if not header.flag("BinaryData", "True"):
+        raise InputError(
+            f"{name}: stores its voxels as text, which SimpleITK does not read; save it as binary data"
+        )
+    size = checked_size(path, header.numbers("DimSize", int, 3))
+    check_spacing(path, header.numbers("ElementSpacing", float, 3, header.text("ElementSize", "1 1 1")))
+    for key in DIRECTIONS + POSITIONS:  # too few numbers, and MetaIO takes the next line's
+        count = 9 if key in DIRECTIONS else 3
+        header.numbers(key, float, count, "0 " * count)
+    swapped = header.text("BinaryDataByteOrderMSB", header.text("ElementByteOrderMSB", "False"))
+    dtype = np.dtype((">" if _is_true(swapped) else "<") + TYPES[header.text("ElementType")])
+    source = header.text(LAST_KEY)
+    local = source in ("LOCAL", "Local", "local")
+    data_path, start, stop = path if local else beside(path, source), end if local else 0, None
+    packed = header.flag("CompressedData", "False")
+    (header_bytes,) = header.numbers("HeaderSize", int, 1, "0")
+    (packed_bytes,) = header.numbers("CompressedDataSize", int, 1, "0")
+    if header_bytes and (local or packed or header_bytes < -1):
+        raise InputError(
+            f"{name}: HeaderSize = {header_bytes} is only read for uncompressed data in a file of their own"
+        )
+    if packed and (packed_bytes > 0 or local):
+        # Without the size, or with a wrong one, MetaIO fills the image with whatever lies in memory.
+        if packed_bytes <= 0:
+            raise InputError(f"{name}: gives no CompressedDataSize for its compressed data; save the image again")
+        stop = start + packed_bytes
+    elif header_bytes == -1:
+        start = max(0, data_path.stat().st_size - math.prod(size) * dtype.itemsize)
+    else:
+        start += header_bytes
+    return Layout(
+        size=size,
+        dtype=dtype,
+        data_path=data_path,
+        encoding="deflate" if packed else "raw",
+        start=start,
+        stop=stop,
+        exact=packed,
+        warnings=header.warnings(),
+    )
+
+
+class _Header:
+    """The fields of a header that matter, read as MetaIO reads them.
+
+    In MetaIO a line without a separator (the second line of an address copied from DICOM) swallows the key
+    of the next line that has one, and of two equal keys the last wins. Where that would change what the
+    image is, the header is refused.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._fields: dict[str, str] = {}
+        self._stray = ""
+
+    def take(self, line: str) -> bool:
+        """Read one more line; whether it is the last one."""
+        match = FIELD.fullmatch(line)
+        if not match:
+            if len(line) > LINE_LIMIT or line.lstrip()[:1] in ("=", ":"):
+                self._refuse(f"{quoted(line)} is no line of a MetaImage header; the file is damaged")
+            self._stray = self._stray or line.strip()
+            return False
+        stray, self._stray, key = self._stray, "", match[1]
+        if key not in KEYS:
+            return False
+        if stray:
+            self._refuse(f"the line {quoted(stray)} hides the {key} that follows it; remove that line")
+        if key in self._fields:
+            self._refuse(f"its header gives {key} twice; remove one of them")
+        if len(line) > LINE_LIMIT:
+            self._refuse(f"{key} is too long to be read")
+        self._fields[key] = match[2]
+        return key == LAST_KEY
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise InputError(f"{self._name}: {reason}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._fields.get(key, default)
+        if value is None:
+            self._refuse(f"its header has no {key}; the file is damaged or of another format")
+        return value
+
+    def flag(self, key: str, default: str) -> bool:
+        return _is_true(self.text(key, default))
+
+    def numbers(
+        self, key: str, kind: Callable[[str], Number], count: int, default: str | None = None
+    ) -> list[Number]:
+        text = self.text(key, default)
+        try:
+            values = [kind(word) for word in text.split()]
+        except ValueError:
+            values = []
+        if len(values) != count:
+            self._refuse(f"{key} = {quoted(text)} in its header is not {count} numbers")
+        return values
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the header leaves open, or what SimpleITK does not apply."""
+        warnings = []
+        if not self._fields.keys() & DIRECTIONS:
+            warnings.append("stores no orientation; its axes are taken as they are")
+        slope = self.numbers("ElementToIntensityFunctionSlope", float, 1, "1")
+        offset = self.numbers("ElementToIntensityFunctionOffset", float, 1, "0")
+        if (slope, offset) != ([1.0], [0.0]):
+            warnings.append("stores an ElementToIntensityFunction, which is not applied")
+        return tuple(warnings)
+
+
+def _is_true(text: str) -> bool:
+    return text[:1] in ("T", "t", "1")

@@ -1,0 +1,127 @@
+"""Interpolation along one axis at a time: separable, so a volume is three passes.
+
+Positions are in voxels of the source: 0 is the centre of its first voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec.model_spec import Alignment, Interpolation
+
+Floats = NDArray[np.float32]
+Positions = NDArray[np.float64]
+SPLINE_MARGIN = 12  # voxels of replicated edge, as scipy.ndimage does; a spline's memory there is 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class AxisMap:
+    """How one axis of the case's own grid and the same axis of the model's grid correspond.
+
+    ``native position = step * model index + offset``.
+
+    Attributes:
+        native: Voxels of the case along this axis.
+        model: Voxels of the model's grid along this axis.
+        step: Native voxels per model voxel.
+        offset: Native position of the first model voxel.
+    """
+
+    native: int
+    model: int
+    step: float
+    offset: float
+
+    @property
+    def identity(self) -> bool:
+        """Whether both grids are the same along this axis."""
+        return self.native == self.model and self.step == 1 and self.offset == 0
+
+    def native_positions(self) -> Positions:
+        """Where the model's voxels lie among the native ones, shape (model,)."""
+        return np.arange(self.model, dtype=np.float64) * self.step + self.offset
+
+    def model_positions(self) -> Positions:
+        """Where the native voxels lie among the model's, shape (native,)."""
+        return (np.arange(self.native, dtype=np.float64) - self.offset) / self.step
+
+
+def axis_map(native: int, model: int, step: float, alignment: Alignment) -> AxisMap:
+    """The correspondence for `model` voxels over `native` ones.
+
+    Args:
+        native: Voxels of the case.
+        model: Voxels of the model's grid.
+        step: Model spacing divided by native spacing; used where first voxel centres coincide.
+            Where extents coincide, the ratio of the sizes takes its place.
+        alignment: ``center`` (SimpleITK) or ``edge`` (skimage, torch without align_corners).
+    """
+    if alignment == "center":
+        return AxisMap(native, model, step, 0.0)
+    ratio = native / model
+    return AxisMap(native, model, ratio, (ratio - 1) / 2)
+
+
+def resample_axis(array: NDArray[np.generic], positions: Positions, axis: int, how: Interpolation) -> Floats:
+    """Interpolate along one axis.
+
+    Args:
+        array: Any shape and number type.
+        positions: Where to sample along `axis`. Outside the source, linear and nearest take the edge
+            voxel; cubic follows the spline through the replicated edge.
+        axis: The axis to resample.
+        how: linear, cubic (spline of order 3) or nearest.
+
+    Returns:
+        float32, with ``len(positions)`` entries along `axis`.
+    """
+    count = array.shape[axis]
+    if how == "cubic":
+        matrix = _spline_matrix(positions, count)
+        return np.moveaxis(np.tensordot(matrix, array.astype(np.float32, copy=False), (1, axis)), 0, axis)
+    inside = np.clip(positions, 0, count - 1)
+    if how == "nearest":
+        return np.take(array, np.floor(inside + 0.5).astype(np.intp), axis).astype(np.float32, copy=False)
+    lower = np.minimum(inside.astype(np.intp), max(count - 2, 0))
+    upper = np.minimum(lower + 1, count - 1)
+    shape = [1] * array.ndim
+    shape[axis] = len(positions)
+    fraction = (inside - lower).astype(np.float32).reshape(shape)
+    below: Floats = np.take(array, lower, axis).astype(np.float32, copy=False)
+    above: Floats = np.take(array, upper, axis).astype(np.float32, copy=False)
+    above -= below
+    above *= fraction
+    above += below
+    return above
+
+
+def _spline_matrix(positions: Positions, count: int) -> Floats:
+    """Weights (positions, count) of the interpolating cubic B-spline over the edge-replicated signal.
+
+    Samples = B c, where B holds the basis functions at the positions and the coefficients c solve
+    the tridiagonal system A c = signal (Unser, "Splines: a perfect fit", 1999).
+    """
+    padded = count + 2 * SPLINE_MARGIN
+    system = (
+        np.diag(np.full(padded, 4.0)) + np.diag(np.ones(padded - 1), 1) + np.diag(np.ones(padded - 1), -1)
+    ) / 6
+    system[0, 0] = system[-1, -1] = 5 / 6  # reflected, as good as any so far out
+    replicate = np.zeros((padded, count))
+    replicate[np.arange(padded), np.clip(np.arange(padded) - SPLINE_MARGIN, 0, count - 1)] = 1
+    shifted = np.clip(positions + SPLINE_MARGIN, 1, padded - 3)
+    first = np.floor(shifted).astype(np.intp)
+    t = shifted - first
+    basis = np.zeros((len(positions), padded))
+    rows = np.arange(len(positions))
+    for neighbour, weight in (
+        (-1, (1 - t) ** 3 / 6),
+        (0, 2 / 3 - t**2 + t**3 / 2),
+        (1, 2 / 3 - (1 - t) ** 2 + (1 - t) ** 3 / 2),
+        (2, t**3 / 6),
+    ):
+        basis[rows, first + neighbour] = weight
+    weights: NDArray[np.float64] = basis @ np.linalg.solve(system, replicate)
+    return weights.astype(np.float32)

@@ -1,0 +1,73 @@
+"""From a case's own grid to the grid a model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import InputError
+from itk_infer.spec import InputSpec
+from itk_infer.spec.model_spec import Interpolation
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.interpolation import AxisMap, axis_map, resample_axis
+
+MAX_MODEL_VOXELS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGrid:
+    """The sampling a network sees, axis by axis (Z, Y, X)."""
+
+    axes: tuple[AxisMap, AxisMap, AxisMap]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Voxels of the model's grid, Z Y X."""
+        z, y, x = self.axes
+        return z.model, y.model, x.model
+
+    @property
+    def identity(self) -> bool:
+        """Whether the case already lies on the model's grid."""
+        return all(axis.identity for axis in self.axes)
+
+
+def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
+    """The model's grid for a case.
+
+    Args:
+        grid: The case's grid, already in the model's orientation.
+        wanted: ``spacing`` (new size = round(size * old / new)), ``size`` (extents coincide), or neither.
+
+    Raises:
+        InputError: the new grid would be absurdly large, as after a wrong spacing in a header.
+    """
+    axes = []
+    for axis, (size, spacing) in enumerate(zip(grid.size, grid.spacing, strict=True)):
+        target = wanted.spacing[axis] if wanted.spacing else None
+        if wanted.size:
+            axes.append(axis_map(size, wanted.size[axis], 1.0, "edge"))
+        elif target is None or abs(target - spacing) <= 1e-6 * target:
+            axes.append(AxisMap(size, size, 1.0, 0.0))
+        else:
+            count = max(1, round(size * spacing / target))
+            axes.append(axis_map(size, count, target / spacing, wanted.resampling.alignment))
+    found = ModelGrid((axes[0], axes[1], axes[2]))
+    if np.prod([float(n) for n in found.size]) > MAX_MODEL_VOXELS:
+        raise InputError(
+            f"at the model's spacing {wanted.spacing} mm this image would have {found.size} voxels (Z Y X); "
+            f"its own spacing is {grid.spacing} mm: check the header"
+        )
+    return found
+
+
+def to_model_grid(array: NDArray[Any], grid: ModelGrid, how: Interpolation) -> NDArray[Any]:
+    """Sample an array (C, Z, Y, X) on the model's grid; float32 unless nothing changes."""
+    # Shrinking axes first leaves the least work for the others.
+    for axis in sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native):
+        if not grid.axes[axis].identity:
+            array = resample_axis(array, grid.axes[axis].native_positions(), axis + 1, how)
+    return array

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itk_infer.errors import ModelError
+from itk_infer.model.checkpoint import load_state_dict
+
+torch = pytest.importorskip("torch")
+
+
+class Call:
+    """Unpickling this calls `function`."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.reduced = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def repacked(source: Path, target: Path, compression: int, old: bytes = b"", new: bytes = b"") -> Path:
+    with zipfile.ZipFile(source) as read, zipfile.ZipFile(target, "w", compression) as write:
+        for entry in read.namelist():
+            write.writestr(entry, read.read(entry).replace(old, new) if old else read.read(entry))
+    return target
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "meta": {"epoch": 3}}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_both_forms_with_and_without_the_prefix_of_data_parallel(tmp_path, wrap, prefix, as_zip):
+    state = {"conv.weight": torch.arange(6.0).reshape(2, 3), "norm.num_batches_tracked": torch.tensor(4)}
+    path = tmp_path / "weights.pth"
+    torch.save(
+        wrap({prefix + name: value for name, value in state.items()}),
+        path,
+        _use_new_zipfile_serialization=as_zip,
+    )
+
+    loaded = load_state_dict(path)
+
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+def test_a_prefix_that_not_every_name_has_is_part_of_the_names(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, path)
+    assert load_state_dict(path).keys() == {"module.a", "b"}
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+@pytest.mark.parametrize("kind", ["system", "eval"])
+def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path, kind, as_zip):
+    marker = tmp_path / "marker"
+    calls = {
+        "system": Call(os.system, f"echo x > '{marker}'"),
+        "eval": Call(eval, f"open({str(marker)!r}, 'w').close()"),
+    }
+    path = tmp_path / "evil.pth"
+    torch.save(
+        {"state_dict": {"weight": torch.ones(2)}, "message_hub": calls[kind]},
+        path,
+        _use_new_zipfile_serialization=as_zip,
+    )
+
+    with pytest.raises(ModelError, match=rf"evil\.pth: refused.*call \S*\b{kind}, .*torch\.save"):
+        load_state_dict(path)
+    assert not marker.exists()
+
+    torch.load(path, weights_only=False)  # the attack is real: an unsafe reader falls for it
+    assert marker.exists()
+
+
+def test_a_bare_pickle_is_refused_as_well(tmp_path):
+    marker = tmp_path / "marker"
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps(Call(os.mkdir, str(marker))))
+    with pytest.raises(ModelError):
+        load_state_dict(path)
+    assert not marker.exists()
+
+
+def test_getattr_in_a_file_reaches_no_attribute(tmp_path):
+    # MMEngine's files name getattr, so it is allowed; it must not be the real one.
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": {"weight": Call(getattr, torch.ones(3), "shape")}}, path)
+    with pytest.raises(ModelError, match="weight are something else"):
+        load_state_dict(path)
+
+
+@pytest.mark.parametrize("core", [b"numpy._core.", b"numpy.core."])
+def test_numpy_numbers_of_both_numpy_generations(tmp_path, core):
+    path = tmp_path / "weights.pth"
+    torch.save(
+        {"state_dict": {"w": torch.ones(2)}, "loss": np.float64(0.5), "history": np.arange(3)},
+        tmp_path / "new.pth",
+    )
+    repacked(tmp_path / "new.pth", path, zipfile.ZIP_STORED, b"numpy._core.", core)
+    assert torch.equal(load_state_dict(path)["w"], torch.ones(2))
+
+
+def test_a_checkpoint_of_the_runner(trained_checkpoint):
+    inside = torch.serialization.get_unsafe_globals_in_checkpoint(trained_checkpoint)
+    assert "mmengine.logging.history_buffer.HistoryBuffer" in inside  # else this proves nothing
+    loaded = load_state_dict(trained_checkpoint)
+    assert len(loaded) == 40
+    assert all(name.startswith("network.") for name in loaded)
+
+
+def test_the_averaged_weights_are_the_ones_taken(trained_checkpoint):
+    raw = torch.load(trained_checkpoint, weights_only=False)["ema_state_dict"]
+    start = torch.load(trained_checkpoint.with_name("start.pth"), weights_only=True)["state_dict"]
+    loaded = load_state_dict(trained_checkpoint)
+
+    def moved(state, prefix=""):
+        return sum(float((state[prefix + name] - value).abs().sum()) for name, value in start.items())
+
+    # An average over the training so far lags behind the weights that were trained.
+    assert 0 < moved(loaded) < 0.5 * moved(raw, "module.")
+
+
+def save_text(path: Path) -> None:
+    path.write_text("<html>not found</html>")
+
+
+def save_cut(path: Path) -> None:
+    torch.save({"weight": torch.ones(4000)}, path)
+    path.write_bytes(path.read_bytes()[:8000])
+
+
+def save_compressed(path: Path) -> None:
+    torch.save({"weight": torch.zeros(4_000_000)}, path.with_suffix(".plain"))
+    repacked(path.with_suffix(".plain"), path, zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize(
+    ("save", "message"),
+    [
+        (save_text, "cannot be read as a checkpoint"),
+        (save_cut, "cannot be read as a checkpoint"),
+        (save_compressed, "compressed archive"),
+        (lambda path: path.write_bytes(b""), "cannot be read as a checkpoint"),
+        (lambda path: torch.save(torch.ones(3), path), "holds no weights, but a Tensor"),
+        (lambda path: torch.save({}, path), "holds no weights, but an empty mapping"),
+        (lambda path: torch.save({"epoch": 3, "optimizer": {}}, path), "epoch, optimizer are something else"),
+        (
+            lambda path: torch.save({"state_dict": {}, "epoch": 3}, path),
+            "a mapping with the keys state_dict, epoch",
+        ),
+        (lambda path: None, "no such checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_said_in_a_sentence(tmp_path, save, message):
+    path = tmp_path / "weights.pth"
+    save(path)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_state_dict(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torch_with_known_holes_reads_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.ones(1)}, path)
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.9.1+cpu"))
+    with pytest.raises(ModelError, match=r"needs torch 2\.10 or newer, and this is 2\.9\.1"):
+        load_state_dict(path)
+
+
+def test_safetensors(tmp_path):
+    writer = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "weights.safetensors"
+    writer.save_file({"module.weight": torch.ones(2)}, path)
+    assert torch.equal(load_state_dict(path)["weight"], torch.ones(2))
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(ModelError, match="cannot be read as safetensors"):
+        load_state_dict(path)
+
+
+def test_safetensors_without_the_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "safetensors.torch", None)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match="pip install safetensors"):
+        load_state_dict(path)

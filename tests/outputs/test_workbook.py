@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import load_workbook
+from openpyxl.worksheet.worksheet import Worksheet
+
+from itk_infer.errors import OutputError
+from itk_infer.outputs.workbook import CaseRow, write_workbook
+from itk_infer.spec import Label
+
+LABELS = [Label(1, "liver", "#e6194b", 1), Label(2, "spleen", "#00ff10", 2)]
+
+
+def sheet_of(path: Path) -> Worksheet:
+    sheet = load_workbook(path).active
+    assert isinstance(sheet, Worksheet)
+    return sheet
+
+
+def column(sheet: Worksheet, title: str) -> list[Any]:
+    titles = [cell.value for cell in sheet[1]]
+    return [row[titles.index(title)].value for row in sheet.iter_rows(min_row=2)]
+
+
+def test_one_row_a_case_and_one_column_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    row = CaseRow("a.nii.gz", 0.9, 0.8, {"liver": 0.7, "spleen": None}, {"liver": 1500.5, "spleen": 0.0}, "small")
+    write_workbook(path, [row], LABELS)
+    assert list(tmp_path.iterdir()) == [path]
+    rows = list(sheet_of(path).iter_rows(values_only=True))
+    assert rows[0] == (
+        "file",
+        "confidence",
+        "foreground confidence",
+        "confidence liver",
+        "confidence spleen",
+        "volume liver (ml)",
+        "volume spleen (ml)",
+        "review",
+    )
+    assert rows[1:] == [("a.nii.gz", 0.9, 0.8, 0.7, None, 1500.5, 0, "small")]
+
+
+def test_least_confident_first_unknown_last(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    confidences = {"a": 0.9, "b": None, "c": 0.0, "d": float("nan"), "e": 0.5, "f": 0.5}
+    rows = [CaseRow(name, value, None) for name, value in reversed(confidences.items())]
+    write_workbook(path, rows, LABELS)
+    assert column(sheet_of(path), "file") == ["c", "e", "f", "a", "b", "d"]
+    assert column(sheet_of(path), "confidence") == [0, 0.5, 0.5, 0.9, None, None]
+    assert column(sheet_of(path), "review") == [None] * 6
+
+
+def test_labels_of_other_models_get_columns(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    rows = [
+        CaseRow("a", 0.1, None, {"heart": 0.4}, {"heart": 3.0, "aorta": 2.0}),
+        CaseRow("b", 0.2, None, {"liver": 0.6}),
+    ]
+    write_workbook(path, rows, LABELS)
+    assert column(sheet_of(path), "confidence heart") == [0.4, None]
+    assert column(sheet_of(path), "confidence liver") == [None, 0.6]
+    assert column(sheet_of(path), "volume aorta (ml)") == [2, None]
+    assert [cell.value for cell in sheet_of(path)[1]][3:7] == [
+        "confidence liver",
+        "confidence spleen",
+        "confidence heart",
+        "confidence aorta",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1.nii", "=HYPERLINK(0)", "+1", "-1", "@x", "a\x00b", "a\ud800b", "a\uffffb", "Ünï 像"]
+)
+def test_text_stays_text(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "confidences.xlsx"
+    write_workbook(path, [CaseRow(name, 0.5, None, {name: 0.5}, {}, name)], [])
+    sheet = sheet_of(path)
+    shown = name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\uffff", "\ufffd")
+    for cell in (sheet["A2"], sheet["F2"]):
+        assert cell.value == shown
+        assert cell.data_type == "s"
+        assert bool(cell.quotePrefix) is (name[0] in "=+-@")
+    assert sheet["D1"].value == f"confidence {shown}"
+
+
+def test_dress(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    write_workbook(path, [CaseRow("a", 0.5, 0.6, {"liver": 1.0}, {"liver": 2.0})] * 3, LABELS)
+    sheet = sheet_of(path)
+    assert sheet.freeze_panes == "B2"
+    assert sheet.auto_filter.ref == "A1:H4"
+    assert sheet["A1"].font.bold
+    assert not sheet["A2"].font.bold
+    assert sheet["B2"].number_format == sheet["D2"].number_format == "0.000"
+    assert sheet["F2"].number_format == "0.00"
+    assert sheet.column_dimensions["A"].width > sheet.column_dimensions["B"].width > 10
+    assert [str(area.sqref) for area in sheet.conditional_formatting] == ["B2:C4"]
+
+
+def test_no_case(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "confidences.xlsx", [], LABELS)
+    assert sheet_of(tmp_path / "confidences.xlsx").max_row == 1
+
+
+def test_former_workbook_is_replaced_and_a_link_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    target = tmp_path / "target"
+    target.write_text("precious")
+    if os.name != "nt":
+        path.symlink_to(target)
+    write_workbook(path, [CaseRow("a", 0.5, None)], [])
+    write_workbook(path, [CaseRow("b", 0.5, None)], [])
+    assert column(sheet_of(path), "file") == ["b"]
+    assert target.read_text() == "precious"
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"confidences\.xlsx"):
+        write_workbook(tmp_path / "absent" / "confidences.xlsx", [], [])
