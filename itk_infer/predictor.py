@@ -40,7 +40,8 @@ from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.intensity import apply_intensity
 from itk_infer.volume.padding import pad_volume
 from itk_infer.volume.read import read_image
-from itk_infer.volume.resample import ModelGrid, model_grid, to_model_grid
+from itk_infer.volume.interpolation import ModelGrid
+from itk_infer.volume.resample import model_grid, to_model_grid
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import Volume, volume_of
 

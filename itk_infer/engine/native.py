@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from itk_infer.engine.slabs import Floats, Slab, height_that_fits
-from itk_infer.volume.interpolation import resample_axis
-from itk_infer.volume.resample import ModelGrid
+from itk_infer.volume.interpolation import ModelGrid, resample_axis
 
 
 def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_height: int | None = None) -> Iterator[Slab]:

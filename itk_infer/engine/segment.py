@@ -15,7 +15,7 @@ from itk_infer.engine.native import to_native
 from itk_infer.engine.slabs import Floats, Forward, Slab, finished_slabs
 from itk_infer.engine.windows import WindowGrid
 from itk_infer.spec import OutputSpec
-from itk_infer.volume.resample import ModelGrid
+from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)

@@ -49,6 +49,24 @@ class AxisMap:
         return (np.arange(self.native, dtype=np.float64) - self.offset) / self.step
 
 
+@dataclass(frozen=True, slots=True)
+class ModelGrid:
+    """The sampling a network sees, axis by axis (Z, Y, X)."""
+
+    axes: tuple[AxisMap, AxisMap, AxisMap]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Voxels of the model's grid, Z Y X."""
+        z, y, x = self.axes
+        return z.model, y.model, x.model
+
+    @property
+    def identity(self) -> bool:
+        """Whether the case already lies on the model's grid."""
+        return all(axis.identity for axis in self.axes)
+
+
 def axis_map(native: int, model: int, step: float, alignment: Alignment) -> AxisMap:
     """The correspondence for `model` voxels over `native` ones.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,9 @@ from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
 from itk_infer.spec.model_spec import Interpolation
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.interpolation import AxisMap, axis_map, resample_axis
+from itk_infer.volume.interpolation import AxisMap, ModelGrid, axis_map, resample_axis
 
 MAX_MODEL_VOXELS = 2**31
-
-
-@dataclass(frozen=True, slots=True)
-class ModelGrid:
-    """The sampling a network sees, axis by axis (Z, Y, X)."""
-
-    axes: tuple[AxisMap, AxisMap, AxisMap]
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Voxels of the model's grid, Z Y X."""
-        z, y, x = self.axes
-        return z.model, y.model, x.model
-
-    @property
-    def identity(self) -> bool:
-        """Whether the case already lies on the model's grid."""
-        return all(axis.identity for axis in self.axes)
 
 
 def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:

@@ -71,12 +71,12 @@ def assert_reads(path: Path, expected: np.ndarray = ARRAY) -> None:
         ({"ElementSpacing": "1 2"}, "is not 3 numbers"),
         ({"ElementSpacing": None, "ElementSize": "0 1 1"}, "spacing of 0 x 1 x 1"),
         ({"TransformMatrix": "1 0 0 0 1 0"}, "is not 9 numbers"),
-        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "SimpleITK cannot read it: Bad direction"),
+        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "(right angles|SimpleITK cannot read it: Bad direction)"),
         ({"Offset": "1 2"}, "is not 3 numbers"),
         ({"CompressedData": "True"}, "gives no CompressedDataSize"),
         ({"CompressedData": "True", "CompressedDataSize": "500"}, "holds 120 bytes of voxels where its header"),
         ({"HeaderSize": "10"}, "HeaderSize = 10 is only read"),
-        ({"ElementDataFile": None}, "has no ElementDataFile"),
+        ({"ElementDataFile": None}, "line 11 is no header text"),
         ({"before": "DimSize = 2 2 2\n"}, "gives DimSize twice"),
         ({"before": "# a comment\n"}, "the line '# a comment' hides the ElementType"),
         ({"before": "0008|0081 = Main Street\r\nBasel\r\n\r\n"}, "the line 'Basel' hides the ElementType"),
@@ -113,8 +113,9 @@ def test_odd_but_clear_headers_are_read(tmp_path: Path, fields: dict[str, str]) 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("MET_CHAR", "i1"), ("MET_UCHAR", "u1"), ("MET_USHORT", "u2"), ("MET_INT", "i4"), ("MET_LONG", "i4"),
-     ("MET_ULONG", "u4"), ("MET_LONG_LONG", "i8"), ("MET_ULONG_LONG", "u8"), ("MET_FLOAT", "f4"), ("MET_DOUBLE", "f8")],
+    [("MET_CHAR", "i1"), ("MET_UCHAR", "u1"), ("MET_USHORT", "u2"), ("MET_INT", "i4"), ("MET_UINT", "u4"),
+     ("MET_LONG", "i4"), ("MET_ULONG", "u4"), ("MET_LONG_LONG", "i8"), ("MET_ULONG_LONG", "u8"),
+     ("MET_FLOAT", "f4"), ("MET_DOUBLE", "f8")],
 )  # fmt: skip
 def test_every_type_in_both_byte_orders(tmp_path: Path, name: str, code: str, order: str) -> None:
     data = ARRAY.astype(order + code).tobytes()
@@ -134,7 +135,7 @@ def test_compressed_data_end_where_the_header_says(tmp_path: Path, wrap: object)
     packed = wrap(ARRAY.tobytes())  # type: ignore[operator]
     size = len(packed)
     assert_reads(write(tmp_path / "a.mha", packed + b"more", CompressedData="True", CompressedDataSize=str(size)))
-    # MetaIO alone reads this one too, as noise: see anchors of the format in the module
+    # MetaIO alone accepts the next two: it neither misses the end of a stream nor looks for a second one.
     path = write(tmp_path / "b.mha", packed, CompressedData="True", CompressedDataSize=str(size - 10))
     with pytest.raises(InputError, match="end too early"):
         read_image(path)

@@ -74,7 +74,7 @@ def check_header(path: Path) -> Layout:
         start=0 if packed else int(first_voxel),
         skip=int(first_voxel) if packed else 0,
         alias=_alias(path, packed),
-        warnings=_orientation_warnings(path, header, order),
+        warnings=(*_orientation_warnings(path, header, order), *_scaling_warnings(header, order)),
     )
 
 
@@ -136,6 +136,16 @@ def _orientation_warnings(path: Path, header: bytes, order: str) -> tuple[str, .
         if apart > NOTICEABLE * spacing.min():
             warnings.append(f"qform and sform disagree by up to {apart:.3g} mm; SimpleITK's choice is taken")
     return tuple(warnings)
+
+
+def _scaling_warnings(header: bytes, order: str) -> tuple[str, ...]:
+    """By the standard an intercept counts only with a slope; SimpleITK adds it all the same."""
+    slope, intercept = struct.unpack_from(order + "2f", header, 112)
+    if (slope == 0 or not math.isfinite(slope)) and intercept != 0 and math.isfinite(intercept):
+        return (
+            f"stores an intercept of {intercept:g} without a slope; it is added, which other readers do not do",
+        )
+    return ()
 
 
 def _qform(header: bytes, order: str, spacing: NDArray[np.float64]) -> NDArray[Any]:
