@@ -35,12 +35,12 @@ from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.model_spec import Blend, Triplet
-from itk_infer.spec.parse import orientation_code
+from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.padding import pad_volume
 from itk_infer.volume.read import read_image
-from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.resample import model_grid, to_model_grid
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import Volume, volume_of
@@ -258,7 +258,7 @@ class Predictor:
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
-            paths = tuple(sink.commit() for sink in sinks)
+            paths = tuple(path for sink in sinks if (path := sink.commit()) is not None)
             clock.lap("write")
         except BaseException:
             for sink in sinks:

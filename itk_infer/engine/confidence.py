@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from itk_infer.engine.decision import Decision
 
 Floats = NDArray[np.float32]
+VANISHES = np.float32(-200)  # exp of it is 0 in float32, and 0 times it is 0, not NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def categorical_confidence(values: Floats, probabilities: bool) -> Floats:
         entropy = -(share * logs).sum(axis=0)
     else:
         # H = ln(sum e) - sum(e z) / sum(e) with z shifted to a maximum of 0: no logarithm of 0.
-        shifted = values - values.max(axis=0)
+        with np.errstate(over="ignore"):
+            shifted = np.maximum(values - values.max(axis=0), VANISHES)
         powers = np.exp(shifted)
         total = powers.sum(axis=0)
         powers *= shifted

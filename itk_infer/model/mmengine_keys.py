@@ -10,7 +10,7 @@ from itk_infer.model.sources import Document, older_window
 
 WINDOW_KEYS = ("patch_size", "patch_stride")
 # Keys of a data preprocessor that are used, or mean nothing at inference.
-PREPROCESSOR_KEYS = ("type", "mean", "std", "seg_pad_val", "batch_augments", "non_blocking")
+PREPROCESSOR_KEYS = ("type", "mean", "std", "size", "seg_pad_val", "batch_augments", "non_blocking")
 
 
 def spec_documents(config: Mapping[str, Any], name: str) -> tuple[list[Document], list[str], int | None]:

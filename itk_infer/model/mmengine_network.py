@@ -22,6 +22,7 @@ def quiet_imports() -> Iterator[None]:
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning, ImportWarning, SyntaxWarning):
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"(mmengine|mmcv|mmseg|monai)\b")
         yield
 

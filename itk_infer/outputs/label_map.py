@@ -52,11 +52,11 @@ class LabelMapSink:
         self._planes.finish()
         return image_of(self._array, self._frame.grid)
 
-    def commit(self) -> Path:
-        """Write, read back, and move to the final name."""
-        if self._path is None:
-            raise RuntimeError("a label map without a path is read from `image`, not committed")
+    def commit(self) -> Path | None:
+        """Write, read back, and move to the final name; nothing without a path."""
         image = self.image
+        if self._path is None:
+            return None
         if is_segmentation(self._path):
             for key, value in segment_keys(self._frame, [0] * len(self._frame.labels)).items():
                 image.SetMetaData(key, value)

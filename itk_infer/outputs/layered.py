@@ -40,8 +40,8 @@ class LayeredSegmentationSink:
 
     def write(self, slab: DecidedSlab) -> None:
         """Take one slab, which must carry masks."""
-        if slab.masks is None:
-            raise RuntimeError("a layered segmentation needs slabs with masks")
+        if slab.masks is None or len(slab.masks) != len(self._bits):
+            raise RuntimeError(f"a slab came without the masks of the {len(self._bits)} labels of the table")
         planes = self._planes.take(slab.z0, slab.masks.shape[1:])
         self._bits[:, planes] = np.packbits(slab.masks, axis=-1)
         for plane in slab.masks.swapaxes(0, 1):

@@ -47,21 +47,25 @@ class LogitsSink:
         self._depth, *plane = frame.slab_size
         self._row = np.empty((frame.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
         self._attributes = _attributes(frame)
-        with writing(path):
-            self._array = zarr.create_array(
-                self._partial,
-                shape=(frame.channels, *frame.grid.size),
-                chunks=(
-                    min(CHUNK_CHANNELS, frame.channels),
-                    *(min(CHUNK_SIDE, side) for side in frame.grid.size),
-                ),
-                dtype="float16",
-                compressors=BloscCodec(cname="lz4"),
-                dimension_names=("c", "z", "y", "x"),
-                attributes=self._attributes,
-                # Every chunk is a file, so that a lost one cannot pass for zeros.
-                config={"write_empty_chunks": True},
-            )
+        try:
+            with writing(path):
+                self._array = zarr.create_array(
+                    self._partial,
+                    shape=(frame.channels, *frame.grid.size),
+                    chunks=(
+                        min(CHUNK_CHANNELS, frame.channels),
+                        *(min(CHUNK_SIDE, side) for side in frame.grid.size),
+                    ),
+                    dtype="float16",
+                    compressors=BloscCodec(cname="lz4"),
+                    dimension_names=("c", "z", "y", "x"),
+                    attributes=self._attributes,
+                    # Every chunk is a file, so that a lost one cannot pass for zeros.
+                    config={"write_empty_chunks": True},
+                )
+        except BaseException:
+            self.abort()
+            raise
 
     def write(self, slab: DecidedSlab) -> None:
         """Take one slab, which must carry logits.
@@ -69,8 +73,8 @@ class LogitsSink:
         Raises:
             OutputError: a row of chunks cannot be written, or does not read back as written.
         """
-        if slab.logits is None:
-            raise RuntimeError("a logits sink needs slabs with logits")
+        if slab.logits is None or len(slab.logits) != len(self._row):
+            raise RuntimeError(f"a slab came without the {len(self._row)} channels of logits that were announced")
         planes = self._planes.take(slab.z0, slab.logits.shape[1:])
         z = planes.start
         while z < planes.stop:

@@ -41,8 +41,11 @@ class Sink(Protocol):
         """Take one slab."""
         ...
 
-    def commit(self) -> Path:
-        """Verify, move to the final name, and return it. Called once, after the last slab."""
+    def commit(self) -> Path | None:
+        """Verify, move to the final name, and return it; None if the result stays in memory.
+
+        Called once, after the last slab.
+        """
         ...
 
     def abort(self) -> None:

@@ -96,7 +96,7 @@ def _fill(
 
     sheet.column_dimensions[get_column_letter(column)].width = _WIDTHS[number_format]
     for row, value in enumerate((title, *values), 1):
-        if value is None or value == "" or (isinstance(value, float) and not math.isfinite(value)):
+        if value is None or value == "":
             continue
         cell = sheet.cell(row, column)
         if isinstance(value, str):

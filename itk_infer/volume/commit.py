@@ -115,7 +115,7 @@ def sweep_partials(folder: Path, recursive: bool = False) -> list[Path]:
             if not os.path.lexists(path):
                 swept.append(path)
         # No partial lies inside a zarr, which may hold thousands of files.
-        folders[:] = [n for n in folders if recursive and not n.endswith(".zarr") and not _PARTIAL.match(n)]
+        folders[:] = [n for n in folders if recursive and not n.endswith(".zarr")]
     return swept
 
 

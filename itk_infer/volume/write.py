@@ -86,7 +86,8 @@ def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
 
     if read.GetSize() != image.GetSize() or read.GetPixelID() != image.GetPixelID():
         return "another size or type"
-    if not np.array_equal(sitk.GetArrayViewFromImage(read), sitk.GetArrayViewFromImage(image)):
+    planes = zip(sitk.GetArrayViewFromImage(read), sitk.GetArrayViewFromImage(image), strict=True)
+    if not all(np.array_equal(*pair) for pair in planes):
         return "other voxels"
     meant, found = grid_of(image), grid_of(read)
     # `same_as` looks at voxel centres, which say nothing of the spacing along an axis of one voxel.

@@ -95,6 +95,21 @@ def test_the_keys_that_such_a_config_has_had_all_along(with_random_weights):
     assert backend.spec.window.patch_stride == (1, 32, 32)
 
 
+def test_a_config_that_builds_on_one_of_mmsegmentations_own(tmp_path):
+    pytest.importorskip("mmseg")
+    config, checkpoint = tmp_path / "drive.py", tmp_path / "drive.pth"
+    # Found through pkg_resources; names SyncBN, three means, and slides by crop_size and stride.
+    config.write_text("_base_ = 'mmseg::unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64.py'\n")
+    with quiet_imports():
+        network = build_network(read_config(config), config)
+    torch.save(network.state_dict(), checkpoint)
+    backend = MMEngineBackend(config, checkpoint, device="cpu")
+    assert backend.notes == ("drive.py: ignored data_preprocessor.bgr_to_rgb",)
+    assert backend.shape.channels_in == len(backend.spec.input.channels) == 3
+    assert backend.spec.window.patch_stride == (1, 42, 42)
+    assert backend.forward(np.zeros((1, 3, 1, 64, 64), np.float32)).shape == (1, 2, 1, 64, 64)
+
+
 def test_a_checkpoint_of_the_runner_still_finds_both_labels(configs, shared, trained_checkpoint):
     sitk = pytest.importorskip("SimpleITK")
     backend = MMEngineBackend(configs / "hippocampus_unet.py", trained_checkpoint, device="cpu")

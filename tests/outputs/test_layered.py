@@ -107,6 +107,8 @@ def test_slabs_without_masks_gaps_and_missing_planes_are_faults(tmp_path: Path) 
     labels = np.zeros((3, *SIZE[1:]), np.uint8)
     with pytest.raises(RuntimeError, match="masks"):
         sink.write(DecidedSlab(0, labels))
+    with pytest.raises(RuntimeError, match="2 labels"):
+        sink.write(DecidedSlab(0, labels, np.zeros((1, 3, *SIZE[1:]), bool)))
     with pytest.raises(RuntimeError, match="plane 0"):
         sink.write(DecidedSlab(1, labels, np.zeros((2, 3, *SIZE[1:]), bool)))
     sink.write(DecidedSlab(0, labels, np.zeros((2, 3, *SIZE[1:]), bool)))

@@ -133,6 +133,11 @@ def test_values_that_compare_oddly_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.view(np.uint16), logits.view(np.uint16))
 
 
+def test_chunk_of_zeros_is_a_file(tmp_path: Path) -> None:
+    write(tmp_path / "case.zarr", make_frame(SIZE, None), np.zeros((2, *SIZE), np.float16), [4])
+    assert len([file for file in tmp_path.rglob("*") if file.is_file()]) == 3 * 2 * 2 + 1
+
+
 def test_former_array_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "case.zarr"
     write(path, make_frame((20, 6, 7), None), random_logits(2, (20, 6, 7)), [4])
@@ -177,6 +182,8 @@ def test_slabs_without_logits_and_gaps_are_faults(tmp_path: Path) -> None:
     labels = np.zeros((3, *SIZE[1:]), np.uint8)
     with pytest.raises(RuntimeError, match="logits"):
         sink.write(DecidedSlab(0, labels))
+    with pytest.raises(RuntimeError, match="2 channels"):
+        sink.write(DecidedSlab(0, labels, logits=np.zeros((1, 3, *SIZE[1:]), np.float16)))
     with pytest.raises(RuntimeError, match="plane 0"):
         sink.write(DecidedSlab(2, labels, logits=np.zeros((2, 3, *SIZE[1:]), np.float16)))
     sink.abort()
@@ -226,26 +233,31 @@ from made_up import make_frame
 from itk_infer.errors import OutputError
 from itk_infer.outputs.logits import LogitsSink
 from itk_infer.volume.slab import DecidedSlab
-sink = LogitsSink(Path(sys.argv[1], "case.zarr"), make_frame((32, 32, 32)))
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+limit = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 logits = np.random.default_rng(0).normal(0, 5, (2, 32, 32, 32)).astype(np.float16)
+sink = None
 try:
+    sink = LogitsSink(Path(sys.argv[1], "case.zarr"), make_frame((32, 32, 32)))
     sink.write(DecidedSlab(0, np.zeros((32, 32, 32), np.uint8), logits=logits))
 except OutputError as error:
     print(error)
-finally:
+if sink:
     sink.abort()
+    print("aborted")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limit", "fails_in"), [(100, "header"), (20_000, "chunk")])
+def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit: int, fails_in: str) -> None:
     child = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent)],
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent), str(limit)],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
     assert "case.zarr: cannot be written" in child.stdout
+    assert ("aborted" in child.stdout) is (fails_in == "chunk")
     assert list(tmp_path.iterdir()) == []

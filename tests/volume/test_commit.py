@@ -143,6 +143,15 @@ def test_folder_replaces_folder_whole(tmp_path: Path) -> None:
 
 
 @needs_links
+def test_folder_replaces_a_dangling_link(tmp_path: Path) -> None:
+    final = tmp_path / "a.zarr"
+    final.symlink_to(tmp_path / "absent")
+    commit_folder(folder_of(partial_path(final), new="new"), final)
+    assert not final.is_symlink()
+    assert list(tmp_path.iterdir()) == [final]
+
+
+@needs_links
 def test_folder_replaces_the_link_and_leaves_its_target(tmp_path: Path) -> None:
     target = folder_of(tmp_path / "target", precious="yes")
     final = tmp_path / "a.zarr"

@@ -182,8 +182,12 @@ def test_content_counts_not_the_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(voxels(packed), NOISE)
 
 
+@pytest.mark.parametrize("block", [1, 100, stream.BLOCK])
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
-def test_several_gzip_members_are_one_stream(tmp_path: Path, suffix: str) -> None:
+def test_several_gzip_members_are_one_stream(
+    tmp_path: Path, suffix: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BLOCK", block)
     path = write(tmp_path / f"a{suffix}", compressed=True)
     stored = path.read_bytes()
     start = stored.index(b"\x1f\x8b")

@@ -204,16 +204,15 @@ def test_byte_flipped_on_the_way_to_disk(
         assert position != 0.9
 
 
-def test_bad_checksum_after_the_last_voxel_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_lost_after_the_last_voxel_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = sitk.WriteImage
 
-    def spoils_checksum(image: sitk.Image, name: str, **options: object) -> None:
+    def truncates(image: sitk.Image, name: str, **options: object) -> None:
         writes(image, name, **options)
-        data = bytearray(Path(name).read_bytes())
-        data[-8] ^= 1
-        Path(name).write_bytes(data)
+        Path(name).write_bytes(Path(name).read_bytes()[:-8])
+        sitk.ReadImage(name)  # notices nothing
 
-    monkeypatch.setattr(sitk, "WriteImage", spoils_checksum)
+    monkeypatch.setattr(sitk, "WriteImage", truncates)
     with pytest.raises(OutputError):
         write_image(label_image(), tmp_path / "case.nii.gz")
     assert list(tmp_path.iterdir()) == []
@@ -241,6 +240,20 @@ def test_lost_geometry_is_seen(
     with pytest.raises(OutputError, match="another geometry"):
         write_image(image, tmp_path / f"case.{extension}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_thickness_of_a_single_slice_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = label_image(size=(1, 30, 40))
+    writes = sitk.WriteImage
+
+    def thins(image: sitk.Image, name: str, **options: object) -> None:
+        other = sitk.Image(image)
+        other.SetSpacing((*image.GetSpacing()[:2], 1.0))
+        writes(other, name, **options)
+
+    monkeypatch.setattr(sitk, "WriteImage", thins)
+    with pytest.raises(OutputError, match="another geometry"):
+        write_image(image, tmp_path / "case.mha")
 
 
 def test_truncated_nifti_is_seen_although_simpleitk_reads_it(

@@ -121,8 +121,6 @@ def _inflated(blocks: Iterator[memoryview], layout: Layout, name: str) -> Iterat
             yield memoryview(part)
         if ended:
             pending = b""
-    while not stream.eof and (part := _inflate(stream, b"", name)):
-        yield memoryview(part)
     if not stream.eof:
         raise InputError(
             f"{name}: the compressed data end too early; the file is truncated, copy or export it again"

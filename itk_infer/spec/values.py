@@ -1,0 +1,163 @@
+"""Values of a spec: each function takes what JSON gave and where it stood, and returns it checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Converter = Callable[[Any, str], Any]
+
+
+class Invalid(Exception):
+    """A finding on its way to `itk_infer.spec.parse.parse_spec`, which knows the source."""
+
+
+def read_block(value: Any, where: str, keys: Mapping[str, Converter]) -> dict[str, Any]:
+    """A mapping of known keys, each through its converter."""
+    if not isinstance(value, Mapping):
+        raise Invalid(f"{where or 'the spec'} must be an object, not {shown(value)}")
+    found = {}
+    for key, item in value.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in keys:
+            close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0)
+            raise Invalid(f"unknown key {path}; did you mean {close[0]}?" if close else f"unknown key {path}")
+        found[key] = keys[key](item, path)
+    return found
+
+
+def the_version(value: Any, where: str) -> int:
+    """1."""
+    if value != 1 or isinstance(value, bool):
+        raise Invalid(f"{where} is {shown(value)}; this program reads version 1")
+    return 1
+
+
+def a_text(value: Any, where: str) -> str:
+    """Text."""
+    if not isinstance(value, str):
+        raise Invalid(f"{where} must be text, not {shown(value)}")
+    return value
+
+
+def a_number(value: Any, where: str) -> float:
+    """A finite number, as float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Invalid(f"{where} must be a number, not {shown(value)}")
+    return float(value)
+
+
+def a_positive(value: Any, where: str) -> float:
+    """A number above 0."""
+    number = a_number(value, where)
+    if number <= 0:
+        raise Invalid(f"{where} must be above 0, not {shown(value)}")
+    return number
+
+
+def an_integer(value: Any, where: str) -> int:
+    """A whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Invalid(f"{where} must be a whole number, not {shown(value)}")
+    return value
+
+
+def anything(value: Any, where: str) -> Any:
+    """As it is; checked later, when its neighbours are known."""
+    return value
+
+
+def a_list(value: Any, where: str) -> Sequence[Any]:
+    """A list."""
+    if not isinstance(value, list | tuple):
+        raise Invalid(f"{where} must be a list, not {shown(value)}")
+    return value
+
+
+def a_triplet(value: Any, where: str) -> Sequence[Any]:
+    """Three values, Z Y X."""
+    items = a_list(value, where)
+    if len(items) != 3:
+        raise Invalid(f"{where} must hold three values (Z, Y, X), not {len(items)}")
+    return items
+
+
+def a_size(value: Any, where: str) -> tuple[int, ...]:
+    """Three whole numbers of at least 1, Z Y X."""
+    items = tuple(an_integer(item, where) for item in a_triplet(value, where))
+    if min(items) < 1:
+        raise Invalid(f"{where} must be 1 or more on every axis, not {list(items)}")
+    return items
+
+
+def a_spacing(value: Any, where: str) -> tuple[float | None, ...] | None:
+    """Three numbers above 0 or null, Z Y X; None if all are null."""
+    items = tuple(None if item is None else a_positive(item, where) for item in a_triplet(value, where))
+    return None if items == (None, None, None) else items
+
+
+def some_axes(value: Any, where: str) -> tuple[int, ...]:
+    """Axes 0 (Z), 1 (Y), 2 (X), each at most once."""
+    axes = tuple(an_integer(item, where) for item in a_list(value, where))
+    if any(axis not in (0, 1, 2) for axis in axes) or len(set(axes)) != len(axes):
+        raise Invalid(f"{where} holds axes 0 (Z), 1 (Y), 2 (X), each at most once, not {list(axes)}")
+    return axes
+
+
+def some_names(value: Any, where: str) -> tuple[str, ...]:
+    """At least one text."""
+    names = tuple(a_text(item, where) for item in a_list(value, where))
+    if not names:
+        raise Invalid(f"{where} must name at least one input channel")
+    return names
+
+
+def some_numbers(value: Any, where: str) -> tuple[float, ...]:
+    """One number, or a list of them."""
+    if isinstance(value, list | tuple) and value:
+        return tuple(a_number(item, where) for item in value)
+    return (a_number(value, where),)
+
+
+def a_color(value: Any, where: str) -> str:
+    """``#rrggbb``, lower case."""
+    if not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
+        raise Invalid(f"{where} must look like '#e6194b', not {shown(value)}")
+    return value.lower()
+
+
+def orientation_code(value: str) -> bool:
+    """Whether `value` is a code such as LPI: one letter for each of the three body axes."""
+    return len(value) == 3 and all(set(pair) & set(value) for pair in ("LR", "AP", "SI"))
+
+
+def an_orientation(value: Any, where: str) -> str:
+    """A code such as LPI, upper case."""
+    if not isinstance(value, str) or not orientation_code(value.upper()):
+        raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {shown(value)}")
+    return value.upper()
+
+
+def one_of(*valid: str) -> Converter:
+    """A converter that lets only `valid` pass."""
+
+    def convert(value: Any, where: str) -> str:
+        if value not in valid:
+            raise Invalid(f"{where} must be {' or '.join(valid)}, not {shown(value)}")
+        return str(value)
+
+    return convert
+
+
+def optional(converter: Converter) -> Converter:
+    """A converter that lets null pass."""
+    return lambda value, where: None if value is None else converter(value, where)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

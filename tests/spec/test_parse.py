@@ -1,0 +1,129 @@
+"""The model spec: precedence, defaults, and errors that name the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from itk_infer.errors import SpecError
+from itk_infer.spec import Label, ModelSpec, merge, parse_spec
+from itk_infer.spec.intensity import Standardize, Window, ZScore
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"input": {"orientatoin": "RAS"}}, "unknown key input.orientatoin; did you mean orientation"),
+        ({"inputs": {}}, "unknown key inputs; did you mean input"),
+        ({"spec": 2}, "version 1"),
+        ({"input": {"orientation": "LLS"}}, "input.orientation"),
+        ({"input": {"spacing": [1, 1, 0]}}, "input.spacing must be above 0"),
+        ({"input": {"spacing": [1, 1]}}, "three values"),
+        ({"input": {"spacing": [1, 1, 1], "size": [8, 8, 8]}}, "exclude each other"),
+        ({"input": {"intensity": [{"op": "windw"}]}}, "intensity\\[0\\].op must be window or"),
+        ({"input": {"intensity": [{"op": "window", "level": 4}]}}, "needs width"),
+        ({"input": {"intensity": [{"op": "window", "level": 4, "width": 0}]}}, "width must be above 0"),
+        ({"input": {"intensity": [{"op": "window", "level": True, "width": 1}]}}, "must be a number"),
+        ({"input": {"intensity": [{"op": "clip", "lower": 2, "upper": 1}]}}, "lower is above upper"),
+        ({"input": {"intensity": [{"op": "clip_percentile", "lower": 2, "upper": 101}]}}, "between 0 and 100"),
+        (
+            {"input": {"intensity": [{"op": "standardize", "mean": [1, 2], "std": 1}]}},
+            "one for each of 1 channels",
+        ),
+        ({"input": {"intensity": [{"op": "minmax", "channels": ["T2"]}]}}, "no input channel 'T2'"),
+        ({"input": {"channels": []}}, "at least one"),
+        ({"window": {"patch_size": [8, 8, 0]}}, "1 or more"),
+        ({"window": {"patch_size": [8.5, 8, 8]}}, "whole number"),
+        ({"window": {"blend": "gauss"}}, "gaussian or constant"),
+        ({"window": {"mirror_axes": [3]}}, "mirror_axes"),
+        ({"output": {"decision": "softmax"}}, "argmax or threshold"),
+        ({"output": {"threshold": 1.0}}, "between 0 and 1"),
+        ({"output": {"labels": [{"value": 1}, {"value": 1}]}}, "value 1 is given to more than one"),
+        ({"output": {"labels": [{"value": 70000}]}}, "between 1 and 65535"),
+        ({"output": {"labels": [{"value": 1, "color": "red"}]}}, "#e6194b"),
+        ({"output": {"labels": [{"name": "x"}]}}, "needs a value"),
+        ([], "must be an object"),
+    ],
+)
+def test_errors_name_source_and_key(document, words):
+    with pytest.raises(SpecError, match=f"^model.spec.json: .*{words}"):
+        parse_spec(document, "model.spec.json")
+
+
+def test_defaults_are_those_of_the_documentation():
+    spec = parse_spec({"spec": 1}, "test")
+    assert spec == ModelSpec()
+    assert spec.input.orientation == "LPI"
+    assert spec.input.padding.mode == "constant"
+    assert spec.window.patch_size is None
+    assert spec.window.blend == "gaussian"
+    assert spec.output.decision == "argmax"
+
+
+def test_blocks_merge_key_by_key_and_lists_whole():
+    merged = merge(
+        {"name": "a", "input": {"orientation": "RAS", "intensity": [{"op": "minmax"}, {"op": "zscore"}]}},
+        {"input": {"intensity": [{"op": "minmax"}]}, "window": {"blend": "constant"}},
+        {"name": "b"},
+    )
+    assert merged == {
+        "name": "b",
+        "input": {"orientation": "RAS", "intensity": [{"op": "minmax"}]},
+        "window": {"blend": "constant"},
+    }
+
+
+def test_channels_are_named_or_counted():
+    spec = parse_spec(
+        {
+            "input": {
+                "channels": ["T1", "T2"],
+                "intensity": [{"op": "zscore", "channels": ["T2"]}, {"op": "zscore"}],
+            }
+        },
+        "test",
+    )
+    assert spec.input.intensity == (ZScore("all", (1,)), ZScore())
+
+
+def test_the_spec_survives_its_own_json():
+    document = {
+        "spec": 1,
+        "name": "x",
+        "input": {
+            "channels": ["a", "b"],
+            "orientation": None,
+            "spacing": [1, None, 2],
+            "intensity": [
+                {"op": "window", "level": 0, "width": 80},
+                {"op": "standardize", "mean": [1, 2], "std": 3, "channels": ["a", "b"]},
+            ],
+        },
+        "window": {"patch_size": [8, 8, 8], "mirror_axes": [2]},
+        "output": {"decision": "threshold", "labels": [{"value": 3, "name": "n", "channel": 0}]},
+    }
+    spec = parse_spec(document, "test")
+    assert spec.input.intensity == (Window(0, 80), Standardize((1, 2), (3,), (0, 1)))
+    assert parse_spec(spec.to_dict(), "again") == spec
+
+
+def test_default_labels_follow_the_channels():
+    argmax, threshold = parse_spec({}, "t").output, parse_spec({"output": {"decision": "threshold"}}, "t").output
+    assert [(x.value, x.channel, x.name) for x in argmax.label_table(3)] == [(1, 1, "label 1"), (2, 2, "label 2")]
+    assert [(x.value, x.channel) for x in threshold.label_table(2)] == [(1, 0), (2, 1)]
+
+
+def test_channels_without_a_name_are_not_thrown_away():
+    output = parse_spec({"output": {"labels": [{"value": 2, "name": "liver"}]}}, "t").output
+    assert [(x.value, x.name) for x in output.label_table(4)] == [(2, "liver"), (1, "label 1"), (3, "label 3")]
+
+
+def test_labels_beyond_the_network_and_one_channel_argmax_are_errors():
+    output = parse_spec({"output": {"labels": [{"value": 5}]}}, "t").output
+    with pytest.raises(SpecError, match="label 5 .* channel 5"):
+        output.label_table(3)
+    with pytest.raises(SpecError, match="threshold"):
+        parse_spec({}, "t").output.label_table(1)
+
+
+def test_colours_are_parsed():
+    assert Label(1, "x", "#ff8000", 1).rgb == (255, 128, 0)
