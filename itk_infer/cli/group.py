@@ -27,7 +27,7 @@ class MainGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the main job's name in front of options that belong to it."""
-        if args and args[0].startswith("-") and not any(arg in OWN_OPTIONS for arg in args):
+        if args and args[0].startswith("-") and args[0] not in OWN_OPTIONS:
             args = ["segment", *args]
         return super().parse_args(ctx, args or ["--help"])
 

@@ -1,0 +1,233 @@
+"""The command line as a person meets it: in a process of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from onnx import TensorProto, helper
+
+from itk_infer import __version__
+from itk_infer.cli.group import main
+
+
+def network(path, metadata):
+    shape = ("n", 1, "d", "h", "w")
+    nodes = [helper.make_node("Neg", ["x"], ["m"]), helper.make_node("Concat", ["m", "x"], ["y"], axis=1)]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 2, *shape[2:]))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A folder with scans, a model that knows its intensities, and one that does not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    for name in ("a.nii.gz", "b.mha"):
+        image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, (5, 6, 7)).astype(np.int16))
+        sitk.WriteImage(image, str(tmp_path / "scans" / name))
+    network(tmp_path / "model.onnx", {"itk_infer": json.dumps({"spec": 1, "name": "sign"})})
+    network(tmp_path / "bare.onnx", {})
+    return tmp_path
+
+
+def run(*args):
+    return subprocess.run(
+        [sys.executable, "-m", "itk_infer", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+MAIN = ("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--device", "cpu")
+
+
+def test_the_main_job(work, capfd):
+    assert main(MAIN) == 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "2 done, 0 skipped, 0 failed" in err
+    assert sorted(path.name for path in (work / "out").iterdir()) == [
+        "a.nii.gz",
+        "b.mha",
+        "itk_infer.db",
+        "labels.csv",
+    ]
+
+
+def test_json_progress_is_json_and_nothing_else(work):
+    done = run(*MAIN, "--progress", "json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == [
+        "run_started",
+        *["case_started", "progress", "case_done"] * 2,
+        "run_done",
+    ]
+    fields = {
+        "run_started": {"version", "cases", "skipped", "workers", "device", "model"},
+        "case_started": {"case", "worker", "shape", "windows"},
+        "progress": {"case", "worker", "stage", "done", "total", "eta_s"},
+        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml"},
+        "run_done": {"done", "failed", "skipped", "seconds", "exit_code"},
+    }
+    for event in events:
+        assert fields[event["event"]] | {"event", "time", "run"} == set(event)
+    (work / "scans" / "c.nii").touch()
+    events = [
+        json.loads(line) for line in run(*MAIN, "--progress", "json", "--orientation", "RAS").stdout.splitlines()
+    ]
+    assert {"case", "reason", "attempt"} <= set(next(e for e in events if e["event"] == "case_failed"))
+    assert {"message"} <= set(next(e for e in events if e["event"] == "warning"))
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("-i", "scans", "-o", "out"), 2, "no model: give --onnx"),
+        (("-o", "out", "--onnx", "model.onnx"), 2, "Missing option '-i'"),
+        (("-i", "absent", "-o", "out", "--onnx", "model.onnx"), 2, "absent: no such file or folder"),
+        (("-i", "scans", "-o", "scans", "--onnx", "model.onnx"), 2, "also the input folder"),
+        (("-i", "scans", "-o", "out", "--onnx", "absent.onnx"), 5, "absent.onnx: no such file"),
+        (("-i", "scans", "-o", "out", "--onnx", "bare.onnx"), 2, "requires --wl/--ww"),
+        (("-i", ".", "-o", "out", "--onnx", "model.onnx"), 6, "No input files found"),
+        ((*MAIN, "--backend", "mmengine"), 2, "--backend mmengine needs both"),
+        ((*MAIN, "-cfg", "c.py"), 2, "name two models"),
+        (("-i", "scans", "-o", "out", "-cfg", "c.py"), 2, "needs both -cfg"),
+        ((*MAIN, "--patch-size", 8, 8, 8, "--patch-stride", 9, 8, 8), 2, "is larger than --patch-size"),
+        ((*MAIN, "--patch-size", 0, 8, 8), 2, "1 or more"),
+        ((*MAIN, "--fp16"), 2, "--fp16 cannot be honoured"),
+        ((*MAIN, "--device", "gpu"), 2, "give auto, cpu, cuda or cuda:N"),
+        ((*MAIN, "--orientation", "XYZ"), 2, "LPI, RAS or LPS"),
+        ((*MAIN, "--format", "png"), 2, "seg.nrrd"),
+        ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
+        ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
+        ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
+        (("inspcet",), 2, "did you mean 'inspect'"),
+        (("frobnicate",), 2, "there are demo, inspect, report"),
+        (("report", "scans"), 2, "holds no itk_infer.db"),
+    ],
+)
+def test_errors_are_one_sentence_and_an_exit_code(work, capfd, args, code, words):
+    import re
+
+    assert main([str(arg) for arg in args]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.search(words, " ".join(err.split()))
+    assert "Traceback" not in err
+
+
+def test_window_zero_is_a_value(work):
+    assert (
+        main(("-i", "scans", "-o", "out", "--onnx", "bare.onnx", "--wl", "0", "--ww", "1", "--device", "cpu")) == 0
+    )
+
+
+def test_some_failed_and_all_failed(work):
+    (work / "scans" / "c.nii").touch()
+    assert main(MAIN) == 3
+    for name in ("a.nii.gz", "b.mha"):
+        (work / "scans" / name).write_bytes(b"broken")
+    assert main((*MAIN, "--overwrite")) == 4
+
+
+def test_dry_run_writes_nothing_and_tells_all(work, capfd):
+    (work / "scans" / "c.nii").touch()
+    assert main((*MAIN, "--dry-run", "--patch-size", "4", "4", "4")) == 0
+    out = capfd.readouterr().out
+    assert "5 x 6 x 7 voxels, 12 windows of 4 x 4 x 4, about" in out
+    assert "c.nii" in out
+    assert "will fail" in out
+    assert not (work / "out").exists()
+    assert main(MAIN) == 3
+    assert main((*MAIN, "--dry-run")) == 0
+    assert "skip: already done" in capfd.readouterr().out
+
+
+def test_help_shows_options_commands_and_examples():
+    done = run("--help")
+    assert done.returncode == 0
+    for words in ("Input and output:", "--patch-size Z Y X", "Commands:", "inspect", "Examples:", "Exit codes:"):
+        assert words in done.stdout
+    assert run().stdout == done.stdout
+    assert "--save-logits" in run("-i", "x", "--help").stdout
+    assert run("--version").stdout.strip() == f"itk_infer {__version__}"
+    assert "--json" in run("inspect", "--help").stdout
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("numpy", "SimpleITK", "onnxruntime", "torch", "mmengine", "zarr", "openpyxl", "PIL", "tqdm")
+    program = (
+        "import sys\nfrom itk_infer.cli.group import main\ncode = main(['--help'])\n"
+        f"found = [name for name in {heavy!r} if name in sys.modules]\nsys.exit(f'imported {{found}}' if found else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_inspect(work, capfd):
+    assert main(("inspect", "--onnx", "model.onnx", "--device", "cpu")) == 0
+    assert "label 1" in capfd.readouterr().out
+    assert main(("inspect", "--onnx", "model.onnx", "--device", "cpu", "--json")) == 0
+    about = json.loads(capfd.readouterr().out)
+    assert about["spec"]["name"] == "sign"
+    assert about["network"]["channels_out"] == 2
+    assert about["labels"][0]["value"] == 1
+
+
+def test_report_makes_the_tables_again(work, capfd):
+    main(MAIN)
+    (work / "out" / "labels.csv").unlink()
+    assert main(("report", "out")) == 0
+    assert "2 cases on record: 2 done" in capfd.readouterr().out
+    assert (work / "out" / "labels.csv").exists()
+    assert (work / "out" / "confidences.xlsx").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes close differently elsewhere")
+def test_a_reader_that_leaves_early_causes_no_traceback(work):
+    words = " ".join(map(str, MAIN))
+    command = f"{sys.executable} -m itk_infer {words} --progress json | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["event"] == "run_started"
+    assert "Traceback" not in done.stderr
+
+
+def test_any_locale_will_do(work):
+    (work / "scans" / "Größe µ.mha").write_bytes((work / "scans" / "b.mha").read_bytes())
+    environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "itk_infer", *map(str, MAIN)], capture_output=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert (work / "out" / "Größe µ.mha").exists()
+
+
+def test_bars_on_a_terminal(work, capfd):
+    assert main((*MAIN, "--progress", "bar")) == 0
+    err = capfd.readouterr().err
+    assert "cases: 100%" in err
+    assert "a.nii.gz: done" in err
+
+
+def test_quiet_says_failures_and_the_end_only(work, capfd):
+    (work / "scans" / "c.nii").touch()
+    assert main((*MAIN, "--quiet")) == 3
+    err = capfd.readouterr().err
+    assert "a.nii.gz" not in err
+    assert "c.nii: FAILED" in err

@@ -1,0 +1,133 @@
+"""The Python API: no files needed, one answer an image."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import itk_infer
+from itk_infer.errors import ConfigError, InputError
+from itk_infer.model.backend import NetworkShape
+from itk_infer.model.fake import FakeBackend
+from itk_infer.predictor import Predictor
+from itk_infer.spec import parse_spec
+
+ARRAY = np.random.default_rng(0).normal(0, 50, (6, 7, 8)).astype(np.float32)
+
+
+def image(array=ARRAY):
+    made = sitk.GetImageFromArray(array)
+    made.SetSpacing((0.5, 1.0, 2.0))
+    made.SetDirection((0, -1, 0, 1, 0, 0, 0, 0, 1))
+    return made
+
+
+def test_an_image_in_and_a_result_out():
+    predictor = Predictor(FakeBackend(), orientation="input")
+    result = predictor(image())
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), ARRAY > 0)
+    assert result.labels.GetDirection() == image().GetDirection()
+    assert result.volumes_ml == {"label 1": pytest.approx(np.count_nonzero(ARRAY > 0) / 1000)}
+    assert 0 < result.confidence <= 1
+    assert result.measurements.findings[0].voxels == np.count_nonzero(ARRAY > 0)
+
+
+def test_the_default_orientation_is_lpi_on_the_same_anatomy():
+    result = Predictor(FakeBackend())(image())
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(result.labels.GetDirection())
+    assert code == "LPI"
+    back = sitk.Resample(result.labels, image(), sitk.Transform(), sitk.sitkNearestNeighbor)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(back), ARRAY > 0)
+
+
+def test_a_path_or_a_string(tmp_path):
+    sitk.WriteImage(image(), str(tmp_path / "a.nii.gz"))
+    predictor = Predictor(FakeBackend(), orientation="input")
+    for path in (tmp_path / "a.nii.gz", str(tmp_path / "a.nii.gz")):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(predictor(path).labels), ARRAY > 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_one_image_a_channel():
+    spec = parse_spec({"input": {"channels": ["T1", "T2"], "orientation": None}}, "t")
+    predictor = Predictor(FakeBackend(lambda w: w, spec), orientation="input")
+    result = predictor([image(), image(-ARRAY)])
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), ARRAY < 0)
+    with pytest.raises(InputError, match="has 1 channels; the model takes 2"):
+        predictor(image())
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (sitk.Image([4, 4], sitk.sitkInt16), "2 dimensions"),
+        (sitk.Image([4, 4, 4, 2], sitk.sitkInt16), "4 dimensions"),
+        (sitk.Image([4, 4, 4], sitk.sitkVectorUInt8, 3), "one plain number"),
+        (sitk.Image([4, 4, 4], sitk.sitkComplexFloat32), "one plain number"),
+        (sitk.GetImageFromArray(np.full((2, 2, 2), np.nan, np.float32)), "8 voxels that are NaN"),
+    ],
+)
+def test_images_that_cannot_be_used(bad, words):
+    with pytest.raises(InputError, match=words):
+        Predictor(FakeBackend())(bad)
+
+
+def test_resampling_to_spacing_and_back():
+    spec = parse_spec({"input": {"spacing": [1, 1, 1], "orientation": None}}, "t")
+    smooth = np.fromfunction(lambda z, y, x: x - 3.5 + 0 * y * z, (6, 7, 8)).astype(np.float32)
+    seen = []
+
+    def watch(windows):
+        seen.append(windows.shape)
+        return np.concatenate([-windows, windows], axis=1)
+
+    result = Predictor(FakeBackend(watch, spec), orientation="input")(image(smooth))
+    assert seen == [(1, 1, 12, 7, 4)]
+    # Linear there and back leaves a plane where it was.
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), smooth > 0)
+
+
+def test_many_labels_need_sixteen_bits():
+    spec = parse_spec({"output": {"labels": [{"value": 300, "channel": 1, "name": "far"}]}}, "t")
+    result = Predictor(FakeBackend(spec=spec))(image())
+    assert result.labels.GetPixelID() == sitk.sitkUInt16
+    assert set(np.unique(sitk.GetArrayFromImage(result.labels))) == {0, 300}
+
+
+def test_options_are_checked_before_any_image():
+    with pytest.raises(ConfigError, match="orientation 'up'"):
+        Predictor(FakeBackend(), orientation="up")
+    with pytest.raises(ConfigError, match="at least one window"):
+        Predictor(FakeBackend(), batch=0)
+    spec = parse_spec({"window": {"patch_size": [4, 4, 4]}}, "t")
+    with pytest.raises(ConfigError, match="takes only 8"):
+        Predictor(FakeBackend(spec=spec, shape=NetworkShape(size=(8, 8, 8))))
+
+
+def test_batches_of_windows_change_nothing():
+    spec = parse_spec({"window": {"patch_size": [4, 4, 4]}}, "t")
+    sizes = []
+
+    def watch(windows):
+        sizes.append(len(windows))
+        return np.concatenate([-windows, windows], axis=1)
+
+    one = Predictor(FakeBackend(watch, spec))(image())
+    many = Predictor(FakeBackend(watch, spec), batch=5)(image())
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(one.labels), sitk.GetArrayFromImage(many.labels))
+    assert set(sizes) == {1, 5, 3}  # 2 x 3 x 3 windows: 5, 5, 5, 3
+
+
+def test_no_process_is_started(monkeypatch):
+    monkeypatch.setattr(multiprocessing.Process, "start", lambda self: pytest.fail("a process was started"))
+    Predictor(FakeBackend())(image())
+
+
+def test_the_public_names():
+    assert set(itk_infer.__all__) == {"Predictor", "Result", "__version__"}
+    assert itk_infer.Predictor is Predictor
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = itk_infer.nothing
