@@ -47,13 +47,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CaseDone:
-    """A case is finished, and its files are verified."""
+    """A case is finished, and its files are verified; `stages` are the seconds of each part."""
 
     case: str
     outputs: tuple[str, ...]
     seconds: float
     confidence: float | None
     volumes_ml: dict[str, float]
+    stages: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ class _Run:
                 round(time.perf_counter() - started, 3),
                 found.confidence,
                 found.volumes_ml,
+                results["seconds"],
             )
         )
 
@@ -293,6 +294,7 @@ def _about(predictor: Predictor, command: Sequence[str]) -> dict[str, Any]:
         "versions": versions,
         "device": predictor.backend.device,
         "model": {"name": predictor.spec.name, "version": predictor.spec.version},
+        "notes": list(predictor.backend.notes),
         "identity": predictor.identity,
     }
 

@@ -25,11 +25,10 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     from itk_infer.cli.load import load_predictor
 
     predictor = load_predictor(**model)
-    about = describe(predictor)
     if as_json:
-        click.echo(json.dumps(about))
+        click.echo(json.dumps(describe(predictor)))
         return 0
-    click.echo(_text(about))
+    click.echo(model_text(predictor))
     for note in predictor.backend.notes:
         click.echo(note, err=True)
     return 0
@@ -61,14 +60,16 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _text(about: dict[str, Any]) -> str:
+def model_text(predictor: Predictor) -> str:
+    """The same for a person."""
+    about = describe(predictor)
     spec, network = about["spec"], about["network"]
     wanted = spec["input"]
     steps = [
         " ".join([step["op"], *(f"{key}={value}" for key, value in step.items() if key != "op")])
         for step in wanted["intensity"]
     ]
-    grid = f"spacing {_triplet(wanted['spacing'], 'as stored')} mm"
+    grid = f"{_triplet(wanted['spacing'], 'as stored')} mm" if wanted["spacing"] else "as stored"
     if wanted["size"]:
         grid = f"resized to {_triplet(wanted['size'], '')} voxels"
     rows = [

@@ -73,6 +73,8 @@ class Lines:
             case CaseDone():
                 self._count += 1
                 self._say(f"[{self._count}/{self._total}] {done_line(event)}")
+                if self._verbose:
+                    self._say("  " + ", ".join(f"{stage} {spent:.2f} s" for stage, spent in event.stages.items()))
             case CaseFailed():
                 self._count += 1
                 self.say(f"[{self._count}/{self._total}] {failed_line(event)}")

@@ -67,7 +67,7 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
     help="json: one object a line on stdout.",
 )
 @option("--quiet", heading=RUNNING, is_flag=True, help="Only errors and the end.")
-@option("--verbose", heading=RUNNING, is_flag=True, help="Also timings and what the model says.")
+@option("--verbose", heading=RUNNING, is_flag=True, help="Also the time of each stage, and what the model says.")
 def segment_command(
     input_folder: Path,
     output: Path,
@@ -107,6 +107,10 @@ def segment_command(
     if not quiet:
         for note in predictor.backend.notes:
             click.echo(note, err=True)
+    if verbose:
+        from itk_infer.cli.inspect import model_text
+
+        click.echo(model_text(predictor), err=True)
     if dry_run:
         from itk_infer.cli.dry_run import print_plan
 

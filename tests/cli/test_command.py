@@ -82,7 +82,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         "run_started": {"version", "cases", "skipped", "workers", "device", "model"},
         "case_started": {"case", "worker", "shape", "windows"},
         "progress": {"case", "worker", "stage", "done", "total", "eta_s"},
-        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml"},
+        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages"},
         "run_done": {"done", "failed", "skipped", "seconds", "exit_code"},
     }
     for event in events:
@@ -223,6 +223,13 @@ def test_bars_on_a_terminal(work, capfd):
     err = capfd.readouterr().err
     assert "cases: 100%" in err
     assert "a.nii.gz: done" in err
+
+
+def test_verbose_shows_the_model_and_the_stages(work, capfd):
+    assert main((*MAIN, "--verbose")) == 0
+    err = capfd.readouterr().err
+    assert "orientation  LPI" in err
+    assert "network 0." in err
 
 
 def test_quiet_says_failures_and_the_end_only(work, capfd):
