@@ -62,6 +62,7 @@ class Options(TypedDict, total=False):
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
     batch: int  # windows a call
+    threads: int  # CPU threads of the network; default all cores
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
@@ -120,7 +121,8 @@ class Predictor:
         """
         from itk_infer.model.onnx import OnnxBackend
 
-        backend = OnnxBackend(Path(path), device=options.get("device", "auto"), sources=_sources(options))
+        device, threads = options.get("device", "auto"), options.get("threads")
+        backend = OnnxBackend(Path(path), device=device, sources=_sources(options), threads=threads)
         return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
 
     @classmethod
@@ -138,8 +140,9 @@ class Predictor:
         """
         from itk_infer.model.mmengine import MMEngineBackend
 
-        device = options.get("device", "auto")
-        backend = MMEngineBackend(Path(config), Path(checkpoint), device=device, sources=_sources(options))
+        device, threads = options.get("device", "auto"), options.get("threads")
+        sources = _sources(options)
+        backend = MMEngineBackend(Path(config), Path(checkpoint), device=device, sources=sources, threads=threads)
         return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
 
     @property

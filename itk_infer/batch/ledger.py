@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS cases (
     name TEXT PRIMARY KEY,
-    state TEXT NOT NULL,                         -- running, done, failed, skipped, interrupted
+    state TEXT NOT NULL,                         -- waiting, running, done, failed, skipped, interrupted
     reason TEXT, run TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     inputs TEXT NOT NULL DEFAULT '[]',           -- JSON: path, sha256, size, mtime_ns, inode
@@ -126,6 +126,16 @@ class Ledger:
             self._db.execute("UPDATE runs SET ended = ?, exit_code = ? WHERE id = ?", (_now(), exit_code, run))
 
     # --- cases --------------------------------------------------------------------------------
+
+    def enqueue(self, names: Iterable[str], run: str) -> None:
+        """Note that cases are about to be worked on, before any of them is."""
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO cases (name, state, run, started) VALUES (?, 'waiting', ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET state = 'waiting', reason = NULL, ended = NULL, "
+                "run = excluded.run, started = excluded.started",
+                [(name, run, _now()) for name in names],
+            )
 
     def start(self, name: str, run: str) -> int:
         """Note that a case is being worked on; returns which attempt this is."""

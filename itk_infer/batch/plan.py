@@ -14,7 +14,6 @@ from itk_infer.batch.fingerprint import sha256_of, stamp_of
 from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import InputError
-from itk_infer.volume.read import file_sha256
 
 # What changed, in words, for each part of `Predictor.identity`.
 PARTS = {
@@ -142,7 +141,7 @@ def _unchanged(path: Path, output: OutputFile) -> bool:
 
 def _left_by_crash(path: Path, record: CaseRecord | None, known: Known) -> bool:
     """Whether a killed run can have committed this file in the moment before it could note it."""
-    if known.crashed_at is None or record is None or record.state != "running":
+    if known.crashed_at is None or record is None or record.state not in ("waiting", "running"):
         return False
     written = path.lstat().st_mtime
     grace = 15.0  # a little more than the heartbeat that `crashed_at` comes from
@@ -159,7 +158,7 @@ def _input_change(case: Case, record: CaseRecord | None, ledger: Ledger) -> str 
     for path, known in zip(case.paths, record.inputs, strict=True):
         try:
             stamp = stamp_of(path)
-            if stamp != known.stamp and file_sha256(path) != known.sha256:
+            if stamp != known.stamp and _content_digest(path) != known.sha256:
                 return "its input changed"
         except (OSError, InputError):
             return "its input changed"
@@ -167,6 +166,12 @@ def _input_change(case: Case, record: CaseRecord | None, ledger: Ledger) -> str 
     if tuple(fresh) != record.inputs and not ledger.read_only:
         ledger.refresh_inputs(case.name, fresh)
     return None
+
+
+def _content_digest(path: Path) -> str:
+    from itk_infer.volume.read import file_sha256  # NumPy: only where a stamp leaves a doubt
+
+    return file_sha256(path)
 
 
 def input_file(path: Path, sha256: str) -> InputFile:

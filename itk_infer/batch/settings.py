@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.batch.cases import Case
+from itk_infer.errors import ConfigError
 
 FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
@@ -41,3 +42,15 @@ class RunSettings:
     def logits_path(self, case: Case) -> Path:
         """Where the logits of a case go."""
         return self.output / case.folder / f"{case.stem}.zarr"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs.
+
+    Raises:
+        ConfigError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be created ({error.strerror})") from None

@@ -8,41 +8,47 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from itk_infer.batch.model import ModelRequest
     from itk_infer.predictor import Predictor
 
 
-def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
-    """Load the model that the options of `model_options` name.
+def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
+    """The model that the options of `model_options` name, not loaded yet.
 
     Raises:
         click.UsageError: the options do not name one model.
-        ItkInferError: it cannot be loaded, or the options do not fit it.
     """
     backend = _backend(options)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):
         raise click.UsageError(f"--device {options['device']}: give auto, cpu, cuda or cuda:N")
     _check_triplets(options["patch_size"], options["patch_stride"])
-    from itk_infer.predictor import Options, Predictor
+    from itk_infer.batch.model import ModelRequest
 
-    given: Options = {"device": options["device"], "orientation": orientation}
-    for ours, theirs in (
-        ("spec", "spec"),
-        ("window_level", "wl"),
-        ("window_width", "ww"),
-        ("patch_size", "patch_size"),
-        ("patch_stride", "patch_stride"),
-        ("blend", "blend"),
-        ("batch", "batch"),
-    ):
-        if options[theirs] is not None:
-            given[ours] = options[theirs]  # type: ignore[literal-required]
-    if backend == "onnx":
-        predictor = Predictor.from_onnx(options["onnx"], **given)
-    else:
-        predictor = Predictor.from_mmengine(options["cfg_path"], options["ckpt_path"], **given)
-    if options["fp16"]:
-        _check_half(predictor)
-    return predictor
+    return ModelRequest(
+        onnx=options["onnx"] if backend == "onnx" else None,
+        config=options["cfg_path"],
+        checkpoint=options["ckpt_path"],
+        device=options["device"],
+        half=options["fp16"],
+        orientation=orientation,
+        spec=options["spec"],
+        window_level=options["wl"],
+        window_width=options["ww"],
+        patch_size=options["patch_size"],
+        patch_stride=options["patch_stride"],
+        blend=options["blend"],
+        batch=options["batch"],
+    )
+
+
+def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
+    """Load the model that the options of `model_options` name, into this process.
+
+    Raises:
+        click.UsageError: the options do not name one model.
+        ItkInferError: it cannot be loaded, or the options do not fit it.
+    """
+    return model_request(orientation=orientation, **options).load()
 
 
 def _backend(options: dict[str, Any]) -> str:
@@ -69,12 +75,3 @@ def _check_triplets(patch: tuple[int, ...] | None, stride: tuple[int, ...] | Non
             f"--patch-stride {' '.join(map(str, stride))} is larger than --patch-size "
             f"{' '.join(map(str, patch))}; voxels between the windows would never be seen"
         )
-
-
-def _check_half(predictor: Predictor) -> None:
-    if getattr(predictor.backend, "half", False):
-        return  # the network itself is half precision
-    raise click.UsageError(
-        "--fp16 cannot be honoured: this model runs in single precision on this backend and device; leave "
-        "--fp16 out, or give an ONNX model that was exported in half precision"
-    )

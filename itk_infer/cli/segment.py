@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
 
-FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+if TYPE_CHECKING:
+    from itk_infer.batch.model import ModelFacts, ModelRequest
+    from itk_infer.batch.settings import RunSettings
+
+FILES, OUTPUTS, WORKERS, RUNNING = "Input and output", "What is written", "Workers", "Running"
 EXAMPLES = """\b
 Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
@@ -57,6 +62,29 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
+@option(
+    "--num-proc",
+    heading=WORKERS,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes; default one, or one a GPU of --gpus.",
+)
+@option("--gpus", heading=WORKERS, type=click.IntRange(min=1), metavar="N", help="Use the first N visible GPUs.")
+@option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0.")
+@option(
+    "--threads",
+    heading=WORKERS,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="CPU threads a worker; default an equal share of the cores.",
+)
+@option(
+    "--case-timeout",
+    heading=WORKERS,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Fail a case that takes longer than S seconds.",
+)
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
 @option(
     "--progress",
@@ -77,6 +105,11 @@ def segment_command(
     orientation: str,
     file_format: str,
     overwrite: bool,
+    num_proc: int | None,
+    gpus: int | None,
+    gpu_ids: str | None,
+    threads: int | None,
+    case_timeout: float | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
@@ -92,30 +125,70 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
-    from itk_infer.batch.events import Events
-    from itk_infer.batch.run import run_batch
     from itk_infer.batch.settings import RunSettings
-    from itk_infer.cli.load import load_predictor
+    from itk_infer.cli.load import model_request
+
+    request = model_request(orientation=orientation, **model)
+    settings = RunSettings(input_folder, output, recursive, file_format, save_logits, save_conf, overwrite)
+    if dry_run:
+        return _dry_run(request, settings, quiet=quiet, verbose=verbose)
+    from itk_infer.batch.events import Events
+    from itk_infer.batch.placement import VARIABLE, place_workers
+    from itk_infer.batch.run import run_cases
+    from itk_infer.batch.workers import Workers
     from itk_infer.cli.progress import make_listener
     from itk_infer.cli.summary import print_summary
 
-    settings = RunSettings(input_folder, output, recursive, file_format, save_logits, save_conf, overwrite)
+    ids = _gpu_ids(gpus, gpu_ids, request.device)
+    visible = os.environ.get(VARIABLE)
+    placements = place_workers(num_proc, gpus=gpus, gpu_ids=ids, threads=threads, visible=visible)
     events = Events()
     listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
     events = Events([listener], events.run)
-    predictor = load_predictor(orientation=orientation, **model)
+    summary = run_cases(
+        Workers(request, settings, placements, case_timeout),
+        settings,
+        events,
+        sys.argv,
+        lambda facts: _tell_model(facts, quiet=quiet, verbose=verbose),
+    )
+    print_summary(summary, settings, verbose=verbose)
+    return summary.exit_code
+
+
+def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbose: bool) -> int:
+    from itk_infer.batch.model import facts_of
+    from itk_infer.cli.dry_run import print_plan
+
+    predictor = request.load()
+    _tell_model(facts_of(predictor), quiet=quiet, verbose=verbose)
+    print_plan(predictor, settings)
+    return 0
+
+
+def _tell_model(facts: ModelFacts, *, quiet: bool, verbose: bool) -> None:
     if not quiet:
-        for note in predictor.backend.notes:
+        for note in facts.notes:
             click.echo(note, err=True)
     if verbose:
         from itk_infer.cli.inspect import model_text
 
-        click.echo(model_text(predictor), err=True)
-    if dry_run:
-        from itk_infer.cli.dry_run import print_plan
+        click.echo(model_text(facts.about), err=True)
 
-        print_plan(predictor, settings)
-        return 0
-    summary = run_batch(predictor, settings, events, sys.argv)
-    print_summary(summary, settings, verbose=verbose)
-    return summary.exit_code
+
+def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:
+    """The numbers of ``--gpu-ids``; None if it was not given."""
+    if (gpus is not None or gpu_ids is not None) and device not in ("auto", "cuda"):
+        raise click.UsageError(
+            f"--device {device} names one device, --gpus and --gpu-ids several; give one of them"
+        )
+    if gpu_ids is None:
+        return None
+    if gpus is not None:
+        raise click.UsageError("--gpus and --gpu-ids exclude each other")
+    words = [word.strip() for word in gpu_ids.split(",")]
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise click.UsageError(
+            f"--gpu-ids {gpu_ids}: give different numbers with commas between them, such as 0,2"
+        )
+    return [int(word) for word in words]

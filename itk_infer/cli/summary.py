@@ -24,6 +24,8 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.extend(f"  {title}: {case}: {reason}" for case, reason in shown)
         if len(shown) < len(reasons):
             lines.append(f"  ... and {len(reasons) - len(shown)} more; --verbose shows all")
+    if summary.problem:
+        lines.append(f"Error: the run was ended: {summary.problem}")
     if summary.exit_code > 128:
         lines.append("Interrupted. What is finished stays; the same command does the rest.")
     elif not summary.done and not summary.failed and not kept:

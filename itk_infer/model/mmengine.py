@@ -33,6 +33,7 @@ class MMEngineBackend:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
         sources: What else speaks about the model.
+        threads: CPU threads of this process; None: as torch decides.
 
     Raises:
         ModelError: a package or the name of a network is missing, the weights do not fit or cannot be
@@ -41,10 +42,20 @@ class MMEngineBackend:
     """
 
     def __init__(
-        self, config: Path, checkpoint: Path, *, device: str = "auto", sources: Sources | None = None
+        self,
+        config: Path,
+        checkpoint: Path,
+        *,
+        device: str = "auto",
+        sources: Sources | None = None,
+        threads: int | None = None,
     ) -> None:
         sources = sources or Sources()
         self.device, notes = _device(device)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         with quiet_imports():
             settings = read_config(config)
             documents, ignored, batch_hint = spec_documents(settings.to_dict(), config.name)

@@ -29,18 +29,21 @@ class OnnxBackend:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
         sources: What else speaks about the model.
+        threads: CPU threads; None: one for each usable core.
 
     Raises:
         ModelError: the file, the runtime or the device cannot be used.
         SpecError: the model's metadata or spec is invalid.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto", sources: Sources | None = None) -> None:
+    def __init__(
+        self, path: Path, *, device: str = "auto", sources: Sources | None = None, threads: int | None = None
+    ) -> None:
         sources = sources or Sources()
         if not path.is_file():
             raise ModelError(f"{path}: no such file; --onnx needs an ONNX model")
         runtime = _import_runtime()
-        self._session, self.device, notes = _open(runtime, path, device)
+        self._session, self.device, notes = _open(runtime, path, device, threads or _usable_cores())
         self.digest = _digest(path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1:
@@ -108,7 +111,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _open(runtime: Any, path: Path, device: str) -> tuple[Any, str, list[str]]:
+def _open(runtime: Any, path: Path, device: str, threads: int) -> tuple[Any, str, list[str]]:
     """A session on the requested device, the device it really is on, and what to tell the user."""
     kind, _, number = device.partition(":")
     offered = runtime.get_available_providers()
@@ -116,7 +119,7 @@ def _open(runtime: Any, path: Path, device: str) -> tuple[Any, str, list[str]]:
         reason = "this onnxruntime is a CPU build"
         if "CUDAExecutionProvider" in offered:
             index = int(number or 0)
-            session = _session(runtime, path, [("CUDAExecutionProvider", {"device_id": str(index)})])
+            session = _session(runtime, path, [("CUDAExecutionProvider", {"device_id": str(index)})], threads)
             # The list of providers offered is no evidence of a GPU; the session's own list is.
             if "CUDAExecutionProvider" in session.get_providers():
                 return session, f"cuda:{index}", [f"device: cuda:{index}"]
@@ -126,14 +129,14 @@ def _open(runtime: Any, path: Path, device: str) -> tuple[Any, str, list[str]]:
                 f"--device {device}: {reason}; install 'itk_infer[onnx-gpu]' with a matching CUDA driver, "
                 "or choose --device cpu"
             )
-        return _session(runtime, path, ["CPUExecutionProvider"]), "cpu", [f"device: cpu ({reason})"]
-    return _session(runtime, path, ["CPUExecutionProvider"]), "cpu", []
+        return _session(runtime, path, ["CPUExecutionProvider"], threads), "cpu", [f"device: cpu ({reason})"]
+    return _session(runtime, path, ["CPUExecutionProvider"], threads), "cpu", []
 
 
-def _session(runtime: Any, path: Path, providers: list[Any]) -> Any:
+def _session(runtime: Any, path: Path, providers: list[Any], threads: int) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # failures come as exceptions; its own lines would only repeat them
-    options.intra_op_num_threads = _usable_cores()
+    options.intra_op_num_threads = threads
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime has one exception class for each status, and no common base
