@@ -5,8 +5,11 @@ Everything else that is a table (confidences.xlsx, labels.csv) is derived from i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,7 +96,7 @@ class Ledger:
             if not read_only:
                 self._db = sqlite3.connect(path)
             elif path.exists():
-                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+                self._db = _read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -222,6 +225,28 @@ class Ledger:
                 for output in outputs
             ],
         )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """The ledger without a change to it, even where a killed run has left a change half made."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        journal = path.with_name(f"{path.name}-journal")
+        if not journal.exists():
+            raise
+    else:
+        return db
+    # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
+    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder:
+        for file in (path, journal):
+            shutil.copyfile(file, Path(folder, file.name))
+        db = sqlite3.connect(":memory:")
+        with contextlib.closing(sqlite3.connect(Path(folder, path.name))) as repaired:
+            repaired.backup(db)
+    return db
 
 
 def _packed(item: InputFile) -> dict[str, Any]:

@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1
 
 def usable_cores() -> int:
     """Cores that this process may use: what a scheduler or ``taskset`` allows, not what the machine has."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
