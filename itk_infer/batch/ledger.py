@@ -84,13 +84,14 @@ class Ledger:
     Args:
         folder: Output folder; the ledger is ``itk_infer.db`` in it.
         read_only: Change nothing; a missing ledger reads as an empty one.
+        name: Of another ledger in the folder, that of a shard.
 
     Raises:
         ConfigError: the file is no ledger, or of a newer version.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        path = folder / NAME
+    def __init__(self, folder: Path, *, read_only: bool = False, name: str = NAME) -> None:
+        path = folder / name
         self.read_only = read_only
         try:
             if not read_only:
@@ -197,6 +198,37 @@ class Ledger:
             )
             for name, state, reason, started, attempts, inputs, results in rows
         }
+
+    def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
+        """Take over what another ledger of the folder knows better, because it began later.
+
+        Args:
+            other: That ledger.
+            names: Cases to take over; None: all.
+        """
+        wanted = None if names is None else set(names)
+        ours = dict(self._db.execute("SELECT name, started FROM cases"))
+        columns = "name, state, reason, run, started, ended, attempts, inputs, results"
+        rows = [
+            row
+            for row in other._db.execute(f"SELECT {columns} FROM cases")
+            if row[4] > ours.get(row[0], "") and (wanted is None or row[0] in wanted)
+        ]
+        adopted = {row[0] for row in rows}
+        outputs = [output for output in other.outputs().values() if output.case in adopted]
+        with self._db:
+            self._db.executemany(f"INSERT OR REPLACE INTO cases ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self._put(outputs)
+            if wanted is None:
+                runs = other._db.execute("SELECT id, started, ended, exit_code, about FROM runs").fetchall()
+                self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
+
+    def last_run(self) -> tuple[str, str | None, int | None] | None:
+        """When the last run began and ended, and its exit code; None if there was none."""
+        row = self._db.execute(
+            "SELECT started, ended, exit_code FROM runs ORDER BY started DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else tuple(row)
 
     # --- outputs ------------------------------------------------------------------------------
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -24,14 +26,16 @@ from itk_infer.batch.events import (
     Warned,
 )
 from itk_infer.batch.executor import Executor
+from itk_infer.batch.ledger import NAME as LEDGER
 from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
 from itk_infer.batch.plan import Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
+from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import Interrupted, ItkInferError, OutputError
+from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
 from itk_infer.volume.commit import sweep_partials
 
 if TYPE_CHECKING:
@@ -108,18 +112,40 @@ def run_cases(
         on_model(facts)
         cases = find_cases(settings.source, settings.output, recursive=settings.recursive, channels=facts.channels)
         make_folder(settings.output)
-        with FolderLock(settings.output) as lock:
-            ledger = Ledger(settings.output)
-            try:
-                sweep_partials(settings.output, recursive=settings.recursive)
-                plan = make_plan(cases, settings, facts.identity, ledger, lock.crashed_at)
-                ledger.begin_run(events.run, _about(facts, command))
-                run = _Run(executor, settings, events, ledger, stop)
-                summary = run.work(plan, facts, crashed=lock.crashed_at is not None)
-                ledger.end_run(events.run, summary.exit_code)
-                return summary
-            finally:
-                ledger.close()
+        shard = settings.shard
+        if shard is not None:
+            cases = shard.select(cases)
+        with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
+            run = _Run(executor, settings, events, ledger, stop, lock)
+            run.sweep()
+            plan = make_plan(cases, settings, facts.identity, ledger, lock.crashed_at)
+            ledger.begin_run(events.run, _about(facts, command))
+            summary = run.work(plan, facts)
+            ledger.end_run(events.run, summary.exit_code)
+            return summary
+
+
+@contextmanager
+def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
+    """The ledger to write. That of a shard begins with what others know of its cases."""
+    shard = settings.shard
+    try:
+        if shard is None:
+            with closing(Ledger(settings.output)) as ledger:
+                yield ledger
+            return
+        with closing(Ledger(settings.output, name=f"{shard.stem}.db")) as ledger:
+            names = [case.name for case in cases]
+            for other in {settings.output / LEDGER, *shard_ledgers(settings.output)}:
+                if other.name != f"{shard.stem}.db":
+                    with closing(Ledger(settings.output, read_only=True, name=other.name)) as known:
+                        ledger.adopt(known, names)
+            yield ledger
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
+            "system, and run the same command again"
+        ) from error
 
 
 class _Run:
@@ -130,18 +156,27 @@ class _Run:
         events: Events,
         ledger: Ledger,
         stop: StopRequest,
+        lock: FolderLock,
     ) -> None:
         self.executor = executor
         self.settings = settings
         self.events = events
         self.ledger = ledger
         self.stop = stop
+        self.lock = lock
         self.summary = Summary()
         self.open: dict[str, Task] = {}
         self.attempts: dict[str, int] = {}  # as the ledger counts them, over all runs
         self.deaths: Counter[str] = Counter()
 
-    def work(self, plan: list[Planned], facts: ModelFacts, *, crashed: bool) -> Summary:
+    def sweep(self) -> None:
+        """Remove what killed runs, or killed workers of this run, have left half written."""
+        others = self.settings.shard is not None and self.lock.others()
+        if not others:
+            before = self.lock.since if self.settings.shard is not None else None
+            sweep_partials(self.settings.output, self.settings.recursive, before)
+
+    def work(self, plan: list[Planned], facts: ModelFacts) -> Summary:
         started, summary = time.monotonic(), self.summary
         skipped = sum(planned.action == "skip" for planned in plan)
         self.events.emit(
@@ -155,7 +190,8 @@ class _Run:
             summary.exit_code = error.exit_code
             summary.problem = "" if isinstance(error, Interrupted) else str(error)
         if self.deaths or summary.exit_code:  # who was killed could not tidy up
-            sweep_partials(self.settings.output, recursive=self.settings.recursive)
+            self.sweep()
+        crashed = self.lock.crashed_at is not None
         if summary.done or crashed or not tables_exist(self.settings.output, workbook=self.settings.save_conf):
             self._derive()
         summary.seconds = time.monotonic() - started
@@ -242,6 +278,8 @@ class _Run:
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
 
     def _derive(self) -> None:
+        if self.settings.shard is not None:
+            return  # `itk_infer report` makes the tables, from the ledgers of all shards
         try:
             kept = write_derived(
                 self.settings.output,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.batch.cases import Case
+from itk_infer.batch.shard import Shard
 from itk_infer.errors import ConfigError
 
 FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
@@ -24,6 +25,7 @@ class RunSettings:
         save_logits: Write ``<case>.zarr``.
         save_conf: Write ``confidences.xlsx``.
         overwrite: Recompute everything and replace whatever is there.
+        shard: Only this part of the cases, with a ledger of its own; None: all.
     """
 
     source: Path
@@ -33,6 +35,7 @@ class RunSettings:
     save_logits: bool = False
     save_conf: bool = False
     overwrite: bool = False
+    shard: Shard | None = None
 
     def label_path(self, case: Case) -> Path:
         """Where the label map of a case goes."""

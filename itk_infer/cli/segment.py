@@ -85,6 +85,14 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
     metavar="S",
     help="Fail a case that takes longer than S seconds.",
 )
+@option(
+    "--shard",
+    heading=WORKERS,
+    metavar="[i/N]",
+    is_flag=False,
+    flag_value="",
+    help="Only every N-th case, from the i-th; without a value, the part of this SLURM array task.",
+)
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
 @option(
     "--progress",
@@ -110,6 +118,7 @@ def segment_command(
     gpu_ids: str | None,
     threads: int | None,
     case_timeout: float | None,
+    shard: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
@@ -126,10 +135,20 @@ def segment_command(
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     from itk_infer.batch.settings import RunSettings
+    from itk_infer.batch.shard import parse_shard
     from itk_infer.cli.load import model_request
 
     request = model_request(orientation=orientation, **model)
-    settings = RunSettings(input_folder, output, recursive, file_format, save_logits, save_conf, overwrite)
+    settings = RunSettings(
+        input_folder,
+        output,
+        recursive,
+        file_format,
+        save_logits,
+        save_conf,
+        overwrite,
+        None if shard is None else parse_shard(shard, os.environ),
+    )
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)
     from itk_infer.batch.events import Events

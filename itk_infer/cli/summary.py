@@ -30,5 +30,7 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append("Interrupted. What is finished stays; the same command does the rest.")
     elif not summary.done and not summary.failed and not kept:
         lines.append("Nothing to do: every case was done before.")
+    if settings.shard is not None:
+        lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     lines.append(f"results: {settings.output}")
     click.echo("\n".join(lines), err=True)

@@ -48,7 +48,9 @@ class Batch:
     def model(self, **options) -> FaultyModel:
         return FaultyModel(self.scratch, **options)
 
-    def run(self, workers: int = 1, *, timeout: float | None = None, model=None, on_event=None, **options) -> Summary:
+    def run(
+        self, workers: int = 1, *, timeout: float | None = None, model=None, on_event=None, **options
+    ) -> Summary:
         """A run in worker processes; none for 0."""
         self.events = []
         events = Events([self.events.append, *([on_event] if on_event else [])])
