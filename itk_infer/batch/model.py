@@ -29,6 +29,8 @@ class ModelSource(Protocol):
         """
         ...
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:

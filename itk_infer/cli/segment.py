@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.execution import execution_options
 from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
 
 if TYPE_CHECKING:
     from itk_infer.batch.model import ModelFacts, ModelRequest
     from itk_infer.batch.settings import RunSettings
 
-FILES, OUTPUTS, WORKERS, RUNNING = "Input and output", "What is written", "Workers", "Running"
+FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
 EXAMPLES = """\b
 Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
   itk_infer -i scans -o masks --onnx old.onnx --wl 50 --ww 400
   itk_infer -i scans -o masks -cfg config.py -ckpt best.pth --save-conf
+  itk_infer -i scans -o masks --onnx liver.onnx --num-proc 4 --gpus 2
   itk_infer -i scans -o masks --onnx liver.onnx --dry-run
   itk_infer demo
 
@@ -62,37 +64,7 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
-@option(
-    "--num-proc",
-    heading=WORKERS,
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Worker processes; default one, or one a GPU of --gpus.",
-)
-@option("--gpus", heading=WORKERS, type=click.IntRange(min=1), metavar="N", help="Use the first N visible GPUs.")
-@option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0.")
-@option(
-    "--threads",
-    heading=WORKERS,
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="CPU threads a worker; default an equal share of the cores.",
-)
-@option(
-    "--case-timeout",
-    heading=WORKERS,
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Fail a case that takes longer than S seconds.",
-)
-@option(
-    "--shard",
-    heading=WORKERS,
-    metavar="[i/N]",
-    is_flag=False,
-    flag_value="",
-    help="Only every N-th case, from the i-th; without a value, the part of this SLURM array task.",
-)
+@execution_options
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
 @option(
     "--progress",
@@ -113,17 +85,12 @@ def segment_command(
     orientation: str,
     file_format: str,
     overwrite: bool,
-    num_proc: int | None,
-    gpus: int | None,
-    gpu_ids: str | None,
-    threads: int | None,
-    case_timeout: float | None,
     shard: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
     verbose: bool,
-    **model: Any,
+    **options: Any,
 ) -> int:
     """Run a trained segmentation network over a folder of 3D medical images.
 
@@ -138,7 +105,7 @@ def segment_command(
     from itk_infer.batch.shard import parse_shard
     from itk_infer.cli.load import model_request
 
-    request = model_request(orientation=orientation, **model)
+    request = model_request(orientation=orientation, **options)
     settings = RunSettings(
         input_folder,
         output,
@@ -152,20 +119,17 @@ def segment_command(
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)
     from itk_infer.batch.events import Events
-    from itk_infer.batch.placement import VARIABLE, place_workers
     from itk_infer.batch.run import run_cases
-    from itk_infer.batch.workers import Workers
+    from itk_infer.cli.execution import make_executor
     from itk_infer.cli.progress import make_listener
     from itk_infer.cli.summary import print_summary
 
-    ids = _gpu_ids(gpus, gpu_ids, request.device)
-    visible = os.environ.get(VARIABLE)
-    placements = place_workers(num_proc, gpus=gpus, gpu_ids=ids, threads=threads, visible=visible)
+    executor = make_executor(request, settings, **options)
     events = Events()
     listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
     events = Events([listener], events.run)
     summary = run_cases(
-        Workers(request, settings, placements, case_timeout),
+        executor,
         settings,
         events,
         sys.argv,
@@ -193,21 +157,3 @@ def _tell_model(facts: ModelFacts, *, quiet: bool, verbose: bool) -> None:
         from itk_infer.cli.inspect import model_text
 
         click.echo(model_text(facts.about), err=True)
-
-
-def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:
-    """The numbers of ``--gpu-ids``; None if it was not given."""
-    if (gpus is not None or gpu_ids is not None) and device not in ("auto", "cuda"):
-        raise click.UsageError(
-            f"--device {device} names one device, --gpus and --gpu-ids several; give one of them"
-        )
-    if gpu_ids is None:
-        return None
-    if gpus is not None:
-        raise click.UsageError("--gpus and --gpu-ids exclude each other")
-    words = [word.strip() for word in gpu_ids.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise click.UsageError(
-            f"--gpu-ids {gpu_ids}: give different numbers with commas between them, such as 0,2"
-        )
-    return [int(word) for word in words]

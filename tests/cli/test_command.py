@@ -114,6 +114,14 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--device", "gpu"), 2, "give auto, cpu, cuda or cuda:N"),
         ((*MAIN, "--orientation", "XYZ"), 2, "LPI, RAS or LPS"),
         ((*MAIN, "--format", "png"), 2, "seg.nrrd"),
+        ((*MAIN, "--gpus", 2), 2, "names one device"),
+        (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0,x"), 2, "such as 0,2"),
+        (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0", "--gpus", 1), 2, "exclude"),
+        ((*MAIN, "--shard", "5/4"), 2, "i from 1 to N"),
+        ((*MAIN, "--shard"), 2, "array job"),
+        ((*MAIN, "--queue", "gpu"), 2, "--queue needs --cluster"),
+        ((*MAIN, "--scheduler", "tcp://a:1", "--jobs", 2), 2, "leave out --jobs"),
+        ((*MAIN, "--cluster", "slurm", "--num-proc", 2), 2, "about this machine"),
         ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
@@ -230,6 +238,22 @@ def test_verbose_shows_the_model_and_the_stages(work, capfd):
     err = capfd.readouterr().err
     assert "orientation  LPI" in err
     assert "network 0." in err
+
+
+def test_the_parent_of_workers_imports_nothing_heavy(work):
+    heavy = ("numpy", "SimpleITK", "onnxruntime", "torch", "mmengine", "zarr", "openpyxl", "PIL")
+    program = f"""
+import sys
+if __name__ == "__main__":
+    from itk_infer.cli.group import main
+    code = main({[*MAIN, "--num-proc", "2"]!r})
+    found = [name for name in {heavy!r} if name in sys.modules]
+    sys.exit(f"imported {{found}}" if found else code)
+"""
+    (work / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 done" in done.stderr
 
 
 def test_quiet_says_failures_and_the_end_only(work, capfd):
