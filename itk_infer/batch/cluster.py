@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from itk_infer.errors import ConfigError
 
+CONNECT_S = 10.0
+
 
 class Cluster(Protocol):
     """Something to connect to."""
@@ -42,7 +44,7 @@ class RunningCluster:
         """See `Cluster.connect`."""
         distributed = import_dask()
         try:
-            return distributed.Client(self.address, timeout="10s", set_as_default=False)
+            return distributed.Client(self.address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"--scheduler {self.address}: no Dask scheduler answers there ({error or 'time-out'})"
