@@ -18,7 +18,7 @@ NAMES = (
     "kill", "abort", "segfault", "exit", "kill_once", "kill_batch", "hang", "raise", "nan", "shape", "memory",
     "slow", "sleep", "dark",
 )  # fmt: skip
-FAULTS = {name: 1001 + index for index, name in enumerate(NAMES)}
+FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
 
 
 def marked(array: np.ndarray, fault: str) -> np.ndarray:
