@@ -182,14 +182,16 @@ def test_unusable_files(tmp_path):
         )
 
 
-def test_weights_outside_the_models_folder_are_refused(tmp_path):
+@pytest.mark.parametrize("location", ["../secret", "link"])
+def test_weights_outside_the_models_folder_are_refused(tmp_path, location):
     (tmp_path / "secret").write_bytes(b"\0" * 64)
     (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "link").symlink_to(tmp_path / "secret")
     tensor = helper.make_tensor("w", TensorProto.FLOAT, (1,), b"\0" * 4, raw=True)
     tensor.data_location = TensorProto.EXTERNAL
     tensor.ClearField("raw_data")
     entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "../secret"
+    entry.key, entry.value = "location", location
     shape = (TensorProto.FLOAT, ("n", 1, "d", "h", "w"))
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "w"], ["y"])],
