@@ -30,7 +30,7 @@ from itk_infer.batch.events import (
 from itk_infer.batch.fingerprint import sha256_of, stamp_of
 from itk_infer.batch.ledger import InputFile, Ledger, OutputFile
 from itk_infer.batch.lock import FolderLock
-from itk_infer.batch.plan import Planned, make_plan
+from itk_infer.batch.plan import Planned, make_plan, output_identity
 from itk_infer.batch.settings import RunSettings
 from itk_infer.batch.stop import StopRequest
 from itk_infer.errors import CaseError, ConfigError, Interrupted, OutputError
@@ -154,6 +154,8 @@ class _Run:
             attempt = self.ledger.start(case.name, self.events.run)
             for path in planned.kept:
                 self._warn(f"{case.name}: kept {path}: somebody else changed it; --overwrite replaces it")
+            for path in planned.outdated:
+                self._warn(f"{case.name}: {path} stays as an earlier run left it; --save-logits renews it")
             if planned.reason:
                 self._warn(f"{case.name}: computed again: {planned.reason}")
             try:
@@ -199,7 +201,8 @@ class _Run:
         for warning in warnings:
             self._warn(f"{case.name}: {warning}")
         results = _results(found, seconds, warnings)
-        outputs = [self._output(case, path) for path in found.paths]
+        identity = output_identity(self.predictor.identity, inputs)
+        outputs = [self._output(case, path, identity) for path in found.paths]
         self.ledger.finish(case.name, inputs, results, outputs)
         self.summary.done.append(case.name)
         self.events.emit(
@@ -226,10 +229,10 @@ class _Run:
             sinks.append(LayeredSegmentationSink(path, frame) if layered else LabelMapSink(path, frame))
         return sinks
 
-    def _output(self, case: Case, path: Path) -> OutputFile:
+    def _output(self, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
         below = path.relative_to(self.settings.output).as_posix()
         kind = "logits" if path == self.settings.logits_path(case) else "labels"
-        return OutputFile(below, case.name, kind, self.predictor.identity, sha256_of(path), stamp_of(path))
+        return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
 
     def _derive(self) -> None:
         try:
