@@ -22,13 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer._version import __version__
+from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.memory import Memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
-from itk_infer.model.backend import Backend
+from itk_infer.model.backend import Backend, Provider
 from itk_infer.model.fit import fit_window
+from itk_infer.model.guard import HalfPrecisionGuard
+from itk_infer.model.precision import Wish
+from itk_infer.model.self_check import check_precision
 from itk_infer.model.sources import Overrides, Sources
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
@@ -48,6 +52,7 @@ from itk_infer.volume.volume import Volume, volume_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
 
 
@@ -55,6 +60,9 @@ class Options(TypedDict, total=False):
     """Keyword options of `Predictor.from_onnx` and `Predictor.from_mmengine`."""
 
     device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
+    provider: Provider  # "auto" (default), "cpu", "openvino", "cuda" or "tensorrt"
+    precision: Wish  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
+    threads: int  # on a CPU; default: as many as cores may be used
     spec: str | Path  # a spec file above what the model itself says
     window_level: float
     window_width: float
@@ -105,6 +113,8 @@ class Predictor:
         self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
+        self._precision = backend.precision  # as it was asked for, whatever the self-check says
+        self._checked = backend.in_full_precision() is backend
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -120,7 +130,7 @@ class Predictor:
         """
         from itk_infer.model.onnx import OnnxBackend
 
-        backend = OnnxBackend(Path(path), device=options.get("device", "auto"), sources=_sources(options))
+        backend = OnnxBackend(Path(path), sources=_sources(options), **_running(options))
         return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
 
     @classmethod
@@ -138,8 +148,7 @@ class Predictor:
         """
         from itk_infer.model.mmengine import MMEngineBackend
 
-        device = options.get("device", "auto")
-        backend = MMEngineBackend(Path(config), Path(checkpoint), device=device, sources=_sources(options))
+        backend = MMEngineBackend(Path(config), Path(checkpoint), sources=_sources(options), **_running(options))
         return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
 
     @property
@@ -158,6 +167,7 @@ class Predictor:
             "patch": list(self.window.patch),
             "stride": list(self.window.stride),
             "orientation": self.orientation,
+            "precision": self._precision,
         }
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
@@ -229,6 +239,12 @@ class Predictor:
         plan = self.plan(volume.grid, volume.array.itemsize)
         array = self._prepared(volume, plan)
         clock.lap("prepare")
+        warnings: list[str] = []
+        if not self._checked:
+            warnings.extend(self._check_precision(array, plan))
+            clock.lap("self-check")
+        guard = HalfPrecisionGuard(self.backend)
+        known = self.backend.notes
         sinks: list[Sink] = []
         table: list[Label] = []
 
@@ -244,7 +260,7 @@ class Predictor:
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return self.backend.forward(windows)
+                return guard(windows)
 
         try:
             findings = segment(
@@ -264,7 +280,21 @@ class Predictor:
             for sink in sinks:
                 sink.abort()
             raise
-        return _measurements(findings, tuple(table), plan, clock.seconds, paths)
+        warnings.extend(note for note in self.backend.notes if note not in known)
+        if guard.redone:
+            warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
+        if findings.clipped:
+            warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
+        return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
+
+    def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
+        """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
+        self._checked = True
+        found = check_precision(self.backend, busiest_windows(array, plan.windows, CHECKED_WINDOWS))
+        if found.passed:
+            return []
+        reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
+        return [f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
     def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
         """The volume as the network sees it: oriented, resampled, normalised, padded."""
@@ -292,6 +322,24 @@ class Predictor:
         return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
 
 
+class _Running(TypedDict):
+    """Options of every backend."""
+
+    device: str
+    provider: Provider
+    precision: Wish
+    threads: int | None
+
+
+def _running(options: Options) -> _Running:
+    return {
+        "device": options.get("device", "auto"),
+        "provider": options.get("provider", "auto"),
+        "precision": options.get("precision", "auto"),
+        "threads": options.get("threads"),
+    }
+
+
 def _sources(options: Options) -> Sources:
     spec = options.get("spec")
     overrides = Overrides(
@@ -309,12 +357,10 @@ def _measurements(
     table: tuple[Label, ...],
     plan: CasePlan,
     seconds: dict[str, float],
+    warnings: list[str],
     paths: tuple[Path, ...],
 ) -> Measurements:
     voxel_ml = plan.native.voxel_volume_ml
-    warnings = []
-    if findings.clipped:
-        warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
     return Measurements(
         findings=tuple(
             LabelFinding(label, voxels, voxels * voxel_ml, confidence)

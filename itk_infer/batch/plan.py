@@ -25,6 +25,7 @@ PARTS = {
     "patch": "another patch size",
     "stride": "another patch stride",
     "orientation": "another output orientation",
+    "precision": "another precision",
 }
 
 

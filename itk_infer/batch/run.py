@@ -296,6 +296,8 @@ def _about(predictor: Predictor, command: Sequence[str]) -> dict[str, Any]:
         "pid": os.getpid(),
         "versions": versions,
         "device": predictor.backend.device,
+        "provider": predictor.backend.provider,
+        "precision": predictor.backend.precision,
         "model": {"name": predictor.spec.name, "version": predictor.spec.version},
         "notes": list(predictor.backend.notes),
         "identity": predictor.identity,

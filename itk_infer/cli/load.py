@@ -22,6 +22,10 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):
         raise click.UsageError(f"--device {options['device']}: give auto, cpu, cuda or cuda:N")
     _check_triplets(options["patch_size"], options["patch_stride"])
+    if options["fp16"] and options["precision"] not in ("auto", "fp16"):
+        raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
+    if options["fp16"] and options["precision"] == "auto":
+        options["precision"] = "half"
     from itk_infer.predictor import Options, Predictor
 
     given: Options = {"device": options["device"], "orientation": orientation}
@@ -33,6 +37,8 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
         ("patch_stride", "patch_stride"),
         ("blend", "blend"),
         ("batch", "batch"),
+        ("provider", "provider"),
+        ("precision", "precision"),
     ):
         if options[theirs] is not None:
             given[ours] = options[theirs]  # type: ignore[literal-required]
@@ -40,8 +46,6 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
         predictor = Predictor.from_onnx(options["onnx"], **given)
     else:
         predictor = Predictor.from_mmengine(options["cfg_path"], options["ckpt_path"], **given)
-    if options["fp16"]:
-        _check_half(predictor)
     return predictor
 
 
@@ -69,12 +73,3 @@ def _check_triplets(patch: tuple[int, ...] | None, stride: tuple[int, ...] | Non
             f"--patch-stride {' '.join(map(str, stride))} is larger than --patch-size "
             f"{' '.join(map(str, patch))}; voxels between the windows would never be seen"
         )
-
-
-def _check_half(predictor: Predictor) -> None:
-    if getattr(predictor.backend, "half", False):
-        return  # the network itself is half precision
-    raise click.UsageError(
-        "--fp16 cannot be honoured: this model runs in single precision on this backend and device; leave "
-        "--fp16 out, or give an ONNX model that was exported in half precision"
-    )
