@@ -34,6 +34,7 @@ from itk_infer.model.guard import HalfPrecisionGuard
 from itk_infer.model.precision import Wish
 from itk_infer.model.self_check import check_precision
 from itk_infer.model.sources import Overrides, Sources
+from itk_infer.model.threads import usable_cores
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
@@ -99,17 +100,26 @@ class Predictor:
         backend: What runs the network.
         batch: Windows a call; default: what the model's author chose, else 1.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
+        threads: Threads beside the network; default: as many as cores may be used.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
     """
 
-    def __init__(self, backend: Backend, *, batch: int | None = None, orientation: str = "LPI") -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        batch: int | None = None,
+        orientation: str = "LPI",
+        threads: int | None = None,
+    ) -> None:
         if orientation != "input" and not orientation_code(orientation.upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
         if batch is not None and batch < 1:
             raise ConfigError(f"batch {batch}: at least one window a call")
         self.backend = backend
+        self.threads = threads or usable_cores()
         self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
@@ -131,7 +141,7 @@ class Predictor:
         from itk_infer.model.onnx import OnnxBackend
 
         backend = OnnxBackend(Path(path), sources=_sources(options), **_running(options))
-        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+        return cls(backend, **_about_results(options))
 
     @classmethod
     def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -149,7 +159,7 @@ class Predictor:
         from itk_infer.model.mmengine import MMEngineBackend
 
         backend = MMEngineBackend(Path(config), Path(checkpoint), sources=_sources(options), **_running(options))
-        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+        return cls(backend, **_about_results(options))
 
     @property
     def spec(self) -> ModelSpec:
@@ -271,6 +281,7 @@ class Predictor:
                 self.spec.output,
                 opened,
                 batch=self.batch,
+                threads=self.threads,
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
@@ -336,6 +347,22 @@ def _running(options: Options) -> _Running:
         "device": options.get("device", "auto"),
         "provider": options.get("provider", "auto"),
         "precision": options.get("precision", "auto"),
+        "threads": options.get("threads"),
+    }
+
+
+class _Results(TypedDict):
+    """Options of the predictor itself."""
+
+    batch: int | None
+    orientation: str
+    threads: int | None
+
+
+def _about_results(options: Options) -> _Results:
+    return {
+        "batch": options.get("batch"),
+        "orientation": options.get("orientation", "LPI"),
         "threads": options.get("threads"),
     }
 
