@@ -10,6 +10,7 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer._version import __version__
+from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.memory import Memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
-from itk_infer.model.backend import Backend
+from itk_infer.model.backend import Backend, Provider
 from itk_infer.model.fit import fit_window
+from itk_infer.model.guard import HalfPrecisionGuard
+from itk_infer.model.precision import Wish
+from itk_infer.model.self_check import check_precision
 from itk_infer.model.sources import Overrides, Sources
+from itk_infer.model.threads import usable_cores
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
@@ -48,6 +54,7 @@ from itk_infer.volume.volume import Volume, volume_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
 
 
@@ -55,6 +62,9 @@ class Options(TypedDict, total=False):
     """Keyword options of `Predictor.from_onnx` and `Predictor.from_mmengine`."""
 
     device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
+    provider: Provider  # "auto" (default), "cpu", "openvino", "cuda" or "tensorrt"
+    precision: Wish  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
+    threads: int  # on a CPU; default: as many as cores may be used
     spec: str | Path  # a spec file above what the model itself says
     window_level: float
     window_width: float
@@ -62,7 +72,6 @@ class Options(TypedDict, total=False):
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
     batch: int  # windows a call
-    threads: int  # CPU threads of the network; default all cores
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
@@ -92,20 +101,31 @@ class Predictor:
         backend: What runs the network.
         batch: Windows a call; default: what the model's author chose, else 1.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
+        threads: Threads beside the network; default: as many as cores may be used.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
     """
 
-    def __init__(self, backend: Backend, *, batch: int | None = None, orientation: str = "LPI") -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        batch: int | None = None,
+        orientation: str = "LPI",
+        threads: int | None = None,
+    ) -> None:
         if orientation != "input" and not orientation_code(orientation.upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
         if batch is not None and batch < 1:
             raise ConfigError(f"batch {batch}: at least one window a call")
         self.backend = backend
+        self.threads = threads or usable_cores()
         self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
+        self._precision = backend.precision  # as it was asked for, whatever the self-check says
+        self._checked = backend.in_full_precision() is backend
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -121,9 +141,8 @@ class Predictor:
         """
         from itk_infer.model.onnx import OnnxBackend
 
-        device, threads = options.get("device", "auto"), options.get("threads")
-        backend = OnnxBackend(Path(path), device=device, sources=_sources(options), threads=threads)
-        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+        backend = OnnxBackend(Path(path), sources=_sources(options), **_running(options))
+        return cls(backend, **_about_results(options))
 
     @classmethod
     def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -140,10 +159,14 @@ class Predictor:
         """
         from itk_infer.model.mmengine import MMEngineBackend
 
-        device, threads = options.get("device", "auto"), options.get("threads")
-        sources = _sources(options)
-        backend = MMEngineBackend(Path(config), Path(checkpoint), device=device, sources=sources, threads=threads)
-        return cls(backend, batch=options.get("batch"), orientation=options.get("orientation", "LPI"))
+        backend = MMEngineBackend(Path(config), Path(checkpoint), sources=_sources(options), **_running(options))
+        return cls(backend, **_about_results(options))
+
+    def careful(self) -> Predictor:
+        """The same model in the way in which least can go wrong: fp32, one window a call."""
+        twin = copy.copy(self)
+        twin.batch, twin.backend = 1, self.backend.in_full_precision()
+        return twin
 
     @property
     def spec(self) -> ModelSpec:
@@ -161,6 +184,7 @@ class Predictor:
             "patch": list(self.window.patch),
             "stride": list(self.window.stride),
             "orientation": self.orientation,
+            "precision": self._precision,
         }
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
@@ -232,6 +256,12 @@ class Predictor:
         plan = self.plan(volume.grid, volume.array.itemsize)
         array = self._prepared(volume, plan)
         clock.lap("prepare")
+        warnings: list[str] = []
+        if not self._checked:
+            warnings.extend(self._check_precision(array, plan))
+            clock.lap("self-check")
+        guard = HalfPrecisionGuard(self.backend)
+        known = self.backend.notes
         sinks: list[Sink] = []
         table: list[Label] = []
 
@@ -247,7 +277,7 @@ class Predictor:
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return self.backend.forward(windows)
+                return guard(windows)
 
         try:
             findings = segment(
@@ -258,6 +288,7 @@ class Predictor:
                 self.spec.output,
                 opened,
                 batch=self.batch,
+                threads=self.threads,
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
@@ -267,7 +298,21 @@ class Predictor:
             for sink in sinks:
                 sink.abort()
             raise
-        return _measurements(findings, tuple(table), plan, clock.seconds, paths)
+        warnings.extend(note for note in self.backend.notes if note not in known)
+        if guard.redone:
+            warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
+        if findings.clipped:
+            warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
+        return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
+
+    def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
+        """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
+        self._checked = True
+        found = check_precision(self.backend, busiest_windows(array, plan.windows, CHECKED_WINDOWS))
+        if found.passed:
+            return []
+        reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
+        return [f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
     def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
         """The volume as the network sees it: oriented, resampled, normalised, padded."""
@@ -295,6 +340,40 @@ class Predictor:
         return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
 
 
+class _Running(TypedDict):
+    """Options of every backend."""
+
+    device: str
+    provider: Provider
+    precision: Wish
+    threads: int | None
+
+
+def _running(options: Options) -> _Running:
+    return {
+        "device": options.get("device", "auto"),
+        "provider": options.get("provider", "auto"),
+        "precision": options.get("precision", "auto"),
+        "threads": options.get("threads"),
+    }
+
+
+class _Results(TypedDict):
+    """Options of the predictor itself."""
+
+    batch: int | None
+    orientation: str
+    threads: int | None
+
+
+def _about_results(options: Options) -> _Results:
+    return {
+        "batch": options.get("batch"),
+        "orientation": options.get("orientation", "LPI"),
+        "threads": options.get("threads"),
+    }
+
+
 def _sources(options: Options) -> Sources:
     spec = options.get("spec")
     overrides = Overrides(
@@ -312,12 +391,10 @@ def _measurements(
     table: tuple[Label, ...],
     plan: CasePlan,
     seconds: dict[str, float],
+    warnings: list[str],
     paths: tuple[Path, ...],
 ) -> Measurements:
     voxel_ml = plan.native.voxel_volume_ml
-    warnings = []
-    if findings.clipped:
-        warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
     return Measurements(
         findings=tuple(
             LabelFinding(label, voxels, voxels * voxel_ml, confidence)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from itk_infer.batch.events import CaseStarted, Progress, Warned
 from itk_infer.batch.fingerprint import sha256_of, stamp_of
 from itk_infer.batch.ledger import InputFile, OutputFile
 from itk_infer.batch.messages import Failed, Finished, Outcome, Stopped, Task
-from itk_infer.batch.plan import Planned
+from itk_infer.batch.plan import Planned, output_identity
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.errors import CaseError, ConfigError, Interrupted
 from itk_infer.outputs.label_map import LabelMapSink
@@ -53,8 +52,8 @@ def run_case(
         check: Called between windows; raises `Interrupted` to stop.
     """
     try:
-        with _windows_a_call(predictor, 1 if task.safer else predictor.batch):
-            return _segment(predictor, settings, task.planned, worker, show, check)
+        careful = predictor.careful() if task.safer else predictor
+        return _segment(careful, settings, task.planned, worker, show, check)
     except Interrupted:
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
@@ -99,12 +98,13 @@ def _segment(
     warnings.extend(found.warnings)
     for warning in warnings:
         show(Warned(f"{case.name}: {warning}"))
+    identity = output_identity(predictor.identity, inputs)
     return Finished(
         case.name,
         worker,
         inputs,
         _results(found, seconds, warnings),
-        tuple(_output(predictor, settings, case, path) for path in found.paths),
+        tuple(_output(settings, case, path, identity) for path in found.paths),
         tuple(str(path) for path in found.paths),
         found.volumes_ml,
         round(time.perf_counter() - started, 3),
@@ -125,10 +125,10 @@ def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame:
     return sinks
 
 
-def _output(predictor: Predictor, settings: RunSettings, case: Case, path: Path) -> OutputFile:
+def _output(settings: RunSettings, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
     below = path.relative_to(settings.output).as_posix()
     kind = "logits" if path == settings.logits_path(case) else "labels"
-    return OutputFile(below, case.name, kind, predictor.identity, sha256_of(path), stamp_of(path))
+    return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
 
 
 def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
@@ -150,12 +150,3 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
         "warnings": warnings,
         "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
-
-
-@contextmanager
-def _windows_a_call(predictor: Predictor, batch: int) -> Iterator[None]:
-    usual, predictor.batch = predictor.batch, batch
-    try:
-        yield
-    finally:
-        predictor.batch = usual

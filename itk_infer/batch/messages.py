@@ -17,7 +17,7 @@ class Task:
 
     Attributes:
         planned: The case, and what to write.
-        safer: Whether a worker died of it before: one window a call.
+        safer: Whether a worker died of it before: fp32, one window a call.
     """
 
     planned: Planned

@@ -10,6 +10,8 @@ from itk_infer._version import __version__
 from itk_infer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from itk_infer.model.backend import Provider
+    from itk_infer.model.precision import Wish
     from itk_infer.predictor import Predictor
     from itk_infer.spec.model_spec import Blend, Triplet
 
@@ -41,7 +43,8 @@ class ModelRequest:
         config: MMEngine config, with `checkpoint`.
         checkpoint: Its weights.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        half: Insist on half precision.
+        provider: What runs the network there.
+        precision: Number format.
 
     The others: see `itk_infer.predictor.Options`.
     """
@@ -50,7 +53,8 @@ class ModelRequest:
     config: Path | None = None
     checkpoint: Path | None = None
     device: str = "auto"
-    half: bool = False
+    provider: Provider = "auto"
+    precision: Wish = "auto"
     orientation: str = "LPI"
     spec: Path | None = None
     window_level: float | None = None
@@ -64,7 +68,12 @@ class ModelRequest:
         """See `ModelSource.load`."""
         from itk_infer.predictor import Options, Predictor
 
-        given: Options = {"device": device or self.device, "orientation": self.orientation}
+        given: Options = {
+            "device": device or self.device,
+            "provider": self.provider,
+            "precision": self.precision,
+            "orientation": self.orientation,
+        }
         names = ("spec", "window_level", "window_width", "patch_size", "patch_stride", "blend", "batch")
         for name in names:
             if getattr(self, name) is not None:
@@ -72,17 +81,10 @@ class ModelRequest:
         if threads is not None:
             given["threads"] = threads
         if self.onnx is not None:
-            predictor = Predictor.from_onnx(self.onnx, **given)
-        elif self.config is not None and self.checkpoint is not None:
-            predictor = Predictor.from_mmengine(self.config, self.checkpoint, **given)
-        else:
-            raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
-        if self.half and not getattr(predictor.backend, "half", False):
-            raise ConfigError(
-                "--fp16 cannot be honoured: this model runs in single precision on this backend and device; leave "
-                "--fp16 out, or give an ONNX model that was exported in half precision"
-            )
-        return predictor
+            return Predictor.from_onnx(self.onnx, **given)
+        if self.config is not None and self.checkpoint is not None:
+            return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+        raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         "itk_infer": __version__,
         "sha256": predictor.backend.digest,
         "device": predictor.backend.device,
+        "provider": predictor.backend.provider,
+        "precision": predictor.backend.precision,
         "spec": predictor.spec.to_dict(),
         "network": {
             "channels_in": shape.channels_in,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from itk_infer.batch.system import usable_cores
 from itk_infer.errors import ConfigError
+from itk_infer.model.threads import usable_cores
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 

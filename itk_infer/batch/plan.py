@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import InputError
 
-# What changed, in words, for each part of `Predictor.identity`.
+# What changed, in words, for each part of `output_identity`.
 PARTS = {
+    "inputs": "another input",
     "engine": "another version of the engine",
     "model": "another model",
     "spec": "other model settings",
     "patch": "another patch size",
     "stride": "another patch stride",
     "orientation": "another output orientation",
+    "precision": "another precision",
 }
 
 
@@ -37,6 +39,7 @@ class Planned:
         labels: Whether the label map is to be written.
         logits: Whether logits are to be written.
         kept: Files that somebody else wrote or changed and that stay.
+        outdated: Earlier outputs that are not asked for now and will not agree with the new ones.
     """
 
     case: Case
@@ -45,6 +48,7 @@ class Planned:
     labels: bool = True
     logits: bool = False
     kept: tuple[Path, ...] = ()
+    outdated: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,11 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     if settings.overwrite:
         return Planned(case, "run", "overwrite", logits=settings.save_logits)
     record = known.cases.get(case.name)
-    changed = _input_change(case, record, ledger)
-    wanted = {"labels": settings.label_path(case)}
-    if settings.save_logits:
-        wanted["logits"] = settings.logits_path(case)
-    states = {
-        kind: _state(path, settings.output, identity, changed, record, known) for kind, path in wanted.items()
-    }
+    identity = {**identity, "inputs": _input_digests(case, record, ledger)}
+    wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
+    states = {kind: _state(path, settings.output, identity, record, known) for kind, path in wanted.items()}
+    unasked = "fresh" if settings.save_logits else states.pop("logits")
+    outdated = () if unasked in ("fresh", "missing", "touched") else (wanted["logits"],)
     kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
     todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
     if states["labels"] == "touched":
@@ -107,14 +109,13 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     reason = stale[0] if stale else ""
     if not stale and "labels" not in todo:
         reason = "its logits are missing"
-    return Planned(case, "run", reason, labels="labels" in todo, logits="logits" in todo, kept=kept)
+    return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
 
 
 def _state(
     path: Path,
     folder: Path,
     identity: dict[str, Any],
-    changed: str | None,
     record: CaseRecord | None,
     known: Known,
 ) -> str:
@@ -127,8 +128,6 @@ def _state(
     if path.is_symlink() or not _unchanged(path, output):
         # A crash between the rename and the ledger's note looks like this, too.
         return "left by an interrupted run" if _left_by_crash(path, record, known) else "touched"
-    if changed is not None:
-        return changed
     for part, words in PARTS.items():
         if output.identity.get(part) != identity[part]:
             return f"was made with {words}"
@@ -148,24 +147,28 @@ def _left_by_crash(path: Path, record: CaseRecord | None, known: Known) -> bool:
     return datetime.fromisoformat(record.started).timestamp() - 1 <= written <= known.crashed_at + grace
 
 
-def _input_change(case: Case, record: CaseRecord | None, ledger: Ledger) -> str | None:
-    """Why earlier results do not belong to this input any more; None if they do."""
-    if record is None or not record.inputs:
-        return None
-    if len(record.inputs) != len(case.paths):
-        return "its input changed"
-    fresh = []
+def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> list[str]:
+    """SHA-256 of each input file as it is now; empty if that cannot be told, or nothing was done before."""
+    if record is None or len(record.inputs) != len(case.paths):
+        return []
+    current = []
     for path, known in zip(case.paths, record.inputs, strict=True):
         try:
             stamp = stamp_of(path)
-            if stamp != known.stamp and _content_digest(path) != known.sha256:
-                return "its input changed"
+            digest = known.sha256 if stamp == known.stamp else _content_digest(path)
         except (OSError, InputError):
-            return "its input changed"
-        fresh.append(replace(known, stamp=stamp))
-    if tuple(fresh) != record.inputs and not ledger.read_only:
-        ledger.refresh_inputs(case.name, fresh)
-    return None
+            return []  # reading it will say why
+        current.append(InputFile(str(path), digest, stamp))
+    digests = [item.sha256 for item in current]
+    unchanged = digests == [known.sha256 for known in record.inputs]
+    if unchanged and tuple(current) != record.inputs and not ledger.read_only:
+        ledger.refresh_inputs(case.name, current)
+    return digests
+
+
+def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
+    """All that decides the content of an output: `Predictor.identity`, and the image."""
+    return {**identity, "inputs": [item.sha256 for item in inputs]}
 
 
 def _content_digest(path: Path) -> str:

@@ -263,6 +263,8 @@ class _Run:
             return
         for path in planned.kept:
             self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
+        for path in planned.outdated:
+            self._warn(f"{name}: {path} stays as an earlier run left it; --save-logits renews it")
         if planned.reason:
             self._warn(f"{name}: computed again: {planned.reason}")
 
@@ -271,7 +273,7 @@ class _Run:
         task = self.open.pop(died.name)
         self.deaths[died.name] += 1
         if self.deaths[died.name] < MOST_ATTEMPTS:
-            self._warn(f"{died.name}: {died.reason}; it is tried once more, one window at a time")
+            self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window at a time")
             self._submit(Task(task.planned, safer=True))
         else:
             reason = f"{died.reason}; the same happened before, so it is not tried again"
@@ -325,6 +327,8 @@ def _about(facts: ModelFacts, command: Sequence[str]) -> dict[str, Any]:
         "pid": os.getpid(),
         "versions": versions,
         "device": facts.device,
+        "provider": facts.about["provider"],
+        "precision": facts.about["precision"],
         "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
         "notes": list(facts.notes),
         "identity": facts.identity,

@@ -10,13 +10,6 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: what a scheduler or ``taskset`` allows, not what the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def end_with_parent(parent: int) -> None:
     """Have this process killed when its parent dies, where the kernel can do that (Linux).
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itk_infer.cli.progress import counted
+
 if TYPE_CHECKING:
     from itk_infer.batch.plan import Planned
     from itk_infer.batch.settings import RunSettings
@@ -59,6 +61,6 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
     resampled = "" if case.model.identity else f", on {' x '.join(map(str, case.model.size))}"
     again = f" ({planned.reason})" if planned.reason else ""
     return (
-        f"{size} voxels{resampled}, {len(case.windows)} windows of {patch}, "
+        f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
         f"about {case.memory.total / 2**20:,.0f} MiB{again}"
     )

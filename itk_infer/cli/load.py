@@ -22,6 +22,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):
         raise click.UsageError(f"--device {options['device']}: give auto, cpu, cuda or cuda:N")
     _check_triplets(options["patch_size"], options["patch_stride"])
+    if options["fp16"] and options["precision"] not in ("auto", "fp16"):
+        raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
     from itk_infer.batch.model import ModelRequest
 
     return ModelRequest(
@@ -29,7 +31,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         config=options["cfg_path"],
         checkpoint=options["ckpt_path"],
         device=options["device"],
-        half=options["fp16"],
+        provider=options["provider"],
+        precision="half" if options["fp16"] and options["precision"] == "auto" else options["precision"],
         orientation=orientation,
         spec=options["spec"],
         window_level=options["wl"],

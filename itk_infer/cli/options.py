@@ -63,7 +63,25 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[auto|cpu|cuda[:N]]",
             help="auto takes a GPU where there is one, and says which device it took.",
         ),
-        option("--fp16", heading=model, is_flag=True, help="Half precision; refused where it cannot be had."),
+        option(
+            "--provider",
+            heading=model,
+            type=click.Choice(["auto", "cpu", "openvino", "cuda", "tensorrt"]),
+            default="auto",
+            show_default=True,
+            help="What runs the network; auto: CUDA on a GPU, OpenVINO on a CPU where it is installed.",
+        ),
+        option(
+            "--precision",
+            heading=model,
+            type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="auto: as the model is stored. Others are compared with fp32 on the first case.",
+        ),
+        option(
+            "--fp16", heading=model, is_flag=True, help="The best half precision of this device, if it has one."
+        ),
         option("--wl", heading=spec, type=float, help="Window level; replaces the model's own."),
         option("--ww", heading=spec, type=float, help="Window width; replaces the model's own."),
         option("--patch-size", heading=spec, type=int, nargs=3, metavar="Z Y X", help="Window size in voxels."),

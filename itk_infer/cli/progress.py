@@ -69,7 +69,7 @@ class Lines:
                 self._total = event.cases
             case CaseStarted():
                 if self._verbose:
-                    self.say(f"{event.case}: {_size(event.shape)} voxels, {event.windows} windows")
+                    self.say(f"{event.case}: {_size(event.shape)} voxels, {counted(event.windows, 'window')}")
             case CaseDone():
                 self._count += 1
                 self._say(f"[{self._count}/{self._total}] {done_line(event)}")
@@ -162,6 +162,11 @@ def done_line(event: CaseDone) -> str:
 def failed_line(event: CaseFailed) -> str:
     """A failed case in one line."""
     return f"{event.case}: FAILED, {event.reason}"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 window, 2 windows."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _size(shape: tuple[int, int, int]) -> str:

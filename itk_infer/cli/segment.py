@@ -32,8 +32,23 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
 """
 
 
+class MainJobContext(click.Context):
+    """The main job has no word of its own; messages name the program alone."""
+
+    @property
+    def command_path(self) -> str:
+        """The group's name, without this command's."""
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class MainJob(GroupedCommand):
+    """The command behind options without a word."""
+
+    context_class = MainJobContext
+
+
 @click.command(
-    cls=GroupedCommand,
+    cls=MainJob,
     epilog=EXAMPLES,
     options_metavar="-i IN -o OUT --onnx MODEL [OPTIONS]",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -41,13 +41,18 @@ class HostAccumulator:
 
     def __init__(self, channels: int, depth: int, plane: tuple[int, int]) -> None:
         self._ring = np.zeros((channels, depth, *plane), np.float32)
+        # Reused by every window: fresh memory costs more than the arithmetic in it.
+        self._weighted = np.empty(0, np.float32)
 
     def add(self, logits: Floats, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
         """See `Accumulator.add`."""
         along_z, along_y, along_x = weights
         z, y, x = origin
         _, dz, dy, dx = logits.shape
-        weighted = logits * (along_z[:, None, None] * (along_y[:, None] * along_x))
+        if self._weighted.shape != logits.shape:
+            self._weighted = np.empty(logits.shape, np.float32)
+        weights_3d = along_z[:, None, None] * (along_y[:, None] * along_x)
+        weighted = np.multiply(logits, weights_3d, out=self._weighted)
         for ring, window in self._pieces(z, z + dz):
             self._ring[:, ring, y : y + dy, x : x + dx] += weighted[:, window]
 

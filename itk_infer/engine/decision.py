@@ -19,6 +19,8 @@ class Decision:
     Attributes:
         table: The labels, in the order in which overlaps are painted.
         dtype: Smallest unsigned type that holds every label value.
+        value_of_channel: Label value of every channel, 0 for the background, (C,).
+        bound: What a value must exceed to be a label, for threshold models.
 
     Raises:
         SpecError: the spec and the number of channels contradict each other.
@@ -30,11 +32,11 @@ class Decision:
         self.table = output.label_table(channels)
         largest = max((label.value for label in self.table), default=0)
         self.dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest <= 255 else np.uint16
-        self._value_of_channel = np.zeros(channels, self.dtype)
+        self.value_of_channel = np.zeros(channels, self.dtype)
         for label in self.table:
-            self._value_of_channel[label.channel] = label.value
+            self.value_of_channel[label.channel] = label.value
         t = output.threshold
-        self._bound = np.float32(math.log(t / (1 - t)) if output.values == "logits" else t)
+        self.bound = np.float32(math.log(t / (1 - t)) if output.values == "logits" else t)
 
     def decide(self, values: Floats) -> tuple[LabelArray, NDArray[np.bool_] | None]:
         """Labels of every voxel, and the masks of the labels where they may overlap.
@@ -47,8 +49,8 @@ class Decision:
             argmax. Where masks overlap, the later label stands in the label map.
         """
         if self.output.decision == "argmax":
-            return self._value_of_channel[np.argmax(values, axis=0)], None
-        masks = values[[label.channel for label in self.table]] > self._bound
+            return self.value_of_channel[np.argmax(values, axis=0)], None
+        masks = values[[label.channel for label in self.table]] > self.bound
         labels: LabelArray = np.zeros(values.shape[1:], self.dtype)
         for label, mask in zip(self.table, masks, strict=True):
             labels[mask] = label.value

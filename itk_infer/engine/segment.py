@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from itk_infer.engine.confidence import Confidence, ConfidenceSum
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.native import to_native
+from itk_infer.engine.native_decision import decide_on_native
 from itk_infer.engine.slabs import Floats, Forward, Slab, finished_slabs
 from itk_infer.engine.windows import WindowGrid
 from itk_infer.spec import OutputSpec
@@ -48,6 +49,7 @@ def segment(
     *,
     batch: int = 1,
     slab_height: int | None = None,
+    threads: int = 1,
     on_windows: Callable[[int], None] = lambda done: None,
 ) -> Findings:
     """Segment one volume; its full logits never exist.
@@ -62,6 +64,7 @@ def segment(
             and whether they shall carry logits.
         batch: Windows a call.
         slab_height: Planes a slab at most; by default what fits in a few tens of MiB.
+        threads: Blocks of native planes decided at the same time.
         on_windows: Told how many windows are done.
 
     Raises:
@@ -82,17 +85,27 @@ def segment(
             confidence.add(slab.logits, *decision.decide(slab.logits))
             yield slab
 
-    native = slabs if model.identity else to_native(measured(slabs), model, slab_height)
-    for slab in native:
-        labels, masks = decision.decide(slab.logits)
-        if model.identity:
-            confidence.add(slab.logits, labels, masks)
-        voxels += decision.counts(labels, masks)
-        logits: NDArray[np.float16] | None = None
-        if want_logits:
-            logits, beyond = _half(slab.logits)
-            clipped += beyond
-        take(DecidedSlab(slab.z0, labels, masks, logits))
+    def decided(slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
+        nonlocal clipped
+        for slab in slabs:
+            labels, masks = decision.decide(slab.logits)
+            if model.identity:
+                confidence.add(slab.logits, labels, masks)
+            logits: NDArray[np.float16] | None = None
+            if want_logits:
+                logits, beyond = _half(slab.logits)
+                clipped += beyond
+            yield DecidedSlab(slab.z0, labels, masks, logits)
+
+    if model.identity:
+        native = decided(slabs)
+    elif want_logits:
+        native = decided(to_native(measured(slabs), model, slab_height))
+    else:
+        native = decide_on_native(measured(slabs), model, decision, threads)
+    for found in native:
+        voxels += decision.counts(found.labels, found.masks)
+        take(found)
     return Findings(tuple(int(count) for count in voxels), confidence.result(), clipped)
 
 

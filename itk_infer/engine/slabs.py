@@ -67,8 +67,8 @@ def finished_slabs(
     done = 0
     windows = iter(grid)
     while indices := list(islice(windows, batch)):
-        origins = [_origin(grid, index) for index in indices]
-        answers = _checked(forward(_gather(array, origins, grid.patch)), origins, grid.patch)
+        origins = [grid.origin(index) for index in indices]
+        answers = _checked(forward(gather(array, origins, grid.patch)), origins, grid.patch)
         done += len(indices)
         on_windows(done)
         height = slab_height or height_that_fits(answers.shape[1], grid.padded_size[1:])
@@ -88,12 +88,8 @@ def finished_slabs(
                     yield from _cropped(start, planes, grid, height)
 
 
-def _origin(grid: WindowGrid, index: tuple[int, int, int]) -> tuple[int, int, int]:
-    z, y, x = (axis.origins[i] for axis, i in zip(grid.axes, index, strict=True))
-    return z, y, x
-
-
-def _gather(array: Floats, origins: list[tuple[int, int, int]], patch: tuple[int, int, int]) -> Floats:
+def gather(array: Floats, origins: list[tuple[int, int, int]], patch: tuple[int, int, int]) -> Floats:
+    """Windows at `origins` of a volume (C, Z, Y, X), as one batch (N, C, *patch)."""
     dz, dy, dx = patch
     return np.stack([array[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in origins])
 

@@ -65,6 +65,11 @@ class WindowGrid:
         """Padding before and after, for Z, Y, X."""
         return tuple((axis.pad_before, axis.pad_after) for axis in self.axes)
 
+    def origin(self, index: tuple[int, int, int]) -> tuple[int, int, int]:
+        """First voxel of a window on the padded volume."""
+        z, y, x = (axis.origins[i] for axis, i in zip(self.axes, index, strict=True))
+        return z, y, x
+
     def __len__(self) -> int:
         """Number of windows."""
         return math.prod(len(axis.origins) for axis in self.axes)

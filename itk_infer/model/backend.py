@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.model.precision import Precision
 from itk_infer.spec import ModelSpec
 
+Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Logits = NDArray[np.floating[Any]]
 Windows = NDArray[np.float32]
 
@@ -40,6 +42,8 @@ class Backend(Protocol):
         spec: The model spec as far as the model's own files and the user's tell it.
         shape: What the network fixes.
         device: Where it runs: ``"cpu"`` or ``"cuda:N"``.
+        provider: What runs it there: ``"onnxruntime"``, ``"openvino"``, ``"torch"``, ...
+        precision: Number format it runs in.
         digest: SHA-256 of the files that make the model, for the ledger.
         notes: What the person at the screen should know: devices chosen, keys ignored.
     """
@@ -47,6 +51,8 @@ class Backend(Protocol):
     spec: ModelSpec
     shape: NetworkShape
     device: str
+    provider: str
+    precision: Precision
     digest: str
     notes: tuple[str, ...]
 
@@ -57,9 +63,14 @@ class Backend(Protocol):
             windows: (N, C_in, Z, Y, X) float32, contiguous.
 
         Returns:
-            (N, C_out, Z, Y, X), any floating type: logits, or probabilities if the spec says so.
+            (N, C_out, Z, Y, X), any floating type: logits, or probabilities if the spec says so. Its
+            memory may be reused by the next call.
 
         Raises:
             InferenceError: the network failed, or answered in another shape.
         """
+        ...
+
+    def in_full_precision(self) -> Backend:
+        """The same model in fp32: what reduced precision is held against, and falls back to."""
         ...

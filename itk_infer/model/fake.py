@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from itk_infer.model.backend import Logits, NetworkShape, Windows
+from itk_infer.model.precision import Precision
 from itk_infer.spec import ModelSpec
 
 
@@ -31,6 +32,8 @@ class FakeBackend:
         self.spec = spec or ModelSpec(name="fake")
         self.shape = shape or NetworkShape()
         self.device = "cpu"
+        self.provider = "fake"
+        self.precision: Precision = "fp32"
         self.digest = "fake"
         self.notes: tuple[str, ...] = ()
         self._function = function or (lambda windows: np.concatenate([-windows[:, :1], windows[:, :1]], axis=1))
@@ -38,3 +41,7 @@ class FakeBackend:
     def forward(self, windows: Windows) -> Logits:
         """Call the function."""
         return self._function(windows)
+
+    def in_full_precision(self) -> FakeBackend:
+        """Itself."""
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -11,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itk_infer.errors import InferenceError, ModelError
-from itk_infer.model.backend import Logits, NetworkShape, Windows
+from itk_infer.model import openvino
+from itk_infer.model.backend import Logits, NetworkShape, Provider, Windows
 from itk_infer.model.mmengine_keys import spec_documents
 from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
+from itk_infer.model.precision import Precision, Wish, choose_precision
+from itk_infer.model.self_check import relative_error
 from itk_infer.model.sources import Sources, resolve
+from itk_infer.model.threads import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Call = Callable[["Tensor"], Any]
+PROOF = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 5e-2}  # largest relative error of a compiled network
 
 
 class MMEngineBackend:
@@ -33,7 +39,6 @@ class MMEngineBackend:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
         sources: What else speaks about the model.
-        threads: CPU threads of this process; None: as torch decides.
 
     Raises:
         ModelError: a package or the name of a network is missing, the weights do not fit or cannot be
@@ -47,12 +52,15 @@ class MMEngineBackend:
         checkpoint: Path,
         *,
         device: str = "auto",
-        sources: Sources | None = None,
+        provider: Provider = "auto",
+        precision: Wish = "auto",
         threads: int | None = None,
+        sources: Sources | None = None,
     ) -> None:
         sources = sources or Sources()
         self.device, notes = _device(device)
-        if threads is not None:
+        self._threads = threads or usable_cores()
+        if threads is not None:  # a worker among others on this machine
             import torch
 
             torch.set_num_threads(threads)
@@ -66,29 +74,84 @@ class MMEngineBackend:
         network.to(self.device).eval().requires_grad_(False)
         self._flat = _is_2d(network)
         self._call = _call_form(network, config)
+        self.provider = _provider(provider, self.device)
+        self.precision, chosen = self._choose(precision)
+        self._compiled = self._compile()
+        self._proven: set[tuple[int, ...]] = set()
         self.shape = NetworkShape(
             channels_in=_channels_in(network),
             size=(1 if self._flat else None, None, None),
             batch_hint=batch_hint,
         )
         self.digest = _digest(checkpoint, text)
-        self.notes = (*notes, *ignored, *loaded, *changes)
+        self.notes = (*notes, *chosen, *ignored, *loaded, *changes)
 
     def forward(self, windows: Windows) -> Logits:
         """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
-        import torch
-
         if self._flat and windows.shape[2] != 1:
             raise InferenceError(f"a 2D network runs on one plane at a time, not on {windows.shape[2]}")
+        if self._compiled is None:
+            return self._eager(windows)
+        if windows.shape in self._proven:
+            return self._compiled(windows)
+        return self._prove(windows)
+
+    def in_full_precision(self) -> MMEngineBackend:
+        """See `Backend.in_full_precision`."""
+        if self.precision == "fp32":
+            return self
+        twin = copy.copy(self)
+        twin.precision = "fp32"
+        twin._compiled, twin._proven = twin._compile(), set()
+        return twin
+
+    def _prove(self, windows: Windows) -> Logits:
+        """The first answer to windows of a new shape: the compiled network's, if the original agrees."""
+        exact = self._eager(windows)
+        network = self._compiled
+        try:
+            answer = network(windows) if network is not None else exact
+            if relative_error(answer, exact) <= PROOF[self.precision]:
+                self._proven.add(windows.shape)
+                return answer
+            reason = "its answer differs from the original's"
+        except InferenceError as error:
+            reason = str(error)
+        self._compiled, self.provider, self.precision = None, "torch", "fp32"
+        self.notes = (*self.notes, f"OpenVINO cannot run this network ({reason}); torch runs it in fp32 instead")
+        return exact
+
+    def _choose(self, wish: Wish) -> tuple[Precision, list[str]]:
+        offered: tuple[Precision, ...] = ()
+        if self.provider == "openvino":
+            offered = openvino.reduced_precisions()
+        elif self.device != "cpu":
+            offered = ("fp16", "bf16")
+        return choose_precision(wish, offered, f"{self.device} with {self.provider}")
+
+    def _compile(self) -> openvino.OpenVinoNetwork | None:
+        if self.provider != "openvino":
+            return None
+        read = openvino.torch_reader(_module(self._infer))
+        return openvino.OpenVinoNetwork(read, self.precision, self._threads)
+
+    def _infer(self, inputs: Tensor) -> Tensor:
+        """(N, C, Z, Y, X) to logits of the same, whatever the network's form."""
+        logits = _first_tensor(self._call(inputs.squeeze(2) if self._flat else inputs))
+        return logits.unsqueeze(2) if self._flat else logits
+
+    def _eager(self, windows: Windows) -> Logits:
+        """The original network, as torch runs it."""
+        import torch
+
         # torch warns about arrays that it could write into but must not.
         writable = np.require(windows, np.float32, ["C", "W"])
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+        kind = self.device.partition(":")[0]
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast(kind, half, enabled=half is not None and kind == "cuda"):
                 inputs = torch.from_numpy(writable).to(self.device)
-                answer = self._call(inputs.squeeze(2) if self._flat else inputs)
-                logits = _first_tensor(answer)
-                if self._flat:
-                    logits = logits.unsqueeze(2)
+                logits = self._infer(inputs)
                 if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
                     raise InferenceError(
                         f"the network answered in the shape {tuple(logits.shape)} to {tuple(inputs.shape)} "
@@ -102,6 +165,30 @@ class MMEngineBackend:
                 f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {essence(error)}"
             ) from error
         return array
+
+
+def _module(infer: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A function as the module that a tracer wants."""
+    from torch import nn
+
+    class Traceable(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return infer(inputs)
+
+    return Traceable().eval()
+
+
+def _provider(wanted: Provider, device: str) -> str:
+    if wanted == "tensorrt":
+        raise ModelError("--provider tensorrt runs ONNX models; export this one to ONNX, or leave it out")
+    if wanted == "cuda" and device == "cpu":
+        raise ModelError("--provider cuda: torch found no usable CUDA device, or --device cpu was given")
+    if wanted in ("cpu", "openvino") and device != "cpu":
+        raise ModelError(f"--provider {wanted} runs on the CPU: give --device cpu as well")
+    if wanted == "openvino" and not openvino.openvino_installed():
+        raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
+    fast = device == "cpu" and wanted in ("auto", "openvino") and openvino.openvino_installed()
+    return "openvino" if fast else "torch"
 
 
 def _digest(checkpoint: Path, config_text: str) -> str:

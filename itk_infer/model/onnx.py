@@ -1,22 +1,32 @@
-"""ONNX networks through onnxruntime, on a CPU or a CUDA device."""
+"""ONNX models: what their files say, and whatever runs them best on this machine."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from itk_infer.errors import InferenceError, ModelError, SpecError
-from itk_infer.model.backend import Logits, NetworkShape, Windows
+from itk_infer.errors import ConfigError, ModelError, SpecError
+from itk_infer.model import openvino
+from itk_infer.model.backend import Logits, NetworkShape, Provider, Windows
+from itk_infer.model.onnxruntime import (
+    OnnxRuntimeNetwork,
+    half_model,
+    import_runtime,
+    open_on_gpu,
+    open_session,
+)
+from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
+from itk_infer.model.threads import usable_cores
 
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
+Network = Callable[[Windows], Logits]
+
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
 
@@ -28,126 +38,141 @@ class OnnxBackend:
         path: The ``.onnx`` file.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
+        provider: What runs it: ``cpu`` is onnxruntime's own, ``auto`` takes OpenVINO on a CPU where
+            it is installed, and CUDA on a GPU.
+        precision: See `choose_precision`.
+        threads: Threads on the CPU; None: as many as cores may be used.
         sources: What else speaks about the model.
-        threads: CPU threads; None: one for each usable core.
 
     Raises:
-        ModelError: the file, the runtime or the device cannot be used.
+        ModelError: the file, the runtime, the device or the precision cannot be had.
         SpecError: the model's metadata or spec is invalid.
     """
 
     def __init__(
-        self, path: Path, *, device: str = "auto", sources: Sources | None = None, threads: int | None = None
+        self,
+        path: Path,
+        *,
+        device: str = "auto",
+        provider: Provider = "auto",
+        precision: Wish = "auto",
+        threads: int | None = None,
+        sources: Sources | None = None,
     ) -> None:
         sources = sources or Sources()
         if not path.is_file():
             raise ModelError(f"{path}: no such file; --onnx needs an ONNX model")
-        runtime = _import_runtime()
-        self._session, self.device, notes = _open(runtime, path, device, threads or _usable_cores())
+        self._path = path
+        self._threads = threads or usable_cores()
+        self._runtime = import_runtime()
+        session, self.device, self.provider, notes = self._open(device, provider)
         self.digest = _digest(path)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1:
             names = ", ".join(item.name for item in inputs)
             raise ModelError(f"{path}: the network has {len(inputs)} inputs ({names}); one image input is needed")
-        self._input, self._output = inputs[0].name, outputs[0].name
         if inputs[0].type not in FLOAT_TYPES:
             raise ModelError(f"{path}: the network takes {inputs[0].type}; a floating-point input is needed")
         self._dtype = np.dtype(FLOAT_TYPES[inputs[0].type])
-        self.half = self._dtype == np.float16
-        found = self._session.get_modelmeta().custom_metadata_map
+        if self.provider == "openvino" and self._dtype != np.float32:
+            # Networks stored in another format run as they are.
+            self.provider, session = "cpu", self._session_on_cpu()
+        found = session.get_modelmeta().custom_metadata_map
         documents, more, hint = _embedded(found, f"metadata of {path.name}")
         self.shape = _shape(path, inputs[0].shape, outputs[0].shape, hint)
         self._flat = len(inputs[0].shape) == 4
+        self.precision, chosen = self._choose(precision)
+        self._network = self._build(session)
         self.spec, changes = resolve([*documents, *sources.beside(path)], sources.overrides)
-        self.notes = (*notes, *more, *changes)
+        self.notes = (*notes, *chosen, *more, *changes)
 
     def forward(self, windows: Windows) -> Logits:
         """See `Backend.forward`. A network with a fixed batch gets a padded last batch."""
         count = len(windows)
         fixed = self.shape.batch
         if fixed is not None and count != fixed:
-            parts = [self._fixed(windows[first : first + fixed], fixed) for first in range(0, count, fixed)]
+            parts = [self._padded(windows[first : first + fixed], fixed) for first in range(0, count, fixed)]
             return np.concatenate(parts)
         return self._run(windows)
 
-    def _fixed(self, windows: Windows, batch: int) -> Logits:
+    def in_full_precision(self) -> OnnxBackend:
+        """See `Backend.in_full_precision`; a network stored in half precision is itself."""
+        if self.precision == "fp32" or self._dtype == np.float16:
+            return self
+        twin = copy.copy(self)
+        twin.precision = "fp32"
+        twin._network = twin._build(None)
+        return twin
+
+    def _padded(self, windows: Windows, batch: int) -> Logits:
         missing = batch - len(windows)
         full = np.pad(windows, ((0, missing), *[(0, 0)] * 4)) if missing else windows
-        return self._run(full)[: len(windows)]
+        return self._run(full)[: len(windows)].copy()
 
     def _run(self, windows: Windows) -> Logits:
-        fed = windows[:, :, 0] if self._flat else windows
-        try:
-            answer = self._session.run([self._output], {self._input: np.ascontiguousarray(fed, self._dtype)})[0]
-        except Exception as error:  # onnxruntime has one exception class for each status, and no common base
-            raise InferenceError(f"the network failed on {fed.shape}: {_essential(error)}") from error
-        logits: Logits = answer
+        logits = self._network(windows[:, :, 0] if self._flat else windows)
         return logits[:, :, None] if self._flat and logits.ndim == 4 else logits
 
-
-def _import_runtime() -> Any:
-    installed = [name for name in RUNTIMES if _version(name)]
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ModelError(
-            f"the ONNX backend needs onnxruntime ({error}): pip install 'itk_infer[onnx]' for a CPU, or "
-            "'itk_infer[onnx-gpu]' for an NVIDIA GPU"
-        ) from None
-    if len(installed) > 1 or not hasattr(onnxruntime, "InferenceSession"):
-        names = " and ".join(installed) or "a broken onnxruntime"
-        keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
-        raise ModelError(
-            f"{names} are installed together and overwrite each other's files; repair with: "
-            f"pip uninstall -y {' '.join(installed) or 'onnxruntime'} && pip install {keep}"
-        )
-    return onnxruntime
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _open(runtime: Any, path: Path, device: str, threads: int) -> tuple[Any, str, list[str]]:
-    """A session on the requested device, the device it really is on, and what to tell the user."""
-    kind, _, number = device.partition(":")
-    offered = runtime.get_available_providers()
-    if kind in ("auto", "cuda"):
-        reason = "this onnxruntime is a CPU build"
-        if "CUDAExecutionProvider" in offered:
+    def _open(self, device: str, provider: Provider) -> tuple[Any, str, str, list[str]]:
+        """A session that knows the file, the device and provider to run it, and what to tell the user."""
+        kind, _, number = device.partition(":")
+        if provider in ("cuda", "tensorrt") and kind == "cpu":
+            raise ModelError(f"--provider {provider} runs on a GPU; leave --device cpu out")
+        if provider in ("cpu", "openvino") and kind == "cuda":
+            raise ModelError(f"--provider {provider} runs on the CPU; leave --device {device} out")
+        gpu = provider if provider in ("cuda", "tensorrt") else "cuda"
+        reason = "as --provider says"
+        if kind == "cuda" or (provider in ("auto", "cuda", "tensorrt") and kind != "cpu"):
             index = int(number or 0)
-            session = _session(runtime, path, [("CUDAExecutionProvider", {"device_id": str(index)})], threads)
-            # The list of providers offered is no evidence of a GPU; the session's own list is.
-            if "CUDAExecutionProvider" in session.get_providers():
-                return session, f"cuda:{index}", [f"device: cuda:{index}"]
-            reason = "onnxruntime found no usable CUDA device"
-        if kind == "cuda":
-            raise ModelError(
-                f"--device {device}: {reason}; install 'itk_infer[onnx-gpu]' with a matching CUDA driver, "
-                "or choose --device cpu"
-            )
-        return _session(runtime, path, ["CPUExecutionProvider"], threads), "cpu", [f"device: cpu ({reason})"]
-    return _session(runtime, path, ["CPUExecutionProvider"], threads), "cpu", []
+            session = open_on_gpu(self._runtime, self._path, gpu, index, self._threads)
+            if session is not None:
+                return session, f"cuda:{index}", gpu, [f"device: cuda:{index}"]
+            reason = "this onnxruntime is a CPU build"
+            if "CUDAExecutionProvider" in self._runtime.get_available_providers():
+                reason = "onnxruntime found no usable CUDA device"
+            if kind == "cuda" or provider in ("cuda", "tensorrt"):
+                asked = f"--device {device}" if kind == "cuda" else f"--provider {provider}"
+                raise ModelError(
+                    f"{asked}: {reason}; install 'itk_infer[onnx-gpu]' with a matching CUDA driver, or "
+                    "choose --device cpu"
+                )
+        if provider == "openvino" and not openvino.openvino_installed():
+            raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
+        fast = provider != "cpu" and openvino.openvino_installed()
+        with_openvino = " with OpenVINO" if fast else ""
+        notes = [] if kind == "cpu" else [f"device: cpu{with_openvino} ({reason})"]
+        # With OpenVINO this session is only asked what the file says; it also refuses weights from elsewhere.
+        return self._session_on_cpu(optimise=not fast), "cpu", "openvino" if fast else "cpu", notes
 
+    def _session_on_cpu(self, *, optimise: bool = True) -> Any:
+        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], self._threads, optimise=optimise)
 
-def _session(runtime: Any, path: Path, providers: list[Any], threads: int) -> Any:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4  # failures come as exceptions; its own lines would only repeat them
-    options.intra_op_num_threads = threads
-    try:
-        return runtime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime has one exception class for each status, and no common base
-        raise ModelError(f"{path}: onnxruntime cannot load it: {_essential(error)}") from error
+    def _choose(self, wish: Wish) -> tuple[Precision, list[str]]:
+        if self._dtype == np.float16:
+            if wish in ("auto", "half", "fp16"):
+                return "fp16", []
+            raise ConfigError(f"--precision {wish}: {self._path.name} is stored in fp16 and runs in that only")
+        offered: tuple[Precision, ...] = ()
+        if self.provider == "openvino":
+            offered = openvino.reduced_precisions()
+        elif self.provider in ("cuda", "tensorrt"):
+            offered = ("fp16",)
+        where = f"{self.device} with {self.provider if self.provider != 'cpu' else 'onnxruntime'}"
+        return choose_precision(wish, offered, where)
 
-
-def _usable_cores() -> int:
-    """Cores this process may use; onnxruntime alone would count the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _build(self, session: Any) -> Network:
+        """What runs the network at `precision`; `session` runs it as it is stored, if it is given."""
+        if self.provider == "openvino":
+            read = openvino.onnx_reader(self._path)
+            return openvino.OpenVinoNetwork(read, self.precision, self._threads)
+        if self.provider == "cpu":
+            return OnnxRuntimeNetwork(session, self._dtype)
+        converted = self.precision == "fp16" and self._dtype == np.float32
+        if converted or session is None:
+            model = half_model(self._path) if converted else self._path
+            index = int(self.device.partition(":")[2])
+            session = open_on_gpu(self._runtime, model, self.provider, index, self._threads)
+        return OnnxRuntimeNetwork(session, self._dtype)
 
 
 def _shape(path: Path, taken: list[Any], given: list[Any], hint: int | None) -> NetworkShape:
@@ -204,9 +229,3 @@ def _digest(path: Path) -> str:
             while chunk := stream.read(2**20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _essential(error: Exception) -> str:
-    """The part of an onnxruntime message that a person can use, on one line."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")

@@ -156,8 +156,26 @@ def test_a_changed_input_is_computed_again_a_touched_one_is_not(folder):
     assert folder.run().skipped == {"a.mha": "already done"}
     array = folder.scan("a.mha", 5)
     assert folder.run().done == ["a.mha"]
-    assert "its input changed" in folder.of(Warned)[0].message
+    assert "another input" in folder.of(Warned)[0].message
     np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+
+
+def test_outputs_remember_the_image_they_came_from(folder):
+    """A mask that was renewed alone must not make old logits look fresh."""
+    import zarr
+
+    folder.scan("a.mha", 0)
+    folder.run(save_logits=True)
+    array = folder.scan("a.mha", 5)
+    assert folder.run().done == ["a.mha"]
+    assert any("a.zarr stays" in event.message for event in folder.of(Warned))
+    assert folder.run(save_logits=True).done == ["a.mha"]
+    np.testing.assert_array_equal(zarr.open_array(folder.output / "a.zarr", mode="r")[1], array)
+    assert folder.run(save_logits=True).skipped == {"a.mha": "already done"}
+    folder.run(format="nii")
+    folder.scan("a.mha", 6)
+    folder.run()
+    assert folder.run(format="nii").done == ["a.mha"]
 
 
 def test_an_edited_mask_is_kept_until_overwrite(folder):

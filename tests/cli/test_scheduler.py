@@ -48,7 +48,7 @@ def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatc
     """By the command line, with a worker process killed as soon as it has a case."""
     done, killed = [], []
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster:
         with distributed.Client(cluster, set_as_default=False) as client:
             pids = client.run(os.getpid)

@@ -29,7 +29,7 @@ def with_random_weights(configs, tmp_path):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         torch.save(network.state_dict(), tmp_path / "weights.pth")
-        return network.eval(), MMEngineBackend(path, tmp_path / "weights.pth", device="cpu")
+        return network.eval(), MMEngineBackend(path, tmp_path / "weights.pth", device="cpu", provider="cpu")
 
     return make
 
@@ -103,7 +103,7 @@ def test_a_config_that_builds_on_one_of_mmsegmentations_own(tmp_path):
     with quiet_imports():
         network = build_network(read_config(config), config)
     torch.save(network.state_dict(), checkpoint)
-    backend = MMEngineBackend(config, checkpoint, device="cpu")
+    backend = MMEngineBackend(config, checkpoint, device="cpu", provider="cpu")
     assert backend.notes == ("drive.py: ignored data_preprocessor.bgr_to_rgb",)
     assert backend.shape.channels_in == len(backend.spec.input.channels) == 3
     assert backend.spec.window.patch_stride == (1, 42, 42)
@@ -112,7 +112,7 @@ def test_a_config_that_builds_on_one_of_mmsegmentations_own(tmp_path):
 
 def test_a_checkpoint_of_the_runner_still_finds_both_labels(configs, shared, trained_checkpoint):
     sitk = pytest.importorskip("SimpleITK")
-    backend = MMEngineBackend(configs / "hippocampus_unet.py", trained_checkpoint, device="cpu")
+    backend = MMEngineBackend(configs / "hippocampus_unet.py", trained_checkpoint, device="cpu", provider="cpu")
     dice = []
     for image_path in sorted((shared / "hippocampus" / "images").glob("*.nii.gz")):
         image, truth = (

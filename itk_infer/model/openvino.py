@@ -1,0 +1,103 @@
+"""Networks compiled by OpenVINO: the fastest way on a CPU that we measured (docs/performance.md)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itk_infer.errors import InferenceError
+from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.precision import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def openvino_installed() -> bool:
+    """Whether the package is there; it is imported only when it is used."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def reduced_precisions() -> tuple[Precision, ...]:
+    """What this CPU computes faster than fp32: bf16, if it has instructions for it."""
+    import openvino
+
+    abilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16",) if "BF16" in abilities else ()
+
+
+class OpenVinoNetwork:
+    """A network, compiled for the shape of its windows, and again only where that shape changes.
+
+    Args:
+        read: Makes the network for an input shape: an `openvino.Model`.
+        precision: fp32 or bf16.
+        threads: Threads to use.
+    """
+
+    def __init__(self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int) -> None:
+        self._read = read
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._shape: tuple[int, ...] | None = None
+        self._request: Any = None
+
+    def __call__(self, windows: Windows) -> Logits:
+        """Run the network; the answer's memory is reused by the next call."""
+        try:
+            if windows.shape != self._shape:
+                self._compile(windows.shape)
+            answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
+        except RuntimeError as error:
+            lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+            raise InferenceError(f"OpenVINO failed on {windows.shape}: {lines[-1].strip()}") from error
+        return answer
+
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        import openvino
+
+        self._request = None  # the former one's memory first
+        compiled = openvino.Core().compile_model(self._read(shape), "CPU", self._settings)
+        self._request = compiled.create_infer_request()
+        self._shape = shape
+
+
+def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
+    """Reads an ONNX file for an input shape."""
+
+    def read(shape: tuple[int, ...]) -> Any:
+        import openvino
+
+        model = openvino.Core().read_model(path)
+        model.reshape(list(shape))
+        return model
+
+    return read
+
+
+def torch_reader(network: torch.nn.Module) -> Callable[[tuple[int, ...]], Any]:
+    """Traces a torch network for an input shape, through the front end itself (no telemetry)."""
+
+    def read(shape: tuple[int, ...]) -> Any:
+        import warnings
+
+        import torch
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about tracing; what it got wrong, the comparison shows
+            decoder = TorchScriptPythonDecoder(network, example_input=(torch.zeros(shape),))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape(list(shape))
+        return model
+
+    return read

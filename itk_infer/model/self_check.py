@@ -1,0 +1,76 @@
+"""Whether a network in reduced precision still says what it says in fp32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.model.backend import Backend, Logits, Windows
+
+# On three trained networks bf16 gave agreements of 0.9997 and more, and errors of 0.0065 and less.
+LEAST_AGREEMENT = 0.999
+LARGEST_ERROR = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """A comparison on a few windows.
+
+    Attributes:
+        agreement: Share of voxels whose largest channel (or sign, for one channel) is the same.
+        error: `relative_error` of the logits.
+    """
+
+    agreement: float
+    error: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether reduced precision may be used."""
+        return self.agreement >= LEAST_AGREEMENT and self.error <= LARGEST_ERROR
+
+    def __str__(self) -> str:
+        return f"label agreement {self.agreement:.5f}, relative logit error {self.error:.4f}"
+
+
+def check_precision(backend: Backend, windows: Windows) -> SelfCheck:
+    """Run windows (N, C_in, Z, Y, X) in the backend's precision and in fp32, one by one.
+
+    Windows of air prove nothing: choose those with the most contrast.
+    """
+    full = backend.in_full_precision()
+    same = voxels = 0
+    errors = []
+    for index in range(len(windows)):
+        window = windows[index : index + 1]
+        reduced = np.array(backend.forward(window), np.float32)
+        exact = np.asarray(full.forward(window), np.float32)
+        same += int(np.count_nonzero(_labels(reduced) == _labels(exact)))
+        voxels += _labels(exact).size
+        errors.append(relative_error(reduced, exact))
+    return SelfCheck(same / voxels, max(errors))
+
+
+def relative_error(values: Logits, reference: Logits) -> float:
+    """Root mean square difference, over the root mean square spread of the reference.
+
+    Args:
+        values: (N, C, Z, Y, X).
+        reference: The same; its spread is taken about the mean of its channels, or about its mean
+            where there is one channel.
+
+    Returns:
+        infinity where shapes differ or a value is not finite.
+    """
+    if values.shape != reference.shape or not np.isfinite(values).all():
+        return float("inf")
+    centre = reference.mean(axis=1 if reference.shape[1] > 1 else None, keepdims=True)
+    spread = np.sqrt(np.mean(np.square(reference - centre), dtype=np.float64))
+    error = np.sqrt(np.mean(np.square(values - reference), dtype=np.float64))
+    return float(error / max(spread, 1e-6))
+
+
+def _labels(logits: Logits) -> NDArray[np.intp]:
+    return np.argmax(logits, axis=1) if logits.shape[1] > 1 else (logits[:, 0] > 0).astype(np.intp)
