@@ -73,6 +73,7 @@ class CaseRecord:
     state: str
     reason: str | None
     started: str
+    ended: str | None
     attempts: int
     inputs: tuple[InputFile, ...] = ()
     results: dict[str, Any] | None = field(default=None)
@@ -147,7 +148,8 @@ class Ledger:
             self._db.execute(
                 "INSERT INTO cases (name, state, run, started, attempts) VALUES (?, 'running', ?, ?, 1) "
                 "ON CONFLICT (name) DO UPDATE SET state = 'running', reason = NULL, ended = NULL, "
-                "run = excluded.run, started = excluded.started, attempts = attempts + 1",
+                "started = CASE WHEN run = excluded.run THEN started ELSE excluded.started END, "
+                "run = excluded.run, attempts = attempts + 1",
                 (name, run, _now()),
             )
         row = self._db.execute("SELECT attempts FROM cases WHERE name = ?", (name,)).fetchone()
@@ -184,7 +186,7 @@ class Ledger:
     def cases(self) -> dict[str, CaseRecord]:
         """All cases ever seen in this folder, by name."""
         rows = self._db.execute(
-            "SELECT name, state, reason, started, attempts, inputs, results FROM cases ORDER BY name"
+            "SELECT name, state, reason, started, ended, attempts, inputs, results FROM cases ORDER BY name"
         )
         return {
             name: CaseRecord(
@@ -192,11 +194,12 @@ class Ledger:
                 state,
                 reason,
                 started,
+                ended,
                 attempts,
                 tuple(_input(item) for item in json.loads(inputs)),
                 json.loads(results) if results else None,
             )
-            for name, state, reason, started, attempts, inputs, results in rows
+            for name, state, reason, started, ended, attempts, inputs, results in rows
         }
 
     def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:

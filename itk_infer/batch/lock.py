@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from itk_infer.batch.shard import Shard
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, LedgerError
 
 NAME = "itk_infer.lock"
 HEARTBEAT_S = 10.0
@@ -60,7 +61,12 @@ class FolderLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._path.unlink(missing_ok=True)
+        if kind is not None and issubclass(kind, LedgerError):
+            # To the next run this one has crashed: what it committed last may not be on record.
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+        else:
+            self._path.unlink(missing_ok=True)
 
     def others(self) -> list[Path]:
         """Locks of other runs that are at work in the folder."""
@@ -75,6 +81,7 @@ class FolderLock:
         except FileExistsError:
             return False
         except OSError as error:
+            self._path.unlink(missing_ok=True)  # without an owner it would keep others out for a while
             raise ConfigError(f"{self._path}: cannot be created ({error.strerror})") from None
         return True
 

@@ -26,6 +26,7 @@ PARTS = {
     "orientation": "another output orientation",
     "precision": "another precision",
 }
+LEFT = "left by an attempt that did not end well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Planned:
         labels: Whether the label map is to be written.
         logits: Whether logits are to be written.
         kept: Files that somebody else wrote or changed and that stay.
+        orphans: Files that an earlier attempt left without a note; they are removed before the run.
         outdated: Earlier outputs that are not asked for now and will not agree with the new ones.
     """
 
@@ -49,6 +51,7 @@ class Planned:
     logits: bool = False
     kept: tuple[Path, ...] = ()
     outdated: tuple[Path, ...] = ()
+    orphans: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     outdated = () if unasked in ("fresh", "missing", "touched") else (wanted["logits"],)
     kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
     todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
+    orphans = tuple(wanted[kind] for kind, state in todo.items() if state == LEFT)
     if states["labels"] == "touched":
         reason = f"kept {wanted['labels']}: somebody else wrote or changed it; --overwrite replaces it"
         return Planned(case, "skip", reason, kept=kept)
@@ -109,7 +113,7 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     reason = stale[0] if stale else ""
     if not stale and "labels" not in todo:
         reason = "its logits are missing"
-    return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
+    return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated, orphans)
 
 
 def _state(
@@ -124,10 +128,10 @@ def _state(
         return "missing"
     output = known.outputs.get(path.relative_to(folder).as_posix())
     if output is None:
-        return "left by an interrupted run" if _left_by_crash(path, record, known) else "touched"
+        return LEFT if _left_by_us(path, record, known) else "touched"
     if path.is_symlink() or not _unchanged(path, output):
         # A crash between the rename and the ledger's note looks like this, too.
-        return "left by an interrupted run" if _left_by_crash(path, record, known) else "touched"
+        return LEFT if _left_by_us(path, record, known) else "touched"
     for part, words in PARTS.items():
         if output.identity.get(part) != identity[part]:
             return f"was made with {words}"
@@ -138,13 +142,17 @@ def _unchanged(path: Path, output: OutputFile) -> bool:
     return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
 
 
-def _left_by_crash(path: Path, record: CaseRecord | None, known: Known) -> bool:
-    """Whether a killed run can have committed this file in the moment before it could note it."""
-    if known.crashed_at is None or record is None or record.state not in ("waiting", "running"):
+def _left_by_us(path: Path, record: CaseRecord | None, known: Known) -> bool:
+    """Whether an attempt that did not end well can have committed this file before it could be noted."""
+    if record is None or record.state in ("done", "skipped"):
         return False
-    written = path.lstat().st_mtime
-    grace = 15.0  # a little more than the heartbeat that `crashed_at` comes from
-    return datetime.fromisoformat(record.started).timestamp() - 1 <= written <= known.crashed_at + grace
+    if record.ended is not None:
+        ended = datetime.fromisoformat(record.ended).timestamp() + 1
+    elif known.crashed_at is not None:
+        ended = known.crashed_at + 15  # a little more than the heartbeat that `crashed_at` comes from
+    else:
+        return False
+    return datetime.fromisoformat(record.started).timestamp() - 1 <= path.lstat().st_mtime <= ended
 
 
 def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> list[str]:

@@ -35,8 +35,8 @@ from itk_infer.batch.plan import Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
-from itk_infer.volume.commit import sweep_partials
+from itk_infer.errors import Interrupted, ItkInferError, LedgerError, OutputError
+from itk_infer.volume.commit import remove, sweep_partials
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -142,7 +142,7 @@ def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
                         ledger.adopt(known, names)
             yield ledger
     except sqlite3.Error as error:
-        raise ConfigError(
+        raise LedgerError(
             f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
             "system, and run the same command again"
         ) from error
@@ -213,6 +213,8 @@ class _Run:
     def _compute(self, todo: list[Planned]) -> None:
         if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
             todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
+        for path in (path for planned in todo for path in planned.orphans):
+            remove(path)  # or the ledger's new dates would make it somebody else's
         self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
         for planned in todo:
             self._submit(Task(planned))
@@ -289,8 +291,8 @@ class _Run:
                 workbook=self.settings.save_conf,
                 overwrite=self.settings.overwrite,
             )
-        except OutputError as error:
-            kept = [str(error)]
+        except (OutputError, OSError) as error:
+            kept = [f"the tables are not up to date: {error}; itk_infer report makes them again"]
         for sentence in kept:
             self._warn(sentence)
 

@@ -334,7 +334,7 @@ def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monk
     (folder.output / LOCK).write_text(json.dumps({"host": __import__("socket").gethostname(), "pid": 2**22 + 1}))
     summary = folder.run()
     assert summary.done == ["a.mha"]
-    assert "interrupted run" in folder.of(Warned)[0].message
+    assert "did not end well" in folder.of(Warned)[0].message
     np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
 
 
