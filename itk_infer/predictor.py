@@ -29,8 +29,10 @@ from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.backend import Backend, Provider
+from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fit import fit_window
 from itk_infer.model.guard import HalfPrecisionGuard
+from itk_infer.model.mirror import Mirrored
 from itk_infer.model.precision import Wish
 from itk_infer.model.self_check import check_precision
 from itk_infer.model.sources import Overrides, Sources
@@ -71,6 +73,8 @@ class Options(TypedDict, total=False):
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
     batch: int  # windows a call
+    tta: bool  # average over the mirrorings that the model's spec allows
+    skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
@@ -101,6 +105,9 @@ class Predictor:
         batch: Windows a call; default: what the model's author chose, else 1.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
         threads: Threads beside the network; default: as many as cores may be used.
+        tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
+        skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
+            are windows that nowhere exceed it after intensity, which may.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -113,6 +120,8 @@ class Predictor:
         batch: int | None = None,
         orientation: str = "LPI",
         threads: int | None = None,
+        tta: bool = False,
+        skip_empty: bool | float = False,
     ) -> None:
         if orientation != "input" and not orientation_code(orientation.upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
@@ -123,6 +132,10 @@ class Predictor:
         self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
+        self.tta = tta
+        self.skip_empty = skip_empty
+        if tta:
+            Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.in_full_precision() is backend
 
@@ -178,6 +191,8 @@ class Predictor:
             "stride": list(self.window.stride),
             "orientation": self.orientation,
             "precision": self._precision,
+            "tta": self.tta,
+            "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
         }
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
@@ -254,6 +269,10 @@ class Predictor:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
         guard = HalfPrecisionGuard(self.backend)
+        network = Mirrored(guard, self.spec.window.mirror_axes) if self.tta else guard
+        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
+        skipper = EmptySkipper(network, float(array.min()), below)
+        answer = network if self.skip_empty is False else skipper
         known = self.backend.notes
         sinks: list[Sink] = []
         table: list[Label] = []
@@ -270,7 +289,7 @@ class Predictor:
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return guard(windows)
+                return answer(windows)
 
         try:
             findings = segment(
@@ -294,6 +313,8 @@ class Predictor:
         warnings.extend(note for note in self.backend.notes if note not in known)
         if guard.redone:
             warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
+        if skipper.skipped:
+            warnings.append(f"{skipper.skipped} of {len(plan.windows)} windows were empty and not run")
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
@@ -357,6 +378,8 @@ class _Results(TypedDict):
     batch: int | None
     orientation: str
     threads: int | None
+    tta: bool
+    skip_empty: bool | float
 
 
 def _about_results(options: Options) -> _Results:
@@ -364,6 +387,8 @@ def _about_results(options: Options) -> _Results:
         "batch": options.get("batch"),
         "orientation": options.get("orientation", "LPI"),
         "threads": options.get("threads"),
+        "tta": options.get("tta", False),
+        "skip_empty": options.get("skip_empty", False),
     }
 
 

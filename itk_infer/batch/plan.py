@@ -26,6 +26,8 @@ PARTS = {
     "stride": "another patch stride",
     "orientation": "another output orientation",
     "precision": "another precision",
+    "tta": "other mirroring",
+    "skip_empty": "another rule for empty windows",
 }
 
 

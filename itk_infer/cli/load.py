@@ -42,6 +42,9 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
     ):
         if options[theirs] is not None:
             given[ours] = options[theirs]  # type: ignore[literal-required]
+    if options["skip_empty"] is not None:
+        given["skip_empty"] = _empty(options["skip_empty"])
+    given["tta"] = options["tta"]
     if backend == "onnx":
         predictor = Predictor.from_onnx(options["onnx"], **given)
     else:
@@ -62,6 +65,15 @@ def _backend(options: dict[str, Any]) -> str:
     if backend == "mmengine" and (cfg is None or ckpt is None):
         raise click.UsageError("--backend mmengine needs both -cfg CONFIG and -ckpt CHECKPOINT")
     return backend
+
+
+def _empty(word: str) -> bool | float:
+    if word == "constant":
+        return True
+    try:
+        return float(word)
+    except ValueError:
+        raise click.UsageError(f"--skip-empty {word}: give a number, or nothing") from None
 
 
 def _check_triplets(patch: tuple[int, ...] | None, stride: tuple[int, ...] | None) -> None:
