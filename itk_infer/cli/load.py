@@ -26,7 +26,8 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
         raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
     if options["fp16"] and options["precision"] == "auto":
         options["precision"] = "half"
-    from itk_infer.predictor import Options, Predictor
+    from itk_infer.options import Options
+    from itk_infer.predictor import Predictor
 
     given: Options = {"device": options["device"], "orientation": orientation}
     for ours, theirs in (
