@@ -10,6 +10,7 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -155,6 +156,12 @@ class Predictor:
             Path(config), Path(checkpoint), sources=sources_of(options), **running_options(options)
         )
         return cls(backend, **result_options(options))
+
+    def careful(self) -> Predictor:
+        """The same model in the way in which least can go wrong: fp32, one window a call."""
+        twin = copy.copy(self)
+        twin.batch, twin.backend = 1, self.backend.in_full_precision()
+        return twin
 
     @property
     def spec(self) -> ModelSpec:

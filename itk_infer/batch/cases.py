@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from itk_infer.errors import ConfigError, NoInputError
-from itk_infer.volume.read import SUFFIXES, split_suffix
+from itk_infer.volume.names import SUFFIXES, split_suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 

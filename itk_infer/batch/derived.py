@@ -56,6 +56,11 @@ def write_derived(folder: Path, ledger: Ledger, *, workbook: bool, overwrite: bo
     return kept
 
 
+def tables_exist(folder: Path, *, workbook: bool) -> bool:
+    """Whether the tables that a run writes are there."""
+    return (folder / LABEL_TABLE).exists() and (not workbook or (folder / WORKBOOK).exists())
+
+
 def _touched(path: Path, output: OutputFile | None) -> bool:
     if not os.path.lexists(path):
         return False

@@ -55,6 +55,7 @@ class CaseDone:
     confidence: float | None
     volumes_ml: dict[str, float]
     stages: dict[str, float]
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class CaseFailed:
     case: str
     reason: str
     attempt: int
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,11 @@ Everything else that is a table (confidences.xlsx, labels.csv) is derived from i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +29,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS cases (
     name TEXT PRIMARY KEY,
-    state TEXT NOT NULL,                         -- running, done, failed, skipped, interrupted
+    state TEXT NOT NULL,                         -- waiting, running, done, failed, skipped, interrupted
     reason TEXT, run TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     inputs TEXT NOT NULL DEFAULT '[]',           -- JSON: path, sha256, size, mtime_ns, inode
@@ -81,19 +84,20 @@ class Ledger:
     Args:
         folder: Output folder; the ledger is ``itk_infer.db`` in it.
         read_only: Change nothing; a missing ledger reads as an empty one.
+        name: Of another ledger in the folder, that of a shard.
 
     Raises:
         ConfigError: the file is no ledger, or of a newer version.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        path = folder / NAME
+    def __init__(self, folder: Path, *, read_only: bool = False, name: str = NAME) -> None:
+        path = folder / name
         self.read_only = read_only
         try:
             if not read_only:
                 self._db = sqlite3.connect(path)
             elif path.exists():
-                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+                self._db = _read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -126,6 +130,16 @@ class Ledger:
             self._db.execute("UPDATE runs SET ended = ?, exit_code = ? WHERE id = ?", (_now(), exit_code, run))
 
     # --- cases --------------------------------------------------------------------------------
+
+    def enqueue(self, names: Iterable[str], run: str) -> None:
+        """Note that cases are about to be worked on, before any of them is."""
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO cases (name, state, run, started) VALUES (?, 'waiting', ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET state = 'waiting', reason = NULL, ended = NULL, "
+                "run = excluded.run, started = excluded.started",
+                [(name, run, _now()) for name in names],
+            )
 
     def start(self, name: str, run: str) -> int:
         """Note that a case is being worked on; returns which attempt this is."""
@@ -185,6 +199,37 @@ class Ledger:
             for name, state, reason, started, attempts, inputs, results in rows
         }
 
+    def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
+        """Take over what another ledger of the folder knows better, because it began later.
+
+        Args:
+            other: That ledger.
+            names: Cases to take over; None: all.
+        """
+        wanted = None if names is None else set(names)
+        ours = dict(self._db.execute("SELECT name, started FROM cases"))
+        columns = "name, state, reason, run, started, ended, attempts, inputs, results"
+        rows = [
+            row
+            for row in other._db.execute(f"SELECT {columns} FROM cases")
+            if row[4] > ours.get(row[0], "") and (wanted is None or row[0] in wanted)
+        ]
+        adopted = {row[0] for row in rows}
+        outputs = [output for output in other.outputs().values() if output.case in adopted]
+        with self._db:
+            self._db.executemany(f"INSERT OR REPLACE INTO cases ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self._put(outputs)
+            if wanted is None:
+                runs = other._db.execute("SELECT id, started, ended, exit_code, about FROM runs").fetchall()
+                self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
+
+    def last_run(self) -> tuple[str, str | None, int | None] | None:
+        """When the last run began and ended, and its exit code; None if there was none."""
+        row = self._db.execute(
+            "SELECT started, ended, exit_code FROM runs ORDER BY started DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else tuple(row)
+
     # --- outputs ------------------------------------------------------------------------------
 
     def record_output(self, output: OutputFile) -> None:
@@ -212,6 +257,28 @@ class Ledger:
                 for output in outputs
             ],
         )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """The ledger without a change to it, even where a killed run has left a change half made."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        journal = path.with_name(f"{path.name}-journal")
+        if not journal.exists():
+            raise
+    else:
+        return db
+    # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
+    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder:
+        for file in (path, journal):
+            shutil.copyfile(file, Path(folder, file.name))
+        db = sqlite3.connect(":memory:")
+        with contextlib.closing(sqlite3.connect(Path(folder, path.name))) as repaired:
+            repaired.backup(db)
+    return db
 
 
 def _packed(item: InputFile) -> dict[str, Any]:

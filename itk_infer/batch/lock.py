@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from itk_infer.batch.shard import Shard
 from itk_infer.errors import ConfigError
 
 NAME = "itk_infer.lock"
@@ -21,7 +22,12 @@ STALE_S = 120.0
 class FolderLock:
     """Holds ``itk_infer.lock`` in a folder while a run writes there; its modification time is the heartbeat.
 
+    A shard holds a lock of its own: shards of one division share a folder, and nobody else does with them.
     A lock is stale, and taken over, when its process is gone (same host) or its heartbeat is old.
+
+    Args:
+        folder: The folder.
+        shard: The part of it that the run is for; None: all.
 
     Attributes:
         crashed_at: When the run whose stale lock was taken over gave its last sign, in seconds since
@@ -31,15 +37,21 @@ class FolderLock:
         ConfigError: another run is at work there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self._path = folder / (f"{shard.stem}.lock" if shard else NAME)
+        self._friends = f"-of-{shard.count}.lock" if shard else None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lock heartbeat", daemon=True)
         self.crashed_at: float | None = None
+        self.since = time.time()
 
     def __enter__(self) -> FolderLock:
         while not self._create():
             self._take_over()
+        for path in self.others():
+            if self._friends is None or not path.name.endswith(self._friends):
+                self._path.unlink(missing_ok=True)
+                raise _refusal(path)
         self._thread.start()
         return self
 
@@ -49,6 +61,11 @@ class FolderLock:
         self._stop.set()
         self._thread.join()
         self._path.unlink(missing_ok=True)
+
+    def others(self) -> list[Path]:
+        """Locks of other runs that are at work in the folder."""
+        paths = self._path.parent.glob("itk_infer*.lock")
+        return [path for path in sorted(paths) if path != self._path and is_held(path)]
 
     def _create(self) -> bool:
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
@@ -65,16 +82,12 @@ class FolderLock:
         """Move a stale lock away; whoever then creates the new one holds it."""
         try:
             beat = self._path.stat().st_mtime
-            owner = _owner(self._path)
         except FileNotFoundError:
             return  # released in this moment
-        if not _gone(owner) and time.time() - beat < STALE_S:
-            raise ConfigError(
-                f"{self._path.parent}: another run is writing there (process {owner.get('pid', 'unknown')} on "
-                f"{owner.get('host', 'an unknown host')}); wait for it, or choose another output folder"
-            )
+        if is_held(self._path):
+            raise _refusal(self._path)
         self.crashed_at = beat
-        aside = self._path.with_name(f"{NAME}.{os.getpid()}")
+        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.replace(aside)
         except FileNotFoundError:
@@ -89,7 +102,27 @@ class FolderLock:
                 return  # the folder is gone or the lock was taken; writes will say so
 
 
-def _owner(path: Path) -> dict[str, Any]:
+def is_held(path: Path) -> bool:
+    """Whether the run that made a lock can still be at work."""
+    try:
+        return not _gone(owner_of(path)) and time.time() - path.stat().st_mtime < STALE_S
+    except FileNotFoundError:
+        return False
+
+
+def _refusal(path: Path) -> ConfigError:
+    try:
+        owner = owner_of(path)
+    except FileNotFoundError:
+        owner = {}
+    return ConfigError(
+        f"{path.parent}: another run is writing there (process {owner.get('pid', 'unknown')} on "
+        f"{owner.get('host', 'an unknown host')}); wait for it, or choose another output folder"
+    )
+
+
+def owner_of(path: Path) -> dict[str, Any]:
+    """Host, process and start of the run that made a lock; empty if it is torn."""
     try:
         owner = json.loads(path.read_text("utf-8"))
     except ValueError:  # torn by a crash

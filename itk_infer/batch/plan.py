@@ -14,7 +14,6 @@ from itk_infer.batch.fingerprint import sha256_of, stamp_of
 from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import InputError
-from itk_infer.volume.read import file_sha256
 
 # What changed, in words, for each part of `output_identity`.
 PARTS = {
@@ -143,7 +142,7 @@ def _unchanged(path: Path, output: OutputFile) -> bool:
 
 def _left_by_crash(path: Path, record: CaseRecord | None, known: Known) -> bool:
     """Whether a killed run can have committed this file in the moment before it could note it."""
-    if known.crashed_at is None or record is None or record.state != "running":
+    if known.crashed_at is None or record is None or record.state not in ("waiting", "running"):
         return False
     written = path.lstat().st_mtime
     grace = 15.0  # a little more than the heartbeat that `crashed_at` comes from
@@ -158,7 +157,7 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
     for path, known in zip(case.paths, record.inputs, strict=True):
         try:
             stamp = stamp_of(path)
-            digest = known.sha256 if stamp == known.stamp else file_sha256(path)
+            digest = known.sha256 if stamp == known.stamp else _content_digest(path)
         except (OSError, InputError):
             return []  # reading it will say why
         current.append(InputFile(str(path), digest, stamp))
@@ -172,6 +171,12 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
 def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
     """All that decides the content of an output: `Predictor.identity`, and the image."""
     return {**identity, "inputs": [item.sha256 for item in inputs]}
+
+
+def _content_digest(path: Path) -> str:
+    from itk_infer.volume.read import file_sha256  # NumPy: only where a stamp leaves a doubt
+
+    return file_sha256(path)
 
 
 def input_file(path: Path, sha256: str) -> InputFile:

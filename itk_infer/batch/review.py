@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,5 +57,5 @@ def _fence(values: Sequence[float]) -> float:
 
 def _usual_labels(results: Sequence[Mapping[str, Any]]) -> set[str]:
     """Labels that more than half of the cases have."""
-    names = [finding["name"] for result in results for finding in result["findings"] if finding["voxels"]]
-    return {name for name in names if names.count(name) > len(results) / 2}
+    counts = Counter(finding["name"] for result in results for finding in result["findings"] if finding["voxels"])
+    return {name for name, count in counts.items() if count > len(results) / 2}

@@ -1,50 +1,48 @@
-"""The run: every case once, each in its own try, the ledger after each."""
+"""A run over a folder: the plan, the cases by an executor, second attempts, the ledger after each."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import time
-import traceback
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
 from itk_infer.batch.cases import Case, find_cases
-from itk_infer.batch.derived import write_derived
+from itk_infer.batch.derived import tables_exist, write_derived
 from itk_infer.batch.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
-    CaseStarted,
     Events,
-    Progress,
     RunDone,
     RunStarted,
     Warned,
 )
-from itk_infer.batch.fingerprint import sha256_of, stamp_of
-from itk_infer.batch.ledger import InputFile, Ledger, OutputFile
+from itk_infer.batch.executor import Executor
+from itk_infer.batch.ledger import NAME as LEDGER
+from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import FolderLock
-from itk_infer.batch.plan import Planned, make_plan, output_identity
-from itk_infer.batch.settings import RunSettings
+from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
+from itk_infer.batch.model import ModelFacts
+from itk_infer.batch.plan import Planned, make_plan
+from itk_infer.batch.settings import RunSettings, make_folder
+from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import CaseError, ConfigError, Interrupted, OutputError
-from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.layered import LayeredSegmentationSink
-from itk_infer.outputs.logits import LogitsSink
-from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.predictor import Predictor
-from itk_infer.result import Measurements
+from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
 from itk_infer.volume.commit import sweep_partials
-from itk_infer.volume.read import read_image
-from itk_infer.volume.volume import volume_of
+
+if TYPE_CHECKING:
+    from itk_infer.predictor import Predictor
 
 PACKAGES = ("numpy", "SimpleITK", "onnxruntime", "onnxruntime-gpu", "torch", "mmengine", "mmsegmentation", "zarr")
+MOST_ATTEMPTS = 2  # of a case whose worker dies
 
 
 @dataclass(slots=True)
@@ -57,6 +55,7 @@ class Summary:
         skipped: Reasons by case name.
         seconds: Wall time.
         exit_code: For the shell.
+        problem: Why the whole run ended early; empty if it did not.
     """
 
     done: list[str] = field(default_factory=list)
@@ -64,177 +63,225 @@ class Summary:
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     exit_code: int = 0
+    problem: str = ""
 
 
 def run_batch(
     predictor: Predictor, settings: RunSettings, events: Events | None = None, command: Sequence[str] = ()
 ) -> Summary:
-    """Segment a folder in this process.
-
-    One bad case never stops the others. A signal stops the run between two windows; what is finished
-    stays, and the next run does the rest.
+    """Segment a folder in this process, without starting any other. See `run_cases`.
 
     Args:
         predictor: The loaded model.
         settings: Folders and outputs.
         events: Who is told what happens.
         command: The command line, for the ledger.
+    """
+    from itk_infer.batch.in_process import InProcess
+
+    return run_cases(InProcess(predictor, settings), settings, events, command)
+
+
+def run_cases(
+    executor: Executor,
+    settings: RunSettings,
+    events: Events | None = None,
+    command: Sequence[str] = (),
+    on_model: Callable[[ModelFacts], None] = lambda facts: None,
+) -> Summary:
+    """Segment a folder.
+
+    One bad case, or one dead worker, never stops the others. A signal stops the run between two windows;
+    what is finished stays, and the next run does the rest.
+
+    Args:
+        executor: Computes the cases.
+        settings: Folders and outputs.
+        events: Who is told what happens.
+        command: The command line, for the ledger.
+        on_model: Told about the model as soon as it is loaded.
 
     Raises:
+        ModelError: the model cannot be loaded.
         ConfigError: the folders cannot be used, or another run is at work in the output folder.
         NoInputError: there is no image.
     """
     events = events or Events()
-    cases = find_cases(
-        settings.source,
-        settings.output,
-        recursive=settings.recursive,
-        channels=len(predictor.spec.input.channels),
-    )
-    _make_folder(settings.output)
-    with StopRequest() as stop, FolderLock(settings.output) as lock:
-        ledger = Ledger(settings.output)
-        try:
-            sweep_partials(settings.output, recursive=settings.recursive)
-            plan = make_plan(cases, settings, predictor.identity, ledger, lock.crashed_at)
-            ledger.begin_run(events.run, _about(predictor, command))
-            summary = _Run(predictor, settings, events, ledger, stop).work(plan)
+    with StopRequest() as stop, executor:
+        facts = executor.open(stop.check)
+        on_model(facts)
+        cases = find_cases(settings.source, settings.output, recursive=settings.recursive, channels=facts.channels)
+        make_folder(settings.output)
+        shard = settings.shard
+        if shard is not None:
+            cases = shard.select(cases)
+        with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
+            run = _Run(executor, settings, events, ledger, stop, lock)
+            run.sweep()
+            plan = make_plan(cases, settings, facts.identity, ledger, lock.crashed_at)
+            ledger.begin_run(events.run, _about(facts, command))
+            summary = run.work(plan, facts)
             ledger.end_run(events.run, summary.exit_code)
             return summary
-        finally:
-            ledger.close()
+
+
+@contextmanager
+def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
+    """The ledger to write. That of a shard begins with what others know of its cases."""
+    shard = settings.shard
+    try:
+        if shard is None:
+            with closing(Ledger(settings.output)) as ledger:
+                yield ledger
+            return
+        with closing(Ledger(settings.output, name=f"{shard.stem}.db")) as ledger:
+            names = [case.name for case in cases]
+            for other in {settings.output / LEDGER, *shard_ledgers(settings.output)}:
+                if other.name != f"{shard.stem}.db":
+                    with closing(Ledger(settings.output, read_only=True, name=other.name)) as known:
+                        ledger.adopt(known, names)
+            yield ledger
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
+            "system, and run the same command again"
+        ) from error
 
 
 class _Run:
     def __init__(
         self,
-        predictor: Predictor,
+        executor: Executor,
         settings: RunSettings,
         events: Events,
         ledger: Ledger,
         stop: StopRequest,
+        lock: FolderLock,
     ) -> None:
-        self.predictor = predictor
+        self.executor = executor
         self.settings = settings
         self.events = events
         self.ledger = ledger
         self.stop = stop
+        self.lock = lock
         self.summary = Summary()
+        self.open: dict[str, Task] = {}
+        self.attempts: dict[str, int] = {}  # as the ledger counts them, over all runs
+        self.deaths: Counter[str] = Counter()
 
-    def work(self, plan: list[Planned]) -> Summary:
-        started = time.monotonic()
+    def sweep(self) -> None:
+        """Remove what killed runs, or killed workers of this run, have left half written."""
+        others = self.settings.shard is not None and self.lock.others()
+        if not others:
+            before = self.lock.since if self.settings.shard is not None else None
+            sweep_partials(self.settings.output, self.settings.recursive, before)
+
+    def work(self, plan: list[Planned], facts: ModelFacts) -> Summary:
+        started, summary = time.monotonic(), self.summary
         skipped = sum(planned.action == "skip" for planned in plan)
-        name = self.predictor.spec.name or "unnamed model"
-        self.events.emit(RunStarted(__version__, len(plan), skipped, 1, self.predictor.backend.device, name))
-        interrupted: Interrupted | None = None
+        self.events.emit(
+            RunStarted(__version__, len(plan), skipped, self.executor.workers, facts.device, facts.name)
+        )
         try:
-            for planned in plan:
-                self.stop.check()
-                self._case(planned)
-        except Interrupted as error:
-            interrupted = error
-        self._derive()
-        summary = self.summary
+            self._settle_the_rest(plan)
+            self._compute([planned for planned in plan if planned.action == "run"])
+        except (Interrupted, ItkInferError) as error:
+            self.executor.stop(self._take)
+            summary.exit_code = error.exit_code
+            summary.problem = "" if isinstance(error, Interrupted) else str(error)
+        if self.deaths or summary.exit_code:  # who was killed could not tidy up
+            self.sweep()
+        crashed = self.lock.crashed_at is not None
+        if summary.done or crashed or not tables_exist(self.settings.output, workbook=self.settings.save_conf):
+            self._derive()
         summary.seconds = time.monotonic() - started
-        if interrupted is not None:
-            summary.exit_code = interrupted.exit_code
-        elif summary.failed:
+        if summary.failed and not summary.exit_code:
             summary.exit_code = 4 if len(summary.failed) == len(plan) else 3
         counts = len(summary.done), len(summary.failed), len(summary.skipped)
         self.events.emit(RunDone(*counts, round(summary.seconds, 3), summary.exit_code))
         return summary
 
-    def _case(self, planned: Planned) -> None:
-        case = planned.case
-        if planned.action == "skip":
-            self._skip(case, planned.reason, planned.reason != "already done")
-        elif planned.action == "fail":
-            self._fail(case, planned.reason, 0)
-        else:
-            attempt = self.ledger.start(case.name, self.events.run)
-            for path in planned.kept:
-                self._warn(f"{case.name}: kept {path}: somebody else changed it; --overwrite replaces it")
-            for path in planned.outdated:
-                self._warn(f"{case.name}: {path} stays as an earlier run left it; --save-logits renews it")
-            if planned.reason:
-                self._warn(f"{case.name}: computed again: {planned.reason}")
-            try:
-                self._segment(planned)
-            except Interrupted:
-                self.ledger.settle(case.name, self.events.run, "interrupted", "the run was stopped")
-                raise
-            except CaseError as error:
-                self._fail(case, str(error), attempt)
-            except ConfigError as error:
-                self._fail(case, str(error), attempt)
-            except MemoryError:
-                self._fail(case, "not enough memory for this image; see --dry-run for what it needs", attempt)
-            except Exception as error:  # one bad case never stops the others, not even by a fault of ours
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-                self._fail(case, reason, attempt)
-
-    def _segment(self, planned: Planned) -> None:
-        case, started = planned.case, time.perf_counter()
-        images = [read_image(path) for path in case.paths]
-        inputs = [
-            InputFile(str(path), image.sha256, stamp_of(path))
-            for path, image in zip(case.paths, images, strict=True)
-        ]
-        warnings = [warning for image in images for warning in image.warnings]
-        volume = volume_of([image.image for image in images], case.name)
-        del images  # twice the memory otherwise
-        reading = time.perf_counter() - started
-        self.stop.check()
-        windows = len(self.predictor.plan(volume.grid, volume.array.itemsize).windows)
-        self.events.emit(CaseStarted(case.name, 0, volume.grid.size, windows))
-        began = time.perf_counter()
-
-        def on_windows(done: int, total: int) -> None:
-            eta = (time.perf_counter() - began) / done * (total - done)
-            self.events.emit(Progress(case.name, 0, "windows", done, total, round(eta, 3)))
+    def _settle_the_rest(self, plan: list[Planned]) -> None:
+        """Cases that need no computing."""
+        for planned in plan:
             self.stop.check()
+            if planned.action == "skip":
+                self._skip(planned.case, planned.reason, planned.reason != "already done")
+            elif planned.action == "fail":
+                self._fail(planned.case.name, planned.reason, 0, 0)
 
-        found = self.predictor.run(volume, lambda frame: self._sinks(planned, frame), on_windows)
-        seconds = {"read": reading, **found.seconds}
-        warnings.extend(found.warnings)
-        for warning in warnings:
-            self._warn(f"{case.name}: {warning}")
-        results = _results(found, seconds, warnings)
-        identity = output_identity(self.predictor.identity, inputs)
-        outputs = [self._output(case, path, identity) for path in found.paths]
-        self.ledger.finish(case.name, inputs, results, outputs)
-        self.summary.done.append(case.name)
-        self.events.emit(
-            CaseDone(
-                case.name,
-                tuple(str(path) for path in found.paths),
-                round(time.perf_counter() - started, 3),
-                found.confidence,
-                found.volumes_ml,
-                results["seconds"],
-            )
-        )
+    def _compute(self, todo: list[Planned]) -> None:
+        if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
+            todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
+        self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
+        for planned in todo:
+            self._submit(Task(planned))
+        while self.open:
+            self.stop.check()
+            self.executor.step(self._take)
 
-    def _sinks(self, planned: Planned, frame: Frame) -> list[Sink]:
-        sinks: list[Sink] = []
-        if planned.logits:
-            path = self.settings.logits_path(planned.case)
-            _make_folder(path.parent)
-            sinks.append(LogitsSink(path, frame))
-        if planned.labels:
-            path = self.settings.label_path(planned.case)
-            _make_folder(path.parent)
-            layered = self.settings.format == "seg.nrrd" and self.predictor.spec.output.decision == "threshold"
-            sinks.append(LayeredSegmentationSink(path, frame) if layered else LabelMapSink(path, frame))
-        return sinks
+    def _submit(self, task: Task) -> None:
+        self.open[task.name] = task
+        self.executor.submit(task)
 
-    def _output(self, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
-        below = path.relative_to(self.settings.output).as_posix()
-        kind = "logits" if path == self.settings.logits_path(case) else "labels"
-        return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
+    def _take(self, message: Message) -> None:
+        """Write down what an executor tells, and pass it on."""
+        match message:
+            case Told():
+                self.events.emit(message.event)
+            case Began():
+                self._begin(self.open[message.name].planned)
+            case Finished():
+                del self.open[message.name]
+                self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
+                self.summary.done.append(message.name)
+                results = message.results
+                self.events.emit(
+                    CaseDone(
+                        message.name,
+                        message.paths,
+                        message.seconds,
+                        results["confidence"],
+                        message.volumes_ml,
+                        results["seconds"],
+                        message.worker,
+                    )
+                )
+            case Failed():
+                del self.open[message.name]
+                self._fail(message.name, message.reason, self.attempts.get(message.name, 1), message.worker)
+            case Died():
+                self._mourn(message)
+            case Stopped():
+                del self.open[message.name]
+                self.ledger.settle(message.name, self.events.run, "interrupted", "the run was stopped")
+
+    def _begin(self, planned: Planned) -> None:
+        name = planned.case.name
+        self.attempts[name] = self.ledger.start(name, self.events.run)
+        if self.deaths[name]:
+            return
+        for path in planned.kept:
+            self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
+        for path in planned.outdated:
+            self._warn(f"{name}: {path} stays as an earlier run left it; --save-logits renews it")
+        if planned.reason:
+            self._warn(f"{name}: computed again: {planned.reason}")
+
+    def _mourn(self, died: Died) -> None:
+        """A case whose worker died gets one more attempt, in which as little as possible can go wrong."""
+        task = self.open.pop(died.name)
+        self.deaths[died.name] += 1
+        if self.deaths[died.name] < MOST_ATTEMPTS:
+            self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window at a time")
+            self._submit(Task(task.planned, safer=True))
+        else:
+            reason = f"{died.reason}; the same happened before, so it is not tried again"
+            self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
 
     def _derive(self) -> None:
+        if self.settings.shard is not None:
+            return  # `itk_infer report` makes the tables, from the ledgers of all shards
         try:
             kept = write_derived(
                 self.settings.output,
@@ -253,37 +300,21 @@ class _Run:
         self.summary.skipped[case.name] = reason
         self.events.emit(CaseSkipped(case.name, reason))
 
-    def _fail(self, case: Case, reason: str, attempt: int) -> None:
-        self.ledger.settle(case.name, self.events.run, "failed", reason)
-        self.summary.failed[case.name] = reason
-        self.events.emit(CaseFailed(case.name, reason, attempt))
+    def _fail(self, name: str, reason: str, attempt: int, worker: int) -> None:
+        self.ledger.settle(name, self.events.run, "failed", reason)
+        self.summary.failed[name] = reason
+        self.events.emit(CaseFailed(name, reason, attempt, worker))
 
     def _warn(self, message: str) -> None:
         self.events.emit(Warned(message))
 
 
-def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
-    """What the ledger keeps of a case, JSON-ready."""
-    return {
-        "confidence": found.confidence,
-        "confidence_foreground": found.confidence_foreground,
-        "findings": [
-            {
-                **asdict(item.label),
-                "voxels": item.voxels,
-                "volume_ml": item.volume_ml,
-                "confidence": item.confidence,
-            }
-            for item in found.findings
-        ],
-        "windows": found.windows,
-        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
-        "warnings": warnings,
-        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+def _size(case: Case) -> int:
+    """Bytes of its files: what can be known of its cost without reading it."""
+    return sum(path.stat().st_size if path.is_file() else 0 for path in case.paths)
 
 
-def _about(predictor: Predictor, command: Sequence[str]) -> dict[str, Any]:
+def _about(facts: ModelFacts, command: Sequence[str]) -> dict[str, Any]:
     versions = {"itk_infer": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -295,17 +326,10 @@ def _about(predictor: Predictor, command: Sequence[str]) -> dict[str, Any]:
         "host": platform.node(),
         "pid": os.getpid(),
         "versions": versions,
-        "device": predictor.backend.device,
-        "provider": predictor.backend.provider,
-        "precision": predictor.backend.precision,
-        "model": {"name": predictor.spec.name, "version": predictor.spec.version},
-        "notes": list(predictor.backend.notes),
-        "identity": predictor.identity,
+        "device": facts.device,
+        "provider": facts.about["provider"],
+        "precision": facts.about["precision"],
+        "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
+        "notes": list(facts.notes),
+        "identity": facts.identity,
     }
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror})") from None

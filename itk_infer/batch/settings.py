@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.batch.cases import Case
+from itk_infer.batch.shard import Shard
+from itk_infer.errors import ConfigError
 
 FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
@@ -23,6 +25,7 @@ class RunSettings:
         save_logits: Write ``<case>.zarr``.
         save_conf: Write ``confidences.xlsx``.
         overwrite: Recompute everything and replace whatever is there.
+        shard: Only this part of the cases, with a ledger of its own; None: all.
     """
 
     source: Path
@@ -32,6 +35,7 @@ class RunSettings:
     save_logits: bool = False
     save_conf: bool = False
     overwrite: bool = False
+    shard: Shard | None = None
 
     def label_path(self, case: Case) -> Path:
         """Where the label map of a case goes."""
@@ -41,3 +45,15 @@ class RunSettings:
     def logits_path(self, case: Case) -> Path:
         """Where the logits of a case go."""
         return self.output / case.folder / f"{case.stem}.zarr"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs.
+
+    Raises:
+        ConfigError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be created ({error.strerror})") from None

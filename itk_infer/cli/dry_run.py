@@ -30,12 +30,14 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
         recursive=settings.recursive,
         channels=len(predictor.spec.input.channels),
     )
+    if settings.shard is not None:
+        cases = settings.shard.select(cases)
     ledger = Ledger(settings.output, read_only=True)
     try:
         plan = make_plan(cases, settings, predictor.identity, ledger)
     finally:
         ledger.close()
-    width = max(len(case.name) for case in cases)
+    width = max((len(case.name) for case in cases), default=0)
     for planned in plan:
         click.echo(f"{planned.case.name:<{width}}  {_line(planned, predictor, settings)}")
     run = sum(planned.action == "run" for planned in plan)

@@ -18,6 +18,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
     "inspect": ("itk_infer.cli.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.report", "report_command", "Write the tables of an output folder again."),
+    "status": ("itk_infer.cli.status", "status_command", "Show how far the runs in an output folder are."),
 }
 OWN_OPTIONS = ("--help", "-h", "--version")
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from itk_infer._version import __version__
 from itk_infer.cli.options import GroupedCommand, model_options, option
-
-if TYPE_CHECKING:
-    from itk_infer.predictor import Predictor
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,47 +18,21 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
     What is shown is what a run with the same options would use.
     """
+    from itk_infer.batch.model import describe
     from itk_infer.cli.load import load_predictor
 
     predictor = load_predictor(**model)
     if as_json:
         click.echo(json.dumps(describe(predictor)))
         return 0
-    click.echo(model_text(predictor))
+    click.echo(model_text(describe(predictor)))
     for note in predictor.backend.notes:
         click.echo(note, err=True)
     return 0
 
 
-def describe(predictor: Predictor) -> dict[str, Any]:
-    """Everything known of a loaded model, JSON-ready."""
-    shape = predictor.backend.shape
-    labels = predictor.spec.output.label_table(shape.channels_out) if shape.channels_out else ()
-    named = labels or predictor.spec.output.labels or ()
-    return {
-        "itk_infer": __version__,
-        "sha256": predictor.backend.digest,
-        "device": predictor.backend.device,
-        "spec": predictor.spec.to_dict(),
-        "network": {
-            "channels_in": shape.channels_in,
-            "channels_out": shape.channels_out,
-            "size": list(shape.size),
-            "batch": shape.batch,
-        },
-        "window": {"patch_size": list(predictor.window.patch), "patch_stride": list(predictor.window.stride)},
-        "batch": predictor.batch,
-        "labels": [
-            {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
-            for label in named
-        ],
-        "notes": list(predictor.backend.notes),
-    }
-
-
-def model_text(predictor: Predictor) -> str:
-    """The same for a person."""
-    about = describe(predictor)
+def model_text(about: dict[str, Any]) -> str:
+    """What `describe` tells, for a person."""
     spec, network = about["spec"], about["network"]
     wanted = spec["input"]
     steps = [

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from itk_infer.batch.model import ModelRequest
     from itk_infer.predictor import Predictor
 
 
+def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
+    """The model that the options of `model_options` name, not loaded yet.
+
+    Raises:
+        click.UsageError: the options do not name one model.
+    """
+    backend = _backend(options)
+    if options["fp16"] and options["precision"] not in ("auto", "fp16"):
+        raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
+    from itk_infer.batch.model import ModelRequest
+
+    return ModelRequest(
+        onnx=options["onnx"] if backend == "onnx" else None,
+        config=options["cfg_path"],
+        checkpoint=options["ckpt_path"],
+        device=options["device"],
+        provider=options["provider"],
+        precision="half" if options["fp16"] and options["precision"] == "auto" else options["precision"],
+        orientation=orientation,
+        spec=options["spec"],
+        window_level=options["wl"],
+        window_width=options["ww"],
+        patch_size=options["patch_size"],
+        patch_stride=options["patch_stride"],
+        blend=options["blend"],
+        batch=options["batch"],
+        tta=options["tta"],
+        skip_empty=_empty(options["skip_empty"]),
+    )
+
+
 def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
-    """Load the model that the options of `model_options` name.
+    """Load the model that the options of `model_options` name, into this process.
 
     Raises:
         click.UsageError: the options do not name one model.
         ItkInferError: it cannot be loaded, or the options do not fit it.
     """
-    backend = _backend(options)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):
-        raise click.UsageError(f"--device {options['device']}: give auto, cpu, cuda or cuda:N")
-    _check_triplets(options["patch_size"], options["patch_stride"])
-    if options["fp16"] and options["precision"] not in ("auto", "fp16"):
-        raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
-    if options["fp16"] and options["precision"] == "auto":
-        options["precision"] = "half"
-    from itk_infer.options import Options
-    from itk_infer.predictor import Predictor
-
-    given: Options = {"device": options["device"], "orientation": orientation}
-    for ours, theirs in (
-        ("spec", "spec"),
-        ("window_level", "wl"),
-        ("window_width", "ww"),
-        ("patch_size", "patch_size"),
-        ("patch_stride", "patch_stride"),
-        ("blend", "blend"),
-        ("batch", "batch"),
-        ("provider", "provider"),
-        ("precision", "precision"),
-    ):
-        if options[theirs] is not None:
-            given[ours] = options[theirs]  # type: ignore[literal-required]
-    if options["skip_empty"] is not None:
-        given["skip_empty"] = _empty(options["skip_empty"])
-    given["tta"] = options["tta"]
-    if backend == "onnx":
-        predictor = Predictor.from_onnx(options["onnx"], **given)
-    else:
-        predictor = Predictor.from_mmengine(options["cfg_path"], options["ckpt_path"], **given)
-    return predictor
+    return model_request(orientation=orientation, **options).load()
 
 
 def _backend(options: dict[str, Any]) -> str:
@@ -68,21 +67,10 @@ def _backend(options: dict[str, Any]) -> str:
     return backend
 
 
-def _empty(word: str) -> bool | float:
-    if word == "constant":
-        return True
+def _empty(word: str | None) -> bool | float:
+    if word is None or word == "constant":
+        return word is not None
     try:
         return float(word)
     except ValueError:
         raise click.UsageError(f"--skip-empty {word}: give a number, or nothing") from None
-
-
-def _check_triplets(patch: tuple[int, ...] | None, stride: tuple[int, ...] | None) -> None:
-    for name, values in (("--patch-size", patch), ("--patch-stride", stride)):
-        if values is not None and min(values) < 1:
-            raise click.UsageError(f"{name} {' '.join(map(str, values))}: 1 or more along Z, Y and X")
-    if patch is not None and stride is not None and any(s > p for s, p in zip(stride, patch, strict=True)):
-        raise click.UsageError(
-            f"--patch-stride {' '.join(map(str, stride))} is larger than --patch-size "
-            f"{' '.join(map(str, patch))}; voxels between the windows would never be seen"
-        )

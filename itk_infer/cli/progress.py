@@ -97,12 +97,12 @@ class Lines:
 
 
 class Bars(Lines):
-    """Two bars on a terminal: cases, and windows of the case at work. Lines stay above them."""
+    """Bars on a terminal: all cases, and for each worker the windows of its case. Lines stay above them."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
         self._cases: tqdm[NoReturn] | None = None
-        self._windows: tqdm[NoReturn] | None = None
+        self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
 
     def __call__(self, event: Event) -> None:
         """Move the bars, and print what is worth a line."""
@@ -112,18 +112,28 @@ class Bars(Lines):
             case RunStarted():
                 self._cases = tqdm(total=event.cases, unit="case", desc="cases", position=0, file=sys.stderr)
             case CaseStarted():
-                self._close_windows()
-                self._windows = tqdm(
-                    total=event.windows, unit="window", desc=event.case, position=1, leave=False, file=sys.stderr
+                self._close_windows(event.worker)
+                self._windows[event.worker] = tqdm(
+                    total=event.windows,
+                    unit="window",
+                    desc=event.case,
+                    position=event.worker + 1,
+                    leave=False,
+                    file=sys.stderr,
                 )
-            case Progress() if self._windows is not None:
-                self._windows.update(event.done - self._windows.n)
-            case CaseDone() | CaseFailed() | CaseSkipped():
-                self._close_windows()
+            case Progress() if event.worker in self._windows:
+                bar = self._windows[event.worker]
+                bar.update(event.done - bar.n)
+            case CaseDone() | CaseFailed():
+                self._close_windows(event.worker)
+                if self._cases is not None:
+                    self._cases.update(1)
+            case CaseSkipped():
                 if self._cases is not None:
                     self._cases.update(1)
             case RunDone():
-                self._close_windows()
+                for worker in list(self._windows):
+                    self._close_windows(worker)
                 if self._cases is not None:
                     self._cases.close()
                     self._cases = None
@@ -137,10 +147,10 @@ class Bars(Lines):
 
         tqdm.write(line, file=sys.stderr)
 
-    def _close_windows(self) -> None:
-        if self._windows is not None:
-            self._windows.close()
-            self._windows = None
+    def _close_windows(self, worker: int) -> None:
+        bar = self._windows.pop(worker, None)
+        if bar is not None:
+            bar.close()
 
 
 def done_line(event: CaseDone) -> str:

@@ -1,4 +1,4 @@
-"""``itk_infer report``: the tables of an output folder, made again from its ledger."""
+"""``itk_infer report``: the tables of an output folder, made again from its ledgers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from itk_infer.cli.options import PATH, GroupedCommand, option
 @click.argument("output", type=PATH)
 @option("--overwrite", heading="Output", is_flag=True, help="Replace tables that somebody else changed.")
 def report_command(output: Path, overwrite: bool) -> int:
-    """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger."""
+    """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger.
+
+    Ledgers that shards have left there become part of it first.
+    """
+    from contextlib import closing
+
     from itk_infer.batch.derived import write_derived
     from itk_infer.batch.ledger import NAME, Ledger
     from itk_infer.batch.lock import FolderLock
+    from itk_infer.batch.shard import shard_ledgers
 
-    if not (output / NAME).is_file():
+    if not (output / NAME).is_file() and not shard_ledgers(output):
         raise click.UsageError(f"{output}: holds no {NAME}; give the output folder of a run")
-    with FolderLock(output):
-        ledger = Ledger(output)
-        try:
-            kept = write_derived(output, ledger, workbook=True, overwrite=overwrite)
-            states = [record.state for record in ledger.cases().values()]
-        finally:
-            ledger.close()
+    with FolderLock(output), closing(Ledger(output)) as ledger:
+        for path in shard_ledgers(output):
+            with closing(Ledger(output, name=path.name)) as shard:
+                ledger.adopt(shard)
+            path.unlink()
+        kept = write_derived(output, ledger, workbook=True, overwrite=overwrite)
+        states = [record.state for record in ledger.cases().values()]
     for sentence in kept:
         click.echo(sentence, err=True)
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))

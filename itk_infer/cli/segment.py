@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.execution import execution_options
 from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+
+if TYPE_CHECKING:
+    from itk_infer.batch.model import ModelFacts, ModelRequest
+    from itk_infer.batch.settings import RunSettings
 
 FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
 EXAMPLES = """\b
@@ -16,6 +22,7 @@ Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
   itk_infer -i scans -o masks --onnx old.onnx --wl 50 --ww 400
   itk_infer -i scans -o masks -cfg config.py -ckpt best.pth --save-conf
+  itk_infer -i scans -o masks --onnx liver.onnx --num-proc 4 --gpus 2
   itk_infer -i scans -o masks --onnx liver.onnx --dry-run
   itk_infer demo
 
@@ -72,6 +79,7 @@ class MainJob(GroupedCommand):
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
+@execution_options
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
 @option(
     "--progress",
@@ -92,11 +100,12 @@ def segment_command(
     orientation: str,
     file_format: str,
     overwrite: bool,
+    shard: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
     verbose: bool,
-    **model: Any,
+    **options: Any,
 ) -> int:
     """Run a trained segmentation network over a folder of 3D medical images.
 
@@ -107,30 +116,59 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
-    from itk_infer.batch.events import Events
-    from itk_infer.batch.run import run_batch
     from itk_infer.batch.settings import RunSettings
-    from itk_infer.cli.load import load_predictor
+    from itk_infer.batch.shard import parse_shard
+    from itk_infer.cli.load import model_request
+
+    request = model_request(orientation=orientation, **options)
+    settings = RunSettings(
+        input_folder,
+        output,
+        recursive,
+        file_format,
+        save_logits,
+        save_conf,
+        overwrite,
+        None if shard is None else parse_shard(shard, os.environ),
+    )
+    if dry_run:
+        return _dry_run(request, settings, quiet=quiet, verbose=verbose)
+    from itk_infer.batch.events import Events
+    from itk_infer.batch.run import run_cases
+    from itk_infer.cli.execution import make_executor
     from itk_infer.cli.progress import make_listener
     from itk_infer.cli.summary import print_summary
 
-    settings = RunSettings(input_folder, output, recursive, file_format, save_logits, save_conf, overwrite)
+    executor = make_executor(request, settings, **options)
     events = Events()
     listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
     events = Events([listener], events.run)
-    predictor = load_predictor(orientation=orientation, **model)
+    summary = run_cases(
+        executor,
+        settings,
+        events,
+        sys.argv,
+        lambda facts: _tell_model(facts, quiet=quiet, verbose=verbose),
+    )
+    print_summary(summary, settings, verbose=verbose)
+    return summary.exit_code
+
+
+def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbose: bool) -> int:
+    from itk_infer.batch.model import facts_of
+    from itk_infer.cli.dry_run import print_plan
+
+    predictor = request.load()
+    _tell_model(facts_of(predictor), quiet=quiet, verbose=verbose)
+    print_plan(predictor, settings)
+    return 0
+
+
+def _tell_model(facts: ModelFacts, *, quiet: bool, verbose: bool) -> None:
     if not quiet:
-        for note in predictor.backend.notes:
+        for note in facts.notes:
             click.echo(note, err=True)
     if verbose:
         from itk_infer.cli.inspect import model_text
 
-        click.echo(model_text(predictor), err=True)
-    if dry_run:
-        from itk_infer.cli.dry_run import print_plan
-
-        print_plan(predictor, settings)
-        return 0
-    summary = run_batch(predictor, settings, events, sys.argv)
-    print_summary(summary, settings, verbose=verbose)
-    return summary.exit_code
+        click.echo(model_text(facts.about), err=True)

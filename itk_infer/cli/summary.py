@@ -24,9 +24,13 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.extend(f"  {title}: {case}: {reason}" for case, reason in shown)
         if len(shown) < len(reasons):
             lines.append(f"  ... and {len(reasons) - len(shown)} more; --verbose shows all")
+    if summary.problem:
+        lines.append(f"Error: the run was ended: {summary.problem}")
     if summary.exit_code > 128:
         lines.append("Interrupted. What is finished stays; the same command does the rest.")
     elif not summary.done and not summary.failed and not kept:
         lines.append("Nothing to do: every case was done before.")
+    if settings.shard is not None:
+        lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     lines.append(f"results: {settings.output}")
     click.echo("\n".join(lines), err=True)

@@ -60,6 +60,10 @@ class MMEngineBackend:
         sources = sources or Sources()
         self.device, notes = _device(device)
         self._threads = threads or usable_cores()
+        if threads is not None:  # a worker among others on this machine
+            import torch
+
+            torch.set_num_threads(threads)
         with quiet_imports():
             settings = read_config(config)
             documents, ignored, batch_hint = spec_documents(settings.to_dict(), config.name)

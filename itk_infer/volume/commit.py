@@ -97,12 +97,13 @@ def commit_folder(partial: Path, final: Path) -> None:
     remove(old)
 
 
-def sweep_partials(folder: Path, recursive: bool = False) -> list[Path]:
+def sweep_partials(folder: Path, recursive: bool = False, before: float | None = None) -> list[Path]:
     """Delete what runs that were killed left behind; links go, what they point to stays.
 
     Args:
         folder: Output folder, which no other run uses now.
         recursive: Sweep the folders inside it, too.
+        before: Only what was last written before this time, seconds since the epoch.
 
     Returns:
         What was deleted.
@@ -111,6 +112,8 @@ def sweep_partials(folder: Path, recursive: bool = False) -> list[Path]:
     for root, folders, files in os.walk(folder):
         for name in filter(_PARTIAL.match, (*folders, *files)):
             path = Path(root, name)
+            if before is not None and path.lstat().st_mtime >= before:
+                continue
             remove(path)
             if not os.path.lexists(path):
                 swept.append(path)

@@ -22,11 +22,11 @@ from itk_infer.errors import InputError
 from itk_infer.volume.formats import FORMATS, Format
 from itk_infer.volume.formats.layout import Layout, check_regular_file, shown
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
+from itk_infer.volume.names import SUFFIXES, split_suffix
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SUFFIXES: tuple[str, ...] = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 RIGHT_ANGLE_TOLERANCE = 1e-2  # cosine of the angle between two axes
 
 
@@ -65,19 +65,6 @@ class ReadImage:
     image: sitk.Image
     sha256: str
     warnings: tuple[str, ...]
-
-
-def split_suffix(name: str) -> tuple[str, str]:
-    """Stem and lower-case suffix of an image name; the suffix is empty if no format has it.
-
-    Example:
-        >>> split_suffix("a.b.NII.GZ")
-        ('a.b', '.nii.gz')
-    """
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)], suffix
-    return name, ""
 
 
 def read_header(path: Path) -> Header:

@@ -82,7 +82,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         "run_started": {"version", "cases", "skipped", "workers", "device", "model"},
         "case_started": {"case", "worker", "shape", "windows"},
         "progress": {"case", "worker", "stage", "done", "total", "eta_s"},
-        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages"},
+        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages", "worker"},
         "run_done": {"done", "failed", "skipped", "seconds", "exit_code"},
     }
     for event in events:
@@ -108,19 +108,27 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--backend", "mmengine"), 2, "--backend mmengine needs both"),
         ((*MAIN, "-cfg", "c.py"), 2, "name two models"),
         (("-i", "scans", "-o", "out", "-cfg", "c.py"), 2, "needs both -cfg"),
-        ((*MAIN, "--patch-size", 8, 8, 8, "--patch-stride", 9, 8, 8), 2, "is larger than --patch-size"),
-        ((*MAIN, "--patch-size", 0, 8, 8), 2, "1 or more"),
+        ((*MAIN, "--patch-size", 8, 8, 8, "--patch-stride", 9, 8, 8), 2, "is larger than the patch size"),
+        ((*MAIN, "--patch-size", 0, 8, 8), 2, "at least 1"),
         ((*MAIN, "--precision", "fp16"), 2, "--precision fp16: cpu with"),
         ((*MAIN, "--precision", "bf16", "--fp16"), 2, "contradict each other"),
         ((*MAIN, "--provider", "cuda"), 5, "runs on a GPU"),
         ((*MAIN, "--device", "gpu"), 2, "give auto, cpu, cuda or cuda:N"),
         ((*MAIN, "--orientation", "XYZ"), 2, "LPI, RAS or LPS"),
         ((*MAIN, "--format", "png"), 2, "seg.nrrd"),
+        ((*MAIN, "--gpus", 2), 2, "names one device"),
+        (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0,x"), 2, "such as 0,2"),
+        (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0", "--gpus", 1), 2, "exclude"),
+        ((*MAIN, "--shard", "5/4"), 2, "i from 1 to N"),
+        ((*MAIN, "--shard"), 2, "array job"),
+        ((*MAIN, "--queue", "gpu"), 2, "--queue needs --cluster"),
+        ((*MAIN, "--scheduler", "tcp://a:1", "--jobs", 2), 2, "leave out --jobs"),
+        ((*MAIN, "--cluster", "slurm", "--num-proc", 2), 2, "about this machine"),
         ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
-        (("frobnicate",), 2, "there are demo, inspect, report"),
+        (("frobnicate",), 2, "there are demo, inspect, report, status"),
         (("report", "scans"), 2, "holds no itk_infer.db"),
     ],
 )
@@ -232,6 +240,22 @@ def test_verbose_shows_the_model_and_the_stages(work, capfd):
     err = capfd.readouterr().err
     assert "orientation  LPI" in err
     assert "network 0." in err
+
+
+def test_the_parent_of_workers_imports_nothing_heavy(work):
+    heavy = ("numpy", "SimpleITK", "onnxruntime", "torch", "mmengine", "zarr", "openpyxl", "PIL")
+    program = f"""
+import sys
+if __name__ == "__main__":
+    from itk_infer.cli.group import main
+    code = main({[*MAIN, "--num-proc", "2"]!r})
+    found = [name for name in {heavy!r} if name in sys.modules]
+    sys.exit(f"imported {{found}}" if found else code)
+"""
+    (work / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 done" in done.stderr
 
 
 def test_quiet_says_failures_and_the_end_only(work, capfd):

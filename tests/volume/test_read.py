@@ -17,7 +17,8 @@ import SimpleITK as sitk
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats import stream
-from itk_infer.volume.read import SUFFIXES, file_sha256, read_header, read_image, split_suffix
+from itk_infer.volume.names import SUFFIXES, split_suffix
+from itk_infer.volume.read import file_sha256, read_header, read_image
 
 RNG = np.random.default_rng(7)
 NOISE = RNG.integers(-1000, 3000, (7, 9, 11)).astype(np.int16)  # (Z, Y, X), hardly compressible

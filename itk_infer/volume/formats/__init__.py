@@ -8,6 +8,7 @@ from pathlib import Path
 
 from itk_infer.volume.formats import metaimage, nifti, nrrd
 from itk_infer.volume.formats.layout import Layout
+from itk_infer.volume.names import METAIMAGE, NIFTI, NRRD
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Format:
 
 
 FORMATS = (
-    Format((".nii.gz", ".nii"), "NiftiImageIO", nifti.check_header),
-    Format((".mha", ".mhd"), "MetaImageIO", metaimage.check_header),
-    Format((".nrrd", ".nhdr"), "NrrdImageIO", nrrd.check_header),
+    Format(NIFTI, "NiftiImageIO", nifti.check_header),
+    Format(METAIMAGE, "MetaImageIO", metaimage.check_header),
+    Format(NRRD, "NrrdImageIO", nrrd.check_header),
 )

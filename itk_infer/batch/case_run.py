@@ -1,0 +1,152 @@
+"""One case of a batch, from its files to its files; whatever happens, it ends with one outcome.
+
+Runs where the model is: in this process, in a worker, on another machine. Writes no ledger.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from itk_infer.batch.cases import Case
+from itk_infer.batch.events import CaseStarted, Progress, Warned
+from itk_infer.batch.fingerprint import sha256_of, stamp_of
+from itk_infer.batch.ledger import InputFile, OutputFile
+from itk_infer.batch.messages import Failed, Finished, Outcome, Stopped, Task
+from itk_infer.batch.plan import Planned, output_identity
+from itk_infer.batch.settings import RunSettings, make_folder
+from itk_infer.errors import CaseError, ConfigError, Interrupted
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.layered import LayeredSegmentationSink
+from itk_infer.outputs.logits import LogitsSink
+from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.predictor import Predictor
+from itk_infer.result import Measurements
+from itk_infer.volume.read import read_image
+from itk_infer.volume.volume import volume_of
+
+Show = Callable[[CaseStarted | Progress | Warned], None]
+
+
+def run_case(
+    predictor: Predictor,
+    settings: RunSettings,
+    task: Task,
+    worker: int,
+    show: Show,
+    check: Callable[[], None],
+) -> Outcome:
+    """Segment one case and commit its files. Never raises an `Exception`.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+        task: The case.
+        worker: Number of the worker, for events.
+        show: Told what happens meanwhile.
+        check: Called between windows; raises `Interrupted` to stop.
+    """
+    try:
+        careful = predictor.careful() if task.safer else predictor
+        return _segment(careful, settings, task.planned, worker, show, check)
+    except Interrupted:
+        return Stopped(task.name)
+    except (CaseError, ConfigError) as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "not enough memory for this image; see --dry-run for what it needs"
+    except Exception as error:  # one bad case never stops the others, not even by a fault of ours
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+    return Failed(task.name, worker, reason)
+
+
+def _segment(
+    predictor: Predictor,
+    settings: RunSettings,
+    planned: Planned,
+    worker: int,
+    show: Show,
+    check: Callable[[], None],
+) -> Finished:
+    case, started = planned.case, time.perf_counter()
+    images = [read_image(path) for path in case.paths]
+    inputs = tuple(
+        InputFile(str(path), image.sha256, stamp_of(path)) for path, image in zip(case.paths, images, strict=True)
+    )
+    warnings = [warning for image in images for warning in image.warnings]
+    volume = volume_of([image.image for image in images], case.name)
+    del images  # twice the memory otherwise
+    reading = time.perf_counter() - started
+    check()
+    windows = len(predictor.plan(volume.grid, volume.array.itemsize).windows)
+    show(CaseStarted(case.name, worker, volume.grid.size, windows))
+    began = time.perf_counter()
+
+    def on_windows(done: int, total: int) -> None:
+        eta = (time.perf_counter() - began) / done * (total - done)
+        show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
+        check()
+
+    found = predictor.run(volume, lambda frame: _sinks(predictor, settings, planned, frame), on_windows)
+    seconds = {"read": reading, **found.seconds}
+    warnings.extend(found.warnings)
+    for warning in warnings:
+        show(Warned(f"{case.name}: {warning}"))
+    identity = output_identity(predictor.identity, inputs)
+    return Finished(
+        case.name,
+        worker,
+        inputs,
+        _results(found, seconds, warnings),
+        tuple(_output(settings, case, path, identity) for path in found.paths),
+        tuple(str(path) for path in found.paths),
+        found.volumes_ml,
+        round(time.perf_counter() - started, 3),
+    )
+
+
+def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame: Frame) -> list[Sink]:
+    sinks: list[Sink] = []
+    if planned.logits:
+        path = settings.logits_path(planned.case)
+        make_folder(path.parent)
+        sinks.append(LogitsSink(path, frame))
+    if planned.labels:
+        path = settings.label_path(planned.case)
+        make_folder(path.parent)
+        layered = settings.format == "seg.nrrd" and predictor.spec.output.decision == "threshold"
+        sinks.append(LayeredSegmentationSink(path, frame) if layered else LabelMapSink(path, frame))
+    return sinks
+
+
+def _output(settings: RunSettings, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
+    below = path.relative_to(settings.output).as_posix()
+    kind = "logits" if path == settings.logits_path(case) else "labels"
+    return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
+
+
+def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
+    """What the ledger keeps of a case, JSON-ready."""
+    return {
+        "confidence": found.confidence,
+        "confidence_foreground": found.confidence_foreground,
+        "findings": [
+            {
+                **asdict(item.label),
+                "voxels": item.voxels,
+                "volume_ml": item.volume_ml,
+                "confidence": item.confidence,
+            }
+            for item in found.findings
+        ],
+        "windows": found.windows,
+        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+        "warnings": warnings,
+        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }

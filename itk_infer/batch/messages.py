@@ -1,0 +1,88 @@
+"""What an executor is given, and what it tells: values that travel between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from itk_infer.batch.events import CaseStarted, Progress, Warned
+from itk_infer.batch.ledger import InputFile, OutputFile
+from itk_infer.batch.plan import Planned
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One case to run.
+
+    Attributes:
+        planned: The case, and what to write.
+        safer: Whether a worker died of it before: fp32, one window a call.
+    """
+
+    planned: Planned
+    safer: bool = False
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.planned.case.name
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A worker has been given the case."""
+
+    name: str
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something to show, from the worker at work."""
+
+    event: CaseStarted | Progress | Warned
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The case is done and its files are committed; what the ledger keeps, and what is shown."""
+
+    name: str
+    worker: int
+    inputs: tuple[InputFile, ...]
+    results: dict[str, Any]
+    outputs: tuple[OutputFile, ...]
+    paths: tuple[str, ...]
+    volumes_ml: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The case cannot be finished; it would only fail again."""
+
+    name: str
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker died while the case was at work."""
+
+    name: str
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The case was at work when the run was told to stop; nothing of it is left behind."""
+
+    name: str
+
+
+Outcome = Finished | Failed | Stopped
+Message = Began | Told | Outcome | Died
+Tell = Callable[[Message], None]

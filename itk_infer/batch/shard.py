@@ -1,0 +1,65 @@
+"""Every N-th case: how jobs that know nothing of each other share a folder, as an array job does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from itk_infer.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `number` of `count`, counted from 1."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def stem(self) -> str:
+        """Of the names of its ledger and lock."""
+        return f"itk_infer.shard-{self.number}-of-{self.count}"
+
+    def select(self, items: Sequence[T]) -> list[T]:
+        """Its share of a sorted list; all shares together are the list."""
+        return list(items[self.number - 1 :: self.count])
+
+
+def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
+    """The shard of ``--shard``.
+
+    Args:
+        text: ``i/N``, or empty: the part that SLURM gave to this task of an array job.
+        environment: Of the process.
+
+    Raises:
+        ConfigError: it is no shard, or there is no array job.
+    """
+    if text:
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        shard = Shard(int(match[1]), int(match[2])) if match else None
+    else:
+        try:
+            task, first, count = (int(environment[f"SLURM_ARRAY_TASK_{key}"]) for key in ("ID", "MIN", "COUNT"))
+            step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
+        except (KeyError, ValueError):
+            raise ConfigError(
+                "--shard without a value needs an array job of SLURM; give i/N, such as 1/8"
+            ) from None
+        shard = Shard((task - first) // step + 1, count)
+    if shard is None or not 1 <= shard.number <= shard.count:
+        raise ConfigError(f"--shard {text or shard}: give i/N with i from 1 to N, such as 1/8")
+    return shard
+
+
+def shard_ledgers(folder: Path) -> list[Path]:
+    """The ledgers that shards have left in an output folder."""
+    return sorted(path for path in folder.glob("itk_infer.shard-*.db") if path.is_file())

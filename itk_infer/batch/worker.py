@@ -1,0 +1,89 @@
+"""The worker's side: load the model once, then one case after the other, until the parent says or dies."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from itk_infer.batch.messages import Task, Told
+from itk_infer.batch.model import ModelFacts, ModelSource, facts_of
+from itk_infer.batch.placement import VARIABLE, Placement
+from itk_infer.batch.settings import RunSettings
+from itk_infer.batch.system import end_with_parent
+from itk_infer.errors import Interrupted, ItkInferError, ModelError
+
+STOP = "stop"  # sent instead of a task: drop the case at work
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded."""
+
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """The model cannot be loaded."""
+
+    error: ItkInferError
+
+
+def serve(
+    link: Connection, parent: int, number: int, source: ModelSource, placement: Placement, settings: RunSettings
+) -> None:
+    """The main function of a worker process.
+
+    Args:
+        link: To the parent. It sends tasks, or `STOP`; its end ends this process.
+        parent: Process id of the parent.
+        number: Of this worker, for events.
+        source: The model.
+        placement: Where to run it.
+        settings: Folders and outputs.
+    """
+    end_with_parent(parent)
+    for name in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent alone decides
+        signal.signal(name, signal.SIG_IGN)
+    os.dup2(sys.__stderr__.fileno() if sys.__stderr__ else 2, 1)  # stdout belongs to the parent's events
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    stopping = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                message = link.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the parent has ended, or let go of us
+            if message == STOP:
+                stopping.set()
+            else:
+                tasks.put(message)
+
+    def check() -> None:
+        if stopping.is_set():
+            raise Interrupted(signal.SIGTERM)
+
+    threading.Thread(target=listen, name="parent", daemon=True).start()
+    try:
+        if placement.visible is not None:
+            os.environ[VARIABLE] = placement.visible
+        predictor = source.load(device=placement.device, threads=placement.threads)
+        facts = facts_of(predictor)
+    except ItkInferError as error:
+        link.send(NotLoaded(error))
+        return
+    except Exception as error:
+        link.send(NotLoaded(ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}")))
+        return
+    from itk_infer.batch.case_run import run_case
+
+    link.send(Ready(facts))
+    while True:
+        task = tasks.get()
+        link.send(run_case(predictor, settings, task, number, lambda event: link.send(Told(event)), check))

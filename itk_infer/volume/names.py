@@ -1,0 +1,22 @@
+"""Names of image files. Apart from the readers, so that searching a folder loads no NumPy."""
+
+from __future__ import annotations
+
+# One group a format, longer endings first; `itk_infer.volume.formats` has a reader for each.
+NIFTI = (".nii.gz", ".nii")
+METAIMAGE = (".mha", ".mhd")
+NRRD = (".nrrd", ".nhdr")
+SUFFIXES = (*NIFTI, *METAIMAGE, *NRRD)
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Stem and lower-case suffix of an image name; the suffix is empty if no format has it.
+
+    Example:
+        >>> split_suffix("a.b.NII.GZ")
+        ('a.b', '.nii.gz')
+    """
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)], suffix
+    return name, ""

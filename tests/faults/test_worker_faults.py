@@ -1,0 +1,270 @@
+"""Workers that die, hang, or never get to work; the others never notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
+from itk_infer.errors import ModelError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("kill", "SIGKILL), perhaps because memory ran out"),
+        ("abort", "crashed in native code (SIGABRT)"),
+        ("segfault", "crashed in native code (SIGSEGV)"),
+        ("exit", "ended with exit code 7"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_case_two_attempts(batch, fault, words):
+    batch.scan("a.mha", fault)
+    array = batch.scan("b.mha")
+    summary = batch.run()
+    assert summary.done == ["b.mha"]
+    assert words in summary.failed["a.mha"]
+    assert summary.exit_code == 3
+    assert [event.attempt for event in batch.events if isinstance(event, CaseFailed)] == [2]
+    assert any("tried once more" in event.message for event in batch.events if isinstance(event, Warned))
+    np.testing.assert_array_equal(batch.labels("b.mha"), array > 0)
+    assert batch.states() == {"a.mha": "failed", "b.mha": "done"}
+    assert not batch.leftovers()
+
+
+def test_the_second_attempt_can_succeed(batch):
+    batch.scan("a.mha", "kill_once")
+    assert batch.run().done == ["a.mha"]
+
+
+def test_the_second_attempt_takes_one_window_at_a_time(batch):
+    batch.scan("a.mha", "kill_batch", size=(8, 8, 4))
+    model = batch.model(batch=8, patch=(8, 8, 2))
+    assert batch.run(model=model).done == ["a.mha"]
+
+
+def test_a_case_that_hangs_fails_by_its_time_and_at_once(batch):
+    batch.scan("a.mha", "hang")
+    batch.scan("b.mha")
+    summary = batch.run(timeout=1.0)
+    assert summary.done == ["b.mha"]
+    assert "--case-timeout" in summary.failed["a.mha"]
+    assert [event.attempt for event in batch.events if isinstance(event, CaseFailed)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("raise", "a surprise in the network"),
+        ("nan", "NaN"),
+        ("memory", "not enough memory"),
+        ("shape", "shape"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_would_only_fail_again_is_not_tried_again(batch, fault, words, workers):
+    batch.scan("a.mha", fault)
+    batch.scan("b.mha")
+    summary = batch.run(workers)
+    assert summary.done == ["b.mha"]
+    assert words in summary.failed["a.mha"]
+    assert [event.attempt for event in batch.events if isinstance(event, CaseFailed)] == [1]
+
+
+@pytest.mark.parametrize("loading", ["raise", "kill"])
+def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(batch, loading):
+    for index in range(5):
+        batch.scan(f"{index}.mha")
+    with pytest.raises(ModelError, match="weights are gone|SIGKILL") as caught:
+        batch.run(2, model=batch.model(loading=loading))
+    assert caught.value.exit_code == 5
+    assert not batch.output.exists()
+
+
+def test_a_model_that_cannot_be_loaded_any_more_ends_the_run(batch):
+    batch.scan("a.mha", "kill")
+    for index in range(3):
+        batch.scan(f"{index}.mha")
+    summary = batch.run(model=batch.model(loading="later"))
+    assert summary.exit_code == 5
+    assert "weights are gone" in summary.problem
+    assert not batch.leftovers()
+
+
+def test_one_death_while_loading_again_is_survived(batch):
+    batch.scan("a.mha", "kill_once")
+    (batch.scratch / "load-0").touch()
+    assert batch.run(model=batch.model(loading="kill_once")).done == ["a.mha"]
+
+
+def test_a_worker_killed_from_outside_is_replaced(batch):
+    for index in range(4):
+        batch.scan(f"{index}.mha", "slow", index)
+    victims = []
+
+    def shoot(event):
+        if isinstance(event, CaseStarted) and not victims:
+            victims.append(int(next(batch.scratch.glob("load-*")).name[5:]))
+            os.kill(victims[0], signal.SIGKILL)
+
+    summary = batch.run(on_event=shoot)
+    assert sorted(summary.done) == [f"{index}.mha" for index in range(4)]
+
+
+def test_workers_share_equal_cases_and_take_the_largest_first(batch):
+    sizes = (8, 12, 16, 10)
+    for index, size in enumerate(sizes):
+        batch.scan(f"{index}.mha", "slow", size=(8, 8, size))
+    batch.run(2)
+    started = [event for event in batch.events if isinstance(event, CaseStarted)]
+    assert [event.case for event in started[:2]] in (["2.mha", "1.mha"], ["1.mha", "2.mha"])
+    assert started[-1].case == "0.mha"
+    done = [event.worker for event in batch.events if isinstance(event, CaseDone)]
+    assert sorted(done) == [0, 0, 1, 1]
+    assert next(event.workers for event in batch.events if isinstance(event, RunStarted)) == 2
+
+
+def test_workers_write_nothing_to_stdout(batch, capfd):
+    batch.scan("a.mha", "raise")
+    batch.run()
+    assert capfd.readouterr().out == ""
+
+
+# --- the whole program: signals, and a parent that is killed ---------------------------------------
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+if __name__ == "__main__":
+    from faulty import FaultyModel
+    from itk_infer.batch.events import Events
+    from itk_infer.batch.placement import Placement
+    from itk_infer.batch.run import run_cases
+    from itk_infer.batch.settings import RunSettings
+    from itk_infer.batch.workers import Workers
+    from itk_infer.cli.progress import JsonLines
+    from itk_infer.errors import ItkInferError
+
+    settings = RunSettings(Path("in"), Path("out"))
+    executor = Workers(FaultyModel(Path("scratch"), pause={pause}), settings, (Placement(),) * {workers})
+    try:
+        sys.exit(run_cases(executor, settings, Events([JsonLines("test")])).exit_code)
+    except ItkInferError as error:
+        sys.exit(error.exit_code)
+"""
+
+
+def start(batch, *, workers=1, pause=0.0):
+    script = batch.folder / "program.py"
+    script.write_text(PROGRAM.format(tests=str(Path(__file__).resolve().parents[1]), workers=workers, pause=pause))
+    return subprocess.Popen([sys.executable, str(script)], cwd=batch.folder, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(program, event, times=1):
+    for line in program.stdout:
+        times -= json.loads(line)["event"] == event
+        if not times:
+            return
+    raise AssertionError(f"the program ended without {event}")
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return not stat.parent.parent.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def workers_of(batch):
+    return [int(path.name[5:]) for path in batch.scratch.glob("load-*")]
+
+
+def all_gone(pids, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(map(alive, pids)):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("fault", ["slow", "sleep"])
+def test_a_signal_ends_everything_in_good_order(batch, number, fault):
+    for index in range(6):
+        batch.scan(f"{index}.mha", fault, index)
+    with start(batch, workers=2) as program:
+        wait_for(program, "case_started", 2)
+        began = time.monotonic()
+        program.send_signal(number)
+        program.stdout.read()
+        assert program.wait(10) == 128 + number
+        assert time.monotonic() - began < 5
+    assert all_gone(workers_of(batch), 0.5)
+    assert not batch.leftovers()
+    assert "interrupted" in batch.states().values()
+    assert "running" not in batch.states().values()
+
+
+def test_a_second_interrupt_is_immediate(batch):
+    batch.scan("a.mha", "sleep")
+    with start(batch) as program:
+        wait_for(program, "case_started")
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        began = time.monotonic()
+        program.send_signal(signal.SIGINT)
+        program.wait(10)
+        assert program.returncode in (-signal.SIGINT, 130)
+        assert time.monotonic() - began < 1
+    assert all_gone(workers_of(batch))
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for zombies in /proc")
+def test_workers_end_with_a_killed_parent(batch):
+    for index in range(4):
+        batch.scan(f"{index}.mha", "sleep", index)
+    with start(batch, workers=2) as program:
+        wait_for(program, "case_started", 2)
+        program.kill()
+        program.stdout.read()
+    assert all_gone(workers_of(batch))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_parent_killed_anywhere_is_made_good_by_the_next_run(batch, seed):
+    arrays = {f"{index}.nii.gz": batch.scan(f"{index}.nii.gz", seed=index) for index in range(6)}
+    random = np.random.default_rng(seed)
+    with start(batch, workers=1 + seed % 2, pause=0.01) as program:
+        wait_for(program, "case_started")
+        threading.Event().wait(random.uniform(0, 0.3))
+        program.kill()
+        program.stdout.read()
+    assert all_gone(workers_of(batch))
+    before = {path.name: path.stat().st_mtime_ns for path in batch.output.glob("[0-9]*.nii.gz")}
+    noted = {name for name, state in batch.states().items() if state == "done"}
+    summary = batch.run(0)
+    assert summary.exit_code == 0
+    assert noted <= set(summary.skipped)
+    assert set(batch.states().values()) == {"done"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(batch.labels(name), array > 0)
+    assert all((batch.output / name).stat().st_mtime_ns == before[name] for name in noted)
+    assert not batch.leftovers()

@@ -1,0 +1,96 @@
+"""A model that fails on purpose, in any process: what a scan's brightest voxel says decides how."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from itk_infer.errors import ModelError
+from itk_infer.model.fake import FakeBackend
+from itk_infer.predictor import Predictor
+
+NAMES = (
+    "kill", "abort", "segfault", "exit", "kill_once", "kill_batch", "hang", "raise", "nan", "shape", "memory",
+    "slow", "sleep", "dark",
+)  # fmt: skip
+FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
+
+
+def marked(array: np.ndarray, fault: str) -> np.ndarray:
+    """The scan with a voxel that makes `FaultyModel` fail on it."""
+    array = array.copy()
+    array[0, 0, 0] = FAULTS[fault]
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyModel:
+    """See `ModelSource`. Labels what is above zero.
+
+    Attributes:
+        scratch: A folder in which it remembers what it did.
+        load: ``""``, or how loading fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on).
+        pause: Seconds a window takes.
+        batch: Windows a call.
+    """
+
+    scratch: Path
+    loading: str = ""
+    pause: float = 0.0
+    batch: int = 1
+    patch: tuple[int, int, int] | None = None
+
+    def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        from itk_infer.spec import parse_spec
+
+        loads = len(list(self.scratch.glob("load-*")))
+        (self.scratch / f"load-{os.getpid()}").touch()
+        if self.loading == "raise" or (self.loading == "later" and loads):
+            raise ModelError("the weights are gone; look for them")
+        if self.loading == "kill" or (self.loading == "kill_once" and not loads):
+            os.kill(os.getpid(), signal.SIGKILL)
+        spec = parse_spec({"input": {"orientation": "LPI"}, "window": {"patch_size": self.patch}}, "test")
+        return Predictor(FakeBackend(self._forward, spec), batch=self.batch)
+
+    def _forward(self, windows: np.ndarray) -> np.ndarray:
+        time.sleep(self.pause)
+        brightest = int(windows.max())
+        fault = next((name for name, value in FAULTS.items() if value == brightest), "")
+        logits = np.concatenate([-windows, windows], axis=1)
+        match fault:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "abort":
+                os.abort()
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "exit":
+                os._exit(7)
+            case "kill_once":
+                marker = self.scratch / "killed once"
+                if not marker.exists():
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            case "kill_batch" if len(windows) > 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                while True:
+                    time.sleep(3600)
+            case "slow":
+                time.sleep(0.3)
+            case "sleep":
+                time.sleep(10)
+            case "raise":
+                raise RuntimeError("a surprise in the network")
+            case "memory":
+                raise MemoryError
+            case "nan":
+                return np.full_like(logits, np.nan)
+            case "shape":
+                return logits[..., :-1]
+        return logits
