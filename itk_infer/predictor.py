@@ -11,36 +11,35 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer._version import __version__
+from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.memory import Memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
-from itk_infer.model.backend import Backend, Provider
+from itk_infer.model.backend import Backend
+from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fit import fit_window
 from itk_infer.model.guard import HalfPrecisionGuard
-from itk_infer.model.precision import Wish
+from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
-from itk_infer.model.sources import Overrides, Sources
 from itk_infer.model.threads import usable_cores
+from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
 from itk_infer.spec import Label, ModelSpec
-from itk_infer.spec.model_spec import Blend, Triplet
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.intensity import apply_intensity
@@ -56,23 +55,6 @@ if TYPE_CHECKING:
 
 CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
-
-
-class Options(TypedDict, total=False):
-    """Keyword options of `Predictor.from_onnx` and `Predictor.from_mmengine`."""
-
-    device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
-    provider: Provider  # "auto" (default), "cpu", "openvino", "cuda" or "tensorrt"
-    precision: Wish  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
-    threads: int  # on a CPU; default: as many as cores may be used
-    spec: str | Path  # a spec file above what the model itself says
-    window_level: float
-    window_width: float
-    patch_size: Triplet  # Z, Y, X
-    patch_stride: Triplet  # Z, Y, X
-    blend: Blend
-    batch: int  # windows a call
-    orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +84,9 @@ class Predictor:
         batch: Windows a call; default: what the model's author chose, else 1.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
         threads: Threads beside the network; default: as many as cores may be used.
+        tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
+        skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
+            are windows that nowhere exceed it after intensity, which may.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -114,8 +99,10 @@ class Predictor:
         batch: int | None = None,
         orientation: str = "LPI",
         threads: int | None = None,
+        tta: bool = False,
+        skip_empty: bool | float = False,
     ) -> None:
-        if orientation != "input" and not orientation_code(orientation.upper()):
+        if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
         if batch is not None and batch < 1:
             raise ConfigError(f"batch {batch}: at least one window a call")
@@ -124,6 +111,10 @@ class Predictor:
         self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
+        self.tta = tta
+        self.skip_empty = skip_empty
+        if tta:
+            Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.in_full_precision() is backend
 
@@ -141,8 +132,9 @@ class Predictor:
         """
         from itk_infer.model.onnx import OnnxBackend
 
-        backend = OnnxBackend(Path(path), sources=_sources(options), **_running(options))
-        return cls(backend, **_about_results(options))
+        check_options(options)
+        backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
+        return cls(backend, **result_options(options))
 
     @classmethod
     def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -159,8 +151,11 @@ class Predictor:
         """
         from itk_infer.model.mmengine import MMEngineBackend
 
-        backend = MMEngineBackend(Path(config), Path(checkpoint), sources=_sources(options), **_running(options))
-        return cls(backend, **_about_results(options))
+        check_options(options)
+        backend = MMEngineBackend(
+            Path(config), Path(checkpoint), sources=sources_of(options), **running_options(options)
+        )
+        return cls(backend, **result_options(options))
 
     def careful(self) -> Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call."""
@@ -177,6 +172,8 @@ class Predictor:
     def identity(self) -> dict[str, Any]:
         """Everything besides the image that decides what the labels are; JSON-ready."""
         spec = self.spec.to_dict()
+        # What patch and stride came to be is told below; whether they were asked for does not matter.
+        del spec["window"]["patch_size"], spec["window"]["patch_stride"]
         return {
             "engine": ENGINE_VERSION,
             "model": self.backend.digest,
@@ -185,6 +182,8 @@ class Predictor:
             "stride": list(self.window.stride),
             "orientation": self.orientation,
             "precision": self._precision,
+            "tta": self.tta,
+            "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
         }
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
@@ -198,7 +197,19 @@ class Predictor:
             CaseError: the image or the network's answer cannot be used.
         """
         parts = image if isinstance(image, list | tuple) else [image]
-        images = [read_image(Path(part)).image if isinstance(part, str | Path) else part for part in parts]
+        if not parts:
+            raise InputError("no image was given")
+        images: list[sitk.Image] = []
+        warnings: list[str] = []
+        for part in parts:
+            if isinstance(part, str | Path):
+                read = read_image(Path(part))
+                images.append(read.image)
+                warnings.extend(read.warnings)
+            elif hasattr(part, "GetDirection"):
+                images.append(part)
+            else:
+                raise InputError(f"a {type(part).__name__} is no image: give a SimpleITK image or a path")
         sinks: list[LabelMapSink] = []
 
         def make_sinks(frame: Frame) -> list[LabelMapSink]:
@@ -206,6 +217,7 @@ class Predictor:
             return sinks
 
         measurements = self.run(volume_of(images, "the image"), make_sinks)
+        measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False) -> CasePlan:
@@ -252,7 +264,7 @@ class Predictor:
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
-        clock = _Clock()
+        clock = Clock()
         plan = self.plan(volume.grid, volume.array.itemsize)
         array = self._prepared(volume, plan)
         clock.lap("prepare")
@@ -261,6 +273,10 @@ class Predictor:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
         guard = HalfPrecisionGuard(self.backend)
+        network = Mirrored(guard, self.spec.window.mirror_axes) if self.tta else guard
+        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
+        skipper = EmptySkipper(network, float(array.min()), below)
+        answer = network if self.skip_empty is False else skipper
         known = self.backend.notes
         sinks: list[Sink] = []
         table: list[Label] = []
@@ -277,7 +293,7 @@ class Predictor:
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return guard(windows)
+                return answer(windows)
 
         try:
             findings = segment(
@@ -301,6 +317,8 @@ class Predictor:
         warnings.extend(note for note in self.backend.notes if note not in known)
         if guard.redone:
             warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
+        if skipper.skipped:
+            warnings.append(f"{skipper.skipped} of {len(plan.windows)} windows were empty and not run")
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
@@ -340,52 +358,6 @@ class Predictor:
         return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
 
 
-class _Running(TypedDict):
-    """Options of every backend."""
-
-    device: str
-    provider: Provider
-    precision: Wish
-    threads: int | None
-
-
-def _running(options: Options) -> _Running:
-    return {
-        "device": options.get("device", "auto"),
-        "provider": options.get("provider", "auto"),
-        "precision": options.get("precision", "auto"),
-        "threads": options.get("threads"),
-    }
-
-
-class _Results(TypedDict):
-    """Options of the predictor itself."""
-
-    batch: int | None
-    orientation: str
-    threads: int | None
-
-
-def _about_results(options: Options) -> _Results:
-    return {
-        "batch": options.get("batch"),
-        "orientation": options.get("orientation", "LPI"),
-        "threads": options.get("threads"),
-    }
-
-
-def _sources(options: Options) -> Sources:
-    spec = options.get("spec")
-    overrides = Overrides(
-        options.get("window_level"),
-        options.get("window_width"),
-        options.get("patch_size"),
-        options.get("patch_stride"),
-        options.get("blend"),
-    )
-    return Sources(Path(spec) if spec else None, overrides)
-
-
 def _measurements(
     findings: Findings,
     table: tuple[Label, ...],
@@ -409,27 +381,3 @@ def _measurements(
         warnings=tuple(warnings),
         paths=paths,
     )
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Seconds by stage. Time `inside` a stage is not counted in the lap around it."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.perf_counter)
-    _inside: float = 0.0
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._last - self._inside
-        self._last, self._inside = now, 0.0
-
-    @contextmanager
-    def inside(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-            self._inside += spent

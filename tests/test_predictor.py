@@ -97,6 +97,52 @@ def test_many_labels_need_sixteen_bits():
     assert set(np.unique(sitk.GetArrayFromImage(result.labels))) == {0, 300}
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "gpu"}, "device 'gpu': give auto, cpu"),
+        ({"device": "CUDA"}, "device 'CUDA'"),
+        ({"blend": "gausian"}, "give gaussian or constant"),
+        ({"provider": "tpu"}, "provider 'tpu'"),
+        ({"precision": "int8"}, "precision 'int8'"),
+        ({"patch_size": (32, 32)}, "three whole numbers"),
+        ({"patch_stride": (-1, 8, 8)}, "at least 1"),
+        ({"patch_size": (0, 8, 8)}, "at least 1"),
+        ({"window_level": "40"}, "give a number"),
+        ({"window_level": float("nan"), "window_width": 1}, "--wl nan: give a number"),
+        ({"window_level": 0, "window_width": float("inf")}, "--ww inf: give a number"),
+        ({"orientation": None}, "orientation None"),
+    ],
+)
+def test_options_of_the_wrong_kind(options, words):
+    from importlib import resources
+
+    with pytest.raises(ConfigError, match=words):
+        Predictor.from_onnx(resources.files("itk_infer") / "demo" / "hippocampus_unet.onnx", **options)
+
+
+def test_unknown_options_and_things_that_are_no_image():
+    with pytest.raises(TypeError, match="unknown option 'devise'"):
+        Predictor.from_onnx("model.onnx", devise="cuda")
+    predictor = Predictor(FakeBackend())
+    with pytest.raises(InputError, match="no image was given"):
+        predictor([])
+    with pytest.raises(InputError, match="a ndarray is no image"):
+        predictor(ARRAY)
+    sheared = image()
+    sheared.SetDirection((1, 0.3, 0, 0, 1, 0, 0, 0, 1))
+    with pytest.raises(InputError, match="right angles"):
+        predictor(sheared)
+
+
+def test_what_reading_noticed_is_passed_on(tmp_path):
+    (tmp_path / "a.nrrd").write_bytes(
+        b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendian: little\n\n" + bytes(16)
+    )
+    warnings = Predictor(FakeBackend())(tmp_path / "a.nrrd").measurements.warnings
+    assert any("orientation" in warning for warning in warnings)
+
+
 def test_options_are_checked_before_any_image():
     with pytest.raises(ConfigError, match="orientation 'up'"):
         Predictor(FakeBackend(), orientation="up")

@@ -46,7 +46,7 @@ class ModelRequest:
         provider: What runs the network there.
         precision: Number format.
 
-    The others: see `itk_infer.predictor.Options`.
+    The others: see `itk_infer.options.Options`.
     """
 
     onnx: Path | None = None
@@ -63,16 +63,21 @@ class ModelRequest:
     patch_stride: Triplet | None = None
     blend: Blend | None = None
     batch: int | None = None
+    tta: bool = False
+    skip_empty: bool | float = False
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelSource.load`."""
-        from itk_infer.predictor import Options, Predictor
+        from itk_infer.options import Options
+        from itk_infer.predictor import Predictor
 
         given: Options = {
             "device": device or self.device,
             "provider": self.provider,
             "precision": self.precision,
             "orientation": self.orientation,
+            "tta": self.tta,
+            "skip_empty": self.skip_empty,
         }
         names = ("spec", "window_level", "window_width", "patch_size", "patch_stride", "blend", "batch")
         for name in names:

@@ -25,6 +25,8 @@ PARTS = {
     "stride": "another patch stride",
     "orientation": "another output orientation",
     "precision": "another precision",
+    "tta": "other mirroring",
+    "skip_empty": "another rule for empty windows",
 }
 LEFT = "left by an attempt that did not end well"
 

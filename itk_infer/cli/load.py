@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,9 +18,6 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         click.UsageError: the options do not name one model.
     """
     backend = _backend(options)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options["device"]):
-        raise click.UsageError(f"--device {options['device']}: give auto, cpu, cuda or cuda:N")
-    _check_triplets(options["patch_size"], options["patch_stride"])
     if options["fp16"] and options["precision"] not in ("auto", "fp16"):
         raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
     from itk_infer.batch.model import ModelRequest
@@ -41,6 +37,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         patch_stride=options["patch_stride"],
         blend=options["blend"],
         batch=options["batch"],
+        tta=options["tta"],
+        skip_empty=_empty(options["skip_empty"]),
     )
 
 
@@ -69,12 +67,10 @@ def _backend(options: dict[str, Any]) -> str:
     return backend
 
 
-def _check_triplets(patch: tuple[int, ...] | None, stride: tuple[int, ...] | None) -> None:
-    for name, values in (("--patch-size", patch), ("--patch-stride", stride)):
-        if values is not None and min(values) < 1:
-            raise click.UsageError(f"{name} {' '.join(map(str, values))}: 1 or more along Z, Y and X")
-    if patch is not None and stride is not None and any(s > p for s, p in zip(stride, patch, strict=True)):
-        raise click.UsageError(
-            f"--patch-stride {' '.join(map(str, stride))} is larger than --patch-size "
-            f"{' '.join(map(str, patch))}; voxels between the windows would never be seen"
-        )
+def _empty(word: str | None) -> bool | float:
+    if word is None or word == "constant":
+        return word is not None
+    try:
+        return float(word)
+    except ValueError:
+        raise click.UsageError(f"--skip-empty {word}: give a number, or nothing") from None

@@ -99,6 +99,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["gaussian", "constant"]),
             help="How windows count where they overlap; default the model's, else gaussian.",
         ),
+        option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
+        option(
+            "--skip-empty",
+            heading=spec,
+            is_flag=False,
+            flag_value="constant",
+            metavar="[VALUE]",
+            help="Run windows of one value once only, which changes nothing; with VALUE, also windows nowhere "
+            "above it after intensity, which may.",
+        ),
         option(
             "--batch",
             heading=spec,

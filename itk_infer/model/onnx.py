@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ class OnnxBackend:
         self.precision, chosen = self._choose(precision)
         self._network = self._build(session)
         self.spec, changes = resolve([*documents, *sources.beside(path)], sources.overrides)
+        if len(outputs) > 1:
+            more.append(f"the network has {len(outputs)} outputs; the first, {outputs[0].name}, is used")
         self.notes = (*notes, *chosen, *more, *changes)
 
     def forward(self, windows: Windows) -> Logits:
@@ -195,7 +198,7 @@ def _embedded(found: Mapping[str, str], source: str) -> tuple[list[Document], li
     if window:
         documents.append(window)
     older = _json(found.get("inference_config", "{}"), f"{source}, inference_config")
-    block = {key: older[key] for key in ("patch_size", "patch_stride") if older.get(key) is not None}
+    block = {key: _whole(older[key]) for key in ("patch_size", "patch_stride") if older.get(key) is not None}
     if block:
         documents.append(Document(f"{source}, inference_config", {"window": block}, older=True))
     ignored = sorted(set(older) - set(INFERENCE_KEYS))
@@ -210,6 +213,13 @@ def _embedded(found: Mapping[str, str], source: str) -> tuple[list[Document], li
     return documents, notes, hint
 
 
+def _whole(values: Any) -> Any:
+    """Sizes that went through a program that knows only floats, as whole numbers again."""
+    if not isinstance(values, list):
+        return values
+    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+
+
 def _json(text: str, source: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -221,11 +231,14 @@ def _json(text: str, source: str) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of the file and of the weights beside it, where a model keeps them apart."""
-    digest = hashlib.sha256()
-    apart = [path.with_name(path.name + suffix) for suffix in (".data", "_data")]
-    for part in (path, *(file for file in apart if file.is_file())):
-        with part.open("rb") as stream:
-            while chunk := stream.read(2**20):
-                digest.update(chunk)
+    """SHA-256 of the file, and of the files in its folder that it takes weights from."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content)
+    # A tensor's external data names its file in an entry of this form: key "location", then the name.
+    found = re.finditer(rb"\n\x08location\x12([\x01-\x7f])", content)
+    names = {content[m.end() : m.end() + m[1][0]].decode("utf-8", "replace") for m in found}
+    for part in sorted(names):
+        if (file := path.with_name(Path(part).name)).is_file():
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

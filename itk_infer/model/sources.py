@@ -6,6 +6,7 @@ Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,6 +147,9 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
 
 
 def _with_window(spec: ModelSpec, level: float | None, width: float | None, notes: list[str]) -> ModelSpec:
+    for name, value in (("--wl", level), ("--ww", width)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name} {value}: give a number")
     if width is not None and width <= 0:
         raise ConfigError(f"--ww {width:g}: a window width must be above 0")
     steps = spec.input.intensity
@@ -165,10 +169,9 @@ def _with_window(spec: ModelSpec, level: float | None, width: float | None, note
     else:
         names = {step: op for op, step in OPS.items()}
         dropped = ", ".join(names[type(step)] for step in steps)
-        if dropped:
-            notes.append(
-                f"--wl/--ww: the model's spec has no window step, so the window {level:g}/{width:g} is now the "
-                f"only intensity step and replaces: {dropped}"
-            )
+        notes.append(
+            f"--wl/--ww: the model has no window step of its own; the window {level:g}/{width:g} is now the only "
+            "intensity step" + (f" and replaces: {dropped}" if dropped else "")
+        )
         steps = (Window(level, width),)
     return replace(spec, input=replace(spec.input, intensity=steps))

@@ -63,18 +63,23 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What the network's channels mean. ``labels`` None: every channel is a label of its own."""
+    """What the network's channels mean. ``labels`` None: every channel is a label of its own.
+
+    Channels of ``background`` are no label: those of labels with value 0, or channel 0 of an argmax
+    model that names none.
+    """
 
     values: Literal["logits", "probabilities"] = "logits"
     decision: Decision = "argmax"
     threshold: float = 0.5
     labels: tuple[Label, ...] | None = None
+    background: tuple[int, ...] = (0,)
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
         """The labels of a network with this many output channels, in the order they were given.
 
         Channels the spec does not name are labels under their own number, so that nothing a
-        network finds is thrown away unseen. Channel 0 of an argmax model is the background.
+        network finds is thrown away unseen.
 
         Raises:
             SpecError: the spec and the number of channels contradict each other.
@@ -84,15 +89,20 @@ class OutputSpec:
                 "the network has one output channel, and the largest of one is always the same: "
                 "set output.decision to threshold in the model spec"
             )
-        first = 1 if self.decision == "argmax" else 0
         given = self.labels or ()
-        named = {label.channel for label in given}
+        named = {label.channel for label in given} | set(self.background)
         taken = {label.value for label in given}
         rest = []
-        for channel in range(first, channels):
+        for channel in range(channels):
             value = channel if self.decision == "argmax" else channel + 1
-            if channel not in named and value not in taken:
-                rest.append(Label(value, f"label {value}", default_color(value), channel))
+            if channel in named:
+                continue
+            if value in taken:
+                raise SpecError(
+                    f"output channel {channel} has no label in output.labels, and its own number {value} is "
+                    f"given to another channel: name it, or give it the value 0 if it is background"
+                )
+            rest.append(Label(value, f"label {value}", default_color(value), channel))
         for label in given:
             if label.channel >= channels:
                 raise SpecError(
@@ -122,8 +132,11 @@ class ModelSpec:
             {"op": names[type(step)], **{k: v for k, v in _plain(step).items() if v is not None}}
             for step in self.input.intensity
         ]
+        background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]
+        elif self.output.background:
+            document["output"]["labels"] += [{"value": 0, "channel": channel} for channel in background]
         return document
 
 

@@ -152,14 +152,18 @@ def _output(value: Any, where: str) -> OutputSpec:
     values = read_block(value, where, keys)
     if not 0 < values.get("threshold", 0.5) < 1:
         raise Invalid(f"{where}.threshold must lie between 0 and 1")
+    threshold = values.get("decision", "argmax") == "threshold"
+    values["background"] = () if threshold else (0,)
     if values.get("labels") is not None:
-        first = 1 if values.get("decision", "argmax") == "threshold" else 0
-        values["labels"] = _labels(values["labels"], f"{where}.labels", first)
+        values["labels"], background = _labels(values["labels"], f"{where}.labels", 1 if threshold else 0)
+        taken = {label.channel for label in values["labels"]}
+        values["background"] = background or tuple(set(values["background"]) - taken)
     return OutputSpec(**values)
 
 
-def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[Label, ...]:
-    labels = []
+def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Label, ...], tuple[int, ...]]:
+    """The labels, and the channels that are background."""
+    labels, background = [], []
     for index, item in enumerate(a_list(value, where)):
         here = f"{where}[{index}]"
         entry = read_block(
@@ -170,19 +174,20 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[Label, ...
         number = entry["value"]
         if not 0 <= number <= 65535:
             raise Invalid(f"{here}.value is {number}; label values lie between 1 and 65535")
-        if number == 0:
-            continue  # the background: never drawn, counted or coloured
-        channel = entry.get("channel", number - value_of_channel_0)
+        channel = entry.get("channel", max(0, number - value_of_channel_0))
         if channel < 0:
             raise Invalid(f"{here}.channel is {channel}; channels are counted from 0")
+        if number == 0:
+            background.append(channel)  # never drawn, counted or coloured
+            continue
         name = entry.get("name", f"label {number}")
         labels.append(Label(number, name, entry.get("color", default_color(number)), channel))
-    for what in ("value", "channel"):
-        seen = [getattr(label, what) for label in labels]
-        twice = sorted({number for number in seen if seen.count(number) > 1})
+    for what in ("value", "name", "channel"):
+        seen = [getattr(label, what) for label in labels] + (background if what == "channel" else [])
+        twice = [item for item in seen if seen.count(item) > 1]
         if twice:
             raise Invalid(f"{where}: {what} {twice[0]} is given to more than one label")
-    return tuple(labels)
+    return tuple(labels), tuple(background)
 
 
 def _steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,24 +101,6 @@ class Grid:
             tuple(float(value) + 0.0 for value in (direction[:, axes_xyz] * signs).ravel()),
         )
         return turned, turn
-
-    def resized(
-        self, size: tuple[int, int, int], spacing: tuple[float, float, float], *, extents_coincide: bool
-    ) -> Grid:
-        """Another sampling of the same field of view.
-
-        Args:
-            size: New voxel counts, Z Y X.
-            spacing: New spacing in mm, Z Y X.
-            extents_coincide: Outer faces coincide and the origin moves by half the difference of
-                the voxels; otherwise the first voxel centres coincide.
-        """
-        origin = self.origin_xyz
-        if extents_coincide:
-            origin = self._point(
-                np.array([(new / old - 1) / 2 for new, old in zip(spacing, self.spacing, strict=True)][::-1])
-            )
-        return replace(self, size=size, spacing=spacing, origin_xyz=origin)
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids put every voxel within `tolerance` of a voxel of the same place."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
+RIGHT_ANGLE_TOLERANCE = 1e-2  # cosine of the angle between two axes
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """One case's image.
@@ -54,6 +57,11 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
             raise InputError(
                 f"{name}: voxels are of type '{image.GetPixelIDTypeAsString()}'; "
                 "one plain number a voxel is needed"
+            )
+        direction = np.reshape(image.GetDirection(), (3, 3))
+        if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=RIGHT_ANGLE_TOLERANCE):
+            raise InputError(
+                f"{name}: its axes are not at right angles (a tilted gantry?); resample it to a regular grid"
             )
     grids = [grid_of(image) for image in images]
     for index, grid in enumerate(grids[1:], 1):

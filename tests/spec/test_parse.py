@@ -41,6 +41,11 @@ from itk_infer.spec.intensity import Standardize, Window, ZScore
         ({"output": {"labels": [{"value": 70000}]}}, "between 1 and 65535"),
         ({"output": {"labels": [{"value": 1, "color": "red"}]}}, "#e6194b"),
         ({"output": {"labels": [{"name": "x"}]}}, "needs a value"),
+        (
+            {"output": {"labels": [{"value": 1, "name": "x"}, {"value": 2, "name": "x"}]}},
+            "name x is given to more",
+        ),
+        ({"output": {"labels": [{"value": 0, "channel": 1}, {"value": 1}]}}, "channel 1 is given to more"),
         ([], "must be an object"),
     ],
 )
@@ -115,6 +120,17 @@ def test_default_labels_follow_the_channels():
 def test_channels_without_a_name_are_not_thrown_away():
     output = parse_spec({"output": {"labels": [{"value": 2, "name": "liver"}]}}, "t").output
     assert [(x.value, x.name) for x in output.label_table(4)] == [(2, "liver"), (1, "label 1"), (3, "label 3")]
+    swapped = parse_spec({"output": {"labels": [{"value": 2, "channel": 1}]}}, "t").output
+    with pytest.raises(SpecError, match="output channel 2 has no label.*2 is given to another"):
+        swapped.label_table(3)
+
+
+def test_the_background_can_be_another_channel():
+    labels = [{"value": 0, "channel": 1}, {"value": 5, "channel": 0, "name": "a"}, {"value": 2, "name": "b"}]
+    spec = parse_spec({"output": {"labels": labels}}, "t")
+    assert [(x.value, x.channel) for x in spec.output.label_table(3)] == [(5, 0), (2, 2)]
+    assert spec.output.background == (1,)
+    assert parse_spec(spec.to_dict(), "again") == spec
 
 
 def test_labels_beyond_the_network_and_one_channel_argmax_are_errors():
