@@ -7,6 +7,7 @@
     ├── CaseError                3  one case cannot be finished; the others go on
     │   ├── InputError           3  its image cannot be read, or must not be trusted
     │   ├── InferenceError       3  the network's answer cannot be used
+    │   │   └── OutOfMemory      3  memory ran out in the network
     │   └── OutputError          3  its results cannot be written
     ├── ModelError               5  the model cannot be loaded
     ├── NoInputError             6  nothing to do: no image found
@@ -50,6 +51,10 @@ class InputError(CaseError):
 
 class InferenceError(CaseError):
     """The network answered with something that is no segmentation."""
+
+
+class OutOfMemory(InferenceError):
+    """Memory ran out in the network; fewer windows a call may fit."""
 
 
 class OutputError(CaseError):

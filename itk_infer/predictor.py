@@ -31,6 +31,7 @@ from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.backend import Backend
 from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fit import fit_window
+from itk_infer.model.fitting import FittingBatch
 from itk_infer.model.guard import HalfPrecisionGuard
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
@@ -273,7 +274,8 @@ class Predictor:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
         guard = HalfPrecisionGuard(self.backend)
-        network = Mirrored(guard, self.spec.window.mirror_axes) if self.tta else guard
+        fitting = FittingBatch(guard)
+        network = Mirrored(fitting, self.spec.window.mirror_axes) if self.tta else fitting
         below = None if isinstance(self.skip_empty, bool) else self.skip_empty
         skipper = EmptySkipper(network, float(array.min()), below)
         answer = network if self.skip_empty is False else skipper
@@ -315,6 +317,9 @@ class Predictor:
                 sink.abort()
             raise
         warnings.extend(note for note in self.backend.notes if note not in known)
+        if fitting.most is not None:
+            self.batch = fitting.most
+            warnings.append(f"memory ran out in the network; from here on {fitting.most} window(s) a call")
         if guard.redone:
             warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
         if skipper.skipped:

@@ -14,6 +14,7 @@ import numpy as np
 from itk_infer.errors import InferenceError, ModelError
 from itk_infer.model import openvino
 from itk_infer.model.backend import Logits, NetworkShape, Provider, Windows
+from itk_infer.model.fitting import network_error
 from itk_infer.model.mmengine_keys import spec_documents
 from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
 from itk_infer.model.precision import Precision, Wish, choose_precision
@@ -161,9 +162,8 @@ class MMEngineBackend:
         except InferenceError:
             raise
         except Exception as error:  # a network is anybody's code
-            raise InferenceError(
-                f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {essence(error)}"
-            ) from error
+            sentence = f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {essence(error)}"
+            raise network_error(error, sentence) from error
         return array
 
 

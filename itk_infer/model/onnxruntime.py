@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from itk_infer.errors import InferenceError, ModelError
+from itk_infer.errors import ModelError
 from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.fitting import network_error
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -34,7 +35,7 @@ class OnnxRuntimeNetwork:
         try:
             answer: Logits = self._session.run([self._output], {self._input: fed})[0]
         except Exception as error:  # onnxruntime has one exception class a status, and no common base
-            raise InferenceError(f"the network failed on {windows.shape}: {essence(error)}") from error
+            raise network_error(error, f"the network failed on {windows.shape}: {essence(error)}") from error
         return answer
 
 

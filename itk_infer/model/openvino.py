@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itk_infer.errors import InferenceError
 from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.fitting import network_error
 from itk_infer.model.precision import Precision
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class OpenVinoNetwork:
             answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
-            raise InferenceError(f"OpenVINO failed on {windows.shape}: {lines[-1].strip()}") from error
+            raise network_error(error, f"OpenVINO failed on {windows.shape}: {lines[-1].strip()}") from error
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> None:
