@@ -223,7 +223,7 @@ def _whole(values: Any) -> Any:
 def _json(text: str, source: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{source}: is not valid JSON ({error})") from None
     if not isinstance(value, dict):
         raise SpecError(f"{source}: must be a JSON object")

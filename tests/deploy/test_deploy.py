@@ -1,0 +1,98 @@
+"""Containers and job scripts, as far as they can be checked without an engine that runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEPLOY = REPOSITORY / "deploy"
+DOCKERFILES = sorted(DEPLOY.glob("Dockerfile*"))
+DEFINITIONS = sorted(DEPLOY.glob("*.def"))
+INSTRUCTIONS = {"FROM", "ENV", "COPY", "RUN", "USER", "WORKDIR", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
+SECTIONS = {"files", "post", "environment", "runscript", "test"}
+
+
+def extras() -> set[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    return set(project["optional-dependencies"])
+
+
+def asked_extras(text: str) -> set[str]:
+    return {extra for group in re.findall(r"/src\[([\w,-]+)\]", text) for extra in group.split(",")}
+
+
+def sources(line: str) -> list[str]:
+    return [word for word in line.split() if not word.startswith("/")]
+
+
+def test_there_are_both_kinds_for_both_engines():
+    assert (len(DOCKERFILES), len(DEFINITIONS)) == (2, 2)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfile(path):
+    text = path.read_text("utf-8")
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    steps = [line.split(maxsplit=1) for line in lines]
+    assert {word for word, _ in steps} <= INSTRUCTIONS
+    assert steps[0][0] == "FROM"
+    assert ":" in steps[0][1]
+    assert "latest" not in steps[0][1]
+    assert next(rest for word, rest in steps if word == "USER") != "root"
+    assert ["ENTRYPOINT", '["itk_infer"]'] in steps  # not a shell: signals must arrive
+    for word, rest in steps:
+        if word == "COPY":
+            assert all((REPOSITORY / source).exists() for source in sources(rest)), rest
+    assert asked_extras(text)
+    assert asked_extras(text) <= extras()
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
+def test_definition(path, tmp_path):
+    text = path.read_text("utf-8")
+    head, *parts = re.split(r"^%", text, flags=re.MULTILINE)
+    assert re.match(r"Bootstrap: docker\nFrom: \S+:\S+\n", head)
+    sections = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in parts}
+    assert set(sections) == SECTIONS
+    for line in filter(None, sections["files"].splitlines()):
+        assert (REPOSITORY / line.split()[0]).exists(), line
+    assert asked_extras(text) <= extras()
+    assert 'exec itk_infer "$@"' in sections["runscript"]
+    for name in SECTIONS - {"files"}:
+        (tmp_path / name).write_text(sections[name])
+        subprocess.run(["sh", "-n", str(tmp_path / name)], check=True)
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_both_engines_get_the_same_base_and_packages(cuda):
+    docker = (DEPLOY / ("Dockerfile.cuda" if cuda else "Dockerfile")).read_text("utf-8")
+    apptainer = (DEPLOY / ("itk_infer-cuda.def" if cuda else "itk_infer.def")).read_text("utf-8")
+    base = re.search(r"^FROM (\S+)", docker, re.MULTILINE)[1]
+    assert f"From: {base}\n" in apptainer
+    assert asked_extras(docker) == asked_extras(apptainer)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_array_script_calls_the_program_with_its_arguments(tmp_path):
+    """With a stand-in for srun that prints what it is given."""
+    (tmp_path / "srun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = str(DEPLOY / "slurm_array.sbatch")
+    done = subprocess.run(
+        ["bash", script, "my scans", "masks", "m.onnx", "--save-conf"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    expected = ["itk_infer", "-i", "my scans", "-o", "masks", "--onnx", "m.onnx", "--shard", "--save-conf"]
+    assert done.stdout.splitlines() == expected
+    assert subprocess.run(["bash", script], capture_output=True, env=environment, check=False).returncode == 2
