@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from itk_infer.batch.settings import make_folder
 from itk_infer.errors import ConfigError
 
 CONNECT_S = 10.0
+ROLES = ("client", "scheduler", "worker")
 
 
 class Cluster(Protocol):
@@ -24,7 +29,11 @@ class Cluster(Protocol):
         ...
 
     def connect(self) -> Any:
-        """A `distributed.Client`; closing it ends what was started for it."""
+        """A `distributed.Client`."""
+        ...
+
+    def disconnect(self, client: Any) -> None:
+        """Close it, and end what was started for it."""
         ...
 
 
@@ -50,12 +59,17 @@ class RunningCluster:
                 f"--scheduler {self.address}: no Dask scheduler answers there ({error or 'time-out'})"
             ) from None
 
+    def disconnect(self, client: Any) -> None:
+        """See `Cluster.disconnect`."""
+        client.close()
+
 
 @dataclass(frozen=True, slots=True)
 class SlurmJobs:
     """Jobs of SLURM, each with one worker process, or one for each of its GPUs.
 
     Attributes:
+        folder: Seen by all nodes; holds the keys of the connection while the run goes on.
         jobs: How many.
         queue: Partition; None: the default one.
         gpus: GPUs a job.
@@ -65,6 +79,7 @@ class SlurmJobs:
         directives: More lines for ``#SBATCH``, such as ``--account=lab``.
     """
 
+    folder: Path
     jobs: int = 1
     queue: str | None = None
     gpus: int = 0
@@ -83,6 +98,7 @@ class SlurmJobs:
         distributed = import_dask()
         from dask_jobqueue import SLURMCluster
 
+        make_folder(self.folder)
         gres = (f"--gres=gpu:{self.gpus}",) if self.gpus else ()
         cluster = SLURMCluster(
             queue=self.queue,
@@ -92,12 +108,35 @@ class SlurmJobs:
             walltime=self.walltime,
             job_extra_directives=[*gres, *self.directives],
             name="itk_infer",
+            security=_own_keys(self.folder),
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
         )
         # Not scale(): adapt() replaces jobs whose node has died.
         cluster.adapt(minimum_jobs=self.jobs, maximum_jobs=self.jobs)
-        client = distributed.Client(cluster, set_as_default=False)
-        client._should_close_cluster = True
-        return client
+        return distributed.Client(cluster, set_as_default=False)
+
+    def disconnect(self, client: Any) -> None:
+        """See `Cluster.disconnect`. Cancels the jobs."""
+        jobs = client.cluster
+        client.close()
+        jobs.close()
+        shutil.rmtree(Path(client.security.tls_ca_file).parent, ignore_errors=True)
+
+
+def _own_keys(folder: Path) -> Any:
+    """Keys for one run, in files that only this user can read.
+
+    Without them, anybody in the network could have the scheduler, or a worker, run code.
+    """
+    from distributed import Security
+
+    keys = Security.temporary()
+    private = Path(tempfile.mkdtemp(prefix=".itk_infer-keys-", dir=folder))  # for its owner alone
+    files = {"cert": private / "cert.pem", "key": private / "key.pem"}
+    files["cert"].write_text(keys.tls_ca_file)
+    files["key"].write_text(keys.tls_client_key)
+    roles = {f"tls_{role}_{kind}": str(path) for role in ROLES for kind, path in files.items()}
+    return Security(require_encryption=True, tls_ca_file=str(files["cert"]), **roles)
 
 
 def import_dask() -> Any:

@@ -80,7 +80,7 @@ class DaskCluster:
     ) -> None:
         if self._client is not None:
             self._client.cancel([work.future for work in self._work.values()], force=True)
-            self._client.close()
+            self._cluster.disconnect(self._client)
 
     def open(self, check: Callable[[], None]) -> ModelFacts:
         """Connect, wait for the first worker, and have it load the model."""

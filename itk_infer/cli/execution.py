@@ -126,6 +126,7 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
         cluster = RunningCluster(options["scheduler"])
     else:
         cluster = SlurmJobs(
+            folder=settings.output.absolute(),
             jobs=options["jobs"] or 1,
             queue=options["queue"],
             gpus=options["gpus_per_job"] or 0,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from one_node_slurm import answers, one_node_slurm, why_not
 
 from itk_infer.batch.events import CaseDone, CaseStarted, Events
 from itk_infer.batch.run import run_cases
@@ -78,28 +83,68 @@ def test_no_scheduler_there_is_one_sentence(work, monkeypatch, capfd):
     assert "no Dask scheduler answers" in capfd.readouterr().err
 
 
-def _slurm_answers() -> bool:
-    if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
-        return False
-    return subprocess.run(["sinfo"], capture_output=True, timeout=20, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not _slurm_answers(), reason="no SLURM answers on this machine")
-def test_slurm_jobs_complete_every_case(work):
+@pytest.fixture
+def slurm(monkeypatch):
+    """A SLURM to submit to: the one that is there, or one of this node alone."""
     pytest.importorskip("dask_jobqueue")
-    words = (
-        "--cluster",
-        "slurm",
-        "--jobs",
-        "1",
-        "--cores-per-job",
-        "1",
-        "--memory",
-        "1GB",
-        "--walltime",
-        "00:10:00",
-    )
-    began = time.monotonic()
-    assert main((*MAIN, *words)) == 0
+    if answers():
+        yield
+    elif reason := why_not():
+        pytest.skip(reason)
+    else:
+        with one_node_slurm() as environment:
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            yield
+
+
+JOBS = ("--cluster", "slurm", "--cores-per-job", "1", "--memory", "1GB", "--walltime", "00:10:00", "--jobs", "2")
+
+
+def test_slurm_jobs_complete_every_case(work, slurm):
+    assert main((*MAIN, *JOBS)) == 0
     assert len(list((work / "out").glob("*.mha"))) == CASES
-    assert time.monotonic() - began < 250
+    deadline = time.monotonic() + 20
+    while subprocess.run(["squeue", "-h"], capture_output=True, check=True).stdout:
+        assert time.monotonic() < deadline, "jobs stay behind"
+        time.sleep(0.3)
+    assert {path.suffix for path in (work / "out").iterdir()} == {".mha", ".csv", ".db"}
+
+
+def test_a_job_that_is_cancelled_is_replaced(work, slurm, monkeypatch):
+    cancelled, done = [], []
+
+    def watch(event):
+        if isinstance(event, CaseStarted) and not cancelled:
+            jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True)
+            cancelled.append(min(jobs.stdout.split(), key=int))
+            subprocess.run(["scancel", "--signal=KILL", "--full", cancelled[0]], check=True)
+        if isinstance(event, CaseDone):
+            done.append(event.case)
+
+    def run(executor, settings, events, *rest):
+        return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
+
+    monkeypatch.setattr("itk_infer.batch.run.run_cases", run)
+    assert main((*MAIN, *JOBS[:-1], "1")) == 0
+    assert cancelled
+    assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
+
+
+def test_an_array_job_of_shards(work, slurm):
+    script = str(Path(__file__).resolve().parents[2] / "deploy" / "slurm_array.sbatch")
+    words = ("--array=1-3", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", "--wait", "--parsable")
+    job = ("scans", "out", "model.onnx", "--device", "cpu", "--threads", "1")
+    program = work / "bin" / "itk_infer"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m itk_infer "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sbatch", *words, script, *job], env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, [path.read_text() for path in work.glob("*.log")]
+    assert len(list((work / "out").glob("*.mha"))) == CASES
+    assert len(list((work / "out").glob("itk_infer.shard-?-of-3.db"))) == 3
+    assert main(("report", "out")) == 0
+    assert main((*MAIN, "--dry-run")) == 0
