@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +106,10 @@ class Ledger:
             if version < SCHEMA_VERSION:  # a new file, or the empty stand-in for a missing one
                 self._db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
         except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise ConfigError(
+                    f"{path}: another program holds it open for writing; close that program and try again"
+                ) from error
             raise ConfigError(
                 f"{path}: cannot be used as a ledger ({error}); move it away to start a new one, which will "
                 "not know the results that are there"
@@ -173,6 +177,14 @@ class Ledger:
                 "ON CONFLICT (name) DO UPDATE SET state = excluded.state, reason = excluded.reason, "
                 "run = excluded.run, ended = excluded.ended",
                 (name, state, reason, run, _now(), _now()),
+            )
+
+    def confirm(self, names: Sequence[str]) -> None:
+        """Note that these cases are done, whatever became of an attempt after their last success."""
+        with self._db:
+            self._db.executemany(
+                "UPDATE cases SET state = 'done', reason = NULL WHERE name = ? AND state != 'done'",
+                [(name,) for name in names],
             )
 
     def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:

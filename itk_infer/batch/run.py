@@ -31,11 +31,12 @@ from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
-from itk_infer.batch.plan import Planned, make_plan
+from itk_infer.batch.plan import ALREADY_DONE, Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
 from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
+from itk_infer.volume.claim import release
 from itk_infer.volume.commit import sweep_partials
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ def run_cases(
             cases = shard.select(cases)
         with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
             run = _Run(executor, settings, events, ledger, stop, lock)
+            plan = make_plan(cases, settings, facts.identity, ledger)
             run.sweep()
-            plan = make_plan(cases, settings, facts.identity, ledger, lock.crashed_at)
             ledger.begin_run(events.run, _about(facts, command))
             summary = run.work(plan, facts)
             ledger.end_run(events.run, summary.exit_code)
@@ -203,10 +204,11 @@ class _Run:
 
     def _settle_the_rest(self, plan: list[Planned]) -> None:
         """Cases that need no computing."""
+        self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
         for planned in plan:
             self.stop.check()
             if planned.action == "skip":
-                self._skip(planned.case, planned.reason, planned.reason != "already done")
+                self._skip(planned.case, planned.reason, planned.reason != ALREADY_DONE)
             elif planned.action == "fail":
                 self._fail(planned.case.name, planned.reason, 0, 0)
 
@@ -234,6 +236,8 @@ class _Run:
             case Finished():
                 del self.open[message.name]
                 self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
+                for output in message.outputs:
+                    release(self.settings.output / output.path)
                 self.summary.done.append(message.name)
                 results = message.results
                 self.events.emit(

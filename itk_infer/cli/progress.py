@@ -32,7 +32,7 @@ def make_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listene
     Args:
         kind: ``auto`` is bars on a terminal and lines elsewhere.
         run: Identifier of the run, for JSON.
-        quiet: Failures only.
+        quiet: Failures and warnings only.
         verbose: Also cases that need nothing.
     """
     if kind == "json":
@@ -83,7 +83,7 @@ class Lines:
                 if self._verbose or event.reason != "already done":
                     self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
             case Warned():
-                self._say(f"warning: {event.message}")
+                self.say(f"warning: {event.message}")
             case Progress() | RunDone():
                 pass
 
