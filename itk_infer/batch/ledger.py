@@ -198,18 +198,24 @@ class Ledger:
         rows = self._db.execute(
             "SELECT name, state, reason, started, attempts, inputs, results FROM cases ORDER BY name"
         )
-        return {
-            name: CaseRecord(
-                name,
-                state,
-                reason,
-                started,
-                attempts,
-                tuple(_input(item) for item in json.loads(inputs)),
-                json.loads(results) if results else None,
-            )
-            for name, state, reason, started, attempts, inputs, results in rows
-        }
+        try:
+            return {
+                name: CaseRecord(
+                    name,
+                    state,
+                    reason,
+                    started,
+                    attempts,
+                    tuple(_input(item) for item in json.loads(inputs)),
+                    json.loads(results) if results else None,
+                )
+                for name, state, reason, started, attempts, inputs, results in rows
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"the ledger holds a row that nobody can read ({error!r}); restore {NAME} from a copy, or move it "
+                "away to start a new one, which will not know the results that are there"
+            ) from error
 
     def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
         """Take over what another ledger of the folder knows better, because it began later.

@@ -21,6 +21,7 @@ from itk_infer.batch.events import (
     Warned,
     to_json,
 )
+from itk_infer.volume.names import shown
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -93,7 +94,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Print a line where it disturbs nothing."""
-        click.echo(line, err=True)
+        click.echo(shown(line), err=True)
 
 
 class Bars(Lines):
@@ -145,7 +146,7 @@ class Bars(Lines):
         """Print above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(shown(line), file=sys.stderr)
 
     def _close_windows(self, worker: int) -> None:
         bar = self._windows.pop(worker, None)

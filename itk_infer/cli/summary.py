@@ -33,4 +33,4 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
     if settings.shard is not None:
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     lines.append(f"results: {settings.output}")
-    click.echo("\n".join(lines), err=True)
+    click.echo("\n".join(shown(line) for line in lines), err=True)

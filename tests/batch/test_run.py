@@ -517,6 +517,16 @@ def test_a_damaged_ledger_is_a_clear_error(folder):
         folder.run()
 
 
+def test_a_row_that_nobody_can_read_is_a_sentence(folder):
+    folder.scan("a.mha")
+    folder.run()
+    with sqlite3.connect(folder.output / "itk_infer.db") as db:
+        db.execute("UPDATE cases SET inputs = 'garbage'")
+    db.close()
+    with pytest.raises(ConfigError, match="a row that nobody can read"):
+        folder.run()
+
+
 def test_inputs_are_never_modified(folder):
     folder.scan("a.nii.gz")
     before = (folder.source / "a.nii.gz").read_bytes()
