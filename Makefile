@@ -3,10 +3,11 @@ PYTHON ?= python3
 # Windows in Git Bash keeps its programs elsewhere.
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO := .venv-demo
+BENCH := .venv-bench
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs bench clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/$(BIN)/itk_infer demo
@@ -24,6 +25,9 @@ check: $(TEST)/installed
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve
 
+bench: $(TEST)/installed $(BENCH)/installed
+	$(TEST)/$(BIN)/python benchmarks/bench.py --peers $(CURDIR)/$(BENCH)/$(BIN)/python
+
 $(DEMO)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/$(BIN)/python $(PIP) --editable ".[onnx]"
@@ -36,5 +40,11 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,docs,test]"
 	touch $@
 
+$(BENCH)/installed:
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 onnx onnxscript
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(TEST) demo_output site build *.egg-info
+	rm -rf $(DEMO) $(TEST) $(BENCH) benchmarks/work demo_output site build *.egg-info

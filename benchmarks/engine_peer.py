@@ -9,14 +9,13 @@ reference, and for ours the share of time outside the network.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from workload import PATCH, SIZE, STRIDE, network
+from workload import PATCH, SIZE, STRIDE, forget_peak, network, peak_mib
 
 
 def nnunet(folder: Path, classes: int, threads: int, array: np.ndarray):
@@ -101,7 +100,9 @@ def ours(provider: str, precision: str):
                 labels[slab.z0 : slab.z0 + len(slab.labels)] = slab.labels
 
             start = time.perf_counter()
-            segment(array[None], grid, same, forward, OutputSpec(), lambda decision: (take, False), threads=threads)
+            segment(
+                array[None], grid, same, forward, OutputSpec(), lambda decision: (take, False), threads=threads
+            )
             run.overhead = 1 - spent[0] / (time.perf_counter() - start)
             return labels
 
@@ -123,10 +124,11 @@ def main() -> None:
     folder, classes, name, threads = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     array = np.load(folder / "volume.npy")
     run = CONTENDERS[name](folder, classes, threads, array)
+    forget_peak()
     start = time.perf_counter()
     answer = run()
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     reference = np.load(folder / "reference.npy", mmap_mode="r")
     expected = np.argmax(reference, axis=0)
     labels = answer if answer.ndim == 3 else np.argmax(answer, axis=0)

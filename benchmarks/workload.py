@@ -61,6 +61,18 @@ def origins() -> list[tuple[int, int, int]]:
     return list(itertools.product(*axes))
 
 
+def forget_peak() -> float:
+    """Start the high-water mark of this process anew; returns what it holds now, in MiB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_mib()
+
+
+def peak_mib() -> float:
+    """High-water mark of resident memory since `forget_peak`, in MiB (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def make(folder: Path, classes: int) -> None:
     import torch
 
