@@ -4,16 +4,21 @@ PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO := .venv-demo
 BENCH := .venv-bench
+SLICER := .venv-slicer
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test test-slicer check docs bench clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/$(BIN)/itk_infer demo
 
 test: $(TEST)/installed check
 	$(TEST)/$(BIN)/python -m pytest --numprocesses 2
+
+# The Slicer extension against Slicer's real libraries and a real Qt; make test skips what needs them.
+test-slicer: $(SLICER)/installed
+	QT_QPA_PLATFORM=offscreen $(SLICER)/$(BIN)/python -m pytest tests/slicer_extension --numprocesses 2
 
 check: $(TEST)/installed
 	$(TEST)/$(BIN)/ruff check
@@ -40,6 +45,11 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,docs,test]"
 	touch $@
 
+$(SLICER)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SLICER)
+	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,test,slicer]"
+	touch $@
+
 $(BENCH)/installed:
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
@@ -47,4 +57,4 @@ $(BENCH)/installed:
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(BENCH) benchmarks/work demo_output site build *.egg-info
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(SLICER) benchmarks/work demo_output site build *.egg-info
