@@ -3,16 +3,22 @@ PYTHON ?= python3
 # Windows in Git Bash keeps its programs elsewhere.
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO := .venv-demo
+BENCH := .venv-bench
+SLICER := .venv-slicer
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-slicer check docs bench clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/$(BIN)/itk_infer demo
 
 test: $(TEST)/installed check
 	$(TEST)/$(BIN)/python -m pytest --numprocesses 2
+
+# The Slicer extension against Slicer's real libraries and a real Qt; make test skips what needs them.
+test-slicer: $(SLICER)/installed
+	QT_QPA_PLATFORM=offscreen $(SLICER)/$(BIN)/python -m pytest tests/slicer_extension --numprocesses 2
 
 check: $(TEST)/installed
 	$(TEST)/$(BIN)/ruff check
@@ -23,6 +29,9 @@ check: $(TEST)/installed
 
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve
+
+bench: $(TEST)/installed $(BENCH)/installed
+	$(TEST)/$(BIN)/python benchmarks/bench.py --peers $(CURDIR)/$(BENCH)/$(BIN)/python
 
 $(DEMO)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
@@ -36,5 +45,16 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,docs,test]"
 	touch $@
 
+$(SLICER)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SLICER)
+	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,test,slicer]"
+	touch $@
+
+$(BENCH)/installed:
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 onnx onnxscript
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(TEST) demo_output site build *.egg-info
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(SLICER) benchmarks/work demo_output site build *.egg-info

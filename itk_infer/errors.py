@@ -2,8 +2,7 @@
 
     ItkInferError                1  a fault of the program itself
     ├── ConfigError              2  options, spec or folders that cannot work
-    │   ├── SpecError            2  a model spec that says something invalid
-    │   └── LedgerError          2  the ledger cannot be written any more
+    │   └── SpecError            2  a model spec that says something invalid
     ├── CaseError                3  one case cannot be finished; the others go on
     │   ├── InputError           3  its image cannot be read, or must not be trusted
     │   ├── InferenceError       3  the network's answer cannot be used
@@ -33,10 +32,6 @@ class ConfigError(ItkInferError):
 
 class SpecError(ConfigError):
     """A model spec that says something invalid; names the file and the key."""
-
-
-class LedgerError(ConfigError):
-    """The ledger cannot be written any more; the run ends, and the next one makes it good."""
 
 
 class CaseError(ItkInferError):

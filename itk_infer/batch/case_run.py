@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ def run_case(
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
         reason = str(error)
+        for path in task.planned.case.paths:  # whoever reads it knows which case it is
+            reason = reason.removeprefix(f"{task.name}: ").removeprefix(f"{path.name}: ")
     except MemoryError:
         reason = "not enough memory for this image; see --dry-run for what it needs"
     except Exception as error:  # one bad case never stops the others, not even by a fault of ours
@@ -112,6 +114,7 @@ def _segment(
 
 
 def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame: Frame) -> list[Sink]:
+    frame = replace(frame, claimed=True)
     sinks: list[Sink] = []
     if planned.logits:
         path = settings.logits_path(planned.case)

@@ -110,6 +110,7 @@ def _siblings(source: Path) -> Iterator[tuple[PurePosixPath, Path]]:
 def _grouped(files: list[Case], channels: int) -> list[Case]:
     """One case for each set of channel files."""
     groups: dict[tuple[PurePosixPath, str], dict[int, Case]] = defaultdict(dict)
+    ambiguous: dict[tuple[PurePosixPath, str], str] = {}
     cases = []
     for file in files:
         match = CHANNEL.fullmatch(file.stem)
@@ -121,17 +122,16 @@ def _grouped(files: list[Case], channels: int) -> list[Case]:
         number = int(match["channel"])
         if number in members:
             names = f"{members[number].paths[0].name} and {file.paths[0].name}"
-            cases.append(replace(file, problem=f"channel {number} is there twice: {names}"))
-        else:
-            members[number] = file
+            ambiguous[file.folder, match["case"]] = f"channel {number} is there twice: {names}"
+        members.setdefault(number, file)
     for (folder, stem), members in groups.items():
         paths = tuple(members[number].paths[0] for number in sorted(members))
         missing = sorted(set(range(channels)) - set(members))
         extra = sorted(set(members) - set(range(channels)))
-        problem: str | None = None
-        if missing:
+        problem = ambiguous.get((folder, stem))
+        if problem is None and missing:
             problem = f"channel file {stem}_{missing[0]:04d} is missing; the model takes {channels} channels"
-        elif extra:
+        elif problem is None and extra:
             problem = f"{stem}_{extra[0]:04d} is one channel too many; the model takes {channels} channels"
         cases.append(Case(folder, stem, members[min(members)].suffix, paths, problem))
     return cases

@@ -13,6 +13,7 @@ from itk_infer.batch.review import review_reasons
 from itk_infer.outputs.label_table import write_label_table
 from itk_infer.outputs.workbook import CaseRow, write_workbook
 from itk_infer.spec import Label
+from itk_infer.volume.claim import is_claimed, release
 
 WORKBOOK = "confidences.xlsx"
 LABEL_TABLE = "labels.csv"
@@ -41,10 +42,10 @@ def write_derived(folder: Path, ledger: Ledger, *, workbook: bool, overwrite: bo
     rows = [_row(name, result, reasons[name]) for name, result in records.items()]
     kept = []
     tables: list[tuple[str, Callable[[Path], None]]] = [
-        (LABEL_TABLE, lambda path: write_label_table(path, labels))
+        (LABEL_TABLE, lambda path: write_label_table(path, labels, claimed=True))
     ]
     if workbook or (folder / WORKBOOK).exists():
-        tables.append((WORKBOOK, lambda path: write_workbook(path, rows, labels)))
+        tables.append((WORKBOOK, lambda path: write_workbook(path, rows, labels, claimed=True)))
     outputs = ledger.outputs()
     for name, write in tables:
         path = folder / name
@@ -53,6 +54,7 @@ def write_derived(folder: Path, ledger: Ledger, *, workbook: bool, overwrite: bo
             continue
         write(path)
         ledger.record_output(OutputFile(name, "", "derived", {}, sha256_of(path), stamp_of(path)))
+        release(path)
     return kept
 
 
@@ -64,7 +66,8 @@ def tables_exist(folder: Path, *, workbook: bool) -> bool:
 def _touched(path: Path, output: OutputFile | None) -> bool:
     if not os.path.lexists(path):
         return False
-    return output is None or path.is_symlink() or sha256_of(path) != output.sha256
+    known = output is not None and not path.is_symlink() and sha256_of(path) == output.sha256
+    return not known and not is_claimed(path)
 
 
 def _labels(records: dict[str, dict[str, Any]]) -> list[Label]:

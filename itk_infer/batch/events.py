@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -102,13 +102,16 @@ Listener = Callable[[Event], None]
 class Events:
     """Hands every event to every listener."""
 
-    listeners: Sequence[Listener] = ()
+    listeners: list[Listener] = field(default_factory=list)
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def emit(self, event: Event) -> None:
-        """Tell everyone."""
-        for listener in self.listeners:
-            listener(event)
+        """Tell everyone. Whoever cannot hear any more, as a pipe whose reader left, is told no more."""
+        for listener in list(self.listeners):
+            try:
+                listener(event)
+            except OSError:
+                self.listeners.remove(listener)
 
 
 def to_json(event: Event, run: str) -> dict[str, Any]:

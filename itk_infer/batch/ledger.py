@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +73,6 @@ class CaseRecord:
     state: str
     reason: str | None
     started: str
-    ended: str | None
     attempts: int
     inputs: tuple[InputFile, ...] = ()
     results: dict[str, Any] | None = field(default=None)
@@ -107,6 +106,10 @@ class Ledger:
             if version < SCHEMA_VERSION:  # a new file, or the empty stand-in for a missing one
                 self._db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
         except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise ConfigError(
+                    f"{path}: another program holds it open for writing; close that program and try again"
+                ) from error
             raise ConfigError(
                 f"{path}: cannot be used as a ledger ({error}); move it away to start a new one, which will "
                 "not know the results that are there"
@@ -148,8 +151,7 @@ class Ledger:
             self._db.execute(
                 "INSERT INTO cases (name, state, run, started, attempts) VALUES (?, 'running', ?, ?, 1) "
                 "ON CONFLICT (name) DO UPDATE SET state = 'running', reason = NULL, ended = NULL, "
-                "started = CASE WHEN run = excluded.run THEN started ELSE excluded.started END, "
-                "run = excluded.run, attempts = attempts + 1",
+                "run = excluded.run, started = excluded.started, attempts = attempts + 1",
                 (name, run, _now()),
             )
         row = self._db.execute("SELECT attempts FROM cases WHERE name = ?", (name,)).fetchone()
@@ -177,6 +179,14 @@ class Ledger:
                 (name, state, reason, run, _now(), _now()),
             )
 
+    def confirm(self, names: Sequence[str]) -> None:
+        """Note that these cases are done, whatever became of an attempt after their last success."""
+        with self._db:
+            self._db.executemany(
+                "UPDATE cases SET state = 'done', reason = NULL WHERE name = ? AND state != 'done'",
+                [(name,) for name in names],
+            )
+
     def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:
         """Remember new stamps of inputs whose content is the same."""
         with self._db:
@@ -186,21 +196,26 @@ class Ledger:
     def cases(self) -> dict[str, CaseRecord]:
         """All cases ever seen in this folder, by name."""
         rows = self._db.execute(
-            "SELECT name, state, reason, started, ended, attempts, inputs, results FROM cases ORDER BY name"
+            "SELECT name, state, reason, started, attempts, inputs, results FROM cases ORDER BY name"
         )
-        return {
-            name: CaseRecord(
-                name,
-                state,
-                reason,
-                started,
-                ended,
-                attempts,
-                tuple(_input(item) for item in json.loads(inputs)),
-                json.loads(results) if results else None,
-            )
-            for name, state, reason, started, ended, attempts, inputs, results in rows
-        }
+        try:
+            return {
+                name: CaseRecord(
+                    name,
+                    state,
+                    reason,
+                    started,
+                    attempts,
+                    tuple(_input(item) for item in json.loads(inputs)),
+                    json.loads(results) if results else None,
+                )
+                for name, state, reason, started, attempts, inputs, results in rows
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"the ledger holds a row that nobody can read ({error!r}); restore {NAME} from a copy, or move it "
+                "away to start a new one, which will not know the results that are there"
+            ) from error
 
     def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
         """Take over what another ledger of the folder knows better, because it began later.

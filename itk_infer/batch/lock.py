@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from pathlib import Path
@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import Any
 
 from itk_infer.batch.shard import Shard
-from itk_infer.errors import ConfigError, LedgerError
+from itk_infer.errors import ConfigError
 
 NAME = "itk_infer.lock"
 HEARTBEAT_S = 10.0
 STALE_S = 120.0
+MOST_TRIES = 100  # locks that others release and take in the same moment
 
 
 class FolderLock:
@@ -47,8 +48,12 @@ class FolderLock:
         self.since = time.time()
 
     def __enter__(self) -> FolderLock:
-        while not self._create():
+        for _ in range(MOST_TRIES):
+            if self._create():
+                break
             self._take_over()
+        else:
+            raise ConfigError(f"{self._path}: cannot be taken over; remove it if no run is at work there")
         for path in self.others():
             if self._friends is None or not path.name.endswith(self._friends):
                 self._path.unlink(missing_ok=True)
@@ -61,12 +66,7 @@ class FolderLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        if kind is not None and issubclass(kind, LedgerError):
-            # To the next run this one has crashed: what it committed last may not be on record.
-            with contextlib.suppress(OSError):
-                os.utime(self._path)
-        else:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
 
     def others(self) -> list[Path]:
         """Locks of other runs that are at work in the folder."""
@@ -88,17 +88,22 @@ class FolderLock:
     def _take_over(self) -> None:
         """Move a stale lock away; whoever then creates the new one holds it."""
         try:
-            beat = self._path.stat().st_mtime
+            found = self._path.lstat()
         except FileNotFoundError:
             return  # released in this moment
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{self._path}: is no lock file of a run; remove it")
         if is_held(self._path):
             raise _refusal(self._path)
-        self.crashed_at = beat
         aside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.replace(aside)
         except FileNotFoundError:
             return
+        if aside.lstat().st_ino != found.st_ino:  # somebody was faster, and this is the new lock
+            aside.replace(self._path)
+            raise _refusal(self._path)
+        self.crashed_at = found.st_mtime
         aside.unlink(missing_ok=True)
 
     def _beat(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from itk_infer.batch.fingerprint import sha256_of, stamp_of
 from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import InputError
+from itk_infer.volume.claim import is_claimed
+
+ALREADY_DONE = "already done"
 
 # What changed, in words, for each part of `output_identity`.
 PARTS = {
@@ -28,7 +31,6 @@ PARTS = {
     "tta": "other mirroring",
     "skip_empty": "another rule for empty windows",
 }
-LEFT = "left by an attempt that did not end well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,6 @@ class Planned:
         labels: Whether the label map is to be written.
         logits: Whether logits are to be written.
         kept: Files that somebody else wrote or changed and that stay.
-        orphans: Files that an earlier attempt left without a note; they are removed before the run.
         outdated: Earlier outputs that are not asked for now and will not agree with the new ones.
     """
 
@@ -53,7 +54,6 @@ class Planned:
     logits: bool = False
     kept: tuple[Path, ...] = ()
     outdated: tuple[Path, ...] = ()
-    orphans: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class Known:
     Attributes:
         cases: By name.
         outputs: By path below the output folder.
-        crashed_at: Last sign of life of a run that was killed, seconds since the epoch.
+        inputs: Every input file of the run, as device and inode.
     """
 
     cases: Mapping[str, CaseRecord]
     outputs: Mapping[str, OutputFile]
-    crashed_at: float | None = None
+    inputs: frozenset[tuple[int, int]] = frozenset()
 
 
 def make_plan(
@@ -76,7 +76,6 @@ def make_plan(
     settings: RunSettings,
     identity: dict[str, Any],
     ledger: Ledger,
-    crashed_at: float | None = None,
 ) -> list[Planned]:
     """Plan every case.
 
@@ -85,55 +84,77 @@ def make_plan(
         settings: What was asked for.
         identity: `Predictor.identity`.
         ledger: What was done before. Unless it is read only, new stamps of unchanged inputs are noted.
-        crashed_at: When a killed run in this folder gave its last sign.
     """
-    known = Known(ledger.cases(), ledger.outputs(), crashed_at)
+    known = Known(ledger.cases(), ledger.outputs(), _identities(path for case in cases for path in case.paths))
     return [_planned(case, settings, identity, known, ledger) for case in cases]
 
 
 def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known: Known, ledger: Ledger) -> Planned:
     if case.problem is not None:
         return Planned(case, "fail", case.problem)
+    wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
+    danger = _danger(wanted.values(), settings.output, known)
+    if danger:
+        return Planned(case, "fail", danger)
     if settings.overwrite:
-        return Planned(case, "run", "overwrite", logits=settings.save_logits)
+        stays = (
+            not settings.save_logits and wanted["logits"].relative_to(settings.output).as_posix() in known.outputs
+        )
+        return Planned(case, "run", logits=settings.save_logits, outdated=(wanted["logits"],) if stays else ())
     record = known.cases.get(case.name)
     identity = {**identity, "inputs": _input_digests(case, record, ledger)}
-    wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
-    states = {kind: _state(path, settings.output, identity, record, known) for kind, path in wanted.items()}
+    states = {kind: _state(path, settings.output, identity, known) for kind, path in wanted.items()}
     unasked = "fresh" if settings.save_logits else states.pop("logits")
     outdated = () if unasked in ("fresh", "missing", "touched") else (wanted["logits"],)
     kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
     todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
-    orphans = tuple(wanted[kind] for kind, state in todo.items() if state == LEFT)
-    if states["labels"] == "touched":
-        reason = f"kept {wanted['labels']}: somebody else wrote or changed it; --overwrite replaces it"
-        return Planned(case, "skip", reason, kept=kept)
     if not todo:
-        reason = f"kept {kept[0]}: somebody else changed it; --overwrite replaces it" if kept else "already done"
+        words = "somebody else wrote or changed it; --overwrite replaces it"
+        reason = f"kept {kept[0]}: {words}" if kept else ALREADY_DONE
         return Planned(case, "skip", reason, kept=kept)
     stale = [reason for reason in todo.values() if reason != "missing"]
     reason = stale[0] if stale else ""
     if not stale and "labels" not in todo:
-        reason = "its logits are missing"
-    return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated, orphans)
+        reason = "its logits were missing"
+    return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
+
+
+def _danger(paths: Iterable[Path], folder: Path, known: Known) -> str:
+    """Why writing these outputs could harm something else; empty if it cannot."""
+    for path in paths:
+        if _identities([path]) & known.inputs:
+            return f"would replace the input {path}; choose another output folder"
+        for parent in path.relative_to(folder).parents:
+            if (folder / parent).is_symlink() and parent.name:
+                return (
+                    f"{folder / parent} is a link, and nothing is written through a link; replace it by a folder"
+                )
+    return ""
+
+
+def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """Device and inode of the paths that exist."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.add((stat.st_dev, stat.st_ino))
+    return frozenset(found)
 
 
 def _state(
     path: Path,
     folder: Path,
     identity: dict[str, Any],
-    record: CaseRecord | None,
     known: Known,
 ) -> str:
     """``fresh``, ``missing``, ``touched``, or why the file is out of date."""
     if not os.path.lexists(path):
         return "missing"
     output = known.outputs.get(path.relative_to(folder).as_posix())
-    if output is None:
-        return LEFT if _left_by_us(path, record, known) else "touched"
-    if path.is_symlink() or not _unchanged(path, output):
-        # A crash between the rename and the ledger's note looks like this, too.
-        return LEFT if _left_by_us(path, record, known) else "touched"
+    if output is None or path.is_symlink() or not _unchanged(path, output):
+        # Killed after the file got its name, and before the ledger knew?
+        return "left by an interrupted run" if is_claimed(path) else "touched"
     for part, words in PARTS.items():
         if output.identity.get(part) != identity[part]:
             return f"was made with {words}"
@@ -142,19 +163,6 @@ def _state(
 
 def _unchanged(path: Path, output: OutputFile) -> bool:
     return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
-
-
-def _left_by_us(path: Path, record: CaseRecord | None, known: Known) -> bool:
-    """Whether an attempt that did not end well can have committed this file before it could be noted."""
-    if record is None or record.state in ("done", "skipped"):
-        return False
-    if record.ended is not None:
-        ended = datetime.fromisoformat(record.ended).timestamp() + 1
-    elif known.crashed_at is not None:
-        ended = known.crashed_at + 15  # a little more than the heartbeat that `crashed_at` comes from
-    else:
-        return False
-    return datetime.fromisoformat(record.started).timestamp() - 1 <= path.lstat().st_mtime <= ended
 
 
 def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> list[str]:
@@ -185,8 +193,3 @@ def _content_digest(path: Path) -> str:
     from itk_infer.volume.read import file_sha256  # NumPy: only where a stamp leaves a doubt
 
     return file_sha256(path)
-
-
-def input_file(path: Path, sha256: str) -> InputFile:
-    """An input as the ledger remembers it."""
-    return InputFile(str(path), sha256, stamp_of(path))

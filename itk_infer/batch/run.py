@@ -31,12 +31,13 @@ from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
-from itk_infer.batch.plan import Planned, make_plan
+from itk_infer.batch.plan import ALREADY_DONE, Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import Interrupted, ItkInferError, LedgerError, OutputError
-from itk_infer.volume.commit import remove, sweep_partials
+from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
+from itk_infer.volume.claim import release
+from itk_infer.volume.commit import sweep_partials
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -117,8 +118,8 @@ def run_cases(
             cases = shard.select(cases)
         with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
             run = _Run(executor, settings, events, ledger, stop, lock)
+            plan = make_plan(cases, settings, facts.identity, ledger)
             run.sweep()
-            plan = make_plan(cases, settings, facts.identity, ledger, lock.crashed_at)
             ledger.begin_run(events.run, _about(facts, command))
             summary = run.work(plan, facts)
             ledger.end_run(events.run, summary.exit_code)
@@ -142,7 +143,7 @@ def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
                         ledger.adopt(known, names)
             yield ledger
     except sqlite3.Error as error:
-        raise LedgerError(
+        raise ConfigError(
             f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
             "system, and run the same command again"
         ) from error
@@ -203,18 +204,17 @@ class _Run:
 
     def _settle_the_rest(self, plan: list[Planned]) -> None:
         """Cases that need no computing."""
+        self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
         for planned in plan:
             self.stop.check()
             if planned.action == "skip":
-                self._skip(planned.case, planned.reason, planned.reason != "already done")
+                self._skip(planned.case, planned.reason, planned.reason != ALREADY_DONE)
             elif planned.action == "fail":
                 self._fail(planned.case.name, planned.reason, 0, 0)
 
     def _compute(self, todo: list[Planned]) -> None:
         if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
             todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
-        for path in (path for planned in todo for path in planned.orphans):
-            remove(path)  # or the ledger's new dates would make it somebody else's
         self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
         for planned in todo:
             self._submit(Task(planned))
@@ -236,6 +236,8 @@ class _Run:
             case Finished():
                 del self.open[message.name]
                 self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
+                for output in message.outputs:
+                    release(self.settings.output / output.path)
                 self.summary.done.append(message.name)
                 results = message.results
                 self.events.emit(

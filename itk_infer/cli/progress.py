@@ -21,6 +21,7 @@ from itk_infer.batch.events import (
     Warned,
     to_json,
 )
+from itk_infer.volume.names import shown
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -32,7 +33,7 @@ def make_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listene
     Args:
         kind: ``auto`` is bars on a terminal and lines elsewhere.
         run: Identifier of the run, for JSON.
-        quiet: Failures only.
+        quiet: Failures and warnings only.
         verbose: Also cases that need nothing.
     """
     if kind == "json":
@@ -83,7 +84,7 @@ class Lines:
                 if self._verbose or event.reason != "already done":
                     self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
             case Warned():
-                self._say(f"warning: {event.message}")
+                self.say(f"warning: {event.message}")
             case Progress() | RunDone():
                 pass
 
@@ -93,7 +94,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Print a line where it disturbs nothing."""
-        click.echo(line, err=True)
+        click.echo(shown(line), err=True)
 
 
 class Bars(Lines):
@@ -145,7 +146,7 @@ class Bars(Lines):
         """Print above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(shown(line), file=sys.stderr)
 
     def _close_windows(self, worker: int) -> None:
         bar = self._windows.pop(worker, None)

@@ -89,7 +89,7 @@ class MainJob(GroupedCommand):
     type=click.Choice(["auto", "bar", "json", "none"]),
     help="json: one object a line on stdout.",
 )
-@option("--quiet", heading=RUNNING, is_flag=True, help="Only errors and the end.")
+@option("--quiet", heading=RUNNING, is_flag=True, help="Only warnings, failures and the end.")
 @option("--verbose", heading=RUNNING, is_flag=True, help="Also the time of each stage, and what the model says.")
 def segment_command(
     input_folder: Path,
@@ -165,9 +165,8 @@ def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbo
 
 
 def _tell_model(facts: ModelFacts, *, quiet: bool, verbose: bool) -> None:
-    if not quiet:
-        for note in facts.notes:
-            click.echo(note, err=True)
+    for note in facts.notes:
+        click.echo(note, err=True)
     if verbose:
         from itk_infer.cli.inspect import model_text
 

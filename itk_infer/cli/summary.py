@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itk_infer.volume.names import shown
+
 if TYPE_CHECKING:
     from itk_infer.batch.run import Summary
     from itk_infer.batch.settings import RunSettings
@@ -20,10 +22,10 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
     lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
     kept = {case: reason for case, reason in summary.skipped.items() if reason != "already done"}
     for title, reasons in (("failed", summary.failed), ("skipped", kept)):
-        shown = list(reasons.items()) if verbose else list(reasons.items())[:MOST_REASONS]
-        lines.extend(f"  {title}: {case}: {reason}" for case, reason in shown)
-        if len(shown) < len(reasons):
-            lines.append(f"  ... and {len(reasons) - len(shown)} more; --verbose shows all")
+        listed = list(reasons.items()) if verbose else list(reasons.items())[:MOST_REASONS]
+        lines.extend(f"  {title}: {case}: {reason}" for case, reason in listed)
+        if len(listed) < len(reasons):
+            lines.append(f"  ... and {len(reasons) - len(listed)} more; --verbose shows all")
     if summary.problem:
         lines.append(f"Error: the run was ended: {summary.problem}")
     if summary.exit_code > 128:
@@ -33,4 +35,4 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
     if settings.shard is not None:
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     lines.append(f"results: {settings.output}")
-    click.echo("\n".join(lines), err=True)
+    click.echo("\n".join(shown(line) for line in lines), err=True)

@@ -46,7 +46,9 @@ class ConfidenceSum:
     def add(self, values: Floats, labels: NDArray[np.generic], masks: NDArray[np.bool_] | None) -> None:
         """Take one slab: values (C, dz, Y, X) and what was decided for it."""
         if masks is None:
-            sure = categorical_confidence(values, self._decision.output.values == "probabilities")
+            probabilities = self._decision.output.values == "probabilities"
+            # Plane by plane: the many passes over a plane stay in the cache.
+            sure = np.stack([categorical_confidence(plane, probabilities) for plane in np.moveaxis(values, 1, 0)])
             self._add(0, sure)
             self._add(1, sure[labels != 0])
             counted = np.bincount(labels.ravel(), minlength=65536)

@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.engine.decision import Decision
+from itk_infer.engine.decision import Decision, winners
 from itk_infer.engine.slabs import Floats, Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
@@ -146,8 +146,8 @@ def _argmax(block: Floats, weights: tuple[Floats, Floats, Floats], decision: Dec
     values: LabelArray = decision.value_of_channel[candidates]
     if len(values) == 1 or (values == values[0]).all():
         return values[:1]
-    winners: LabelArray = values[np.argmax(_interpolated(block[candidates], weights), axis=0)]
-    return winners
+    found: LabelArray = values[winners(_interpolated(block[candidates], weights))]
+    return found
 
 
 def _thresholds(block: Floats, weights: tuple[Floats, Floats, Floats], decision: Decision) -> NDArray[np.bool_]:

@@ -60,7 +60,7 @@ class LabelMapSink:
         if is_segmentation(self._path):
             for key, value in segment_keys(self._frame, [0] * len(self._frame.labels)).items():
                 image.SetMetaData(key, value)
-        write_image(image, self._path)
+        write_image(image, self._path, claimed=self._frame.claimed)
         return self._path
 
     def abort(self) -> None:

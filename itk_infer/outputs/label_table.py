@@ -11,7 +11,7 @@ from itk_infer.spec import Label
 from itk_infer.volume.commit import write_bytes
 
 
-def write_label_table(path: Path, labels: Sequence[Label]) -> None:
+def write_label_table(path: Path, labels: Sequence[Label], *, claimed: bool = False) -> None:
     """Write ``labels.csv``: the required columns of Slicer's colour tables, one row a label.
 
     Slicer's reader knows no quotation marks inside a value; they become apostrophes.
@@ -25,4 +25,4 @@ def write_label_table(path: Path, labels: Sequence[Label]) -> None:
     for label in labels:
         name = " ".join(label.name.replace('"', "'").split())
         table.writerow((label.value, name, *label.rgb, 255))
-    write_bytes(text.getvalue().encode(), path)
+    write_bytes(text.getvalue().encode(), path, claimed=claimed)

@@ -55,7 +55,7 @@ class LayeredSegmentationSink:
         image = self._image(layers)
         for key, value in segment_keys(self._frame, layers).items():
             image.SetMetaData(key, value)
-        write_image(image, self._path)
+        write_image(image, self._path, claimed=self._frame.claimed)
         return self._path
 
     def abort(self) -> None:

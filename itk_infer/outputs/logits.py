@@ -39,6 +39,7 @@ class LogitsSink:
         import zarr
         from zarr.codecs import BloscCodec
 
+        self._claimed = frame.claimed
         self._path = path
         self._partial = partial_path(path)
         self._turn = frame.turn
@@ -94,7 +95,7 @@ class LogitsSink:
             read = zarr.open_array(self._partial, mode="r")
             if read.shape != self._array.shape or dict(read.attrs) != self._attributes:
                 raise ValueError("another header")
-        commit_folder(self._partial, self._path)
+        commit_folder(self._partial, self._path, claimed=self._claimed)
         return self._path
 
     def abort(self) -> None:

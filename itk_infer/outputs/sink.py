@@ -22,6 +22,7 @@ class Frame:
         labels: The label table.
         channels: Output channels of the network.
         about: Model name, version and the like, for the files that can carry it.
+        claimed: Whether files get a claim, because somebody keeps a ledger of them and releases it.
     """
 
     grid: Grid
@@ -30,6 +31,7 @@ class Frame:
     labels: tuple[Label, ...]
     channels: int
     about: dict[str, str] = field(default_factory=dict)
+    claimed: bool = False
 
 
 class Sink(Protocol):

@@ -42,13 +42,14 @@ class CaseRow:
     review: str = ""
 
 
-def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label]) -> None:
+def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label], *, claimed: bool = False) -> None:
     """Write the workbook, one row a case, the least confident first and the unknown last.
 
     Args:
         path: File to write, ``.xlsx``.
         rows: The cases; those of an earlier model may name other labels, which get columns, too.
         labels: The label table, for the order of the columns.
+        claimed: Leave a claim, for whoever keeps a ledger.
 
     Raises:
         OutputError: the file cannot be written.
@@ -81,7 +82,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label])
     _dress(sheet)
     content = io.BytesIO()
     book.save(content)
-    write_bytes(content.getvalue(), path)
+    write_bytes(content.getvalue(), path, claimed=claimed)
 
 
 def _doubt(row: CaseRow) -> tuple[bool, float, str]:

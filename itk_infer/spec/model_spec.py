@@ -65,15 +65,15 @@ class WindowSpec:
 class OutputSpec:
     """What the network's channels mean. ``labels`` None: every channel is a label of its own.
 
-    Channels of ``background`` are no label: those of labels with value 0, or channel 0 of an argmax
-    model that names none.
+    Channels of ``background`` are no label: those of labels with value 0. None: channel 0 of an argmax
+    model, unless a label reads it.
     """
 
     values: Literal["logits", "probabilities"] = "logits"
     decision: Decision = "argmax"
     threshold: float = 0.5
     labels: tuple[Label, ...] | None = None
-    background: tuple[int, ...] = (0,)
+    background: tuple[int, ...] | None = None
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
         """The labels of a network with this many output channels, in the order they were given.
@@ -90,7 +90,11 @@ class OutputSpec:
                 "set output.decision to threshold in the model spec"
             )
         given = self.labels or ()
-        named = {label.channel for label in given} | set(self.background)
+        named = {label.channel for label in given}
+        if self.background is not None:
+            named.update(self.background)
+        elif self.decision == "argmax":
+            named.add(0)
         taken = {label.value for label in given}
         rest = []
         for channel in range(channels):
@@ -135,7 +139,7 @@ class ModelSpec:
         background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]
-        elif self.output.background:
+        elif background is not None:
             document["output"]["labels"] += [{"value": 0, "channel": channel} for channel in background]
         return document
 

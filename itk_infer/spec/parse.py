@@ -152,12 +152,10 @@ def _output(value: Any, where: str) -> OutputSpec:
     values = read_block(value, where, keys)
     if not 0 < values.get("threshold", 0.5) < 1:
         raise Invalid(f"{where}.threshold must lie between 0 and 1")
-    threshold = values.get("decision", "argmax") == "threshold"
-    values["background"] = () if threshold else (0,)
     if values.get("labels") is not None:
-        values["labels"], background = _labels(values["labels"], f"{where}.labels", 1 if threshold else 0)
-        taken = {label.channel for label in values["labels"]}
-        values["background"] = background or tuple(set(values["background"]) - taken)
+        first = 1 if values.get("decision", "argmax") == "threshold" else 0
+        values["labels"], background = _labels(values["labels"], f"{where}.labels", first)
+        values["background"] = background or None
     return OutputSpec(**values)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itk_infer.errors import OutputError
+from itk_infer.volume.claim import claim
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{12}\.")
 _LONGEST_NAME = 255  # bytes, on every file system in common use
@@ -32,8 +33,12 @@ def partial_path(final: Path) -> Path:
 
 
 @contextlib.contextmanager
-def new_file(final: Path) -> Iterator[Path]:
+def new_file(final: Path, *, claimed: bool = False) -> Iterator[Path]:
     """The partial to write: it becomes `final` when the block ends well and vanishes when it does not.
+
+    Args:
+        final: The name to appear.
+        claimed: Leave a claim, for whoever keeps a ledger to release.
 
     Raises:
         OutputError: the file cannot be written.
@@ -42,19 +47,21 @@ def new_file(final: Path) -> Iterator[Path]:
     try:
         with writing(final):
             yield partial
+            if claimed:
+                claim(partial, final)
         commit_file(partial, final)
     except BaseException:
         remove(partial)
         raise
 
 
-def write_bytes(data: bytes, final: Path) -> None:
+def write_bytes(data: bytes, final: Path, *, claimed: bool = False) -> None:
     """Write `final` in one piece and read it back.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written.
     """
-    with new_file(final) as partial:
+    with new_file(final, claimed=claimed) as partial:
         partial.write_bytes(data)
         if partial.read_bytes() != data:
             raise OutputError(f"{final}: does not read back as it was written; the disk may be failing")
@@ -72,7 +79,7 @@ def commit_file(partial: Path, final: Path) -> None:
     _sync_folder(final.parent)
 
 
-def commit_folder(partial: Path, final: Path) -> None:
+def commit_folder(partial: Path, final: Path, *, claimed: bool = False) -> None:
     """As `commit_file`, for a folder: what bore the name is moved aside, and deleted at the end.
 
     Raises:
@@ -84,6 +91,8 @@ def commit_folder(partial: Path, final: Path) -> None:
             for name in names:
                 _sync_file(Path(folder, name))
             _sync_folder(Path(folder))
+        if claimed:
+            claim(partial, final)
         replaces = os.path.lexists(final)
         if replaces:
             final.replace(old)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 # One group a format, longer endings first; `itk_infer.volume.formats` has a reader for each.
 NIFTI = (".nii.gz", ".nii")
 METAIMAGE = (".mha", ".mhd")
@@ -20,3 +23,9 @@ def split_suffix(name: str) -> tuple[str, str]:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)], suffix
     return name, ""
+
+
+def shown(path: Path | str) -> str:
+    """A path or text as a message can print it, whatever bytes it holds."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -20,9 +20,9 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats import FORMATS, Format
-from itk_infer.volume.formats.layout import Layout, check_regular_file, shown
+from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
-from itk_infer.volume.names import SUFFIXES, split_suffix
+from itk_infer.volume.names import SUFFIXES, shown, split_suffix
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TOLERANCE_VOXELS = 0.05
 
 
-def write_image(image: sitk.Image, final: Path) -> None:
+def write_image(image: sitk.Image, final: Path, *, claimed: bool = False) -> None:
     """Write a 3D image, compressed, in the format of the extension; read it back, then give it its name.
 
     SimpleITK reports no error when the disk fills up under a NIfTI file and later reads the stub as
@@ -31,6 +31,7 @@ def write_image(image: sitk.Image, final: Path) -> None:
         image: Scalar or vector. Its metadata go into ``.nrrd`` files and nowhere else: the other
             formats drop such keys, with warnings.
         final: The name to appear: ``.nii``, ``.nii.gz``, ``.mha``, ``.nrrd``.
+        claimed: Leave a claim, for whoever keeps a ledger.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written; nothing is left then.
@@ -46,7 +47,7 @@ def write_image(image: sitk.Image, final: Path) -> None:
         image = sitk.Image(image)
         for key in image.GetMetaDataKeys():
             image.EraseMetaData(key)
-    with new_file(final) as partial:
+    with new_file(final, claimed=claimed) as partial:
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
             if is_nrrd and image.GetNumberOfComponentsPerPixel() > 1:

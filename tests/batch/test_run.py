@@ -330,12 +330,114 @@ def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monk
         with pytest.raises(Killed):
             folder.run()
     assert (folder.output / "a.mha").exists()
-    # A killed process leaves its lock; that it was this one and is gone is what a fresh pid shows.
-    (folder.output / LOCK).write_text(json.dumps({"host": __import__("socket").gethostname(), "pid": 2**22 + 1}))
     summary = folder.run()
     assert summary.done == ["a.mha"]
-    assert "did not end well" in folder.of(Warned)[0].message
+    assert "interrupted run" in folder.of(Warned)[0].message
     np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+    assert not [name for name in folder.names() if name.startswith(".")]
+
+
+def test_a_mask_drawn_by_hand_after_a_crash_is_kept(folder, monkeypatch):
+    folder.scan("a.mha")
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "finish", die)
+        with pytest.raises(Killed):
+            folder.run()
+    (folder.output / "a.mha").write_text("by hand")
+    assert "somebody else" in folder.run().skipped["a.mha"]
+
+
+def test_inputs_are_never_replaced(folder):
+    """An output folder around the input, or a link into it, must not cost anybody a scan."""
+    folder.scan("x.mha", 0)
+    folder.scan("in/x.mha", 1)
+    before = (folder.source / "x.mha").read_bytes()
+    folder.output = folder.source.parent
+    summary = folder.run(recursive=True, overwrite=True)
+    assert "would replace the input" in summary.failed["in/x.mha"]
+    assert (folder.source / "x.mha").read_bytes() == before
+
+
+def test_nothing_is_written_through_a_linked_folder(folder):
+    folder.scan("sub/x.mha", 0)
+    folder.output.mkdir()
+    (folder.output / "sub").symlink_to(folder.source / "sub", target_is_directory=True)
+    summary = folder.run(recursive=True, format="nii", save_logits=True)
+    assert "is a link" in summary.failed["sub/x.mha"]
+    assert [path.name for path in (folder.source / "sub").iterdir()] == ["x.mha"]
+
+
+def test_overwrite_says_that_older_logits_stay(folder):
+    folder.scan("a.mha")
+    folder.run(save_logits=True)
+    folder.run(overwrite=True)
+    assert any("a.zarr stays" in event.message for event in folder.of(Warned))
+    assert not any("computed again" in event.message for event in folder.of(Warned))
+
+
+def test_logits_are_filled_in_beside_an_edited_mask(folder):
+    folder.scan("a.mha")
+    folder.run()
+    edited = sitk.ReadImage(str(folder.output / "a.mha"))
+    edited[0, 0, 0] = 7
+    sitk.WriteImage(edited, str(folder.output / "a.mha"))
+    assert folder.run(save_logits=True).done == ["a.mha"]
+    assert (folder.output / "a.zarr").exists()
+    assert folder.labels("a.mha")[0, 0, 0] == 7
+    assert any("kept" in event.message for event in folder.of(Warned))
+
+
+def test_a_case_that_is_as_it_was_is_done_again_in_the_ledger(folder):
+    folder.scan("a.mha")
+    good = (folder.source / "a.mha").read_bytes()
+    folder.run()
+    (folder.source / "a.mha").write_bytes(good[: len(good) // 2])
+    assert folder.run().exit_code == 4
+    (folder.source / "a.mha").write_bytes(good)
+    assert folder.run().skipped == {"a.mha": "already done"}
+    assert states(folder) == {"a.mha": "done"}
+
+
+def test_a_listener_that_left_does_not_fail_a_case(folder):
+    folder.scan("a.mha")
+    folder.scan("b.mha", 1)
+
+    def gone(event):
+        raise BrokenPipeError
+
+    summary = folder.run(on_event=gone)
+    assert (len(summary.done), summary.exit_code) == (2, 0)
+    assert set(states(folder).values()) == {"done"}
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_lock_that_is_no_file_is_refused_at_once(folder, kind):
+    folder.scan("a.mha")
+    folder.output.mkdir()
+    lock = folder.output / LOCK
+    lock.symlink_to("nowhere") if kind == "link" else lock.mkdir()
+    with pytest.raises(ConfigError, match="is no lock file"):
+        folder.run()
+
+
+def test_a_ledger_that_is_busy_is_not_to_be_moved_away(folder, monkeypatch):
+    folder.scan("a.mha")
+    folder.run()
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: real(*args, **{**kwargs, "timeout": 0.1}))
+    with sqlite3.connect(folder.output / "itk_infer.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="another program holds it open"):
+            folder.run()
+        other.rollback()
+    other.close()
 
 
 def test_stale_partials_are_swept(folder):
@@ -412,6 +514,16 @@ def test_a_damaged_ledger_is_a_clear_error(folder):
     folder.output.mkdir()
     (folder.output / "itk_infer.db").write_text("not a database, but long enough to look at" * 50)
     with pytest.raises(ConfigError, match="cannot be used as a ledger"):
+        folder.run()
+
+
+def test_a_row_that_nobody_can_read_is_a_sentence(folder):
+    folder.scan("a.mha")
+    folder.run()
+    with sqlite3.connect(folder.output / "itk_infer.db") as db:
+        db.execute("UPDATE cases SET inputs = 'garbage'")
+    db.close()
+    with pytest.raises(ConfigError, match="a row that nobody can read"):
         folder.run()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from itk_infer.errors import InputError
+from itk_infer.volume.names import shown
 
 VOXEL_LIMIT = 2**31
 TEXT_HEADER_LIMIT = 4 << 20  # bytes
@@ -51,12 +52,6 @@ class Layout:
     def voxel_bytes(self) -> int:
         """Bytes of all voxels, decoded."""
         return math.prod(self.size) * self.dtype.itemsize
-
-
-def shown(path: Path | str) -> str:
-    """A path or text as a message can print it, whatever bytes it holds."""
-    text = os.fspath(path)
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def quoted(text: str) -> str:

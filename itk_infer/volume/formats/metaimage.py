@@ -11,7 +11,8 @@ from typing import NoReturn, TypeVar
 import numpy as np
 
 from itk_infer.errors import InputError
-from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, shown, text_header
+from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
+from itk_infer.volume.names import shown
 
 TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",

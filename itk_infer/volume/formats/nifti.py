@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.volume.formats.layout import Layout, check_spacing, checked_size, shown
+from itk_infer.volume.formats.layout import Layout, check_spacing, checked_size
 from itk_infer.volume.formats.stream import GZIP_MAGIC
+from itk_infer.volume.names import shown
 
 HEADER_BYTES = 348
 FIRST_VOXEL = 352

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from itk_infer.errors import InputError
-from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, shown, text_header
+from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
+from itk_infer.volume.names import shown
 
 TYPE_NAMES = {
     "i1": "signed char|int8|int8_t",

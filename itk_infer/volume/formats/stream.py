@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from itk_infer.errors import InputError
-from itk_infer.volume.formats.layout import Layout, shown
+from itk_infer.volume.formats.layout import Layout
+from itk_infer.volume.names import shown
 
 try:  # about twice as fast, and it checks the same checksums; there are no wheels for every platform
     from isal import isal_zlib as inflater

@@ -1,0 +1,106 @@
+"""The work every contender does: one network, one volume, one set of windows.
+
+    python benchmarks/workload.py FOLDER CLASSES
+
+writes ``network.pth`` and ``network.onnx`` (the PlainConvUNet of nnU-Net, 32 to 320 channels, random
+weights of a fixed seed), ``volume.npy``, and ``reference.npy`` (float64 blending of fp32 windows).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+PATCH = (64, 64, 64)
+STRIDE = (32, 32, 32)
+SIZE = (160, 192, 192)  # every size minus patch is a multiple of half the patch: all tools place the same windows
+
+
+def network(classes: int):
+    import torch
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+    torch.manual_seed(0)
+    features = (32, 64, 128, 256, 320)
+    return PlainConvUNet(
+        1,
+        len(features),
+        features,
+        torch.nn.Conv3d,
+        3,
+        [1, 2, 2, 2, 2],
+        2,
+        classes,
+        2,
+        conv_bias=True,
+        norm_op=torch.nn.InstanceNorm3d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=torch.nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True},
+    ).eval()
+
+
+def volume() -> np.ndarray:
+    """Smooth structures with noise, mean 0, deviation 1, (Z, Y, X) float32."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=tuple(n // 16 for n in SIZE))
+    array = np.kron(coarse, np.ones((16, 16, 16))) + 0.3 * rng.normal(size=SIZE)
+    return ((array - array.mean()) / array.std()).astype(np.float32)
+
+
+def gaussian(patch: int) -> np.ndarray:
+    offsets = np.arange(patch) - (patch - 1) / 2
+    return np.exp(-0.5 * (offsets / (patch / 8)) ** 2)
+
+
+def origins() -> list[tuple[int, int, int]]:
+    axes = [range(0, n - p + 1, s) for n, p, s in zip(SIZE, PATCH, STRIDE, strict=True)]
+    return list(itertools.product(*axes))
+
+
+def forget_peak() -> float:
+    """Start the high-water mark of this process anew; returns what it holds now, in MiB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_mib()
+
+
+def peak_mib() -> float:
+    """High-water mark of resident memory since `forget_peak`, in MiB (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def make(folder: Path, classes: int) -> None:
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    net = network(classes)
+    torch.save(net.state_dict(), folder / "network.pth")
+    example = torch.zeros(1, 1, *PATCH)
+    torch.onnx.export(
+        net,
+        (example,),
+        folder / "network.onnx",
+        dynamo=True,
+        external_data=False,
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        verbose=False,
+    )
+    array = volume()
+    np.save(folder / "volume.npy", array)
+    weight = np.einsum("z,y,x->zyx", *(gaussian(p) for p in PATCH))
+    total, count = np.zeros((classes, *SIZE)), np.zeros(SIZE)
+    with torch.inference_mode():
+        for origin in origins():
+            where = tuple(slice(o, o + p) for o, p in zip(origin, PATCH, strict=True))
+            logits = net(torch.from_numpy(array[where].copy())[None, None])[0].numpy()
+            total[(slice(None), *where)] += logits * weight
+            count[where] += weight
+    np.save(folder / "reference.npy", (total / count).astype(np.float32))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,136 @@
+"""The lines of ``itk_infer --progress json`` as values, whatever else comes down the same pipe."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Optional, Tuple, Type
+
+
+@dataclass(frozen=True)
+class Event:
+    """Anything the program says. Fields that are missing or of another type keep their default."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The plan is made."""
+
+    version: str = ""
+    cases: int = 0
+    skipped: int = 0
+    device: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class CaseStarted(Event):
+    """A case was read."""
+
+    case: str = ""
+    windows: int = 0
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """`done` of `total` windows; `eta_s` seconds are left of this case."""
+
+    case: str = ""
+    done: int = 0
+    total: int = 0
+    eta_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class CaseDone(Event):
+    """A case is finished, and its files are verified."""
+
+    case: str = ""
+    outputs: Tuple[str, ...] = ()
+    seconds: float = 0.0
+    confidence: Optional[float] = None
+    volumes_ml: Dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseFailed(Event):
+    """A case cannot be finished."""
+
+    case: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CaseSkipped(Event):
+    """A case needs nothing, or must not be touched."""
+
+    case: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something to know; nothing stopped for it."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunDone(Event):
+    """The end, also of an interrupted run."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    exit_code: int = 0
+
+
+KINDS: Dict[str, Type[Event]] = {
+    "run_started": RunStarted,
+    "case_started": CaseStarted,
+    "progress": Progress,
+    "case_done": CaseDone,
+    "case_failed": CaseFailed,
+    "case_skipped": CaseSkipped,
+    "warning": Warned,
+    "run_done": RunDone,
+}
+
+
+def parse(line: str) -> Optional[Event]:
+    """The event in a line, or None for noise, for half a line and for events of later versions."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    name = found.get("event") if isinstance(found, dict) else None
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        return None
+    known = {}
+    for each in fields(kind):
+        value = _fit(str(each.type), found.get(each.name))
+        if value is not None:
+            known[each.name] = value
+    return kind(**known)
+
+
+def _fit(declared: str, value: Any) -> Any:
+    """`value` as the declared type, or None if it is something else."""
+    if declared == "str":
+        return value if isinstance(value, str) else None
+    if declared.startswith("Tuple"):
+        return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else None
+    if declared.startswith("Dict"):
+        if not isinstance(value, dict):
+            return None
+        return {key: item for key, item in value.items() if _is_number(item)}
+    if not _is_number(value):
+        return None
+    return int(value) if declared == "int" else float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
