@@ -245,7 +245,7 @@ def test_a_run_of_eight_interrupted_after_the_third(shared, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     finished = done + sum(event["event"] == "case_done" for event in events)
-    assert finished in (3, 4)  # the signal may come as the fourth is being written
+    assert 3 <= finished < 8  # cases are short: the worker goes on until the signal has come to it
     assert "Interrupted" in errors
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name or p.name.endswith(".lock")]
     again = subprocess.run(command, capture_output=True, text=True, check=False)
