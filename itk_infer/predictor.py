@@ -24,7 +24,7 @@ from itk_infer._version import __version__
 from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.memory import Memory, predict_memory
+from itk_infer.engine.memory import Memory, machine_memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
@@ -87,6 +87,8 @@ class Predictor:
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
         skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
             are windows that nowhere exceed it after intensity, which may.
+        max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
+            what the machine has.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -101,6 +103,7 @@ class Predictor:
         threads: int | None = None,
         tta: bool = False,
         skip_empty: bool | float = False,
+        max_ram: int | None = None,
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
@@ -112,6 +115,7 @@ class Predictor:
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
+        self.max_ram = max_ram or machine_memory()
         self.skip_empty = skip_empty
         if tta:
             Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
@@ -234,7 +238,7 @@ class Predictor:
         rule = self.spec.window
         windows = place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
         memory = predict_memory(
-            native.size,
+            model,
             windows,
             channels_in=len(wanted.channels),
             channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
@@ -266,6 +270,7 @@ class Predictor:
             )
         clock = Clock()
         plan = self.plan(volume.grid, volume.array.itemsize)
+        self._check_memory(plan.memory)
         array = self._prepared(volume, plan)
         clock.lap("prepare")
         warnings: list[str] = []
@@ -308,6 +313,7 @@ class Predictor:
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
+            del array  # not needed for writing
             paths = tuple(path for sink in sinks if (path := sink.commit()) is not None)
             clock.lap("write")
         except BaseException:
@@ -322,6 +328,14 @@ class Predictor:
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
+
+    def _check_memory(self, memory: Memory) -> None:
+        if self.max_ram is not None and memory.peak > self.max_ram:
+            raise InputError(
+                f"would need about {memory.peak / 2**20:,.0f} MiB of memory besides the network, more than the "
+                f"{self.max_ram / 2**20:,.0f} MiB it may have (--max-ram): choose a smaller --patch-size, above "
+                "all along Z, or a model with fewer labels"
+            )
 
     def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""

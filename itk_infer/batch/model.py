@@ -65,6 +65,7 @@ class ModelRequest:
     batch: int | None = None
     tta: bool = False
     skip_empty: bool | float = False
+    max_ram: int | None = None
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelSource.load`."""
@@ -79,7 +80,7 @@ class ModelRequest:
             "tta": self.tta,
             "skip_empty": self.skip_empty,
         }
-        names = ("spec", "window_level", "window_width", "patch_size", "patch_stride", "blend", "batch")
+        names = ("spec", "window_level", "window_width", "patch_size", "patch_stride", "blend", "batch", "max_ram")
         for name in names:
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)  # type: ignore[literal-required]

@@ -99,6 +99,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["gaussian", "constant"]),
             help="How windows count where they overlap; default the model's, else gaussian.",
         ),
+        option(
+            "--max-ram",
+            heading=model,
+            metavar="SIZE",
+            help="Refuse images that need more memory, as 12G; default what the machine has.",
+        ),
         option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
         option(
             "--skip-empty",
