@@ -28,10 +28,9 @@ from itk_infer.engine.memory import Memory, machine_memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
+from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
-from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fit import fit_window
-from itk_infer.model.guard import HalfPrecisionGuard
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
 from itk_infer.model.threads import usable_cores
@@ -120,7 +119,7 @@ class Predictor:
         if tta:
             Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
-        self._checked = backend.in_full_precision() is backend
+        self._checked = backend.precision == "fp32"
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -277,12 +276,12 @@ class Predictor:
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
-        guard = HalfPrecisionGuard(self.backend)
-        network = Mirrored(guard, self.spec.window.mirror_axes) if self.tta else guard
-        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
-        skipper = EmptySkipper(network, float(array.min()), below)
-        answer = network if self.skip_empty is False else skipper
-        known = self.backend.notes
+        answering = Answering(
+            self.backend,
+            self.spec.window.mirror_axes if self.tta else None,
+            None if self.skip_empty is False else float(array.min()),
+            None if isinstance(self.skip_empty, bool) else self.skip_empty,
+        )
         sinks: list[Sink] = []
         table: list[Label] = []
 
@@ -298,7 +297,7 @@ class Predictor:
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return answer(windows)
+                return answering(windows)
 
         try:
             findings = segment(
@@ -320,11 +319,7 @@ class Predictor:
             for sink in sinks:
                 sink.abort()
             raise
-        warnings.extend(note for note in self.backend.notes if note not in known)
-        if guard.redone:
-            warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
-        if skipper.skipped:
-            warnings.append(f"{skipper.skipped} of {len(plan.windows)} windows were empty and not run")
+        warnings.extend(answering.warnings(len(plan.windows)))
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
@@ -340,11 +335,15 @@ class Predictor:
     def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
         self._checked = True
+        if self.backend.in_full_precision() is self.backend:
+            return []  # stored in half precision: there is nothing better to hold it against
+        notes = self.backend.notes
         found = check_precision(self.backend, busiest_windows(array, plan.windows, CHECKED_WINDOWS))
+        news = [note for note in self.backend.notes if note not in notes]
         if found.passed:
-            return []
+            return news
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
-        return [f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
+        return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
     def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
         """The volume as the network sees it: oriented, resampled, normalised, padded."""
