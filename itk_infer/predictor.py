@@ -40,6 +40,7 @@ from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
+from itk_infer.volume.crop import Embedder, foreground_crop
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.intensity import apply_intensity
 from itk_infer.volume.interpolation import ModelGrid
@@ -86,6 +87,8 @@ class Predictor:
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
         skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
             are windows that nowhere exceed it after intensity, which may.
+        crop_foreground: Run only the smallest box that holds every voxel above this value, after
+            intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
             what the machine has.
 
@@ -102,6 +105,7 @@ class Predictor:
         threads: int | None = None,
         tta: bool = False,
         skip_empty: bool | float = False,
+        crop_foreground: float | None = None,
         max_ram: int | None = None,
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
@@ -116,6 +120,7 @@ class Predictor:
         self.tta = tta
         self.max_ram = max_ram or machine_memory()
         self.skip_empty = skip_empty
+        self.crop_foreground = crop_foreground
         if tta:
             Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
@@ -186,6 +191,7 @@ class Predictor:
             "orientation": self.orientation,
             "precision": self._precision,
             "tta": self.tta,
+            "crop_foreground": self.crop_foreground,
             "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
         }
 
@@ -234,8 +240,7 @@ class Predictor:
         wanted = self.spec.input
         native, turn = grid.reoriented(wanted.orientation)
         model = model_grid(native, wanted)
-        rule = self.spec.window
-        windows = place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
+        windows = self._windows(model)
         memory = predict_memory(
             model,
             windows,
@@ -270,9 +275,19 @@ class Predictor:
         clock = Clock()
         plan = self.plan(volume.grid, volume.array.itemsize)
         self._check_memory(plan.memory)
-        array = self._prepared(volume, plan)
-        clock.lap("prepare")
         warnings: list[str] = []
+        array = self._on_model_grid(volume, plan)
+        crop = None
+        if self.crop_foreground is not None:
+            crop = foreground_crop(array, self.crop_foreground, plan.model)
+        windows = plan.windows
+        if crop is not None:
+            array = array[(slice(None), *crop.box)]
+            plan = replace(plan, model=crop.grid, windows=self._windows(crop.grid))
+            saved = f"{len(windows) - len(plan.windows)} of {len(windows)} windows saved"
+            warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
+        array = pad_volume(array, plan.windows.pads, self.spec.input.padding)
+        clock.lap("prepare")
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
@@ -293,7 +308,11 @@ class Predictor:
                 for sink in sinks:
                     sink.write(slab)
 
-            return take, any(sink.needs_logits for sink in sinks)
+            if crop is None:
+                return take, any(sink.needs_logits for sink in sinks)
+            if any(sink.needs_logits for sink in sinks):
+                raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
+            return Embedder(take, crop, plan.native.size), False
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
@@ -345,16 +364,19 @@ class Predictor:
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
-        """The volume as the network sees it: oriented, resampled, normalised, padded."""
+    def _on_model_grid(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
+        """The volume as the network sees it, before padding: oriented, resampled, normalised."""
         wanted = self.spec.input
         array = plan.turn.apply(volume.array)
         how = wanted.resampling.interpolation
         if wanted.resampling.order == "before_intensity":
-            array = apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
-        else:
-            array = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
-        return pad_volume(array, plan.windows.pads, wanted.padding)
+            return apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
+        prepared: NDArray[np.float32] = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
+        return prepared
+
+    def _windows(self, model: ModelGrid) -> WindowGrid:
+        rule = self.spec.window
+        return place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
 
     def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
         if self.orientation == "input":

@@ -40,6 +40,7 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         batch=options["batch"],
         tta=options["tta"],
         skip_empty=_empty(options["skip_empty"]),
+        crop_foreground=options["crop_foreground"],
         max_ram=_bytes(options["max_ram"]),
     )
 

@@ -107,6 +107,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
         option(
+            "--crop-foreground",
+            heading=spec,
+            type=float,
+            metavar="VALUE",
+            help="Run only the box of voxels above VALUE after intensity; outside is background. Not exact.",
+        ),
+        option(
             "--skip-empty",
             heading=spec,
             is_flag=False,
