@@ -40,7 +40,7 @@ def foreground_crop(array: NDArray[np.float32], above: float, grid: ModelGrid) -
     Returns:
         None where nothing is foreground, or everything is in the box.
     """
-    found = (array > above).any(axis=0)
+    found: NDArray[np.bool_] = np.any(array > above, axis=0)
     box, axes, native = [], [], []
     for axis, whole in enumerate(grid.axes):
         occupied = np.flatnonzero(np.moveaxis(found, axis, 0).reshape(whole.model, -1).any(axis=1))
