@@ -29,6 +29,8 @@ class Options(TypedDict, total=False):
     batch: int  # windows a call
     tta: bool  # average over the mirrorings that the model's spec allows
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
+    crop_foreground: float  # run only the box of voxels above this, after intensity
+    max_ram: int  # bytes a case may need besides the network; default: what the machine has
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
@@ -90,6 +92,8 @@ class ResultOptions(TypedDict):
     threads: int | None
     tta: bool
     skip_empty: bool | float
+    crop_foreground: float | None
+    max_ram: int | None
 
 
 def result_options(options: Options) -> ResultOptions:
@@ -100,6 +104,8 @@ def result_options(options: Options) -> ResultOptions:
         "threads": options.get("threads"),
         "tta": options.get("tta", False),
         "skip_empty": options.get("skip_empty", False),
+        "crop_foreground": options.get("crop_foreground"),
+        "max_ram": options.get("max_ram"),
     }
 
 

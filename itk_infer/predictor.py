@@ -24,15 +24,13 @@ from itk_infer._version import __version__
 from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.memory import Memory, predict_memory
+from itk_infer.engine.memory import Memory, machine_memory, predict_memory
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
+from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
-from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fit import fit_window
-from itk_infer.model.fitting import FittingBatch
-from itk_infer.model.guard import HalfPrecisionGuard
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
 from itk_infer.model.threads import usable_cores
@@ -42,6 +40,7 @@ from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
+from itk_infer.volume.crop import Embedder, foreground_crop
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.intensity import apply_intensity
 from itk_infer.volume.interpolation import ModelGrid
@@ -88,6 +87,10 @@ class Predictor:
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
         skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
             are windows that nowhere exceed it after intensity, which may.
+        crop_foreground: Run only the smallest box that holds every voxel above this value, after
+            intensity; what lies outside is background. Not with logits.
+        max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
+            what the machine has.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -102,6 +105,8 @@ class Predictor:
         threads: int | None = None,
         tta: bool = False,
         skip_empty: bool | float = False,
+        crop_foreground: float | None = None,
+        max_ram: int | None = None,
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
@@ -113,11 +118,13 @@ class Predictor:
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
+        self.max_ram = max_ram or machine_memory()
         self.skip_empty = skip_empty
+        self.crop_foreground = crop_foreground
         if tta:
             Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
-        self._checked = backend.in_full_precision() is backend
+        self._checked = backend.precision == "fp32"
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -184,6 +191,7 @@ class Predictor:
             "orientation": self.orientation,
             "precision": self._precision,
             "tta": self.tta,
+            "crop_foreground": self.crop_foreground,
             "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
         }
 
@@ -232,10 +240,9 @@ class Predictor:
         wanted = self.spec.input
         native, turn = grid.reoriented(wanted.orientation)
         model = model_grid(native, wanted)
-        rule = self.spec.window
-        windows = place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
+        windows = self._windows(model)
         memory = predict_memory(
-            native.size,
+            model,
             windows,
             channels_in=len(wanted.channels),
             channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
@@ -267,19 +274,29 @@ class Predictor:
             )
         clock = Clock()
         plan = self.plan(volume.grid, volume.array.itemsize)
-        array = self._prepared(volume, plan)
-        clock.lap("prepare")
+        self._check_memory(plan.memory)
         warnings: list[str] = []
+        array = self._on_model_grid(volume, plan)
+        crop = None
+        if self.crop_foreground is not None:
+            crop = foreground_crop(array, self.crop_foreground, plan.model)
+        windows = plan.windows
+        if crop is not None:
+            array = array[(slice(None), *crop.box)]
+            plan = replace(plan, model=crop.grid, windows=self._windows(crop.grid))
+            saved = f"{len(windows) - len(plan.windows)} of {len(windows)} windows saved"
+            warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
+        array = pad_volume(array, plan.windows.pads, self.spec.input.padding)
+        clock.lap("prepare")
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
-        guard = HalfPrecisionGuard(self.backend)
-        fitting = FittingBatch(guard)
-        network = Mirrored(fitting, self.spec.window.mirror_axes) if self.tta else fitting
-        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
-        skipper = EmptySkipper(network, float(array.min()), below)
-        answer = network if self.skip_empty is False else skipper
-        known = self.backend.notes
+        answering = Answering(
+            self.backend,
+            self.spec.window.mirror_axes if self.tta else None,
+            None if self.skip_empty is False else float(array.min()),
+            None if isinstance(self.skip_empty, bool) else self.skip_empty,
+        )
         sinks: list[Sink] = []
         table: list[Label] = []
 
@@ -291,11 +308,15 @@ class Predictor:
                 for sink in sinks:
                     sink.write(slab)
 
-            return take, any(sink.needs_logits for sink in sinks)
+            if crop is None:
+                return take, any(sink.needs_logits for sink in sinks)
+            if any(sink.needs_logits for sink in sinks):
+                raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
+            return Embedder(take, crop, plan.native.size), False
 
         def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
             with clock.inside("network"):
-                return answer(windows)
+                return answering(windows)
 
         try:
             findings = segment(
@@ -310,43 +331,53 @@ class Predictor:
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
+            del array  # not needed for writing
             paths = tuple(path for sink in sinks if (path := sink.commit()) is not None)
             clock.lap("write")
         except BaseException:
             for sink in sinks:
                 sink.abort()
             raise
-        warnings.extend(note for note in self.backend.notes if note not in known)
-        if fitting.most is not None:
-            self.batch = fitting.most
-            warnings.append(f"memory ran out in the network; from here on {fitting.most} window(s) a call")
-        if guard.redone:
-            warnings.append(f"{guard.redone} of {len(plan.windows)} windows overflowed and were run again in fp32")
-        if skipper.skipped:
-            warnings.append(f"{skipper.skipped} of {len(plan.windows)} windows were empty and not run")
+        warnings.extend(answering.warnings(len(plan.windows)))
+        self.batch = answering.windows_a_call or self.batch
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
 
+    def _check_memory(self, memory: Memory) -> None:
+        if self.max_ram is not None and memory.peak > self.max_ram:
+            raise InputError(
+                f"would need about {memory.peak / 2**20:,.0f} MiB of memory besides the network, more than the "
+                f"{self.max_ram / 2**20:,.0f} MiB it may have (--max-ram): choose a smaller --patch-size, above "
+                "all along Z, or a model with fewer labels"
+            )
+
     def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
         self._checked = True
+        if self.backend.in_full_precision() is self.backend:
+            return []  # stored in half precision: there is nothing better to hold it against
+        notes = self.backend.notes
         found = check_precision(self.backend, busiest_windows(array, plan.windows, CHECKED_WINDOWS))
+        news = [note for note in self.backend.notes if note not in notes]
         if found.passed:
-            return []
+            return news
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
-        return [f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
+        return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _prepared(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
-        """The volume as the network sees it: oriented, resampled, normalised, padded."""
+    def _on_model_grid(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
+        """The volume as the network sees it, before padding: oriented, resampled, normalised."""
         wanted = self.spec.input
         array = plan.turn.apply(volume.array)
         how = wanted.resampling.interpolation
         if wanted.resampling.order == "before_intensity":
-            array = apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
-        else:
-            array = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
-        return pad_volume(array, plan.windows.pads, wanted.padding)
+            return apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
+        prepared: NDArray[np.float32] = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
+        return prepared
+
+    def _windows(self, model: ModelGrid) -> WindowGrid:
+        rule = self.spec.window
+        return place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
 
     def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
         if self.orientation == "input":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from itk_infer._version import __version__
 from itk_infer.errors import ConfigError
@@ -12,8 +12,12 @@ from itk_infer.errors import ConfigError
 if TYPE_CHECKING:
     from itk_infer.model.backend import Provider
     from itk_infer.model.precision import Wish
+    from itk_infer.options import Options
     from itk_infer.predictor import Predictor
     from itk_infer.spec.model_spec import Blend, Triplet
+
+
+FILES = ("onnx", "config", "checkpoint")
 
 
 class ModelSource(Protocol):
@@ -65,24 +69,17 @@ class ModelRequest:
     batch: int | None = None
     tta: bool = False
     skip_empty: bool | float = False
+    crop_foreground: float | None = None
+    max_ram: int | None = None
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelSource.load`."""
-        from itk_infer.options import Options
         from itk_infer.predictor import Predictor
 
-        given: Options = {
-            "device": device or self.device,
-            "provider": self.provider,
-            "precision": self.precision,
-            "orientation": self.orientation,
-            "tta": self.tta,
-            "skip_empty": self.skip_empty,
-        }
-        names = ("spec", "window_level", "window_width", "patch_size", "patch_stride", "blend", "batch")
-        for name in names:
-            if getattr(self, name) is not None:
-                given[name] = getattr(self, name)  # type: ignore[literal-required]
+        asked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FILES}
+        given = cast("Options", {name: value for name, value in asked.items() if value is not None})
+        if device is not None:
+            given["device"] = device
         if threads is not None:
             given["threads"] = threads
         if self.onnx is not None:

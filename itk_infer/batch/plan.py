@@ -29,6 +29,7 @@ PARTS = {
     "orientation": "another output orientation",
     "precision": "another precision",
     "tta": "other mirroring",
+    "crop_foreground": "another crop",
     "skip_empty": "another rule for empty windows",
 }
 

@@ -62,5 +62,5 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
     again = f" ({planned.reason})" if planned.reason else ""
     return (
         f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
-        f"about {case.memory.total / 2**20:,.0f} MiB{again}"
+        f"about {case.memory.peak / 2**20:,.0f} MiB{again}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         batch=options["batch"],
         tta=options["tta"],
         skip_empty=_empty(options["skip_empty"]),
+        crop_foreground=options["crop_foreground"],
+        max_ram=_bytes(options["max_ram"]),
     )
 
 
@@ -65,6 +68,15 @@ def _backend(options: dict[str, Any]) -> str:
     if backend == "mmengine" and (cfg is None or ckpt is None):
         raise click.UsageError("--backend mmengine needs both -cfg CONFIG and -ckpt CHECKPOINT")
     return backend
+
+
+def _bytes(size: str | None) -> int | None:
+    if size is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", size.strip(), re.IGNORECASE)
+    if match is None:
+        raise click.UsageError(f"--max-ram {size}: give a size such as 12G or 800M")
+    return int(float(match[1]) * 1024 ** "_KMGT".index(match[2].upper() or "_"))
 
 
 def _empty(word: str | None) -> bool | float:

@@ -99,7 +99,20 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["gaussian", "constant"]),
             help="How windows count where they overlap; default the model's, else gaussian.",
         ),
+        option(
+            "--max-ram",
+            heading=model,
+            metavar="SIZE",
+            help="Refuse images that need more memory, as 12G; default what the machine has.",
+        ),
         option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
+        option(
+            "--crop-foreground",
+            heading=spec,
+            type=float,
+            metavar="VALUE",
+            help="Run only the box of voxels above VALUE after intensity; outside is background. Not exact.",
+        ),
         option(
             "--skip-empty",
             heading=spec,

@@ -17,7 +17,7 @@ from itk_infer.errors import InferenceError
 Floats = NDArray[np.float32]
 Forward = Callable[[Floats], NDArray[np.floating[Any]]]
 MakeAccumulator = Callable[[int, int, tuple[int, int]], Accumulator]
-SLAB_BYTES = 32 * 2**20  # of float32 logits; deciding needs a few times as much
+SLAB_BYTES = 8 * 2**20  # of float32 logits; deciding needs a few times as much
 
 
 @dataclass(frozen=True, slots=True)

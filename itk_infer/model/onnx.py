@@ -84,6 +84,7 @@ class OnnxBackend:
         self._flat = len(inputs[0].shape) == 4
         self.precision, chosen = self._choose(precision)
         self._network = self._build(session)
+        self._twin: OnnxBackend | None = None
         self.spec, changes = resolve([*documents, *sources.beside(path)], sources.overrides)
         if len(outputs) > 1:
             more.append(f"the network has {len(outputs)} outputs; the first, {outputs[0].name}, is used")
@@ -102,10 +103,11 @@ class OnnxBackend:
         """See `Backend.in_full_precision`; a network stored in half precision is itself."""
         if self.precision == "fp32" or self._dtype == np.float16:
             return self
-        twin = copy.copy(self)
-        twin.precision = "fp32"
-        twin._network = twin._build(None)
-        return twin
+        if self._twin is None:
+            self._twin = copy.copy(self)
+            self._twin.precision = "fp32"
+            self._twin._network = self._twin._build(None)
+        return self._twin
 
     def _padded(self, windows: Windows, batch: int) -> Logits:
         missing = batch - len(windows)

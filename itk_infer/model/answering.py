@@ -1,0 +1,53 @@
+"""A backend with everything that stands between it and the engine: guard, smaller calls, mirroring, empty windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from itk_infer.model.backend import Backend, Logits, Windows
+from itk_infer.model.empty import EmptySkipper
+from itk_infer.model.fitting import FittingBatch
+from itk_infer.model.guard import HalfPrecisionGuard
+from itk_infer.model.mirror import Mirrored
+
+
+class Answering:
+    """Answers the windows of one case, and tells afterwards what was special about it.
+
+    Args:
+        backend: What runs the network.
+        mirror_axes: Axes to mirror, None for no test-time augmentation.
+        lowest: The padded volume's minimum, if empty windows shall not be run; None to run all.
+        below: Largest value of an empty window; None: only windows of one value are empty.
+    """
+
+    def __init__(
+        self, backend: Backend, mirror_axes: Sequence[int] | None, lowest: float | None, below: float | None
+    ) -> None:
+        self._backend = backend
+        self._notes = backend.notes
+        self._guard = HalfPrecisionGuard(backend)
+        self._fitting = FittingBatch(self._guard)
+        network = self._fitting if mirror_axes is None else Mirrored(self._fitting, mirror_axes)
+        self._skipper = None if lowest is None else EmptySkipper(network, lowest, below)
+        self._answer = self._skipper or network
+
+    def __call__(self, windows: Windows) -> Logits:
+        """As `Backend.forward`."""
+        return self._answer(windows)
+
+    @property
+    def windows_a_call(self) -> int | None:
+        """How many fit, once memory has run out; None if it never did."""
+        return self._fitting.most
+
+    def warnings(self, windows: int) -> list[str]:
+        """What happened on the way, of so many windows."""
+        found = [note for note in self._backend.notes if note not in self._notes]
+        if self.windows_a_call is not None:
+            found.append(f"memory ran out in the network; from here on {self.windows_a_call} window(s) a call")
+        if self._guard.redone:
+            found.append(f"{self._guard.redone} of {windows} windows overflowed and were run again in fp32")
+        if self._skipper and self._skipper.skipped:
+            found.append(f"{self._skipper.skipped} of {windows} windows were empty and not run")
+        return found

@@ -1,0 +1,109 @@
+"""Cropping to the foreground: the network sees the body, and the air around it is background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.volume.interpolation import AxisMap, ModelGrid
+from itk_infer.volume.slab import DecidedSlab, LabelArray
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A box of the model's grid, and the native voxels that it decides.
+
+    Attributes:
+        box: Where it lies in the model's array, Z Y X.
+        grid: The correspondence of the cropped grids.
+        native: Where its native voxels lie in the case, Z Y X.
+        share: Part of the model's voxels that is left.
+    """
+
+    box: tuple[slice, slice, slice]
+    grid: ModelGrid
+    native: tuple[slice, slice, slice]
+    share: float
+
+
+def foreground_crop(array: NDArray[np.float32], above: float, grid: ModelGrid) -> Crop | None:
+    """The smallest box that holds every voxel above a value.
+
+    Args:
+        array: (C, Z, Y, X) on the model's grid, after intensity; any channel counts.
+        above: Voxels above it are foreground.
+        grid: How the model's grid and the case's correspond.
+
+    Returns:
+        None where nothing is foreground, or everything is in the box.
+    """
+    found: NDArray[np.bool_] = np.any(array > above, axis=0)
+    box, axes, native = [], [], []
+    for axis, whole in enumerate(grid.axes):
+        occupied = np.flatnonzero(np.moveaxis(found, axis, 0).reshape(whole.model, -1).any(axis=1))
+        if not len(occupied):
+            return None
+        first, last = int(occupied[0]), int(occupied[-1]) + 1
+        # The native voxels nearer to the box than to its outside.
+        positions = whole.model_positions()
+        inside = np.flatnonzero((positions >= first - 0.5) & (positions < last - 0.5))
+        if not len(inside):
+            return None
+        begin, end = int(inside[0]), int(inside[-1]) + 1
+        if first == 0:
+            begin = 0
+        if last == whole.model:
+            end = whole.native
+        offset = whole.step * first + whole.offset - begin
+        box.append(slice(first, last))
+        native.append(slice(begin, end))
+        axes.append(AxisMap(end - begin, last - first, whole.step, offset))
+    cropped = ModelGrid((axes[0], axes[1], axes[2]))
+    share = float(np.prod(cropped.size) / np.prod(grid.size))
+    if share == 1:
+        return None
+    return Crop((box[0], box[1], box[2]), cropped, (native[0], native[1], native[2]), share)
+
+
+class Embedder:
+    """Takes the slabs of a cropped case and passes on those of the whole, background around them.
+
+    Args:
+        take: Takes the slabs of the whole case.
+        crop: The crop.
+        size: Z Y X of the whole case.
+    """
+
+    def __init__(self, take: Callable[[DecidedSlab], None], crop: Crop, size: tuple[int, int, int]) -> None:
+        self._take = take
+        self._crop = crop
+        self._size = size
+        self._next = 0
+
+    def __call__(self, slab: DecidedSlab) -> None:
+        """Take one slab, without logits."""
+        self._background(self._crop.native[0].start, slab)
+        _, rows, columns = self._crop.native
+        labels, masks = self._empty(len(slab.labels), slab)
+        labels[:, rows, columns] = slab.labels
+        if masks is not None and slab.masks is not None:
+            masks[:, :, rows, columns] = slab.masks
+        self._take(DecidedSlab(self._next, labels, masks))
+        self._next += len(labels)
+        if self._next == self._crop.native[0].stop:
+            self._background(self._size[0], slab)
+
+    def _background(self, until: int, like: DecidedSlab) -> None:
+        """The planes up to `until` that lie outside the crop."""
+        if self._next < until and not self._crop.native[0].start <= self._next < self._crop.native[0].stop:
+            labels, masks = self._empty(until - self._next, like)
+            self._take(DecidedSlab(self._next, labels, masks))
+            self._next = until
+
+    def _empty(self, depth: int, like: DecidedSlab) -> tuple[LabelArray, NDArray[np.bool_] | None]:
+        shape = (depth, *self._size[1:])
+        masks = None if like.masks is None else np.zeros((len(like.masks), *shape), np.bool_)
+        return np.zeros(shape, like.labels.dtype), masks
