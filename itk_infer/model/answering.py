@@ -1,4 +1,4 @@
-"""A backend with everything that stands between it and the engine: guard, smaller calls, mirroring, empty windows."""
+"""A backend and all between it and the engine: guard, smaller calls, mirroring, empty windows."""
 
 from __future__ import annotations
 
