@@ -45,6 +45,8 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
+            # Pinned threads of several workers would all sit on the first core.
+            "ENABLE_CPU_PINNING": False,
         }
         self._shape: tuple[int, ...] | None = None
         self._request: Any = None

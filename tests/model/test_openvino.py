@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -103,3 +106,20 @@ def test_a_torch_network_that_openvino_gets_wrong_stays_with_torch(shared, confi
     np.testing.assert_allclose(fast.forward(windows(1, 1, 24, 28, 20)), reference, atol=1e-4)
     assert fast.provider == "torch"
     assert any("torch runs it in fp32 instead" in note for note in fast.notes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the affinity of every thread")
+def test_no_thread_is_pinned_to_a_core():
+    """Pinned threads of several workers would share the first core, and leave the others idle."""
+    program = (
+        "import os, sys\n"
+        "import numpy as np\n"
+        "from itk_infer.model.onnx import OnnxBackend\n"
+        "backend = OnnxBackend(__import__('pathlib').Path(sys.argv[1]), device='cpu', threads=1)\n"
+        "backend.forward(np.zeros((1, 1, 24, 28, 20), np.float32))\n"
+        "mine = os.sched_getaffinity(0)\n"
+        "others = {int(thread) for thread in os.listdir('/proc/self/task')}\n"
+        "sys.exit(any(os.sched_getaffinity(thread) != mine for thread in others))\n"
+    )
+    words = [sys.executable, "-c", program, str(demo())]
+    assert subprocess.run(words, check=False).returncode == 0
