@@ -112,14 +112,22 @@ def test_a_torch_network_that_openvino_gets_wrong_stays_with_torch(shared, confi
 def test_no_thread_is_pinned_to_a_core():
     """Pinned threads of several workers would share the first core, and leave the others idle."""
     program = (
-        "import os, sys\n"
+        "import os, sys, threading\n"
         "import numpy as np\n"
         "from itk_infer.model.onnx import OnnxBackend\n"
         "backend = OnnxBackend(__import__('pathlib').Path(sys.argv[1]), device='cpu', threads=1)\n"
-        "backend.forward(np.zeros((1, 1, 24, 28, 20), np.float32))\n"
-        "mine = os.sched_getaffinity(0)\n"
-        "others = {int(thread) for thread in os.listdir('/proc/self/task')}\n"
-        "sys.exit(any(os.sched_getaffinity(thread) != mine for thread in others))\n"
+        "mine, seen, windows = os.sched_getaffinity(0), [], np.zeros((1, 1, 40, 56, 40), np.float32)\n"
+        "def look():\n"
+        "    while not done.is_set():\n"
+        "        seen.extend(os.sched_getaffinity(int(thread)) for thread in os.listdir('/proc/self/task'))\n"
+        "done = threading.Event()\n"
+        "backend.forward(windows)\n"
+        "watcher = threading.Thread(target=look)\n"
+        "watcher.start()\n"
+        "for _ in range(20): backend.forward(windows)\n"
+        "done.set()\n"
+        "watcher.join()\n"
+        "sys.exit(any(where != mine for where in seen) or len(seen) < 20)\n"
     )
     words = [sys.executable, "-c", program, str(demo())]
     assert subprocess.run(words, check=False).returncode == 0
