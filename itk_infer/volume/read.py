@@ -23,11 +23,10 @@ from itk_infer.volume.formats import FORMATS, Format
 from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
 from itk_infer.volume.names import SUFFIXES, shown, split_suffix
+from itk_infer.volume.volume import check_right_angles
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-RIGHT_ANGLE_TOLERANCE = 1e-2  # cosine of the angle between two axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +174,7 @@ def _check_grid(path: Path, layout: Layout, image: sitk.ImageFileReader | sitk.I
             f"{shown(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says {layout.size}; "
             "the header is ambiguous, save the image again"
         )
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=RIGHT_ANGLE_TOLERANCE):
-        raise InputError(
-            f"{shown(path.name)}: its axes are not at right angles (a tilted gantry?); "
-            "resample it to a regular grid"
-        )
+    check_right_angles(shown(path.name), image.GetDirection())
 
 
 def _essence(message: str) -> str:

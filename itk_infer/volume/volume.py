@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +59,7 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
                 f"{name}: voxels are of type '{image.GetPixelIDTypeAsString()}'; "
                 "one plain number a voxel is needed"
             )
-        direction = np.reshape(image.GetDirection(), (3, 3))
-        if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=RIGHT_ANGLE_TOLERANCE):
-            raise InputError(
-                f"{name}: its axes are not at right angles (a tilted gantry?); resample it to a regular grid"
-            )
+        check_right_angles(name, image.GetDirection())
     grids = [grid_of(image) for image in images]
     for index, grid in enumerate(grids[1:], 1):
         if not grid.same_as(grids[0]):
@@ -79,6 +76,23 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
                 f"{name}: holds {bad:,} voxels that are NaN or infinite; replace them with real values"
             )
     return Volume(array, grids[0], name)
+
+
+def check_right_angles(name: str, direction_xyz: Sequence[float]) -> None:
+    """Refuse skewed axes, which a grid cannot describe.
+
+    Args:
+        name: What messages call the image.
+        direction_xyz: Row-major 3x3 direction cosines.
+
+    Raises:
+        InputError: two axes are not at right angles.
+    """
+    direction = np.reshape(direction_xyz, (3, 3))
+    if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=RIGHT_ANGLE_TOLERANCE):
+        raise InputError(
+            f"{name}: its axes are not at right angles (a tilted gantry?); resample it to a regular grid"
+        )
 
 
 def image_of(array: NDArray[Any], grid: Grid) -> sitk.Image:
