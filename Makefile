@@ -57,4 +57,4 @@ $(BENCH)/installed:
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(BENCH) $(SLICER) benchmarks/work demo_output site build *.egg-info
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(SLICER) benchmarks/scratch demo_output site build *.egg-info

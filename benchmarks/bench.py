@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WORK = HERE / "work"
+WORK = HERE / "scratch"
 ENGINE = ("nnunet", "monai", "ours-onnxruntime", "ours-openvino", "ours-openvino-bf16")
 EXPORT = ("nnunet-default", "nnunet-torch", "ours")
 
