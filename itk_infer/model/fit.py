@@ -13,7 +13,7 @@ PartialSize = tuple[int | None, int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class FittedWindow:
-    """Patch and stride along Z, Y, X; patch None: the whole volume; stride None: half the patch."""
+    """Patch and stride along Z, Y, X; None: the whole volume is one window."""
 
     patch: PartialSize
     stride: PartialSize
@@ -46,7 +46,8 @@ def fit_window(spec: ModelSpec, shape: NetworkShape) -> FittedWindow:
         fixed if asked is None else asked[axis] for axis, fixed in enumerate(shape.size)
     )
     if stride is None:
-        return FittedWindow(patch, (None, None, None))
+        z, y, x = (None if window is None else max(1, window // 2) for window in patch)
+        return FittedWindow(patch, (z, y, x))
     for step, window in zip(stride, patch, strict=True):
         if window is None:
             raise ConfigError(

@@ -149,6 +149,17 @@ def test_another_model_or_option_makes_results_stale_and_says_so(folder):
     assert "other model settings" in folder.of(Warned)[0].message
 
 
+def test_asking_for_what_the_model_does_anyway_computes_nothing(folder):
+    """What counts is the patch and stride that come of it, not whether somebody typed them."""
+    folder.scan("a.mha")
+    folder.run(spec=parse_spec({"window": {"patch_size": [4, 4, 4], "patch_stride": [2, 2, 2]}}, "t"))
+    assert folder.run(spec=parse_spec({"window": {"patch_size": [4, 4, 4]}}, "t")).skipped == {
+        "a.mha": "already done"
+    }
+    assert folder.run(spec=parse_spec({"window": {"patch_size": [4, 4, 6]}}, "t")).done == ["a.mha"]
+    assert "another patch size" in folder.of(Warned)[0].message
+
+
 def test_a_changed_input_is_computed_again_a_touched_one_is_not(folder):
     folder.scan("a.mha", 0)
     folder.run()
@@ -316,11 +327,12 @@ def test_an_interrupted_run_is_finished_by_the_next(folder):
     assert len(list(load_workbook(folder.output / "confidences.xlsx").active.values)) == 6
 
 
-def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monkeypatch):
-    array = folder.scan("a.mha")
+class Killed(BaseException):
+    """As a kill: nothing in the program catches it."""
 
-    class Killed(BaseException):
-        pass
+
+def run_until_the_ledger(folder, monkeypatch):
+    """A run that is killed after its first mask got its name, and before the ledger knew."""
 
     def die(*args):
         raise Killed
@@ -329,6 +341,11 @@ def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monk
         patch.setattr(Ledger, "finish", die)
         with pytest.raises(Killed):
             folder.run()
+
+
+def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monkeypatch):
+    array = folder.scan("a.mha")
+    run_until_the_ledger(folder, monkeypatch)
     assert (folder.output / "a.mha").exists()
     summary = folder.run()
     assert summary.done == ["a.mha"]
@@ -339,17 +356,7 @@ def test_a_crash_between_commit_and_ledger_is_not_taken_for_an_edit(folder, monk
 
 def test_a_mask_drawn_by_hand_after_a_crash_is_kept(folder, monkeypatch):
     folder.scan("a.mha")
-
-    class Killed(BaseException):
-        pass
-
-    def die(*args):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "finish", die)
-        with pytest.raises(Killed):
-            folder.run()
+    run_until_the_ledger(folder, monkeypatch)
     (folder.output / "a.mha").write_text("by hand")
     assert "somebody else" in folder.run().skipped["a.mha"]
 

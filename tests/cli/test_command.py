@@ -258,6 +258,14 @@ if __name__ == "__main__":
     assert "2 done" in done.stderr
 
 
+@pytest.mark.parametrize("silence", [("--quiet",), ("--progress", "none")])
+def test_warnings_are_never_silenced(work, capfd, silence):
+    main(MAIN)
+    capfd.readouterr()
+    assert main((*MAIN, "--orientation", "RAS", *silence)) == 0
+    assert "warning: a.nii.gz: computed again" in capfd.readouterr().err
+
+
 def test_quiet_says_failures_and_the_end_only(work, capfd):
     (work / "scans" / "c.nii").touch()
     assert main((*MAIN, "--quiet")) == 3
