@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
     tta: bool  # average over the mirrorings that the model's spec allows
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     crop_foreground: float  # run only the box of voxels above this, after intensity
+    max_vram: int  # bytes of a GPU that may be used; default: what is free
     max_ram: int  # bytes a case may need besides the network; default: what the machine has
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
@@ -72,6 +73,7 @@ class Running(TypedDict):
     provider: Provider
     precision: Wish
     threads: int | None
+    max_vram: int | None
 
 
 def running_options(options: Options) -> Running:
@@ -81,6 +83,7 @@ def running_options(options: Options) -> Running:
         "provider": options.get("provider", "auto"),
         "precision": options.get("precision", "auto"),
         "threads": options.get("threads"),
+        "max_vram": options.get("max_vram"),
     }
 
 
@@ -94,6 +97,7 @@ class ResultOptions(TypedDict):
     skip_empty: bool | float
     crop_foreground: float | None
     max_ram: int | None
+    max_vram: int | None
 
 
 def result_options(options: Options) -> ResultOptions:
@@ -106,6 +110,7 @@ def result_options(options: Options) -> ResultOptions:
         "skip_empty": options.get("skip_empty", False),
         "crop_foreground": options.get("crop_foreground"),
         "max_ram": options.get("max_ram"),
+        "max_vram": options.get("max_vram"),
     }
 
 

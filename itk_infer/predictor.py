@@ -17,14 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
 from itk_infer._version import __version__
+from itk_infer.arrays import Array
 from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.memory import Memory, machine_memory, predict_memory
+from itk_infer.engine.host import HostPlace
+from itk_infer.engine.memory import Memory, Work, machine_memory, predict_device_memory, predict_memory
+from itk_infer.engine.place import Place
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
@@ -53,6 +53,8 @@ from itk_infer.volume.volume import Volume, volume_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from itk_infer.engine.device.place import DevicePlace
+
 CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
 
@@ -66,7 +68,8 @@ class CasePlan:
         turn: From the stored axes to the model's orientation.
         model: The model's grid over it.
         windows: The windows over that.
-        memory: Predicted peak.
+        memory: Predicted peak in host memory, with everything there.
+        device_memory: Predicted peak on a device, with everything there, in bytes.
     """
 
     native: Grid
@@ -74,6 +77,7 @@ class CasePlan:
     model: ModelGrid
     windows: WindowGrid
     memory: Memory
+    device_memory: int
 
 
 class Predictor:
@@ -91,6 +95,8 @@ class Predictor:
             intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
             what the machine has.
+        max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
+            windows does not fit, it is in host memory. Default: what is free.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -107,6 +113,7 @@ class Predictor:
         skip_empty: bool | float = False,
         crop_foreground: float | None = None,
         max_ram: int | None = None,
+        max_vram: int | None = None,
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
@@ -119,6 +126,12 @@ class Predictor:
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
         self.max_ram = max_ram or machine_memory()
+        self._host = HostPlace(self.threads)
+        self._device: DevicePlace | None = None
+        if backend.tensor_device is not None:
+            from itk_infer.engine.device.place import DevicePlace
+
+            self._device = DevicePlace(backend.tensor_device, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
         if tta:
@@ -166,9 +179,9 @@ class Predictor:
         return cls(backend, **result_options(options))
 
     def careful(self) -> Predictor:
-        """The same model in the way in which least can go wrong: fp32, one window a call."""
+        """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
-        twin.batch, twin.backend = 1, self.backend.in_full_precision()
+        twin.batch, twin.backend, twin._device = 1, self.backend.in_full_precision(), None
         return twin
 
     @property
@@ -241,16 +254,10 @@ class Predictor:
         native, turn = grid.reoriented(wanted.orientation)
         model = model_grid(native, wanted)
         windows = self._windows(model)
-        memory = predict_memory(
-            model,
-            windows,
-            channels_in=len(wanted.channels),
-            channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
-            itemsize=itemsize,
-            batch=self.batch,
-            want_logits=want_logits,
-        )
-        return CasePlan(native, turn, model, windows, memory)
+        channels_in = len(wanted.channels)
+        channels_out = self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1
+        work = Work(model, windows, channels_in, channels_out, itemsize, self.batch, want_logits)
+        return CasePlan(native, turn, model, windows, predict_memory(work), predict_device_memory(work))
 
     def run(
         self,
@@ -272,11 +279,44 @@ class Predictor:
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
-        clock = Clock()
         plan = self.plan(volume.grid, volume.array.itemsize)
         self._check_memory(plan.memory)
-        warnings: list[str] = []
-        array = self._on_model_grid(volume, plan)
+        place, warnings = self._place(plan)
+        try:
+            return self._run_at(place, volume, plan, make_sinks, on_windows, warnings)
+        except Exception as error:
+            if place is self._host or not self._ran_out(error):
+                raise
+            self._device = None
+        warnings.append(
+            "the GPU's memory ran out beside the network; from here on overlaps are summed in host memory"
+        )
+        return self._run_at(self._host, volume, plan, make_sinks, on_windows, warnings)
+
+    def _place(self, plan: CasePlan) -> tuple[Place, list[str]]:
+        """Where the ring of this case will be, and what to tell about it."""
+        if self._device is None:
+            return self._host, []
+        room = self._device.room()
+        if room is None or plan.device_memory <= room:
+            return self._device, []
+        return self._host, [
+            f"overlaps are summed in host memory: on {self.backend.device} this case would need about "
+            f"{plan.device_memory / 2**20:,.0f} MiB besides the network, and {room / 2**20:,.0f} MiB are to be "
+            "had (--max-vram)"
+        ]
+
+    def _run_at(
+        self,
+        place: Place,
+        volume: Volume,
+        plan: CasePlan,
+        make_sinks: Callable[[Frame], Sequence[Sink]],
+        on_windows: Callable[[int, int], None],
+        warnings: list[str],
+    ) -> Measurements:
+        clock = Clock()
+        array = self._on_model_grid(place.put(volume.array), plan)
         crop = None
         if self.crop_foreground is not None:
             crop = foreground_crop(array, self.crop_foreground, plan.model)
@@ -314,7 +354,7 @@ class Predictor:
                 raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
             return Embedder(take, crop, plan.native.size), False
 
-        def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        def forward(windows: Array) -> Array:
             with clock.inside("network"):
                 return answering(windows)
 
@@ -326,8 +366,9 @@ class Predictor:
                 forward,
                 self.spec.output,
                 opened,
+                place=place,
+                repair=None if self.backend.precision == "fp32" else answering.repair,
                 batch=self.batch,
-                threads=self.threads,
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
@@ -344,6 +385,14 @@ class Predictor:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
 
+    def _ran_out(self, error: Exception) -> bool:
+        """Whether a device had no memory left for what is not the network."""
+        if self._device is None:
+            return False
+        from itk_infer.engine.device.place import ran_out
+
+        return ran_out(error)
+
     def _check_memory(self, memory: Memory) -> None:
         if self.max_ram is not None and memory.peak > self.max_ram:
             raise InputError(
@@ -352,7 +401,7 @@ class Predictor:
                 "all along Z, or a model with fewer labels"
             )
 
-    def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
+    def _check_precision(self, array: Array, plan: CasePlan) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
         self._checked = True
         if self.backend.in_full_precision() is self.backend:
@@ -365,15 +414,14 @@ class Predictor:
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _on_model_grid(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
+    def _on_model_grid(self, stored: Array, plan: CasePlan) -> Array:
         """The volume as the network sees it, before padding: oriented, resampled, normalised."""
         wanted = self.spec.input
-        array = plan.turn.apply(volume.array)
+        array = plan.turn.apply(stored)
         how = wanted.resampling.interpolation
         if wanted.resampling.order == "before_intensity":
             return apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
-        prepared: NDArray[np.float32] = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
-        return prepared
+        return to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
 
     def _windows(self, model: ModelGrid) -> WindowGrid:
         rule = self.spec.window

@@ -71,6 +71,7 @@ class ModelRequest:
     skip_empty: bool | float = False
     crop_foreground: float | None = None
     max_ram: int | None = None
+    max_vram: int | None = None
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelSource.load`."""

@@ -41,7 +41,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         tta=options["tta"],
         skip_empty=_empty(options["skip_empty"]),
         crop_foreground=options["crop_foreground"],
-        max_ram=_bytes(options["max_ram"]),
+        max_ram=_bytes("--max-ram", options["max_ram"]),
+        max_vram=_bytes("--max-vram", options["max_vram"]),
     )
 
 
@@ -70,12 +71,12 @@ def _backend(options: dict[str, Any]) -> str:
     return backend
 
 
-def _bytes(size: str | None) -> int | None:
+def _bytes(option: str, size: str | None) -> int | None:
     if size is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", size.strip(), re.IGNORECASE)
     if match is None:
-        raise click.UsageError(f"--max-ram {size}: give a size such as 12G or 800M")
+        raise click.UsageError(f"{option} {size}: give a size such as 12G or 800M")
     return int(float(match[1]) * 1024 ** "_KMGT".index(match[2].upper() or "_"))
 
 

@@ -105,6 +105,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SIZE",
             help="Refuse images that need more memory, as 12G; default what the machine has.",
         ),
+        option(
+            "--max-vram",
+            heading=model,
+            metavar="SIZE",
+            help="GPU memory that may be used; what does not fit is kept in host memory. Default what is free.",
+        ),
         option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
         option(
             "--crop-foreground",

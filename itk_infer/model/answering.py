@@ -1,4 +1,4 @@
-"""A backend and all between it and the engine: guard, smaller calls, mirroring, empty windows."""
+"""A backend and all between it and the engine: smaller calls, mirroring, empty windows, the precision guard."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from itk_infer.model.backend import Backend, Logits, Windows
 from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fitting import FittingBatch
-from itk_infer.model.guard import HalfPrecisionGuard
-from itk_infer.model.mirror import Mirrored
+from itk_infer.model.mirror import Forward, Mirrored
 
 
 class Answering:
@@ -25,16 +24,27 @@ class Answering:
         self, backend: Backend, mirror_axes: Sequence[int] | None, lowest: float | None, below: float | None
     ) -> None:
         self._backend = backend
+        self._mirror_axes = mirror_axes
         self._notes = backend.notes
-        self._guard = HalfPrecisionGuard(backend)
-        self._fitting = FittingBatch(self._guard)
-        network = self._fitting if mirror_axes is None else Mirrored(self._fitting, mirror_axes)
+        self._redone = 0
+        self._fitting = FittingBatch(backend.forward)
+        network = self._mirrored(self._fitting)
         self._skipper = None if lowest is None else EmptySkipper(network, lowest, below)
         self._answer = self._skipper or network
 
     def __call__(self, windows: Windows) -> Logits:
         """As `Backend.forward`."""
         return self._answer(windows)
+
+    def repair(self, windows: Windows) -> Logits:
+        """The half-precision guard: windows whose logits overflowed, run again in fp32."""
+        full = self._backend.in_full_precision()
+        if full is not self._backend:
+            self._redone += len(windows)
+        return self._mirrored(FittingBatch(full.forward))(windows)
+
+    def _mirrored(self, network: Forward) -> Forward:
+        return network if self._mirror_axes is None else Mirrored(network, self._mirror_axes)
 
     @property
     def windows_a_call(self) -> int | None:
@@ -46,8 +56,8 @@ class Answering:
         found = [note for note in self._backend.notes if note not in self._notes]
         if self.windows_a_call is not None:
             found.append(f"memory ran out in the network; from here on {self.windows_a_call} window(s) a call")
-        if self._guard.redone:
-            found.append(f"{self._guard.redone} of {windows} windows overflowed and were run again in fp32")
+        if self._redone:
+            found.append(f"{self._redone} of {windows} windows overflowed and were run again in fp32")
         if self._skipper and self._skipper.skipped:
             found.append(f"{self._skipper.skipped} of {windows} windows were empty and not run")
         return found
