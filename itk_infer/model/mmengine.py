@@ -79,8 +79,6 @@ class MMEngineBackend:
         self._call = _call_form(network, config)
         self.provider = _provider(provider, self.device)
         self.tensor_device = None if self.device == "cpu" else self.device
-        if self.tensor_device is not None:
-            _set_up_cuda()
         self.precision, chosen = self._choose(precision)
         self._compiled = self._compile()
         self._proven: set[tuple[int, ...]] = set()
@@ -156,7 +154,12 @@ class MMEngineBackend:
         half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
         kind = self.device.partition(":")[0]
         try:
-            with torch.inference_mode(), torch.autocast(kind, half, enabled=half is not None and kind == "cuda"):
+            with (
+                torch.inference_mode(),
+                torch.autocast(kind, half, enabled=half is not None and kind == "cuda"),
+                # Windows are of one shape: the best kernels are looked for once. And fp32 means fp32.
+                torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
+            ):
                 # torch warns about arrays that it could write into but must not.
                 source = torch.from_numpy(np.require(windows, np.float32, ["C", "W"])) if on_host else windows
                 inputs = source.to(self.device)
@@ -183,15 +186,6 @@ def _module(infer: Callable[[Tensor], Tensor]) -> nn.Module:
             return infer(inputs)
 
     return Traceable().eval()
-
-
-def _set_up_cuda() -> None:
-    """Windows are of one shape, so the best kernels are looked for once; and fp32 means fp32, not TF32."""
-    import torch
-
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _provider(wanted: Provider, device: str) -> str:
