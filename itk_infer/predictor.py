@@ -29,7 +29,11 @@ from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.answering import Answering
+from itk_infer.model.auto_batch import AutoBatch
 from itk_infer.model.backend import Backend
+from itk_infer.model.batch_cache import open_cache
+from itk_infer.model.batch_size import BatchWish
+from itk_infer.model.batch_trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
@@ -77,11 +81,15 @@ class CasePlan:
 
 
 class Predictor:
-    """A model, loaded once, ready for any number of images. Starts no process, writes no file.
+    """A model, loaded once, ready for any number of images.
+
+    Starts no process, and writes no file but what ``batch="auto"`` keeps in its cache.
 
     Args:
         backend: What runs the network.
-        batch: Windows a call; default: what the model's author chose, else 1.
+        batch: Windows a call; default: what the model's author chose, else 1. ``"auto"``: found by trying,
+            before the first case.
+        batch_cache: Where found batches are kept: True, the user's cache folder; False, nowhere; or a folder.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
         threads: Threads beside the network; default: as many as cores may be used.
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
@@ -100,7 +108,8 @@ class Predictor:
         self,
         backend: Backend,
         *,
-        batch: int | None = None,
+        batch: BatchWish | None = None,
+        batch_cache: bool | Path = True,
         orientation: str = "LPI",
         threads: int | None = None,
         tta: bool = False,
@@ -110,19 +119,25 @@ class Predictor:
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch < 1:
-            raise ConfigError(f"batch {batch}: at least one window a call")
+        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
+            raise ConfigError(f"batch {batch!r}: at least one window a call, or 'auto'")
         self.backend = backend
         self.threads = threads or usable_cores()
-        self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
         self.max_ram = max_ram or machine_memory()
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
-        if tta:
-            Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
+        # Refuses models that allow none.
+        mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
+        self._auto_batch: AutoBatch | None = None
+        if batch == "auto":
+            batch = backend.shape.batch or 1  # until it is found; for some networks that is all
+            if backend.shape.batch is None and any(self.window.patch):
+                self._auto_batch = AutoBatch(self.threads, mirrorings, open_cache(batch_cache))
+                batch = self._auto_batch.known(backend, self.window.patch) or 1
+        self.batch: int = batch or backend.shape.batch_hint or 1
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.precision == "fp32"
 
@@ -169,7 +184,13 @@ class Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call."""
         twin = copy.copy(self)
         twin.batch, twin.backend = 1, self.backend.in_full_precision()
+        twin._auto_batch = None
         return twin
+
+    @property
+    def windows_a_call(self) -> int | None:
+        """Windows a call; None where they are still to be found."""
+        return self.batch if self._auto_batch is None else self._auto_batch.known(self.backend, self.window.patch)
 
     @property
     def spec(self) -> ModelSpec:
@@ -229,13 +250,14 @@ class Predictor:
         measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False) -> CasePlan:
+    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """What a case will take: sizes, windows, memory.
 
         Args:
             grid: The case's grid as stored.
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
+            batch: Windows a call, if other than the predictor's.
         """
         wanted = self.spec.input
         native, turn = grid.reoriented(wanted.orientation)
@@ -247,7 +269,7 @@ class Predictor:
             channels_in=len(wanted.channels),
             channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
             itemsize=itemsize,
-            batch=self.batch,
+            batch=batch or self.batch,
             want_logits=want_logits,
         )
         return CasePlan(native, turn, model, windows, memory)
@@ -273,7 +295,7 @@ class Predictor:
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
         clock = Clock()
-        plan = self.plan(volume.grid, volume.array.itemsize)
+        plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
         self._check_memory(plan.memory)
         warnings: list[str] = []
         array = self._on_model_grid(volume, plan)
@@ -291,6 +313,9 @@ class Predictor:
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
+        if self._auto_batch is not None and len(plan.windows) > 1:
+            warnings.extend(self._find_batch(self._auto_batch, volume, array, plan.windows))
+            clock.lap("batch")
         answering = Answering(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
@@ -339,7 +364,8 @@ class Predictor:
                 sink.abort()
             raise
         warnings.extend(answering.warnings(len(plan.windows)))
-        self.batch = answering.windows_a_call or self.batch
+        if answering.windows_a_call is not None:  # what fits is known now; no finding stands above it
+            self.batch, self._auto_batch = min(self.batch, answering.windows_a_call), None
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
@@ -364,6 +390,23 @@ class Predictor:
             return news
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
+
+    def _find_batch(
+        self, auto: AutoBatch, volume: Volume, array: NDArray[np.float32], windows: WindowGrid
+    ) -> list[str]:
+        """Set the windows a call that are fastest, as many as this case has memory for."""
+
+        def trial() -> BatchTrial:
+            forward = self.backend.forward
+            network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
+            return BatchTrial(network, busiest_windows(array, windows, CHECKED_WINDOWS))
+
+        def fits(batch: int) -> bool:
+            memory = self.plan(volume.grid, volume.array.itemsize, batch=batch).memory
+            return self.max_ram is None or memory.peak <= self.max_ram
+
+        self.batch, notes = auto.find(self.backend, windows.patch, trial, fits)
+        return notes
 
     def _on_model_grid(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
         """The volume as the network sees it, before padding: oriented, resampled, normalised."""
