@@ -8,6 +8,7 @@ from typing import Any, TypedDict, get_args
 
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Provider
+from itk_infer.model.batch_size import BatchWish
 from itk_infer.model.precision import Wish
 from itk_infer.model.sources import Overrides, Sources
 from itk_infer.spec.model_spec import Blend, Triplet
@@ -26,7 +27,8 @@ class Options(TypedDict, total=False):
     patch_size: Triplet  # Z, Y, X
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
-    batch: int  # windows a call
+    batch: BatchWish  # windows a call, or "auto": found on the first case
+    batch_cache: bool | str | Path  # where found batches are kept; True: the user's cache folder; False: nowhere
     tta: bool  # average over the mirrorings that the model's spec allows
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     crop_foreground: float  # run only the box of voxels above this, after intensity
@@ -64,6 +66,8 @@ def check_options(options: Options) -> None:
         number = given.get(name)
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
             raise ConfigError(f"{name} {number!r}: give a number")
+    if not isinstance(given.get("batch_cache", True), bool | str | Path):
+        raise ConfigError(f"batch_cache {given['batch_cache']!r}: give True, False or a folder")
 
 
 class Running(TypedDict):
@@ -90,7 +94,8 @@ def running_options(options: Options) -> Running:
 class ResultOptions(TypedDict):
     """Options of the predictor itself."""
 
-    batch: int | None
+    batch: BatchWish | None
+    batch_cache: bool | Path
     orientation: str
     threads: int | None
     tta: bool
@@ -102,8 +107,10 @@ class ResultOptions(TypedDict):
 
 def result_options(options: Options) -> ResultOptions:
     """What the predictor itself needs, with defaults filled in."""
+    cache = options.get("batch_cache", True)
     return {
         "batch": options.get("batch"),
+        "batch_cache": Path(cache) if isinstance(cache, str) else cache,
         "orientation": options.get("orientation", "LPI"),
         "threads": options.get("threads"),
         "tta": options.get("tta", False),

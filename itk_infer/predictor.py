@@ -29,7 +29,11 @@ from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.answering import Answering
+from itk_infer.model.auto_batch import AutoBatch
 from itk_infer.model.backend import Backend
+from itk_infer.model.batch_cache import open_cache
+from itk_infer.model.batch_size import BatchWish
+from itk_infer.model.batch_trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
@@ -81,11 +85,15 @@ class CasePlan:
 
 
 class Predictor:
-    """A model, loaded once, ready for any number of images. Starts no process, writes no file.
+    """A model, loaded once, ready for any number of images.
+
+    Starts no process, and writes no file but what ``batch="auto"`` keeps in its cache.
 
     Args:
         backend: What runs the network.
-        batch: Windows a call; default: what the model's author chose, else 1.
+        batch: Windows a call; default: what the model's author chose, else 1. ``"auto"``: found by trying,
+            before the first case.
+        batch_cache: Where found batches are kept: True, the user's cache folder; False, nowhere; or a folder.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
         threads: Threads beside the network; default: as many as cores may be used.
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
@@ -106,7 +114,8 @@ class Predictor:
         self,
         backend: Backend,
         *,
-        batch: int | None = None,
+        batch: BatchWish | None = None,
+        batch_cache: bool | Path = True,
         orientation: str = "LPI",
         threads: int | None = None,
         tta: bool = False,
@@ -117,11 +126,10 @@ class Predictor:
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch < 1:
-            raise ConfigError(f"batch {batch}: at least one window a call")
+        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
+            raise ConfigError(f"batch {batch!r}: at least one window a call, or 'auto'")
         self.backend = backend
         self.threads = threads or usable_cores()
-        self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
@@ -134,8 +142,16 @@ class Predictor:
             self._device = DevicePlace(backend.tensor_device, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
-        if tta:
-            Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
+        # Refuses models that allow none.
+        mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
+        self._auto_batch: AutoBatch | None = None
+        if batch == "auto":
+            batch = backend.shape.batch or 1  # until it is found; for some networks that is all
+            if backend.shape.batch is None and any(self.window.patch):
+                self._auto_batch = AutoBatch(self.threads, mirrorings, open_cache(batch_cache))
+                batch = self._auto_batch.known(backend, self.window.patch) or 1
+        self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
+        self._most: int | None = None  # windows a call, once memory has run out
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.precision == "fp32"
 
@@ -182,7 +198,13 @@ class Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
         twin.batch, twin.backend, twin._device = 1, self.backend.in_full_precision(), None
+        twin._auto_batch = None
         return twin
+
+    @property
+    def windows_a_call(self) -> int | None:
+        """Windows a call; None where they are still to be found."""
+        return self.batch if self._auto_batch is None else self._auto_batch.known(self.backend, self.window.patch)
 
     @property
     def spec(self) -> ModelSpec:
@@ -242,13 +264,14 @@ class Predictor:
         measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False) -> CasePlan:
+    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """What a case will take: sizes, windows, memory.
 
         Args:
             grid: The case's grid as stored.
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
+            batch: Windows a call, if other than the predictor's.
         """
         wanted = self.spec.input
         native, turn = grid.reoriented(wanted.orientation)
@@ -256,7 +279,7 @@ class Predictor:
         windows = self._windows(model)
         channels_in = len(wanted.channels)
         channels_out = self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1
-        work = Work(model, windows, channels_in, channels_out, itemsize, self.batch, want_logits)
+        work = Work(model, windows, channels_in, channels_out, itemsize, batch or self.batch, want_logits)
         return CasePlan(native, turn, model, windows, predict_memory(work), predict_device_memory(work))
 
     def run(
@@ -279,7 +302,7 @@ class Predictor:
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
-        plan = self.plan(volume.grid, volume.array.itemsize)
+        plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
         self._check_memory(plan.memory)
         place, warnings = self._place(plan)
         try:
@@ -331,11 +354,15 @@ class Predictor:
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
+        if self._auto_batch is not None and len(plan.windows) > 1:
+            warnings.extend(self._find_batch(self._auto_batch, place, volume, array, plan.windows))
+            clock.lap("batch")
         answering = Answering(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
             None if self.skip_empty is False else float(array.min()),
             None if isinstance(self.skip_empty, bool) else self.skip_empty,
+            self._most,
         )
         sinks: list[Sink] = []
         table: list[Label] = []
@@ -380,7 +407,9 @@ class Predictor:
                 sink.abort()
             raise
         warnings.extend(answering.warnings(len(plan.windows)))
-        self.batch = answering.windows_a_call or self.batch
+        if answering.most is not None:  # what fits is known now; no finding stands above it
+            self._most, self._auto_batch = answering.most, None
+            self.batch = min(self.batch, answering.most)
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
@@ -413,6 +442,25 @@ class Predictor:
             return news
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
+
+    def _find_batch(
+        self, auto: AutoBatch, place: Place, volume: Volume, array: Array, windows: WindowGrid
+    ) -> list[str]:
+        """Set the windows a call that are fastest, as many as this case has memory for."""
+
+        def trial() -> BatchTrial:
+            forward = self.backend.forward
+            network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
+            return BatchTrial(network, busiest_windows(array, windows, CHECKED_WINDOWS))
+
+        def fits(batch: int) -> bool:
+            plan = self.plan(volume.grid, volume.array.itemsize, batch=batch)
+            if place is not self._host:
+                return self._place(plan)[0] is place
+            return self.max_ram is None or plan.memory.peak <= self.max_ram
+
+        self.batch, notes = auto.find(self.backend, windows.patch, trial, fits)
+        return notes
 
     def _on_model_grid(self, stored: Array, plan: CasePlan) -> Array:
         """The volume as the network sees it, before padding: oriented, resampled, normalised."""

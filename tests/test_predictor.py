@@ -112,6 +112,8 @@ def test_many_labels_need_sixteen_bits():
         ({"window_level": float("nan"), "window_width": 1}, "--wl nan: give a number"),
         ({"window_level": 0, "window_width": float("inf")}, "--ww inf: give a number"),
         ({"orientation": None}, "orientation None"),
+        ({"batch": "much"}, "batch 'much': at least one window"),
+        ({"batch_cache": 3}, "batch_cache 3: give True, False or a folder"),
     ],
 )
 def test_options_of_the_wrong_kind(options, words):

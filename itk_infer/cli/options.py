@@ -131,9 +131,18 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option(
             "--batch",
             heading=spec,
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Windows a call; default the model's, else 1.",
+            metavar="[auto|N]",
+            help="Windows a call; default the model's, else 1. auto: found on the first case, and remembered.",
+        ),
+        option(
+            "--batch-cache",
+            heading=spec,
+            type=PATH,
+            metavar="FOLDER",
+            help="Where --batch auto remembers; default the user's cache folder.",
+        ),
+        option(
+            "--no-batch-cache", heading=spec, is_flag=True, help="--batch auto searches again, remembers nothing."
         ),
     ]
     for decorate in reversed(options):

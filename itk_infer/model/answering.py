@@ -18,16 +18,23 @@ class Answering:
         mirror_axes: Axes to mirror, None for no test-time augmentation.
         lowest: The padded volume's minimum, if empty windows shall not be run; None to run all.
         below: Largest value of an empty window; None: only windows of one value are empty.
+        most: Windows a call, mirrored ones counted, where memory has run out before.
     """
 
     def __init__(
-        self, backend: Backend, mirror_axes: Sequence[int] | None, lowest: float | None, below: float | None
+        self,
+        backend: Backend,
+        mirror_axes: Sequence[int] | None,
+        lowest: float | None,
+        below: float | None,
+        most: int | None = None,
     ) -> None:
         self._backend = backend
         self._mirror_axes = mirror_axes
         self._notes = backend.notes
         self._redone = 0
-        self._fitting = FittingBatch(backend.forward)
+        self._most = most
+        self._fitting = FittingBatch(backend.forward, most)
         network = self._mirrored(self._fitting)
         self._skipper = None if lowest is None else EmptySkipper(network, lowest, below)
         self._answer = self._skipper or network
@@ -47,15 +54,15 @@ class Answering:
         return network if self._mirror_axes is None else Mirrored(network, self._mirror_axes)
 
     @property
-    def windows_a_call(self) -> int | None:
-        """How many fit, once memory has run out; None if it never did."""
+    def most(self) -> int | None:
+        """Windows a call that fit, mirrored ones counted, once memory has run out; None if it never did."""
         return self._fitting.most
 
     def warnings(self, windows: int) -> list[str]:
         """What happened on the way, of so many windows."""
         found = [note for note in self._backend.notes if note not in self._notes]
-        if self.windows_a_call is not None:
-            found.append(f"memory ran out in the network; from here on {self.windows_a_call} window(s) a call")
+        if self.most != self._most:
+            found.append(f"memory ran out in the network; from here on {self.most} window(s) a call")
         if self._redone:
             found.append(f"{self._redone} of {windows} windows overflowed and were run again in fp32")
         if self._skipper and self._skipper.skipped:

@@ -26,15 +26,16 @@ class FittingBatch:
 
     Args:
         run: (N, C, Z, Y, X) to logits; may reuse its memory.
+        most: Windows a call that fit, if that is known already.
 
     Attributes:
         most: Windows a call that fit, once memory has run out; None if it never did.
     """
 
-    def __init__(self, run: Callable[[Windows], Logits]) -> None:
+    def __init__(self, run: Callable[[Windows], Logits], most: int | None = None) -> None:
         self._run = run
         self._usual = 1
-        self.most: int | None = None
+        self.most = most
 
     def __call__(self, windows: Windows) -> Logits:
         """Run all windows, in as many calls as it takes. Too few for a call are filled up; one runs alone.

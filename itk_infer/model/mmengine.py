@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itk_infer.errors import InferenceError, ModelError
+from itk_infer.errors import InferenceError, ModelError, OutOfMemory
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fitting import network_error
@@ -121,6 +121,8 @@ class MMEngineBackend:
                 self._proven.add(windows.shape)
                 return answer
             reason = "its answer differs from the original's"
+        except OutOfMemory:
+            raise
         except InferenceError as error:
             reason = str(error)
         self._compiled, self.provider, self.precision = None, "torch", "fp32"
