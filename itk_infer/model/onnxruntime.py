@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def import_runtime() -> Any:
         ModelError: it is missing, or two distributions of it overwrote each other's files.
     """
     installed = [name for name in RUNTIMES if version_of(name)]
+    # Since 1.29 it reports the names of models, and more, to its makers. Nothing leaves this machine.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
