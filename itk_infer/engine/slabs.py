@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.engine.accumulator import Accumulator, HostAccumulator
+from itk_infer.engine.finite import all_finite
 from itk_infer.engine.windows import WindowGrid
 from itk_infer.errors import InferenceError
 
@@ -104,8 +105,7 @@ def _checked(
         )
     logits = answers.astype(np.float32, copy=False)
     for origin, window in zip(origins, logits, strict=True):
-        # Minimum and maximum see NaN and infinity without a mask of the whole window.
-        if not (np.isfinite(window.min()) and np.isfinite(window.max())):
+        if not all_finite(window):
             raise InferenceError(
                 f"the network answered NaN or infinity in the window at {origin} (Z Y X); "
                 "the input may be far from what it was trained on, or half precision overflowed"
