@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -44,6 +45,16 @@ def test_whoever_wins_at_a_random_point_is_a_contender(shape, channels, seed, ki
 def test_a_third_channel_that_wins_only_between_the_voxels_is_one():
     strip = np.array([[5, 0], [0, 5], [4, 4], [-9, -9]], np.float32).reshape(4, 1, 1, 2)
     np.testing.assert_array_equal(contenders(strip, [slice(0, 2)])[0], [True, True, True, False])
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("step", [1, -1])
+def test_high_bars_next_to_a_cell_do_not_hide_who_wins_in_it(axis, step):
+    # Halfway along, the third leads with 3.7 over 2.5, 2.5 and 2.6; at the voxels the first two lead.
+    lines = [[5, 5, 0, 0], [0, 0, 5, 5], [0, 4.9, 2.5, 0], [2.6] * 4]
+    strip = np.array(lines, np.float32)[:, None, None, ::step]
+    strip = strip if axis == 3 else strip.swapaxes(2, 3)
+    np.testing.assert_array_equal(contenders(strip, [slice(0, 4)])[0], [True, True, True, True])
 
 
 def test_a_slope_across_the_strip_does_not_make_everyone_one():
