@@ -116,11 +116,9 @@ class Work:
 def predict_memory(work: Work) -> Memory:
     """Predict what a case needs of host memory, with everything there."""
     native, voxels = work.native, math.prod(work.native)
-    one = 4 * math.prod(work.windows.patch)
-    if len(work.windows) == 1:
-        in_flight = one * work.channels_in
-    else:
-        in_flight = work.batch * work.window + one * work.channels_out
+    in_flight = work.batch * work.window
+    if len(work.windows) == 1:  # its answer is what is decided
+        in_flight = 4 * math.prod(work.windows.patch) * work.channels_in
     slab = SLAB_FACTOR * work.slab(SLAB_BYTES)
     running = work.stored + work.floats + work.accumulator + in_flight + voxels + slab
     if work.want_logits:

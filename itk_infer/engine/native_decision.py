@@ -1,10 +1,8 @@
 """Deciding on the case's own grid, straight from finished slabs of the model's grid.
 
 Exactly "interpolate all logits linearly, then decide", without ever doing so: the native planes that a
-slab completes are cut into blocks, and in a block only channels that can win are interpolated. An
-interpolated value lies between the smallest and the largest of the model's voxels around the block, so
-a channel whose largest lies below another's smallest cannot win anywhere in it. Inside an organ or in
-the background one channel is left, and nothing is interpolated at all.
+slab completes are cut into tiles, and in a tile only channels that can win are interpolated, a few at
+a time. Inside an organ or in the background one channel is left, and nothing is interpolated at all.
 """
 
 from __future__ import annotations
@@ -12,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.engine.decision import Decision, winners
+from itk_infer.engine.blocks import BLOCK_VOXELS
+from itk_infer.engine.contenders import contenders
+from itk_infer.engine.decision import Contest, Decision
+from itk_infer.engine.native import stacks
 from itk_infer.engine.place import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 
 Floats = NDArray[np.float32]
-BLOCK = 48  # native voxels along Y and X; small enough for a cache, large enough for a matrix product
-BLOCK_DEPTH = 8  # native planes decided at once
+TILE = 32  # native voxels along Y and X: smaller ones have fewer contenders, larger ones less overhead
+TILE_DEPTH = 8  # native planes decided at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +76,26 @@ def decide_on_native(
         slabs: Finished slabs of the model's grid, ascending and without gaps.
         grid: How the two grids correspond.
         decision: The rule.
-        threads: Blocks decided at the same time.
+        threads: Rows of tiles decided at the same time.
 
     Yields:
         Decided slabs of the native grid, ascending and without gaps, without logits.
     """
     along_z, along_y, along_x = grid.axes
-    positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)
-    tiles = list(
-        product(
-            stretches(along_y.model_positions(), along_y.model, BLOCK),
-            stretches(along_x.model_positions(), along_x.model, BLOCK),
-        )
+    tiles = (
+        stretches(along_y.model_positions(), along_y.model, TILE),
+        stretches(along_x.model_positions(), along_x.model, TILE),
     )
-    ready = 0
-    carried: Floats | None = None
     with ThreadPoolExecutor(threads) as pool:
-        for slab in slabs:
-            planes, first = slab.logits, slab.z0
-            if carried is not None:
-                planes, first = np.concatenate([carried, planes], axis=1), slab.z0 - 1
-            last = first + planes.shape[1] - 1
-            final = last == along_z.model - 1
-            # A plane strictly below `last` has both neighbours here; the last one has no upper neighbour.
-            stop = len(positions) if final else int(np.searchsorted(positions, last, side="left"))
-            for layer in stretches(positions[ready:stop] - first, planes.shape[1], BLOCK_DEPTH, ready):
-                yield _decide_layer(planes, layer, tiles, grid, decision, pool)
-            ready = max(ready, stop)
-            carried = planes[:, -1:].copy()
+        for stack in stacks(slabs, along_z):
+            for layer in stretches(stack.positions, stack.planes.shape[1], TILE_DEPTH, stack.native):
+                yield _decide_layer(stack.planes, layer, tiles, grid, decision, pool)
 
 
 def _decide_layer(
     planes: Floats,
     layer: Stretch,
-    tiles: list[tuple[Stretch, Stretch]],
+    tiles: tuple[list[Stretch], list[Stretch]],
     grid: ModelGrid,
     decision: Decision,
     pool: ThreadPoolExecutor,
@@ -120,18 +106,22 @@ def _decide_layer(
     overlapping = decision.output.decision == "threshold"
     masks = np.empty((len(decision.table), *shape), np.bool_) if overlapping else None
     near = planes[:, layer.model]
+    every_rows, every_columns = tiles
 
-    def decide(tile: tuple[Stretch, Stretch]) -> None:
-        rows, columns = tile
-        block = near[:, :, rows.model, columns.model]
-        weights = (layer.weights, rows.weights, columns.weights)
-        where = (slice(None), rows.native, columns.native)
+    def decide(rows: Stretch) -> None:
+        strip = near[:, :, rows.model]
         if masks is None:
-            labels[where] = _argmax(block, weights, decision)
-        else:
-            masks[(slice(None), *where)] = _thresholds(block, weights, decision)
+            able = contenders(strip, [columns.model for columns in every_columns])
+        for index, columns in enumerate(every_columns):
+            block = strip[:, :, :, columns.model]
+            weights = (layer.weights, rows.weights, columns.weights)
+            where = (slice(None), rows.native, columns.native)
+            if masks is None:
+                labels[where] = _argmax(block, np.flatnonzero(able[index]), weights, decision)
+            else:
+                masks[(slice(None), *where)] = _thresholds(block, weights, decision)
 
-    for _ in pool.map(decide, tiles):
+    for _ in pool.map(decide, every_rows):
         pass
     if masks is not None:
         labels.fill(0)
@@ -140,14 +130,22 @@ def _decide_layer(
     return DecidedSlab(layer.native.start, labels, masks)
 
 
-def _argmax(block: Floats, weights: tuple[Floats, Floats, Floats], decision: Decision) -> LabelArray:
-    """Label values of a block, or one value for all of it."""
-    largest, smallest = block.max(axis=(1, 2, 3)), block.min(axis=(1, 2, 3))
-    candidates = np.flatnonzero(largest >= smallest.max())
-    values: LabelArray = decision.value_of_channel[candidates]
-    if len(values) == 1 or (values == values[0]).all():
+def _argmax(
+    block: Floats, able: NDArray[np.intp], weights: tuple[Floats, Floats, Floats], decision: Decision
+) -> LabelArray:
+    """Label values of a block, or one value for all of it, from the channels that are able to win."""
+    values: LabelArray = decision.value_of_channel[able]
+    if (values == values[0]).all():
         return values[:1]
-    found: LabelArray = values[winners(_interpolated(block[candidates], weights))]
+    deep, tall, wide = (len(matrix) for matrix in weights)
+    _, depth, rows, _ = block.shape
+    contest = Contest((deep, tall, wide), len(able))
+    # So many at a time that what lies between the matrix products stays in the cache.
+    step = max(1, BLOCK_VOXELS // (max(depth, deep) * max(rows, tall) * wide))
+    for start in range(0, len(able), step):
+        for number, channel in enumerate(_interpolated(block[able[start : start + step]], weights), start):
+            contest.enter(number, channel)
+    found: LabelArray = values[contest.winner]
     return found
 
 
@@ -167,8 +165,8 @@ def _thresholds(block: Floats, weights: tuple[Floats, Floats, Floats], decision:
 def _interpolated(block: Floats, weights: tuple[Floats, Floats, Floats]) -> Floats:
     """Channels of a block on the native grid, axis by axis as matrix products, (K, dz, Y, X)."""
     along_z, along_y, along_x = weights
-    channels, depth = block.shape[:2]
-    wide = np.matmul(block, along_x.T)
+    channels, depth, rows, columns = block.shape
+    wide = np.matmul(block.reshape(-1, columns), along_x.T).reshape(channels, depth, rows, -1)
     tall = np.matmul(along_y, wide)
     deep: Floats = np.matmul(along_z, tall.reshape(channels, depth, -1))
     return deep.reshape(channels, len(along_z), len(along_y), len(along_x))

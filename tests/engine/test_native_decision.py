@@ -40,8 +40,9 @@ def by_blocks(logits, grid, decision, height, threads=1):
     st.integers(0, 2**31),
     st.sampled_from([0.0, 1.5]),
     st.sampled_from(["argmax", "threshold"]),
+    st.sampled_from([3, native_decision.TILE]),
 )
-def test_equals_resampling_everything_first(native, model, alignment, height, seed, smooth, rule):
+def test_equals_resampling_everything_first(native, model, alignment, height, seed, smooth, rule, tile):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(4, *model)).astype(np.float32)
     if smooth:  # blocks where one channel wins throughout
@@ -49,7 +50,9 @@ def test_equals_resampling_everything_first(native, model, alignment, height, se
     grid = ModelGrid(tuple(axis_map(n, m, n / m, alignment) for n, m in zip(native, model)))
     decision = Decision(OutputSpec(decision=rule, labels=TABLE), 4)
     expected = resampled(logits, grid)
-    labels, masks = by_blocks(logits, grid, decision, height)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_decision, "TILE", tile)
+        labels, masks = by_blocks(logits, grid, decision, height)
     ordered = np.sort(expected, axis=0)
     if rule == "argmax":
         clear = ordered[-1] - ordered[-2] > 1e-4
@@ -72,8 +75,8 @@ def test_tiles_and_threads_change_nothing(monkeypatch, threads):
     grid = ModelGrid(tuple(axis_map(n, m, n / m, "edge") for n, m in zip((30, 70, 65), logits.shape[1:])))
     decision = Decision(OutputSpec(), 3)
     one, _ = by_blocks(logits, grid, decision, 5)
-    monkeypatch.setattr(native_decision, "BLOCK", 7)
-    monkeypatch.setattr(native_decision, "BLOCK_DEPTH", 3)
+    monkeypatch.setattr(native_decision, "TILE", 7)
+    monkeypatch.setattr(native_decision, "TILE_DEPTH", 3)
     other, _ = by_blocks(logits, grid, decision, 4, threads)
     assert np.mean(one == other) > 0.9999  # rounding may differ where two channels tie
 
@@ -90,3 +93,25 @@ def test_only_channels_that_can_win_are_interpolated(monkeypatch):
     labels, _ = by_blocks(logits, grid, Decision(OutputSpec(), 50), 4)
     assert max(seen) == 2
     assert set(np.unique(labels)) == {0, 1}
+
+
+@pytest.mark.parametrize("factor", [0.6, 1, 1.7, 2.5])
+@pytest.mark.parametrize("voxels", [1, 10_000])
+def test_leaving_channels_out_changes_nothing(monkeypatch, factor, voxels):
+    rng = np.random.default_rng(4)
+    logits = np.stack([gaussian_filter(c, 1.5) for c in rng.normal(size=(21, 10, 40, 45))]).astype(np.float32)
+    native = tuple(round(n * factor) for n in logits.shape[1:])
+    grid = ModelGrid(tuple(axis_map(n, m, n / m, "edge") for n, m in zip(native, logits.shape[1:])))
+    decision = Decision(OutputSpec(), 21)
+    monkeypatch.setattr(native_decision, "BLOCK_VOXELS", voxels)  # channels at a time
+    some, _ = by_blocks(logits, grid, decision, 4)
+    monkeypatch.setattr(native_decision, "contenders", lambda strip, runs: np.ones((len(runs), len(strip)), bool))
+    every, _ = by_blocks(logits, grid, decision, 4)
+    np.testing.assert_array_equal(some, every)
+
+
+def test_more_channels_than_a_byte_counts():
+    logits = np.random.default_rng(0).normal(size=(300, 3, 4, 5)).astype(np.float32)
+    grid = ModelGrid(tuple(axis_map(2 * n, n, 2.0, "edge") for n in logits.shape[1:]))
+    labels, _ = by_blocks(logits, grid, Decision(OutputSpec(), 300), 2)
+    np.testing.assert_array_equal(labels, np.argmax(resampled(logits, grid), axis=0))
