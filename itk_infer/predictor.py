@@ -37,7 +37,7 @@ from itk_infer.model.threads import usable_cores
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.result import LabelFinding, Measurements, Result
+from itk_infer.result import Computed, LabelFinding, Measurements, Result
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.crop import Embedder, foreground_crop
@@ -258,7 +258,7 @@ class Predictor:
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
     ) -> Measurements:
-        """Segment one volume into sinks, and commit them.
+        """Segment one volume into sinks, and commit them: `compute`, then `Computed.commit`.
 
         Args:
             volume: The case.
@@ -268,6 +268,15 @@ class Predictor:
         Raises:
             CaseError: the case cannot be finished; no sink has left anything behind.
         """
+        return self.compute(volume, make_sinks, on_windows).commit()
+
+    def compute(
+        self,
+        volume: Volume,
+        make_sinks: Callable[[Frame], Sequence[Sink]],
+        on_windows: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Computed:
+        """Segment one volume into sinks that are still to be committed. Arguments and errors as of `run`."""
         if len(volume.array) != len(self.spec.input.channels):
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
@@ -331,9 +340,6 @@ class Predictor:
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
-            del array  # not needed for writing
-            paths = tuple(path for sink in sinks if (path := sink.commit()) is not None)
-            clock.lap("write")
         except BaseException:
             for sink in sinks:
                 sink.abort()
@@ -342,7 +348,7 @@ class Predictor:
         self.batch = answering.windows_a_call or self.batch
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
+        return Computed(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
 
     def _check_memory(self, memory: Memory) -> None:
         if self.max_ram is not None and memory.peak > self.max_ram:
@@ -400,7 +406,6 @@ def _measurements(
     plan: CasePlan,
     seconds: dict[str, float],
     warnings: list[str],
-    paths: tuple[Path, ...],
 ) -> Measurements:
     voxel_ml = plan.native.voxel_volume_ml
     return Measurements(
@@ -415,5 +420,4 @@ def _measurements(
         windows=len(plan.windows),
         seconds=seconds,
         warnings=tuple(warnings),
-        paths=paths,
     )
