@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itk_infer.batch.case_run import Show, Unwritten, compute_case
 from itk_infer.batch.cases import Case
 from itk_infer.batch.messages import Outcome, Task
-from itk_infer.batch.reading import CaseImage, ReadAhead, reading_memory
+from itk_infer.batch.reading import CaseImage, ReadAhead
 from itk_infer.batch.settings import RunSettings
 from itk_infer.batch.worker import Computed
 from itk_infer.engine.memory import Memory
@@ -67,7 +67,7 @@ class Overlap:
         def read(case: Case) -> CaseImage:
             found = self._reading.take(case)
             if found is None:
-                self._make_room(reading_memory(case) or 0)
+                self._make_room(self._reading.memory(case) or 0)
                 found = self._reading.read(case)
             return found
 

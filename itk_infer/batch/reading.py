@@ -62,8 +62,8 @@ class ReadAhead:
     """Reads one case in a thread of its own, and keeps it until the next one is asked for.
 
     A failure is forgotten: the case reads its files again when its turn comes, alone, and fails for itself.
-    All readings, ahead or not, run in that one thread, because SimpleITK's warnings are switched off and
-    on again for the whole process.
+    Whatever is read, ahead or not, is read in that one thread, because SimpleITK's warnings are switched off
+    and on again for the whole process.
     """
 
     def __init__(self) -> None:
@@ -86,6 +86,10 @@ class ReadAhead:
         self._ahead = self._case = None
         found = ahead.result() if ahead is not None and known == case else None
         return found if found is not None and _stamps(case) == [file.stamp for file in found.inputs] else None
+
+    def memory(self, case: Case) -> int | None:
+        """As `reading_memory`."""
+        return self._thread.submit(reading_memory, case).result()
 
     def read(self, case: Case) -> CaseImage:
         """As `read_case`."""

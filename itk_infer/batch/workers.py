@@ -176,11 +176,7 @@ class Workers:
                 self._queue.appendleft(job.task)
 
     def _next_for(self, worker: _Worker) -> Task | None:
-        """What it has read ahead, else the first that nobody has, else the first."""
-        if worker.ahead:
-            own = next((task for task in self._queue if task.name == worker.ahead and not task.safer), None)
-            if own is not None:
-                return own
+        """The first that no other reads ahead, which is what it has read itself; else the first."""
         # A second attempt begins where nothing else is at work: who is to blame shall be clear then.
         taken, first = self._read_ahead_by_others(worker), None
         for task in self._queue:

@@ -13,6 +13,7 @@ from gated import GatedModel
 
 from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
 from itk_infer.batch.ledger import Ledger
+from itk_infer.outputs.logits import read_logits
 from itk_infer.volume.read import file_sha256
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
@@ -58,18 +59,13 @@ def test_windows_begin_while_the_last_case_is_written(batch, model):
 def test_two_cases_wait_for_a_disk_and_no_more(batch, model):
     for name in ("a_held.mha", "b.mha", "c.mha", "d.mha"):
         batch.scan(name)
-    waited = []
 
     def on_event(event):
         if isinstance(event, Progress) and event.case == "b.mha":
-            # c is read, and nothing else can happen before a is written: watch for a moment that it does not.
-            wait_until(lambda: "read c.mha" in model.trace())
-            threading.Event().wait(0.3)
-            waited.append(batch.states())
-            model.release("a_held.mha")
+            threading.Timer(0.5, model.release, ["a_held.mha"]).start()
 
     assert len(batch.run(model=model, on_event=on_event, timeout=20).done) == 4
-    assert waited[0]["c.mha"] == "waiting"
+    assert position(batch, CaseDone, "a_held.mha") < position(batch, CaseStarted, "c.mha")
     order = [line.split()[1] for line in model.trace() if line.startswith("write")]
     assert order == ["a_held.mha", "b.mha", "c.mha", "d.mha"]
 
@@ -107,8 +103,8 @@ def test_twenty_cases_are_done_once_each_and_are_the_same_to_the_byte(new_batch)
         for seed, name in enumerate(names):
             folder.scan(name, seed=seed, size=(8, 8, 8 + seed))
     model = GatedModel(overlapping.model(device="pretended", patch=(4, 8, 8)))
-    plain.run(0, model=plain.model(patch=(4, 8, 8)))
-    summary = overlapping.run(2, model=model)
+    plain.run(0, model=plain.model(patch=(4, 8, 8)), save_logits=True)
+    summary = overlapping.run(2, model=model, save_logits=True)
     assert sorted(summary.done) == names
     assert set(attempts(overlapping).values()) == {("done", 1)}
     written = [line for line in model.trace() if line.startswith("write")]
@@ -116,6 +112,8 @@ def test_twenty_cases_are_done_once_each_and_are_the_same_to_the_byte(new_batch)
     # Only the very last case may have been read ahead by the worker that did not get it.
     assert len(model.trace()) - len(written) <= len(names) + 1
     assert overlapping.voxels() == plain.voxels()
+    for path in plain.output.glob("*.zarr"):
+        np.testing.assert_array_equal(read_logits(overlapping.output / path.name)[0], read_logits(path)[0])
     assert not overlapping.leftovers()
     assert not claims(overlapping)
 
@@ -224,6 +222,19 @@ def test_a_network_that_kills_costs_the_case_being_written_one_attempt(batch, mo
     warned = [event.message.split(":")[0] for event in batch.events if isinstance(event, Warned)]
     assert sorted(warned) == ["a_held.mha", "b.mha"]
     assert not batch.leftovers()
+
+
+@posix
+def test_a_second_attempt_has_nothing_beside_it(batch, model):
+    batch.scan("a.mha", "kill")
+    batch.scan("b_held.mha", seed=1)
+
+    def on_event(event):
+        if isinstance(event, Progress) and event.case == "b_held.mha":
+            threading.Timer(0.5, model.release, ["b_held.mha"]).start()
+
+    assert batch.run(model=model, on_event=on_event).done == ["b_held.mha"]
+    assert attempts(batch) == {"a.mha": ("failed", 2), "b_held.mha": ("done", 1)}
 
 
 @posix
