@@ -37,7 +37,7 @@ from itk_infer.model.threads import usable_cores
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.result import Computed, LabelFinding, Measurements, Result
+from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.crop import Embedder, foreground_crop
@@ -258,7 +258,7 @@ class Predictor:
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
     ) -> Measurements:
-        """Segment one volume into sinks, and commit them: `compute`, then `Computed.commit`.
+        """Segment one volume into sinks, and commit them: `compute`, then `Uncommitted.commit`.
 
         Args:
             volume: The case.
@@ -275,7 +275,7 @@ class Predictor:
         volume: Volume,
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Computed:
+    ) -> Uncommitted:
         """Segment one volume into sinks that are still to be committed. Arguments and errors as of `run`."""
         if len(volume.array) != len(self.spec.input.channels):
             raise InputError(
@@ -348,7 +348,7 @@ class Predictor:
         self.batch = answering.windows_a_call or self.batch
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        return Computed(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
+        return Uncommitted(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
 
     def _check_memory(self, memory: Memory) -> None:
         if self.max_ram is not None and memory.peak > self.max_ram:

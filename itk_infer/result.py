@@ -61,7 +61,7 @@ class Measurements:
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
+class Uncommitted:
     """A case whose sinks have all their slabs. Needs neither the image nor the network any more.
 
     Attributes:
