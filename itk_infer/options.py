@@ -8,6 +8,7 @@ from typing import Any, TypedDict, get_args
 
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Provider
+from itk_infer.model.batch_size import BatchWish
 from itk_infer.model.precision import Wish
 from itk_infer.model.sources import Overrides, Sources
 from itk_infer.spec.model_spec import Blend, Triplet
@@ -26,10 +27,12 @@ class Options(TypedDict, total=False):
     patch_size: Triplet  # Z, Y, X
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
-    batch: int  # windows a call
+    batch: BatchWish  # windows a call, or "auto": found on the first case
+    batch_cache: bool | str | Path  # where found batches are kept; True: the user's cache folder; False: nowhere
     tta: bool  # average over the mirrorings that the model's spec allows
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     crop_foreground: float  # run only the box of voxels above this, after intensity
+    max_vram: int  # bytes of a GPU that may be used; default: what is free
     max_ram: int  # bytes a case may need besides the network; default: what the machine has
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
@@ -63,6 +66,8 @@ def check_options(options: Options) -> None:
         number = given.get(name)
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
             raise ConfigError(f"{name} {number!r}: give a number")
+    if not isinstance(given.get("batch_cache", True), bool | str | Path):
+        raise ConfigError(f"batch_cache {given['batch_cache']!r}: give True, False or a folder")
 
 
 class Running(TypedDict):
@@ -72,6 +77,7 @@ class Running(TypedDict):
     provider: Provider
     precision: Wish
     threads: int | None
+    max_vram: int | None
 
 
 def running_options(options: Options) -> Running:
@@ -81,31 +87,37 @@ def running_options(options: Options) -> Running:
         "provider": options.get("provider", "auto"),
         "precision": options.get("precision", "auto"),
         "threads": options.get("threads"),
+        "max_vram": options.get("max_vram"),
     }
 
 
 class ResultOptions(TypedDict):
     """Options of the predictor itself."""
 
-    batch: int | None
+    batch: BatchWish | None
+    batch_cache: bool | Path
     orientation: str
     threads: int | None
     tta: bool
     skip_empty: bool | float
     crop_foreground: float | None
     max_ram: int | None
+    max_vram: int | None
 
 
 def result_options(options: Options) -> ResultOptions:
     """What the predictor itself needs, with defaults filled in."""
+    cache = options.get("batch_cache", True)
     return {
         "batch": options.get("batch"),
+        "batch_cache": Path(cache) if isinstance(cache, str) else cache,
         "orientation": options.get("orientation", "LPI"),
         "threads": options.get("threads"),
         "tta": options.get("tta", False),
         "skip_empty": options.get("skip_empty", False),
         "crop_foreground": options.get("crop_foreground"),
         "max_ram": options.get("max_ram"),
+        "max_vram": options.get("max_vram"),
     }
 
 

@@ -17,19 +17,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
 from itk_infer._version import __version__
+from itk_infer.arrays import Array
 from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.memory import Memory, machine_memory, predict_memory
+from itk_infer.engine.host import HostPlace
+from itk_infer.engine.memory import Memory, Work, machine_memory, predict_device_memory, predict_memory
+from itk_infer.engine.place import Place
 from itk_infer.engine.segment import Findings, TakeSlab, segment
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.answering import Answering
+from itk_infer.model.auto_batch import AutoBatch
 from itk_infer.model.backend import Backend
+from itk_infer.model.batch_cache import open_cache
+from itk_infer.model.batch_size import BatchWish
+from itk_infer.model.batch_trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision
@@ -53,6 +57,8 @@ from itk_infer.volume.volume import Volume, volume_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from itk_infer.engine.device.place import DevicePlace
+
 CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
 
@@ -66,7 +72,8 @@ class CasePlan:
         turn: From the stored axes to the model's orientation.
         model: The model's grid over it.
         windows: The windows over that.
-        memory: Predicted peak.
+        memory: Predicted peak in host memory, with everything there.
+        device_memory: Predicted peak on a device, with everything there, in bytes.
     """
 
     native: Grid
@@ -74,14 +81,19 @@ class CasePlan:
     model: ModelGrid
     windows: WindowGrid
     memory: Memory
+    device_memory: int
 
 
 class Predictor:
-    """A model, loaded once, ready for any number of images. Starts no process, writes no file.
+    """A model, loaded once, ready for any number of images.
+
+    Starts no process, and writes no file but what ``batch="auto"`` keeps in its cache.
 
     Args:
         backend: What runs the network.
-        batch: Windows a call; default: what the model's author chose, else 1.
+        batch: Windows a call; default: what the model's author chose, else 1. ``"auto"``: found by trying,
+            before the first case.
+        batch_cache: Where found batches are kept: True, the user's cache folder; False, nowhere; or a folder.
         orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
         threads: Threads beside the network; default: as many as cores may be used.
         tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
@@ -91,6 +103,8 @@ class Predictor:
             intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
             what the machine has.
+        max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
+            windows does not fit, it is in host memory. Default: what is free.
 
     Raises:
         ConfigError: the spec, the network and the options contradict each other.
@@ -100,29 +114,44 @@ class Predictor:
         self,
         backend: Backend,
         *,
-        batch: int | None = None,
+        batch: BatchWish | None = None,
+        batch_cache: bool | Path = True,
         orientation: str = "LPI",
         threads: int | None = None,
         tta: bool = False,
         skip_empty: bool | float = False,
         crop_foreground: float | None = None,
         max_ram: int | None = None,
+        max_vram: int | None = None,
     ) -> None:
         if orientation != "input" and not orientation_code(str(orientation).upper()):
             raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch < 1:
-            raise ConfigError(f"batch {batch}: at least one window a call")
+        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
+            raise ConfigError(f"batch {batch!r}: at least one window a call, or 'auto'")
         self.backend = backend
         self.threads = threads or usable_cores()
-        self.batch = batch or backend.shape.batch_hint or 1
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
         self.max_ram = max_ram or machine_memory()
+        self._host = HostPlace(self.threads)
+        self._device: DevicePlace | None = None
+        if backend.tensor_device is not None:
+            from itk_infer.engine.device.place import DevicePlace
+
+            self._device = DevicePlace(backend.tensor_device, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
-        if tta:
-            Mirrored(backend.forward, backend.spec.window.mirror_axes)  # refuses models that allow none
+        # Refuses models that allow none.
+        mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
+        self._auto_batch: AutoBatch | None = None
+        if batch == "auto":
+            batch = backend.shape.batch or 1  # until it is found; for some networks that is all
+            if backend.shape.batch is None and any(self.window.patch):
+                self._auto_batch = AutoBatch(self.threads, mirrorings, open_cache(batch_cache))
+                batch = self._auto_batch.known(backend, self.window.patch) or 1
+        self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
+        self._most: int | None = None  # windows a call, once memory has run out
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.precision == "fp32"
 
@@ -166,10 +195,16 @@ class Predictor:
         return cls(backend, **result_options(options))
 
     def careful(self) -> Predictor:
-        """The same model in the way in which least can go wrong: fp32, one window a call."""
+        """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
-        twin.batch, twin.backend = 1, self.backend.in_full_precision()
+        twin.batch, twin.backend, twin._device = 1, self.backend.in_full_precision(), None
+        twin._auto_batch = None
         return twin
+
+    @property
+    def windows_a_call(self) -> int | None:
+        """Windows a call; None where they are still to be found."""
+        return self.batch if self._auto_batch is None else self._auto_batch.known(self.backend, self.window.patch)
 
     @property
     def spec(self) -> ModelSpec:
@@ -229,28 +264,23 @@ class Predictor:
         measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False) -> CasePlan:
+    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """What a case will take: sizes, windows, memory.
 
         Args:
             grid: The case's grid as stored.
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
+            batch: Windows a call, if other than the predictor's.
         """
         wanted = self.spec.input
         native, turn = grid.reoriented(wanted.orientation)
         model = model_grid(native, wanted)
         windows = self._windows(model)
-        memory = predict_memory(
-            model,
-            windows,
-            channels_in=len(wanted.channels),
-            channels_out=self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1,
-            itemsize=itemsize,
-            batch=self.batch,
-            want_logits=want_logits,
-        )
-        return CasePlan(native, turn, model, windows, memory)
+        channels_in = len(wanted.channels)
+        channels_out = self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1
+        work = Work(model, windows, channels_in, channels_out, itemsize, batch or self.batch, want_logits)
+        return CasePlan(native, turn, model, windows, predict_memory(work), predict_device_memory(work))
 
     def run(
         self,
@@ -281,11 +311,44 @@ class Predictor:
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
-        clock = Clock()
-        plan = self.plan(volume.grid, volume.array.itemsize)
+        plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
         self._check_memory(plan.memory)
-        warnings: list[str] = []
-        array = self._on_model_grid(volume, plan)
+        place, warnings = self._place(plan)
+        try:
+            return self._run_at(place, volume, plan, make_sinks, on_windows, warnings)
+        except Exception as error:
+            if place is self._host or not self._ran_out(error):
+                raise
+            self._device = None
+        warnings.append(
+            "the GPU's memory ran out beside the network; from here on overlaps are summed in host memory"
+        )
+        return self._run_at(self._host, volume, plan, make_sinks, on_windows, warnings)
+
+    def _place(self, plan: CasePlan) -> tuple[Place, list[str]]:
+        """Where the ring of this case will be, and what to tell about it."""
+        if self._device is None:
+            return self._host, []
+        room = self._device.room()
+        if room is None or plan.device_memory <= room:
+            return self._device, []
+        return self._host, [
+            f"overlaps are summed in host memory: on {self.backend.device} this case would need about "
+            f"{plan.device_memory / 2**20:,.0f} MiB besides the network, and {room / 2**20:,.0f} MiB are to be "
+            "had (--max-vram)"
+        ]
+
+    def _run_at(
+        self,
+        place: Place,
+        volume: Volume,
+        plan: CasePlan,
+        make_sinks: Callable[[Frame], Sequence[Sink]],
+        on_windows: Callable[[int, int], None],
+        warnings: list[str],
+    ) -> Uncommitted:
+        clock = Clock()
+        array = self._on_model_grid(place.put(volume.array), plan)
         crop = None
         if self.crop_foreground is not None:
             crop = foreground_crop(array, self.crop_foreground, plan.model)
@@ -300,11 +363,15 @@ class Predictor:
         if not self._checked:
             warnings.extend(self._check_precision(array, plan))
             clock.lap("self-check")
+        if self._auto_batch is not None and len(plan.windows) > 1:
+            warnings.extend(self._find_batch(self._auto_batch, place, volume, array, plan.windows))
+            clock.lap("batch")
         answering = Answering(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
             None if self.skip_empty is False else float(array.min()),
             None if isinstance(self.skip_empty, bool) else self.skip_empty,
+            self._most,
         )
         sinks: list[Sink] = []
         table: list[Label] = []
@@ -323,7 +390,7 @@ class Predictor:
                 raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
             return Embedder(take, crop, plan.native.size), False
 
-        def forward(windows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        def forward(windows: Array) -> Array:
             with clock.inside("network"):
                 return answering(windows)
 
@@ -335,8 +402,9 @@ class Predictor:
                 forward,
                 self.spec.output,
                 opened,
+                place=place,
+                repair=None if self.backend.precision == "fp32" else answering.repair,
                 batch=self.batch,
-                threads=self.threads,
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
@@ -345,10 +413,20 @@ class Predictor:
                 sink.abort()
             raise
         warnings.extend(answering.warnings(len(plan.windows)))
-        self.batch = answering.windows_a_call or self.batch
+        if answering.most is not None:  # what fits is known now; no finding stands above it
+            self._most, self._auto_batch = answering.most, None
+            self.batch = min(self.batch, answering.most)
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         return Uncommitted(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
+
+    def _ran_out(self, error: Exception) -> bool:
+        """Whether a device had no memory left for what is not the network."""
+        if self._device is None:
+            return False
+        from itk_infer.engine.device.place import ran_out
+
+        return ran_out(error)
 
     def _check_memory(self, memory: Memory) -> None:
         if self.max_ram is not None and memory.peak > self.max_ram:
@@ -358,7 +436,7 @@ class Predictor:
                 "all along Z, or a model with fewer labels"
             )
 
-    def _check_precision(self, array: NDArray[np.float32], plan: CasePlan) -> list[str]:
+    def _check_precision(self, array: Array, plan: CasePlan) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
         self._checked = True
         if self.backend.in_full_precision() is self.backend:
@@ -371,15 +449,33 @@ class Predictor:
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _on_model_grid(self, volume: Volume, plan: CasePlan) -> NDArray[np.float32]:
+    def _find_batch(
+        self, auto: AutoBatch, place: Place, volume: Volume, array: Array, windows: WindowGrid
+    ) -> list[str]:
+        """Set the windows a call that are fastest, as many as this case has memory for."""
+
+        def trial() -> BatchTrial:
+            forward = self.backend.forward
+            network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
+            return BatchTrial(network, busiest_windows(array, windows, CHECKED_WINDOWS))
+
+        def fits(batch: int) -> bool:
+            plan = self.plan(volume.grid, volume.array.itemsize, batch=batch)
+            if place is not self._host:
+                return self._place(plan)[0] is place
+            return self.max_ram is None or plan.memory.peak <= self.max_ram
+
+        self.batch, notes = auto.find(self.backend, windows.patch, trial, fits)
+        return notes
+
+    def _on_model_grid(self, stored: Array, plan: CasePlan) -> Array:
         """The volume as the network sees it, before padding: oriented, resampled, normalised."""
         wanted = self.spec.input
-        array = plan.turn.apply(volume.array)
+        array = plan.turn.apply(stored)
         how = wanted.resampling.interpolation
         if wanted.resampling.order == "before_intensity":
             return apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
-        prepared: NDArray[np.float32] = to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
-        return prepared
+        return to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
 
     def _windows(self, model: ModelGrid) -> WindowGrid:
         rule = self.spec.window

@@ -11,6 +11,7 @@ from itk_infer.errors import ConfigError
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Provider
+    from itk_infer.model.batch_size import BatchWish
     from itk_infer.model.precision import Wish
     from itk_infer.options import Options
     from itk_infer.predictor import Predictor
@@ -66,11 +67,13 @@ class ModelRequest:
     patch_size: Triplet | None = None
     patch_stride: Triplet | None = None
     blend: Blend | None = None
-    batch: int | None = None
+    batch: BatchWish | None = None
+    batch_cache: bool | Path = True
     tta: bool = False
     skip_empty: bool | float = False
     crop_foreground: float | None = None
     max_ram: int | None = None
+    max_vram: int | None = None
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelSource.load`."""
@@ -146,7 +149,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
             "batch": shape.batch,
         },
         "window": {"patch_size": list(predictor.window.patch), "patch_stride": list(predictor.window.stride)},
-        "batch": predictor.batch,
+        "batch": predictor.windows_a_call or "auto",
         "labels": [
             {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
             for label in named

@@ -57,10 +57,12 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
         case = predictor.plan(grid, header.dtype.itemsize, want_logits=settings.save_logits)
     except CaseError as error:
         return f"will fail: {error}"
+    device = predictor.backend.tensor_device
+    on_device = f", {case.device_memory / 2**20:,.0f} MiB on {device}" if device else ""
     size, patch = (" x ".join(map(str, values)) for values in (header.size, case.windows.patch))
     resampled = "" if case.model.identity else f", on {' x '.join(map(str, case.model.size))}"
     again = f" ({planned.reason})" if planned.reason else ""
     return (
         f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
-        f"about {case.memory.peak / 2**20:,.0f} MiB{again}"
+        f"about {case.memory.peak / 2**20:,.0f} MiB{on_device}{again}"
     )

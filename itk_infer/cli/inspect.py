@@ -54,6 +54,7 @@ def model_text(about: dict[str, Any]) -> str:
         ("intensity", ", then ".join(steps) or "as stored"),
         ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels (Z Y X)"),
         ("stride", _triplet(about["window"]["patch_stride"], "half the window")),
+        ("batch", about["batch"]),
         ("blend", spec["window"]["blend"]),
         ("decision", f"{spec['output']['decision']} of {spec['output']['values']}"),
         ("channels out", network["channels_out"] or "known after the first window"),

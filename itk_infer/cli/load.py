@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from itk_infer.batch.model import ModelRequest
+    from itk_infer.model.batch_size import BatchWish
     from itk_infer.predictor import Predictor
 
 
@@ -21,6 +22,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
     backend = _backend(options)
     if options["fp16"] and options["precision"] not in ("auto", "fp16"):
         raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
+    if options["no_batch_cache"] and options["batch_cache"] is not None:
+        raise click.UsageError("--no-batch-cache and --batch-cache contradict each other")
     from itk_infer.batch.model import ModelRequest
 
     return ModelRequest(
@@ -37,11 +40,13 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
         patch_size=options["patch_size"],
         patch_stride=options["patch_stride"],
         blend=options["blend"],
-        batch=options["batch"],
+        batch=_batch(options["batch"]),
+        batch_cache=options["batch_cache"] or not options["no_batch_cache"],
         tta=options["tta"],
         skip_empty=_empty(options["skip_empty"]),
         crop_foreground=options["crop_foreground"],
-        max_ram=_bytes(options["max_ram"]),
+        max_ram=_bytes("--max-ram", options["max_ram"]),
+        max_vram=_bytes("--max-vram", options["max_vram"]),
     )
 
 
@@ -70,13 +75,21 @@ def _backend(options: dict[str, Any]) -> str:
     return backend
 
 
-def _bytes(size: str | None) -> int | None:
+def _bytes(option: str, size: str | None) -> int | None:
     if size is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", size.strip(), re.IGNORECASE)
     if match is None:
-        raise click.UsageError(f"--max-ram {size}: give a size such as 12G or 800M")
+        raise click.UsageError(f"{option} {size}: give a size such as 12G or 800M")
     return int(float(match[1]) * 1024 ** "_KMGT".index(match[2].upper() or "_"))
+
+
+def _batch(word: str | None) -> BatchWish | None:
+    if word is None or word == "auto":
+        return word  # type: ignore[return-value]
+    if not word.isdecimal() or int(word) < 1:
+        raise click.UsageError(f"--batch {word}: give a whole number of at least 1, or auto")
+    return int(word)
 
 
 def _empty(word: str | None) -> bool | float:

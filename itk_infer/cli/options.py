@@ -105,6 +105,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SIZE",
             help="Refuse images that need more memory, as 12G; default what the machine has.",
         ),
+        option(
+            "--max-vram",
+            heading=model,
+            metavar="SIZE",
+            help="GPU memory that may be used; what does not fit is kept in host memory. Default what is free.",
+        ),
         option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
         option(
             "--crop-foreground",
@@ -125,9 +131,18 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option(
             "--batch",
             heading=spec,
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Windows a call; default the model's, else 1.",
+            metavar="[auto|N]",
+            help="Windows a call; default the model's, else 1. auto: found on the first case, and remembered.",
+        ),
+        option(
+            "--batch-cache",
+            heading=spec,
+            type=PATH,
+            metavar="FOLDER",
+            help="Where --batch auto remembers; default the user's cache folder.",
+        ),
+        option(
+            "--no-batch-cache", heading=spec, is_flag=True, help="--batch auto searches again, remembers nothing."
         ),
     ]
     for decorate in reversed(options):

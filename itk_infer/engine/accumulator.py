@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.engine.place import AxisWeights
+
 Floats = NDArray[np.float32]
-AxisWeights = tuple[Floats, Floats, Floats]  # one profile for each of Z, Y, X
-
-
-class Accumulator(Protocol):
-    """Sums weighted windows and hands out finished planes. One for the host; one a device to come."""
-
-    def add(self, logits: Floats, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
-        """Add one window.
-
-        Args:
-            logits: (C, Z, Y, X) of the window.
-            weights: Its weight profiles along Z, Y and X.
-            origin: Its first voxel on the padded volume.
-        """
-        ...
-
-    def take(self, z0: int, z1: int) -> Floats:
-        """Planes z0 to z1, (C, z1 - z0, Y, X), which are forgotten here."""
-        ...
 
 
 class HostAccumulator:
@@ -53,23 +35,23 @@ class HostAccumulator:
             self._weighted = np.empty(logits.shape, np.float32)
         weights_3d = along_z[:, None, None] * (along_y[:, None] * along_x)
         weighted = np.multiply(logits, weights_3d, out=self._weighted)
-        for ring, window in self._pieces(z, z + dz):
+        for ring, window in ring_pieces(self._ring.shape[1], z, z + dz):
             self._ring[:, ring, y : y + dy, x : x + dx] += weighted[:, window]
 
     def take(self, z0: int, z1: int) -> Floats:
         """See `Accumulator.take`."""
         planes = np.empty((len(self._ring), z1 - z0, *self._ring.shape[2:]), np.float32)
-        for ring, slab in self._pieces(z0, z1):
+        for ring, slab in ring_pieces(self._ring.shape[1], z0, z1):
             planes[:, slab] = self._ring[:, ring]
             self._ring[:, ring] = 0
         return planes
 
-    def _pieces(self, z0: int, z1: int) -> Iterator[tuple[slice, slice]]:
-        """The ring's planes for z0 to z1, and the same planes counted from z0."""
-        depth = self._ring.shape[1]
-        z = z0
-        while z < z1:
-            first = z % depth
-            count = min(depth - first, z1 - z)
-            yield slice(first, first + count), slice(z - z0, z - z0 + count)
-            z += count
+
+def ring_pieces(depth: int, z0: int, z1: int) -> Iterator[tuple[slice, slice]]:
+    """The planes of a ring of `depth` that hold z0 to z1, and the same planes counted from z0."""
+    z = z0
+    while z < z1:
+        first = z % depth
+        count = min(depth - first, z1 - z)
+        yield slice(first, first + count), slice(z - z0, z - z0 + count)
+        z += count

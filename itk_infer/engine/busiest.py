@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from itk_infer.engine.slabs import Floats, gather
+from itk_infer.arrays import Array, namespace
+from itk_infer.engine.slabs import gather
 from itk_infer.engine.windows import WindowGrid
 
 SAMPLED = 4  # every so many voxels along each axis are looked at
 
 
-def busiest_windows(array: Floats, grid: WindowGrid, count: int) -> Floats:
+def busiest_windows(array: Array, grid: WindowGrid, count: int) -> Array:
     """The windows of highest variance; a corner of air proves nothing.
 
     Args:
@@ -24,7 +25,7 @@ def busiest_windows(array: Floats, grid: WindowGrid, count: int) -> Floats:
     origins = [grid.origin(index) for index in grid]
     dz, dy, dx = grid.patch
     variances = [
-        float(np.var(array[:, z : z + dz : SAMPLED, y : y + dy : SAMPLED, x : x + dx : SAMPLED]))
+        float(namespace(array).var(array[:, z : z + dz : SAMPLED, y : y + dy : SAMPLED, x : x + dx : SAMPLED]))
         for z, y, x in origins
     ]
     best = np.argsort(variances)[::-1][:count]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, namespace
 from itk_infer.engine.decision import Decision
 
 Floats = NDArray[np.float32]
-VANISHES = np.float32(-200)  # exp of it is 0 in float32, and 0 times it is 0, not NaN
+VANISHES = -200.0  # exp of it is 0 in float32, and 0 times it is 0, not NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +72,45 @@ class ConfidenceSum:
 
     def result(self) -> Confidence:
         """The means so far."""
-        means = [float(total / count) if count else None for total, count in self._sums]
-        return Confidence(means[0], means[1], tuple(means[2:]))
+        return confidence_of(self._sums)
 
 
-def categorical_confidence(values: Floats, probabilities: bool) -> Floats:
+def confidence_of(sums: NDArray[np.float64]) -> Confidence:
+    """Means of sums and counts (2 + L, 2): all voxels, foreground, then each label."""
+    means = [float(total / count) if count else None for total, count in sums]
+    return Confidence(means[0], means[1], tuple(means[2:]))
+
+
+def categorical_confidence(values: Array, probabilities: bool) -> Array:
     """``1 - H / ln C`` of every voxel, (C, ...) to (...), float32, finite for any finite input."""
-    entropy: Floats
+    xp = namespace(values)
     if probabilities:
-        share = np.clip(values, 0, None)
-        total = share.sum(axis=0)
-        share = np.divide(share, total, out=np.full_like(share, 1 / len(share)), where=total > 0)
-        logs = np.log(share, out=np.zeros_like(share), where=share > 0)
-        entropy = -(share * logs).sum(axis=0)
+        share = xp.clip(values, 0.0, None)
+        total = xp.sum(share, axis=0)
+        share = xp.where(total > 0, share / xp.where(total > 0, total, 1.0), 1 / len(share))
+        entropy = -xp.sum(share * xp.log(xp.where(share > 0, share, 1.0)), axis=0)
     else:
         # H = ln(sum e) - sum(e z) / sum(e) with z shifted to a maximum of 0: no logarithm of 0.
         with np.errstate(over="ignore"):
-            shifted = np.maximum(values - values.max(axis=0), VANISHES)
-        powers = np.exp(shifted)
-        total = powers.sum(axis=0)
+            shifted = xp.clip(values - xp.max(values, axis=0), VANISHES, None)
+        powers = xp.exp(shifted)
+        total = xp.sum(powers, axis=0)
         powers *= shifted
-        entropy = np.log(total) - powers.sum(axis=0) / total
-    sure: Floats = np.clip(1 - entropy / np.float32(math.log(len(values))), 0, 1)
-    return sure
+        entropy = xp.log(total) - xp.sum(powers, axis=0) / total
+    return xp.clip(1 - entropy / math.log(len(values)), 0.0, 1.0)
 
 
-def binary_confidence(values: Floats, probabilities: bool) -> Floats:
+def binary_confidence(values: Array, probabilities: bool) -> Array:
     """``1 - H / ln 2`` of every voxel and channel on its own, same shape, float32."""
+    xp = namespace(values)
     if probabilities:
-        share = np.clip(values, 0, 1)
-        entropy = np.zeros_like(share)
+        share = xp.clip(values, 0.0, 1.0)
+        entropy = xp.zeros_like(share)
         for part in (share, 1 - share):
-            entropy -= part * np.log(part, out=np.zeros_like(part), where=part > 0)
+            entropy -= part * xp.log(xp.where(part > 0, part, 1.0))
     else:
         # With a = |z|: H = ln(1 + e^-a) + a e^-a / (1 + e^-a); symmetric in the sign of z.
-        size = np.abs(values)
-        power = np.exp(-size)
-        entropy = np.log1p(power) + size * power / (1 + power)
-    sure: Floats = np.clip(1 - entropy / np.float32(math.log(2)), 0, 1)
-    return sure
+        size = xp.abs(values)
+        power = xp.exp(-size)
+        entropy = xp.log1p(power) + size * power / (1 + power)
+    return xp.clip(1 - entropy / math.log(2), 0.0, 1.0)

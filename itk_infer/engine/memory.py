@@ -6,7 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from itk_infer.engine.slabs import SLAB_BYTES
+from itk_infer.engine.host import SLAB_BYTES
+from itk_infer.engine.place import DEVICE_SLAB_BYTES
 from itk_infer.engine.windows import WindowGrid
 from itk_infer.volume.interpolation import ModelGrid
 
@@ -47,45 +48,93 @@ def machine_memory() -> int | None:
         return None
 
 
-def predict_memory(
-    model: ModelGrid,
-    grid: WindowGrid,
-    *,
-    channels_in: int,
-    channels_out: int,
-    itemsize: int,
-    batch: int,
-    want_logits: bool,
-) -> Memory:
-    """Predict what one case needs.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What there is to do.
 
-    Args:
+    Attributes:
         model: The case's grid and the model's.
-        grid: The windows over the model's grid.
+        windows: The windows over the model's grid.
         channels_in: Input channels.
         channels_out: Output channels.
         itemsize: Bytes of a stored voxel.
         batch: Windows a call.
         want_logits: Whether logits are written.
     """
-    native = tuple(axis.native for axis in model.axes)
-    voxels, padded = math.prod(native), math.prod(grid.padded_size)
-    window = math.prod(grid.patch)
-    stored, floats = channels_in * itemsize * voxels, 4 * channels_in * padded
-    preparing = stored + floats * (2 if padded > math.prod(model.size) else 1)
-    if not model.identity:
+
+    model: ModelGrid
+    windows: WindowGrid
+    channels_in: int
+    channels_out: int
+    itemsize: int
+    batch: int
+    want_logits: bool
+
+    @property
+    def native(self) -> tuple[int, int, int]:
+        """Voxels of the case, Z Y X."""
+        z, y, x = (axis.native for axis in self.model.axes)
+        return z, y, x
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the stored image."""
+        return self.channels_in * self.itemsize * math.prod(self.native)
+
+    @property
+    def floats(self) -> int:
+        """Bytes of the padded volume on the model's grid."""
+        return 4 * self.channels_in * math.prod(self.windows.padded_size)
+
+    @property
+    def preparing(self) -> int:
+        """Bytes of resampling, intensity and padding."""
+        padded = math.prod(self.windows.padded_size) > math.prod(self.model.size)
+        peak = self.stored + self.floats * (2 if padded else 1)
+        if self.model.identity:
+            return peak
         # The axis that shrinks most goes first; its two neighbours of every voxel are in memory at once.
-        first = min(axis.model / axis.native for axis in model.axes)
-        preparing = max(preparing, stored + int(2 * 4 * channels_in * voxels * first))
-    if len(grid) == 1:
-        accumulator = 4 * channels_out * padded
-        in_flight = 4 * channels_in * padded
+        first = min(axis.model / axis.native for axis in self.model.axes)
+        return max(peak, self.stored + int(2 * 4 * self.channels_in * math.prod(self.native) * first))
+
+    @property
+    def accumulator(self) -> int:
+        """Bytes of the ring, or of the answer where one window is the whole volume."""
+        depth = self.windows.patch[0]
+        return 4 * self.channels_out * depth * math.prod(self.windows.padded_size[1:])
+
+    @property
+    def window(self) -> int:
+        """Bytes of one window and its answer."""
+        return 4 * math.prod(self.windows.patch) * (self.channels_in + self.channels_out)
+
+    def slab(self, slab_bytes: int) -> int:
+        """Bytes of one slab of logits."""
+        return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
+
+
+def predict_memory(work: Work) -> Memory:
+    """Predict what a case needs of host memory, with everything there."""
+    native, voxels = work.native, math.prod(work.native)
+    one = 4 * math.prod(work.windows.patch)
+    if len(work.windows) == 1:
+        in_flight = one * work.channels_in
     else:
-        accumulator = 4 * channels_out * grid.patch[0] * grid.padded_size[1] * grid.padded_size[2]
-        in_flight = 4 * batch * window * (channels_in + channels_out) + 4 * window * channels_out
-    slab = SLAB_FACTOR * min(SLAB_BYTES, 4 * channels_out * padded)
-    running = stored + floats + accumulator + in_flight + voxels + slab
-    if want_logits:
+        in_flight = work.batch * work.window + one * work.channels_out
+    slab = SLAB_FACTOR * work.slab(SLAB_BYTES)
+    running = work.stored + work.floats + work.accumulator + in_flight + voxels + slab
+    if work.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
-        running += LOGITS_FACTOR * 2 * channels_out * min(LOGITS_ROW, max(native)) * plane
-    return Memory(2 * stored, preparing, running, stored + 4 * voxels)
+        running += LOGITS_FACTOR * 2 * work.channels_out * min(LOGITS_ROW, max(native)) * plane
+    return Memory(2 * work.stored, work.preparing, running, work.stored + 4 * voxels)
+
+
+def predict_device_memory(work: Work) -> int:
+    """Predict the bytes a case needs on a device, with everything there and the network's own apart.
+
+    Two calls of the network are in flight, and one window is in single precision while it is added.
+    """
+    flights = 1 if len(work.windows) == 1 else 2 * work.batch
+    answer = 4 * math.prod(work.windows.patch) * work.channels_out
+    running = work.floats + work.accumulator + flights * work.window + answer
+    return max(work.preparing, running + SLAB_FACTOR * work.slab(DEVICE_SLAB_BYTES))

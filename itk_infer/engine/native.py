@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from itk_infer.engine.slabs import Floats, Slab, height_that_fits
-from itk_infer.volume.interpolation import ModelGrid, resample_axis
+from itk_infer.arrays import Array, namespace
+from itk_infer.engine.place import Slab
+from itk_infer.engine.slabs import height_that_fits
+from itk_infer.volume.interpolation import AxisMap, ModelGrid, resample_axis
 
 
-def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_height: int | None = None) -> Iterator[Slab]:
-    """Interpolate linearly onto the native grid; positions outside the model's grid take its edge.
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Consecutive planes of the model's grid, and the native planes that lie between them.
 
-    Only one plane is carried from slab to slab: a native plane needs at most its two neighbours.
-
-    Args:
-        slabs: Finished slabs of the model's grid, ascending and without gaps.
-        grid: How the two grids correspond.
-        slab_height: Native planes a slab at most, by default what fits in memory well.
+    Attributes:
+        planes: (C, dz, Y, X) of the model's grid.
+        native: Number of the first native plane.
+        positions: Where the native planes lie among `planes`, 0 is the first of these.
     """
-    along_z, along_y, along_x = grid.axes
+
+    planes: Array
+    native: int
+    positions: NDArray[np.float64]
+
+
+def stacks(slabs: Iterable[Slab], along_z: AxisMap) -> Iterator[Stack]:
+    """The native planes that each slab completes; a native plane needs at most its two neighbours.
+
+    Only one plane is carried from slab to slab. Positions outside the model's grid take its edge.
+    """
     positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)
-    rows, columns = along_y.model_positions(), along_x.model_positions()
     ready = 0  # native planes yielded so far
-    carried: Floats | None = None
+    carried: Array | None = None
     for slab in slabs:
-        planes = slab.logits
-        if not along_y.identity:
-            planes = resample_axis(planes, rows, 2, "linear")
-        if not along_x.identity:
-            planes = resample_axis(planes, columns, 3, "linear")
-        first = slab.z0
+        planes, first = slab.logits, slab.z0
+        xp = namespace(planes)
         if carried is not None:
-            planes, first = np.concatenate([carried, planes], axis=1), slab.z0 - 1
+            planes, first = xp.concat([carried, planes], axis=1), slab.z0 - 1
         last = first + planes.shape[1] - 1
         final = last == along_z.model - 1
         # A plane strictly below `last` has both neighbours here; the last one has no upper neighbour.
         stop = len(positions) if final else int(np.searchsorted(positions, last, side="left"))
-        height = slab_height or height_that_fits(len(planes), planes.shape[2:])
-        for start in range(ready, stop, height):
-            wanted = positions[start : min(stop, start + height)] - first
-            yield Slab(start, resample_axis(planes, wanted, 1, "linear"))
+        if stop > ready:
+            yield Stack(planes, ready, positions[ready:stop] - first)
         ready = max(ready, stop)
-        carried = planes[:, -1:].copy()
+        carried = xp.asarray(planes[:, -1:], copy=True)
+
+
+def in_plane(planes: Array, grid: ModelGrid) -> Array:
+    """Planes (C, dz, Y, X) interpolated along Y and X, where the grids differ there."""
+    for axis in (1, 2):
+        if not grid.axes[axis].identity:
+            planes = resample_axis(planes, grid.axes[axis].model_positions(), axis + 1, "linear")
+    return planes
+
+
+def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int) -> Iterator[Slab]:
+    """Interpolate linearly onto the native grid; positions outside the model's grid take its edge.
+
+    Args:
+        slabs: Finished slabs of the model's grid, ascending and without gaps.
+        grid: How the two grids correspond.
+        slab_bytes: Float32 logits of a native slab at most.
+    """
+    wide = (Slab(slab.z0, in_plane(slab.logits, grid)) for slab in slabs)
+    for stack in stacks(wide, grid.axes[0]):
+        height = height_that_fits(len(stack.planes), stack.planes.shape[2:], slab_bytes)
+        for start in range(0, len(stack.positions), height):
+            wanted = stack.positions[start : start + height]
+            yield Slab(stack.native + start, resample_axis(stack.planes, wanted, 1, "linear"))

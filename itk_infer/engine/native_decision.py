@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.engine.decision import Decision, winners
-from itk_infer.engine.slabs import Floats, Slab
+from itk_infer.engine.place import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 
+Floats = NDArray[np.float32]
 BLOCK = 48  # native voxels along Y and X; small enough for a cache, large enough for a matrix product
 BLOCK_DEPTH = 8  # native planes decided at once
 

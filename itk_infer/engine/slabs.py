@@ -2,82 +2,77 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from itk_infer.engine.accumulator import Accumulator, HostAccumulator
+from itk_infer.arrays import Array, namespace
+from itk_infer.engine.place import Accumulator, Place, Slab
 from itk_infer.engine.windows import WindowGrid
 from itk_infer.errors import InferenceError
 
-Floats = NDArray[np.float32]
-Forward = Callable[[Floats], NDArray[np.floating[Any]]]
-MakeAccumulator = Callable[[int, int, tuple[int, int]], Accumulator]
-SLAB_BYTES = 8 * 2**20  # of float32 logits; deciding needs a few times as much
+Origin = tuple[int, int, int]
+Forward = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Slab:
-    """Finished planes ``z0`` to ``z0 + dz`` of a volume: logits (C, dz, Y, X), padding cropped."""
+class _Call:
+    """One call of the network, begun."""
 
-    z0: int
-    logits: Floats
+    indices: list[tuple[int, int, int]]
+    origins: list[Origin]
+    answers: Array
+    finite: Callable[[], list[bool]]
 
 
-def height_that_fits(channels: int, plane: tuple[int, int]) -> int:
-    """Planes of a slab that keep its logits within `SLAB_BYTES`, at least one."""
-    return max(1, SLAB_BYTES // (4 * channels * plane[0] * plane[1]))
+def height_that_fits(channels: int, plane: tuple[int, int], slab_bytes: int) -> int:
+    """Planes of a slab that keep its float32 logits within `slab_bytes`, at least one."""
+    return max(1, slab_bytes // (4 * channels * plane[0] * plane[1]))
 
 
 def finished_slabs(
-    array: Floats,
+    array: Array,
     grid: WindowGrid,
     forward: Forward,
+    place: Place,
     *,
+    repair: Forward | None = None,
     batch: int = 1,
-    slab_height: int | None = None,
     on_windows: Callable[[int], None] = lambda done: None,
-    accumulator: MakeAccumulator = HostAccumulator,
 ) -> Iterator[Slab]:
     """Slide the window and yield slabs in ascending Z, without gaps.
 
     Args:
-        array: The padded volume, (C_in, Z, Y, X).
+        array: The padded volume, (C_in, Z, Y, X), at `place`.
         grid: Its windows.
-        forward: (N, C_in, *patch) to (N, C_out, *patch).
+        forward: (N, C_in, *patch) to (N, C_out, *patch); answers must survive `place.ahead` further calls.
+        place: Where overlaps are summed.
+        repair: Answers anew a single window that had NaN or infinity in its answer; None: such a window
+            is an error.
         batch: Windows a call.
-        slab_height: Planes a slab at most, by default what fits `SLAB_BYTES`; changes nothing but
-            the memory that deciding needs.
-        on_windows: Told after each call how many windows are done.
-        accumulator: Makes the place where overlaps are summed.
+        on_windows: Told how many windows are done.
 
     Raises:
         InferenceError: the network's answer has a wrong shape or is not finite.
     """
     ring: Accumulator | None = None
-    whole = len(grid) == 1
     z_axis = grid.axes[0]
     # The windows of the k-th Z origin finish the planes up to the next origin.
     finished = [*pairwise(z_axis.origins), (z_axis.origins[-1], z_axis.padded)]
     left = [len(grid.axes[1].origins) * len(grid.axes[2].origins)] * len(finished)
     done = 0
-    windows = iter(grid)
-    while indices := list(islice(windows, batch)):
-        origins = [grid.origin(index) for index in indices]
-        answers = _checked(forward(gather(array, origins, grid.patch)), origins, grid.patch)
-        done += len(indices)
+    for call in _calls(array, grid, forward, place, batch):
+        answers = _finite_answers(call, array, grid.patch, repair)
+        done += len(call.indices)
         on_windows(done)
-        height = slab_height or height_that_fits(answers.shape[1], grid.padded_size[1:])
-        if whole:
+        height = height_that_fits(answers.shape[1], grid.padded_size[1:], place.slab_bytes)
+        if len(grid) == 1:
             yield from _cropped(0, answers[0], grid, height)
             return
-        for index, origin, logits in zip(indices, origins, answers, strict=True):
+        for index, origin, logits in zip(call.indices, call.origins, answers, strict=True):
             if ring is None:
-                ring = accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
+                ring = place.accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
             z, y, x = (axis.weights[i] for axis, i in zip(grid.axes, index, strict=True))
             ring.add(logits, (z, y, x), origin)
             left[index[0]] -= 1
@@ -88,38 +83,57 @@ def finished_slabs(
                     yield from _cropped(start, planes, grid, height)
 
 
-def gather(array: Floats, origins: list[tuple[int, int, int]], patch: tuple[int, int, int]) -> Floats:
+def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> Array:
     """Windows at `origins` of a volume (C, Z, Y, X), as one batch (N, C, *patch)."""
     dz, dy, dx = patch
-    return np.stack([array[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in origins])
+    return namespace(array).stack([array[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in origins])
 
 
-def _checked(
-    answers: NDArray[np.floating[Any]], origins: list[tuple[int, int, int]], patch: tuple[int, int, int]
-) -> Floats:
-    if answers.ndim != 5 or answers.shape[0] != len(origins) or answers.shape[2:] != patch:
-        raise InferenceError(
-            f"the network answered with shape {answers.shape} to {len(origins)} windows of {patch}; "
-            "it must answer (N, channels, Z, Y, X) of the same size: check the patch size and the model"
-        )
-    logits = answers.astype(np.float32, copy=False)
-    for origin, window in zip(origins, logits, strict=True):
-        # Minimum and maximum see NaN and infinity without a mask of the whole window.
-        if not (np.isfinite(window.min()) and np.isfinite(window.max())):
+def _calls(array: Array, grid: WindowGrid, forward: Forward, place: Place, batch: int) -> Iterator[_Call]:
+    """All calls of the network in the order of the windows, `place.ahead` of them begun in advance."""
+    begun: deque[_Call] = deque()
+    windows = iter(grid)
+    while indices := list(islice(windows, batch)):
+        origins = [grid.origin(index) for index in indices]
+        answers = forward(gather(array, origins, grid.patch))
+        if answers.ndim != 5 or answers.shape[0] != len(origins) or tuple(answers.shape[2:]) != grid.patch:
             raise InferenceError(
-                f"the network answered NaN or infinity in the window at {origin} (Z Y X); "
+                f"the network answered with shape {tuple(answers.shape)} to {len(origins)} windows of "
+                f"{grid.patch}; it must answer (N, channels, Z, Y, X) of the same size: "
+                "check the patch size and the model"
+            )
+        begun.append(_Call(indices, origins, answers, place.finite(answers)))
+        if len(begun) > place.ahead:
+            yield begun.popleft()
+    yield from begun
+
+
+def _finite_answers(call: _Call, array: Array, patch: tuple[int, int, int], repair: Forward | None) -> Array:
+    """The answers of a call, windows with NaN or infinity repaired where that is possible."""
+    broken = [index for index, fine in enumerate(call.finite()) if not fine]
+    if not broken:
+        return call.answers
+    xp = namespace(call.answers)
+    answers = xp.astype(call.answers, xp.float32, copy=True)
+    for index in broken:
+        if repair is not None:
+            answers[index] = repair(gather(array, [call.origins[index]], patch))[0]
+        if not xp.all(xp.isfinite(answers[index])):
+            raise InferenceError(
+                f"the network answered NaN or infinity in the window at {call.origins[index]} (Z Y X); "
                 "the input may be far from what it was trained on, or half precision overflowed"
             )
-    return logits
+    return answers
 
 
-def _cropped(z0: int, logits: Floats, grid: WindowGrid, height: int) -> Iterator[Slab]:
+def _cropped(z0: int, logits: Array, grid: WindowGrid, height: int) -> Iterator[Slab]:
     """The part of padded planes from `z0` on that belongs to the volume, in pieces of `height`."""
-    z, y, x = grid.axes
+    xp, (z, y, x) = namespace(logits), grid.axes
     first = max(z0, z.pad_before)
     last = min(z0 + logits.shape[1], z.pad_before + z.size)
     for start in range(first, last, height):
         stop = min(last, start + height)
         rows = slice(y.pad_before, y.pad_before + y.size)
         columns = slice(x.pad_before, x.pad_before + x.size)
-        yield Slab(start - z.pad_before, logits[:, start - z0 : stop - z0, rows, columns])
+        piece = logits[:, start - z0 : stop - z0, rows, columns]
+        yield Slab(start - z.pad_before, xp.astype(piece, xp.float32, copy=False))

@@ -1,4 +1,4 @@
-"""A backend and all between it and the engine: guard, smaller calls, mirroring, empty windows."""
+"""A backend and all between it and the engine: smaller calls, mirroring, empty windows, the precision guard."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from itk_infer.model.backend import Backend, Logits, Windows
 from itk_infer.model.empty import EmptySkipper
 from itk_infer.model.fitting import FittingBatch
-from itk_infer.model.guard import HalfPrecisionGuard
-from itk_infer.model.mirror import Mirrored
+from itk_infer.model.mirror import Forward, Mirrored
 
 
 class Answering:
@@ -19,16 +18,24 @@ class Answering:
         mirror_axes: Axes to mirror, None for no test-time augmentation.
         lowest: The padded volume's minimum, if empty windows shall not be run; None to run all.
         below: Largest value of an empty window; None: only windows of one value are empty.
+        most: Windows a call, mirrored ones counted, where memory has run out before.
     """
 
     def __init__(
-        self, backend: Backend, mirror_axes: Sequence[int] | None, lowest: float | None, below: float | None
+        self,
+        backend: Backend,
+        mirror_axes: Sequence[int] | None,
+        lowest: float | None,
+        below: float | None,
+        most: int | None = None,
     ) -> None:
         self._backend = backend
+        self._mirror_axes = mirror_axes
         self._notes = backend.notes
-        self._guard = HalfPrecisionGuard(backend)
-        self._fitting = FittingBatch(self._guard)
-        network = self._fitting if mirror_axes is None else Mirrored(self._fitting, mirror_axes)
+        self._redone = 0
+        self._most = most
+        self._fitting = FittingBatch(backend.forward, most)
+        network = self._mirrored(self._fitting)
         self._skipper = None if lowest is None else EmptySkipper(network, lowest, below)
         self._answer = self._skipper or network
 
@@ -36,18 +43,28 @@ class Answering:
         """As `Backend.forward`."""
         return self._answer(windows)
 
+    def repair(self, windows: Windows) -> Logits:
+        """The half-precision guard: windows whose logits overflowed, run again in fp32."""
+        full = self._backend.in_full_precision()
+        if full is not self._backend:
+            self._redone += len(windows)
+        return self._mirrored(FittingBatch(full.forward))(windows)
+
+    def _mirrored(self, network: Forward) -> Forward:
+        return network if self._mirror_axes is None else Mirrored(network, self._mirror_axes)
+
     @property
-    def windows_a_call(self) -> int | None:
-        """How many fit, once memory has run out; None if it never did."""
+    def most(self) -> int | None:
+        """Windows a call that fit, mirrored ones counted, once memory has run out; None if it never did."""
         return self._fitting.most
 
     def warnings(self, windows: int) -> list[str]:
         """What happened on the way, of so many windows."""
         found = [note for note in self._backend.notes if note not in self._notes]
-        if self.windows_a_call is not None:
-            found.append(f"memory ran out in the network; from here on {self.windows_a_call} window(s) a call")
-        if self._guard.redone:
-            found.append(f"{self._guard.redone} of {windows} windows overflowed and were run again in fp32")
+        if self.most != self._most:
+            found.append(f"memory ran out in the network; from here on {self.most} window(s) a call")
+        if self._redone:
+            found.append(f"{self._redone} of {windows} windows overflowed and were run again in fp32")
         if self._skipper and self._skipper.skipped:
             found.append(f"{self._skipper.skipped} of {windows} windows were empty and not run")
         return found

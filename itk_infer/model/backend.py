@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from itk_infer.arrays import Array
 from itk_infer.model.precision import Precision
 from itk_infer.spec import ModelSpec
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
-Logits = NDArray[np.floating[Any]]
-Windows = NDArray[np.float32]
+Windows: TypeAlias = Array  # (N, C_in, Z, Y, X) float32
+Logits: TypeAlias = Array  # (N, C_out, Z, Y, X), any floating type
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ class Backend(Protocol):
         spec: The model spec as far as the model's own files and the user's tell it.
         shape: What the network fixes.
         device: Where it runs: ``"cpu"`` or ``"cuda:N"``.
+        tensor_device: Where torch tensors must be to be run without leaving it; None: only NumPy arrays are.
         provider: What runs it there: ``"onnxruntime"``, ``"openvino"``, ``"torch"``, ...
         precision: Number format it runs in.
         digest: SHA-256 of the files that make the model, for the ledger.
@@ -51,6 +50,7 @@ class Backend(Protocol):
     spec: ModelSpec
     shape: NetworkShape
     device: str
+    tensor_device: str | None
     provider: str
     precision: Precision
     digest: str
@@ -60,11 +60,12 @@ class Backend(Protocol):
         """Run the network once.
 
         Args:
-            windows: (N, C_in, Z, Y, X) float32, contiguous.
+            windows: (N, C_in, Z, Y, X) float32, contiguous: a NumPy array, or a tensor on `tensor_device`.
 
         Returns:
-            (N, C_out, Z, Y, X), any floating type: logits, or probabilities if the spec says so. Its
-            memory may be reused by the next call.
+            (N, C_out, Z, Y, X), any floating type, of the same kind as `windows`: logits, or probabilities
+            if the spec says so. The memory of an array may be reused by the next call, that of a tensor by
+            the one after it.
 
         Raises:
             InferenceError: the network failed, or answered in another shape.

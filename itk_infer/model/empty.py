@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
+from itk_infer.arrays import namespace
 from itk_infer.model.backend import Logits, Windows
 
 Forward = Callable[[Windows], Logits]
@@ -39,11 +38,14 @@ class EmptySkipper:
         empty = [self._value(window) for window in windows]
         if all(value is None for value in empty):
             return self._forward(windows)
+        xp = namespace(windows)
         answers = [
-            np.array(self._forward(window[None])[0], np.float32) if value is None else self._answer(window, value)
+            xp.astype(self._forward(window[None])[0], xp.float32, copy=True)
+            if value is None
+            else self._answer(window, value)
             for window, value in zip(windows, empty, strict=True)
         ]
-        return np.stack(answers)
+        return xp.stack(answers)
 
     def _value(self, window: Windows) -> float | None:
         """What an empty window is full of; None for one with something in it."""
@@ -53,9 +55,11 @@ class EmptySkipper:
         return largest if float(window.min()) == largest else None
 
     def _answer(self, window: Windows, value: float) -> Logits:
+        xp = namespace(window)
         if value in self._known:
             self.skipped += 1
         else:
             self._known.clear()  # one volume has one kind of air
-            self._known[value] = np.array(self._forward(np.full_like(window, value)[None])[0], np.float32)
+            answer = self._forward(xp.full_like(window, value)[None])[0]
+            self._known[value] = xp.astype(answer, xp.float32, copy=True)
         return self._known[value]

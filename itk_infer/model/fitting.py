@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
-
+from itk_infer.arrays import namespace
 from itk_infer.errors import InferenceError, OutOfMemory
 from itk_infer.model.backend import Logits, Windows
 
@@ -21,38 +20,48 @@ def network_error(error: Exception, sentence: str) -> InferenceError:
 
 
 class FittingBatch:
-    """Runs windows; where memory runs out, half as many a call, down to one. No other failure is tried again.
+    """Runs windows, as many a call as fit, and always the same number: every new shape costs a compilation.
+
+    Where memory runs out, half as many a call, down to one. No other failure is tried again.
 
     Args:
         run: (N, C, Z, Y, X) to logits; may reuse its memory.
+        most: Windows a call that fit, if that is known already.
 
     Attributes:
         most: Windows a call that fit, once memory has run out; None if it never did.
     """
 
-    def __init__(self, run: Callable[[Windows], Logits]) -> None:
+    def __init__(self, run: Callable[[Windows], Logits], most: int | None = None) -> None:
         self._run = run
-        self.most: int | None = None
+        self._usual = 1
+        self.most = most
 
     def __call__(self, windows: Windows) -> Logits:
-        """Run all windows, in as many calls as it takes.
+        """Run all windows, in as many calls as it takes. Too few for a call are filled up; one runs alone.
 
         Raises:
             OutOfMemory: one window alone does not fit.
         """
+        xp = namespace(windows)
+        self._usual = max(self._usual, len(windows))
         parts: list[Logits] = []
         done = 0
         while done < len(windows):
-            count = min(self.most or len(windows), len(windows) - done)
+            size = min(self._usual, self.most or self._usual)
+            chosen = windows[done : done + size]
+            count = len(chosen)
+            if 1 < count < size:
+                chosen = xp.concat([chosen, *[chosen[-1:]] * (size - count)])
             try:
-                answer = self._run(windows[done : done + count])
+                answer = self._run(chosen)[:count]
             except (OutOfMemory, MemoryError):
-                if count == 1:
+                if len(chosen) == 1:
                     raise
-                self.most = count // 2
+                self.most = len(chosen) // 2
                 continue
             done += count
             if count == len(windows):
                 return answer
-            parts.append(answer.copy())
-        return np.concatenate(parts)
+            parts.append(xp.asarray(answer, copy=True))
+        return xp.concat(parts)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-import numpy as np
-
+from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Logits, Windows
 
@@ -40,11 +39,14 @@ class Mirrored:
 
     def __call__(self, windows: Windows) -> Logits:
         """Mean of the logits of all mirrorings, each turned back; float32."""
-        seen = np.concatenate([np.flip(windows, axes) for axes in self.flips])
-        answers = self._forward(seen)
-        total = np.zeros((len(windows), *answers.shape[1:]), np.float32)
+        xp = namespace(windows)
+        answers = self._forward(xp.concat([_flipped(windows, axes) for axes in self.flips]))
+        total = xp.zeros_like(answers[: len(windows)], dtype=xp.float32)
         for index, axes in enumerate(self.flips):
-            part = answers[index * len(windows) : (index + 1) * len(windows)]
-            total += np.flip(part, axes)
+            total += _flipped(answers[index * len(windows) : (index + 1) * len(windows)], axes)
         total /= len(self.flips)
         return total
+
+
+def _flipped(array: Windows, axes: tuple[int, ...]) -> Windows:
+    return namespace(array).flip(array, axis=axes) if axes else array

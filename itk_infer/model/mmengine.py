@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itk_infer.errors import InferenceError, ModelError
+from itk_infer.errors import InferenceError, ModelError, OutOfMemory
 from itk_infer.model import openvino
-from itk_infer.model.backend import Logits, NetworkShape, Provider, Windows
+from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fitting import network_error
 from itk_infer.model.mmengine_keys import spec_documents
 from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
@@ -39,6 +39,7 @@ class MMEngineBackend:
         checkpoint: Its weights, see `load_state_dict`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
+        max_vram: Bytes that torch may take on a GPU; None: all.
         sources: What else speaks about the model.
 
     Raises:
@@ -56,6 +57,7 @@ class MMEngineBackend:
         provider: Provider = "auto",
         precision: Wish = "auto",
         threads: int | None = None,
+        max_vram: int | None = None,
         sources: Sources | None = None,
     ) -> None:
         sources = sources or Sources()
@@ -76,6 +78,7 @@ class MMEngineBackend:
         self._flat = _is_2d(network)
         self._call = _call_form(network, config)
         self.provider = _provider(provider, self.device)
+        self.tensor_device = None if self.device == "cpu" else self.device
         self.precision, chosen = self._choose(precision)
         self._compiled = self._compile()
         self._proven: set[tuple[int, ...]] = set()
@@ -98,7 +101,7 @@ class MMEngineBackend:
             return self._compiled(windows)
         return self._prove(windows)
 
-    def in_full_precision(self) -> MMEngineBackend:
+    def in_full_precision(self) -> Backend:
         """See `Backend.in_full_precision`."""
         if self.precision == "fp32":
             return self
@@ -118,6 +121,8 @@ class MMEngineBackend:
                 self._proven.add(windows.shape)
                 return answer
             reason = "its answer differs from the original's"
+        except OutOfMemory:
+            raise
         except InferenceError as error:
             reason = str(error)
         self._compiled, self.provider, self.precision = None, "torch", "fp32"
@@ -144,29 +149,34 @@ class MMEngineBackend:
         return logits.unsqueeze(2) if self._flat else logits
 
     def _eager(self, windows: Windows) -> Logits:
-        """The original network, as torch runs it."""
+        """The original network, as torch runs it; tensors stay where they are."""
         import torch
 
-        # torch warns about arrays that it could write into but must not.
-        writable = np.require(windows, np.float32, ["C", "W"])
+        on_host = isinstance(windows, np.ndarray)
         half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
         kind = self.device.partition(":")[0]
         try:
-            with torch.inference_mode(), torch.autocast(kind, half, enabled=half is not None and kind == "cuda"):
-                inputs = torch.from_numpy(writable).to(self.device)
+            with (
+                torch.inference_mode(),
+                torch.autocast(kind, half, enabled=half is not None and kind == "cuda"),
+                # Windows are of one shape: the best kernels are looked for once. And fp32 means fp32.
+                torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
+            ):
+                # torch warns about arrays that it could write into but must not.
+                source = torch.from_numpy(np.require(windows, np.float32, ["C", "W"])) if on_host else windows
+                inputs = source.to(self.device)
                 logits = self._infer(inputs)
                 if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
                     raise InferenceError(
                         f"the network answered in the shape {tuple(logits.shape)} to {tuple(inputs.shape)} "
                         "(N, C, Z, Y, X); it must keep N, Z, Y and X (does the window fit its strides?)"
                     )
-                array: Logits = logits.float().cpu().numpy()
+                return logits.float().cpu().numpy() if on_host else logits
         except InferenceError:
             raise
         except Exception as error:  # a network is anybody's code
             sentence = f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {essence(error)}"
             raise network_error(error, sentence) from error
-        return array
 
 
 def _module(infer: Callable[[Tensor], Tensor]) -> nn.Module:

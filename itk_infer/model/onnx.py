@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
+from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, ModelError, SpecError
 from itk_infer.model import openvino
-from itk_infer.model.backend import Logits, NetworkShape, Provider, Windows
-from itk_infer.model.onnxruntime import (
-    OnnxRuntimeNetwork,
-    half_model,
-    import_runtime,
-    open_on_gpu,
-    open_session,
-)
+from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
+from itk_infer.model.onnx_gpu import Gpu, OnnxTensorNetwork, half_model, torch_stream
+from itk_infer.model.onnxruntime import OnnxRuntimeNetwork, import_runtime, open_session
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
 from itk_infer.model.threads import usable_cores
@@ -43,6 +40,7 @@ class OnnxBackend:
             it is installed, and CUDA on a GPU.
         precision: See `choose_precision`.
         threads: Threads on the CPU; None: as many as cores may be used.
+        max_vram: Bytes that onnxruntime may take on a GPU; None: all.
         sources: What else speaks about the model.
 
     Raises:
@@ -58,6 +56,7 @@ class OnnxBackend:
         provider: Provider = "auto",
         precision: Wish = "auto",
         threads: int | None = None,
+        max_vram: int | None = None,
         sources: Sources | None = None,
     ) -> None:
         sources = sources or Sources()
@@ -66,7 +65,10 @@ class OnnxBackend:
         self._path = path
         self._threads = threads or usable_cores()
         self._runtime = import_runtime()
+        self._max_vram = max_vram
+        self._gpu: Gpu | None = None
         session, self.device, self.provider, notes = self._open(device, provider)
+        self.tensor_device = self._tensor_device()
         self.digest = _digest(path)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1:
@@ -96,10 +98,10 @@ class OnnxBackend:
         fixed = self.shape.batch
         if fixed is not None and count != fixed:
             parts = [self._padded(windows[first : first + fixed], fixed) for first in range(0, count, fixed)]
-            return np.concatenate(parts)
+            return namespace(windows).concat(parts)
         return self._run(windows)
 
-    def in_full_precision(self) -> OnnxBackend:
+    def in_full_precision(self) -> Backend:
         """See `Backend.in_full_precision`; a network stored in half precision is itself."""
         if self.precision == "fp32" or self._dtype == np.float16:
             return self
@@ -109,10 +111,13 @@ class OnnxBackend:
             self._twin._network = self._twin._build(None)
         return self._twin
 
+    def _tensor_device(self) -> str | None:
+        return None if self._gpu is None or self._gpu.stream is None else self.device
+
     def _padded(self, windows: Windows, batch: int) -> Logits:
-        missing = batch - len(windows)
-        full = np.pad(windows, ((0, missing), *[(0, 0)] * 4)) if missing else windows
-        return self._run(full)[: len(windows)].copy()
+        xp, missing = namespace(windows), batch - len(windows)
+        full = xp.concat([windows, *[windows[-1:]] * missing]) if missing else windows
+        return xp.asarray(self._run(full)[: len(windows)], copy=True)
 
     def _run(self, windows: Windows) -> Logits:
         logits = self._network(windows[:, :, 0] if self._flat else windows)
@@ -129,9 +134,15 @@ class OnnxBackend:
         reason = "as --provider says"
         if kind == "cuda" or (provider in ("auto", "cuda", "tensorrt") and kind != "cpu"):
             index = int(number or 0)
-            session = open_on_gpu(self._runtime, self._path, gpu, index, self._threads)
+            cache = user_cache_path("itk_infer") / "tensorrt"
+            self._gpu = Gpu(gpu, index, self._max_vram, torch_stream(index), cache)
+            session = self._gpu.open(self._runtime, self._path, self._threads)
             if session is not None:
-                return session, f"cuda:{index}", gpu, [f"device: cuda:{index}"]
+                found = [f"device: cuda:{index}"]
+                if self._gpu.stream is None:
+                    found.append("windows go through host memory; torch with CUDA would keep them on the GPU")
+                return session, f"cuda:{index}", gpu, found
+            self._gpu = None
             reason = "this onnxruntime is a CPU build"
             if "CUDAExecutionProvider" in self._runtime.get_available_providers():
                 reason = "onnxruntime found no usable CUDA device"
@@ -170,14 +181,14 @@ class OnnxBackend:
         if self.provider == "openvino":
             read = openvino.onnx_reader(self._path)
             return openvino.OpenVinoNetwork(read, self.precision, self._threads)
-        if self.provider == "cpu":
+        if self._gpu is None:
             return OnnxRuntimeNetwork(session, self._dtype)
-        converted = self.precision == "fp16" and self._dtype == np.float32
-        if converted or session is None:
-            model = half_model(self._path) if converted else self._path
-            index = int(self.device.partition(":")[2])
-            session = open_on_gpu(self._runtime, model, self.provider, index, self._threads)
-        return OnnxRuntimeNetwork(session, self._dtype)
+        half = self.precision == "fp16" and self._dtype == np.float32
+        if half or session is None:
+            # TensorRT chooses itself what it computes in fp16; CUDA needs a network in it.
+            model = half_model(self._path) if half and self._gpu.kind == "cuda" else self._path
+            session = self._gpu.open(self._runtime, model, self._threads, half=half)
+        return OnnxTensorNetwork(self._runtime, session, self._dtype, self._gpu.stream)
 
 
 def _shape(path: Path, taken: list[Any], given: list[Any], hint: int | None) -> NetworkShape:

@@ -1,7 +1,8 @@
-"""ONNX files run by onnxruntime, on a CPU or a CUDA device."""
+"""onnxruntime: sessions, and networks that take arrays."""
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
-GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxRuntimeNetwork:
@@ -46,6 +46,8 @@ def import_runtime() -> Any:
         ModelError: it is missing, or two distributions of it overwrote each other's files.
     """
     installed = [name for name in RUNTIMES if version_of(name)]
+    # Since 1.29 it reports the names of models, and more, to its makers. Nothing leaves this machine.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
@@ -97,49 +99,6 @@ def open_session(
     except Exception as error:  # onnxruntime has one exception class a status, and no common base
         name = model if isinstance(model, Path) else "the converted model"
         raise ModelError(f"{name}: onnxruntime cannot load it: {essence(error)}") from error
-
-
-def open_on_gpu(runtime: Any, model: Path | bytes, kind: str, index: int, threads: int) -> Any:
-    """A session on a GPU; None where there is none to be had.
-
-    The providers that onnxruntime offers are no evidence of a GPU: it falls back to the CPU without a
-    word. The session's own list is.
-
-    Args:
-        runtime: The onnxruntime module.
-        model: The ONNX file, or its content.
-        kind: ``cuda`` or ``tensorrt``.
-        index: Which device.
-        threads: Threads for what stays on the CPU.
-    """
-    provider = GPU_PROVIDERS[kind]
-    if provider not in runtime.get_available_providers():
-        return None
-    # Fixed shapes are searched once by heuristics; exhaustive search would repeat for every new shape.
-    cuda = {"device_id": str(index), "cudnn_conv_algo_search": "HEURISTIC"}
-    providers: list[Any] = [("CUDAExecutionProvider", cuda)]
-    if kind == "tensorrt":
-        providers.insert(0, (provider, {"device_id": str(index), "trt_engine_cache_enable": "True"}))
-    session = open_session(runtime, model, providers, threads)
-    return session if provider in session.get_providers() else None
-
-
-def half_model(path: Path) -> bytes:
-    """The model with its weights and arithmetic in fp16, its inputs and outputs as they were.
-
-    Raises:
-        ModelError: the converter is missing, or cannot convert this network.
-    """
-    try:
-        import onnx
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        converted: bytes = convert_float_to_float16(onnx.load(path), keep_io_types=True).SerializeToString()
-    except ImportError as error:
-        raise ModelError(f"half precision on a GPU needs the onnx package ({error}): pip install onnx") from None
-    except Exception as error:  # a converter over anybody's graph
-        raise ModelError(f"{path}: cannot be converted to fp16 ({essence(error)}); leave --fp16 out") from error
-    return converted
 
 
 def essence(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,23 @@ def openvino_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def import_openvino() -> Any:
+    """The openvino module, without what reports its use to its makers: nothing leaves this machine."""
+    if "openvino" not in sys.modules:
+        there = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino does without it
+        try:
+            importlib.import_module("openvino")
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if there is not None:
+                sys.modules["openvino_telemetry"] = there
+    return sys.modules["openvino"]
+
+
 def reduced_precisions() -> tuple[Precision, ...]:
     """What this CPU computes faster than fp32: bf16, if it has instructions for it."""
-    import openvino
-
-    abilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    abilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16",) if "BF16" in abilities else ()
 
 
@@ -63,10 +76,8 @@ class OpenVinoNetwork:
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> None:
-        import openvino
-
         self._request = None  # the former one's memory first
-        compiled = openvino.Core().compile_model(self._read(shape), "CPU", self._settings)
+        compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
         self._request = compiled.create_infer_request()
         self._shape = shape
 
@@ -75,9 +86,7 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
     """Reads an ONNX file for an input shape."""
 
     def read(shape: tuple[int, ...]) -> Any:
-        import openvino
-
-        model = openvino.Core().read_model(path)
+        model = import_openvino().Core().read_model(path)
         model.reshape(list(shape))
         return model
 
@@ -85,12 +94,14 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
 
 
 def torch_reader(network: torch.nn.Module) -> Callable[[tuple[int, ...]], Any]:
-    """Traces a torch network for an input shape, through the front end itself (no telemetry)."""
+    """Traces a torch network for an input shape."""
 
     def read(shape: tuple[int, ...]) -> Any:
         import warnings
 
         import torch
+
+        import_openvino()
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

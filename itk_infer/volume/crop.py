@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, namespace, to_host
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 
@@ -29,7 +30,7 @@ class Crop:
     share: float
 
 
-def foreground_crop(array: NDArray[np.float32], above: float, grid: ModelGrid) -> Crop | None:
+def foreground_crop(array: Array, above: float, grid: ModelGrid) -> Crop | None:
     """The smallest box that holds every voxel above a value.
 
     Args:
@@ -40,10 +41,12 @@ def foreground_crop(array: NDArray[np.float32], above: float, grid: ModelGrid) -
     Returns:
         None where nothing is foreground, or everything is in the box.
     """
-    found: NDArray[np.bool_] = np.any(array > above, axis=0)
+    xp = namespace(array)
+    found = xp.any(array > above, axis=0)
     box, axes, native = [], [], []
     for axis, whole in enumerate(grid.axes):
-        occupied = np.flatnonzero(np.moveaxis(found, axis, 0).reshape(whole.model, -1).any(axis=1))
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero(to_host(xp.any(found, axis=others)))
         if not len(occupied):
             return None
         first, last = int(occupied[0]), int(occupied[-1]) + 1

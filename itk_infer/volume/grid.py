@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = TypeVar("Array", bound=NDArray[Any])
+from itk_infer.arrays import Array, namespace
+
 OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 
 
@@ -32,12 +32,12 @@ class Reorientation:
         flips = tuple(self.flips[axis] for axis in axes)
         return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
-    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
-        """A view of `array`, shape (..., Z, Y, X), in the target's axis order."""
-        lead = array.ndim - 3
-        turned = array.transpose(*range(lead), *(lead + axis for axis in self.axes))
+    def apply(self, array: Array) -> Array:
+        """`array`, shape (..., Z, Y, X), in the target's axis order; a view, in host memory."""
+        xp, lead = namespace(array), array.ndim - 3
+        turned = xp.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
         backwards = tuple(lead + axis for axis in range(3) if self.flips[axis])
-        return np.flip(turned, backwards)
+        return xp.flip(turned, axis=backwards) if backwards else turned
 
 
 @dataclass(frozen=True, slots=True)

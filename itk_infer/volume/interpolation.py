@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, like, namespace
 from itk_infer.spec.model_spec import Alignment, Interpolation
 
 Floats = NDArray[np.float32]
@@ -83,7 +84,7 @@ def axis_map(native: int, model: int, step: float, alignment: Alignment) -> Axis
     return AxisMap(native, model, ratio, (ratio - 1) / 2)
 
 
-def resample_axis(array: NDArray[np.generic], positions: Positions, axis: int, how: Interpolation) -> Floats:
+def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolation) -> Array:
     """Interpolate along one axis.
 
     Args:
@@ -96,22 +97,26 @@ def resample_axis(array: NDArray[np.generic], positions: Positions, axis: int, h
     Returns:
         float32, with ``len(positions)`` entries along `axis`.
     """
-    count = array.shape[axis]
+    xp, count = namespace(array), array.shape[axis]
     if how == "cubic":
-        matrix = _spline_matrix(positions, count)
-        return np.moveaxis(np.tensordot(matrix, array.astype(np.float32, copy=False), (1, axis)), 0, axis)
+        matrix = like(_spline_matrix(positions, count), array)
+        source = xp.astype(array, xp.float32, copy=False)
+        return xp.moveaxis(xp.tensordot(matrix, source, axes=((1,), (axis,))), 0, axis)
+
+    def picked(indices: NDArray[np.intp]) -> Array:
+        return xp.astype(xp.take(array, like(indices, array), axis=axis), xp.float32, copy=False)
+
     inside = np.clip(positions, 0, count - 1)
     if how == "nearest":
-        return np.take(array, np.floor(inside + 0.5).astype(np.intp), axis).astype(np.float32, copy=False)
+        return picked(np.floor(inside + 0.5).astype(np.intp))
     lower = np.minimum(inside.astype(np.intp), max(count - 2, 0))
     upper = np.minimum(lower + 1, count - 1)
     shape = [1] * array.ndim
     shape[axis] = len(positions)
     fraction = (inside - lower).astype(np.float32).reshape(shape)
-    below: Floats = np.take(array, lower, axis).astype(np.float32, copy=False)
-    above: Floats = np.take(array, upper, axis).astype(np.float32, copy=False)
+    below, above = picked(lower), picked(upper)
     above -= below
-    above *= fraction
+    above *= like(fraction, array)
     above += below
     return above
 

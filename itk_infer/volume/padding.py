@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, like, namespace
 from itk_infer.spec import Padding
 
 
-def pad_volume(
-    array: NDArray[np.float32], pads: tuple[tuple[int, int], ...], padding: Padding
-) -> NDArray[np.float32]:
+def pad_volume(array: Array, pads: tuple[tuple[int, int], ...], padding: Padding) -> Array:
     """Surround a volume.
 
     Args:
@@ -25,9 +23,17 @@ def pad_volume(
     """
     if not any(before or after for before, after in pads):
         return array
-    if padding.mode == "constant":
-        return np.pad(array, ((0, 0), *pads), constant_values=np.float32(padding.value))
-    if padding.mode == "minimum":
-        return np.stack([np.pad(channel, pads, constant_values=channel.min()) for channel in array])
-    mode: Any = padding.mode
-    return np.pad(array, ((0, 0), *pads), mode=mode)
+    xp = namespace(array)
+    if padding.mode in ("edge", "reflect"):
+        mode: Any = padding.mode
+        for axis, around in enumerate(pads, 1):
+            indices = np.pad(np.arange(array.shape[axis]), around, mode=mode)
+            array = xp.take(array, like(indices, array), axis=axis)
+        return array
+    inside = tuple(slice(before, before + n) for (before, _), n in zip(pads, array.shape[1:], strict=True))
+    size = tuple(before + n + after for (before, after), n in zip(pads, array.shape[1:], strict=True))
+    padded = xp.empty_like(array, shape=(len(array), *size)) if xp is np else array.new_empty((len(array), *size))
+    for channel, source in zip(padded, array, strict=True):
+        channel[...] = float(source.min()) if padding.mode == "minimum" else padding.value
+        channel[inside] = source
+    return padded

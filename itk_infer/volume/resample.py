@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from itk_infer.arrays import Array
 from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
 from itk_infer.spec.model_spec import Interpolation
@@ -45,7 +43,7 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
     return found
 
 
-def to_model_grid(array: NDArray[Any], grid: ModelGrid, how: Interpolation) -> NDArray[Any]:
+def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
     """Sample an array (C, Z, Y, X) on the model's grid; float32 unless nothing changes."""
     # Shrinking axes first leaves the least work for the others.
     for axis in sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native):

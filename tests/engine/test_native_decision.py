@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from itk_infer.engine import native_decision
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.native_decision import decide_on_native
-from itk_infer.engine.slabs import Slab
+from itk_infer.engine.place import Slab
 from itk_infer.spec import Label, OutputSpec
 from itk_infer.volume.interpolation import ModelGrid, axis_map
 

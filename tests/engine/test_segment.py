@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itk_infer.engine.host import HostPlace
 from itk_infer.engine.segment import segment
 from itk_infer.engine.slabs import finished_slabs
 from itk_infer.engine.windows import place_windows
@@ -17,6 +18,7 @@ from itk_infer.spec import OutputSpec, Padding
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, axis_map
 from itk_infer.volume.padding import pad_volume
 
+SLABS = st.integers(1, 6000)  # bytes: from one plane a slab to all of them
 KERNEL = np.random.default_rng(1).normal(size=(3, 1)).astype(np.float32)
 
 
@@ -56,7 +58,7 @@ def reference(volume, patch, stride, blend):
     return (total / count)[(slice(None), *crop)]
 
 
-def run(volume, patch, stride, blend, *, batch=1, slab_height=None, output=OutputSpec(), model=None, net=network):
+def run(volume, patch, stride, blend, *, batch=1, place=None, output=OutputSpec(), model=None, net=network):
     size = volume.shape[1:]
     grid = place_windows(model.size if model else size, patch, stride, (1, 1, 1), blend)
     slabs = []
@@ -69,7 +71,7 @@ def run(volume, patch, stride, blend, *, batch=1, slab_height=None, output=Outpu
         output,
         lambda decision: (slabs.append, True),
         batch=batch,
-        slab_height=slab_height,
+        place=place,
     )
     z = 0
     for slab in slabs:
@@ -87,20 +89,20 @@ def problems(draw):
 
 
 @settings(deadline=None, max_examples=60)
-@given(problems(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**31))
-def test_equals_a_float64_whole_volume_reference(problem, batch, slab_height, seed):
+@given(problems(), st.integers(1, 5), SLABS, st.integers(0, 2**31))
+def test_equals_a_float64_whole_volume_reference(problem, batch, slab_bytes, seed):
     size, patch, stride, blend = problem
     volume = np.random.default_rng(seed).normal(size=(1, *size)).astype(np.float32)
     grid = place_windows(size, patch, stride, (1, 1, 1), blend)
     array = pad_volume(volume, grid.pads, Padding())
-    slabs = list(finished_slabs(array, grid, network, batch=batch, slab_height=slab_height))
+    slabs = list(finished_slabs(array, grid, network, HostPlace(slab_bytes=slab_bytes), batch=batch))
     logits = np.concatenate([slab.logits for slab in slabs], axis=1)
     np.testing.assert_allclose(logits, reference(volume, patch, stride, blend), atol=1e-5)
 
 
 @settings(deadline=None, max_examples=30)
-@given(problems(), st.integers(1, 9), st.integers(1, 9))
-def test_slab_height_and_batch_change_nothing(problem, height, batch):
+@given(problems(), SLABS, st.integers(1, 9))
+def test_slab_height_and_batch_change_nothing(problem, slab_bytes, batch):
     size, patch, stride, blend = problem
     volume = np.random.default_rng(3).normal(size=(1, *size)).astype(np.float32)
     model = ModelGrid(
@@ -109,7 +111,7 @@ def test_slab_height_and_batch_change_nothing(problem, height, batch):
     for other in (None, model):
         small = volume if other is None else volume[:, : other.size[0], : other.size[1], : other.size[2]]
         one = run(small, patch, stride, blend, model=other)
-        two = run(small, patch, stride, blend, model=other, slab_height=height, batch=batch)
+        two = run(small, patch, stride, blend, model=other, place=HostPlace(slab_bytes=slab_bytes), batch=batch)
         np.testing.assert_array_equal(one[1], two[1])
         np.testing.assert_array_equal(one[2], two[2])
         assert one[0].voxels == two[0].voxels

@@ -145,6 +145,28 @@ def test_a_segmentor_is_told_the_size_of_each_window(load):
     assert sizes == [(3, 4, 5), (3, 4, 5)]
 
 
+def test_tensors_stay_tensors(load):
+    """As on a GPU, where windows never leave it."""
+    given = windows(2, 1, 3, 4, 5)
+    backend = load("dict(type='TestTensorMode')")
+    assert backend.tensor_device is None  # on a CPU, arrays are all there is
+    answer = backend.forward(torch.from_numpy(given))
+    assert isinstance(answer, torch.Tensor)
+    np.testing.assert_array_equal(answer.numpy(), backend.forward(given))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_on_a_gpu(load, precision):
+    given = windows(2, 1, 3, 4, 5)
+    expected = load("dict(type='TestTensorMode')").forward(given)
+    backend = load("dict(type='TestTensorMode')", device="cuda:0", precision=precision)
+    assert backend.tensor_device == "cuda:0"
+    answer = backend.forward(torch.from_numpy(given).cuda())
+    assert answer.is_cuda
+    np.testing.assert_allclose(answer.float().cpu().numpy(), expected, rtol=1e-5 if precision == "fp32" else 2e-2)
+
+
 def test_a_network_with_no_such_form_is_an_error_that_says_how_to_wrap_it(load):
     with pytest.raises(ModelError, match=r"NoForm has neither .*Segmentor3D"):
         load("dict(type='TestNoForm')", weights={"conv.weight": torch.ones(1, 1, 1, 1, 1)})

@@ -10,7 +10,6 @@ from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.windows import place_windows
 from itk_infer.errors import ConfigError
 from itk_infer.model.fake import FakeBackend
-from itk_infer.model.guard import HalfPrecisionGuard
 from itk_infer.model.precision import choose_precision
 from itk_infer.model.self_check import check_precision, relative_error
 from itk_infer.predictor import Predictor
@@ -82,11 +81,6 @@ def test_overflow_in_one_window_is_repaired_there_alone():
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), array > 0)
     assert seen == [1, 1, 1, 1]  # the self-check's three, and the one
     assert any("1 of 8 windows overflowed" in text for text in result.measurements.warnings)
-
-
-def test_the_guard_leaves_full_precision_alone():
-    broken = FakeBackend(lambda w: w * np.nan)
-    assert np.isnan(HalfPrecisionGuard(broken)(np.ones((1, 1, 2, 2, 2), np.float32))).all()
 
 
 def test_the_busiest_windows_are_not_air():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from importlib import metadata
@@ -39,6 +40,7 @@ def main() -> None:
 def _devices(problems: list[str]) -> set[str]:
     devices = {"cpu"}
     runtimes = 0
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would report its use to its makers
     try:
         import onnxruntime
 

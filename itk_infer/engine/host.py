@@ -1,0 +1,98 @@
+"""The engine's work in host memory, with NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.arrays import Array
+from itk_infer.engine.accumulator import HostAccumulator
+from itk_infer.engine.confidence import Confidence, ConfidenceSum
+from itk_infer.engine.decision import Decision
+from itk_infer.engine.native import to_native
+from itk_infer.engine.native_decision import decide_on_native
+from itk_infer.engine.place import Slab
+from itk_infer.volume.interpolation import ModelGrid
+from itk_infer.volume.slab import DecidedSlab
+
+SLAB_BYTES = 8 * 2**20  # what is computed from a slab stays near the processor
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+class HostPlace:
+    """See `Place`.
+
+    Args:
+        threads: Blocks of native planes decided at the same time.
+        slab_bytes: Float32 logits of a slab at most.
+    """
+
+    ahead = 0
+
+    def __init__(self, threads: int = 1, slab_bytes: int = SLAB_BYTES) -> None:
+        self._threads = threads
+        self.slab_bytes = slab_bytes
+
+    def put(self, array: NDArray[Any]) -> Array:
+        """It is here."""
+        return array
+
+    def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> HostAccumulator:
+        """See `Place.accumulator`."""
+        return HostAccumulator(channels, depth, plane)
+
+    def finite(self, windows: Array) -> Callable[[], list[bool]]:
+        """See `Place.finite`. Minimum and maximum see NaN and infinity without a mask of the window."""
+        found = [bool(np.isfinite(window.min()) and np.isfinite(window.max())) for window in windows]
+        return lambda: found
+
+    def deciding(self, decision: Decision, model: ModelGrid, want_logits: bool) -> HostDeciding:
+        """See `Place.deciding`."""
+        return HostDeciding(decision, model, want_logits, self._threads, self.slab_bytes)
+
+
+class HostDeciding:
+    """See `Deciding`."""
+
+    def __init__(
+        self, decision: Decision, model: ModelGrid, want_logits: bool, threads: int, slab_bytes: int
+    ) -> None:
+        self.clipped = 0
+        self._decision = decision
+        self._model = model
+        self._want_logits = want_logits
+        self._threads = threads
+        self._slab_bytes = slab_bytes
+        self._sum = ConfidenceSum(decision)
+
+    def confidence(self) -> Confidence:
+        """See `Deciding.confidence`."""
+        return self._sum.result()
+
+    def decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
+        """See `Deciding.decided`."""
+        if self._model.identity:
+            return self._decide(slabs, measure=True)
+        measured = self._measured(slabs)
+        if self._want_logits:
+            return self._decide(to_native(measured, self._model, self._slab_bytes), measure=False)
+        return decide_on_native(measured, self._model, self._decision, self._threads)
+
+    def _measured(self, slabs: Iterable[Slab]) -> Iterator[Slab]:
+        for slab in slabs:
+            self._sum.add(slab.logits, *self._decision.decide(slab.logits))
+            yield slab
+
+    def _decide(self, slabs: Iterable[Slab], *, measure: bool) -> Iterator[DecidedSlab]:
+        for slab in slabs:
+            labels, masks = self._decision.decide(slab.logits)
+            if measure:
+                self._sum.add(slab.logits, labels, masks)
+            logits: NDArray[np.float16] | None = None
+            if self._want_logits:
+                self.clipped += int(np.count_nonzero(np.abs(slab.logits) > FLOAT16_MAX))
+                logits = np.clip(slab.logits, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
+            yield DecidedSlab(slab.z0, labels, masks, logits)

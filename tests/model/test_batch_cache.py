@@ -1,0 +1,140 @@
+"""Found batches outlive the run; whatever is wrong with the cache costs a search and a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from itk_infer.model.batch_cache import BatchCache, BatchKey, open_cache
+
+KEY = BatchKey("digest", "a processor, 2 thread(s)", "openvino (openvino 1)", "fp32", (64, 64, 64), 1)
+
+WRITE = """
+import pickle, sys
+from pathlib import Path
+from itk_infer.model.batch_cache import BatchCache
+cache = BatchCache(Path(sys.argv[1]))
+key = pickle.loads(bytes.fromhex(sys.argv[2]))
+for _ in range(300):
+    cache.write(key, int(sys.argv[3]))
+    cache.read(key)
+torn = [note for note in cache.notes if "is not what this program wrote" in note]
+sys.exit(f"not whole: {torn}" if torn else 0)
+"""
+
+
+def test_what_was_written_is_read(tmp_path):
+    cache = BatchCache(tmp_path / "made" / "for it")
+    assert cache.read(KEY) is None
+    cache.write(KEY, 4)
+    cache.write(replace(KEY, patch=(32, 32, 32)), 16)
+    assert BatchCache(cache.folder).read(KEY) == 4
+    cache.write(KEY, 2)
+    assert BatchCache(cache.folder).read(KEY) == 2
+    assert cache.read(replace(KEY, patch=(32, 32, 32))) == 16
+    assert cache.notes == []
+    assert len(list(cache.folder.iterdir())) == 2  # nothing half-written is left
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "x"},
+        {"device": "x"},
+        {"provider": "x"},
+        {"precision": "bf16"},
+        {"patch": (8, 8, 8)},
+        {"mirrorings": 8},
+    ],
+)
+def test_everything_in_the_key_counts(tmp_path, other):
+    cache = BatchCache(tmp_path)
+    cache.write(KEY, 4)
+    assert cache.read(replace(KEY, **other)) is None
+    assert cache.notes == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"{}",
+        b'{"batch": 4}',
+        json.dumps({"key": KEY.document(), "batch": 0}).encode(),
+        json.dumps({"key": KEY.document(), "batch": True}).encode(),
+        json.dumps({"key": KEY.document(), "batch": 1e9}).encode(),
+        json.dumps({"key": KEY.document(), "batch": 10**9}).encode(),
+        json.dumps({"key": replace(KEY, model="x").document(), "batch": 4}).encode(),
+        json.dumps({"key": KEY.document(), "batch": 4}).encode()[:-9],
+    ],
+)
+def test_a_file_that_is_not_ours_is_named_and_replaced(tmp_path, content):
+    cache = BatchCache(tmp_path)
+    cache.write(KEY, 4)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+    assert cache.read(KEY) is None
+    assert len(cache.notes) == 1
+    assert str(file) in cache.notes[0]
+    cache.write(KEY, 8)
+    assert BatchCache(tmp_path).read(KEY) == 8
+
+
+def test_a_file_that_cannot_be_read_is_a_note(tmp_path):
+    cache = BatchCache(tmp_path)
+    cache.write(KEY, 4)
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    file.mkdir()
+    assert cache.read(KEY) is None
+    assert "cannot be read" in cache.notes[0]
+    cache.write(KEY, 4)
+    assert "cannot be written" in cache.notes[1]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_cannot_be_written_is_a_note(tmp_path):
+    (tmp_path / "file").touch()
+    cache = BatchCache(tmp_path / "file")
+    assert cache.read(KEY) is None
+    cache.notes.clear()
+    cache.write(KEY, 4)
+    assert "cannot be written" in cache.notes[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_a_note(tmp_path):
+    tmp_path.chmod(0o500)
+    cache = BatchCache(tmp_path)
+    cache.write(KEY, 4)
+    assert "cannot be written" in cache.notes[0]
+
+
+def test_two_processes_at_once(tmp_path):
+    key = pickle.dumps(KEY).hex()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE, str(tmp_path), key, str(batch)], stderr=subprocess.PIPE, text=True
+        )
+        for batch in (2, 4)
+    ]
+    for process in both:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert BatchCache(tmp_path).read(KEY) in (2, 4)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: tmp_path / name)
+    assert open_cache(True).folder == tmp_path / "itk_infer"
+    assert open_cache(tmp_path / "mine").folder == tmp_path / "mine"
+    assert open_cache(False) is None
