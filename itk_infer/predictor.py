@@ -41,7 +41,7 @@ from itk_infer.model.threads import usable_cores
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.result import LabelFinding, Measurements, Result
+from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.crop import Embedder, foreground_crop
@@ -288,7 +288,7 @@ class Predictor:
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
     ) -> Measurements:
-        """Segment one volume into sinks, and commit them.
+        """Segment one volume into sinks, and commit them: `compute`, then `Uncommitted.commit`.
 
         Args:
             volume: The case.
@@ -298,6 +298,15 @@ class Predictor:
         Raises:
             CaseError: the case cannot be finished; no sink has left anything behind.
         """
+        return self.compute(volume, make_sinks, on_windows).commit()
+
+    def compute(
+        self,
+        volume: Volume,
+        make_sinks: Callable[[Frame], Sequence[Sink]],
+        on_windows: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Uncommitted:
+        """Segment one volume into sinks that are still to be committed. Arguments and errors as of `run`."""
         if len(volume.array) != len(self.spec.input.channels):
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
@@ -337,7 +346,7 @@ class Predictor:
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None],
         warnings: list[str],
-    ) -> Measurements:
+    ) -> Uncommitted:
         clock = Clock()
         array = self._on_model_grid(place.put(volume.array), plan)
         crop = None
@@ -399,9 +408,6 @@ class Predictor:
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
             )
             clock.lap("engine")
-            del array  # not needed for writing
-            paths = tuple(path for sink in sinks if (path := sink.commit()) is not None)
-            clock.lap("write")
         except BaseException:
             for sink in sinks:
                 sink.abort()
@@ -412,7 +418,7 @@ class Predictor:
             self.batch = min(self.batch, answering.most)
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        return _measurements(findings, tuple(table), plan, clock.seconds, warnings, paths)
+        return Uncommitted(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
 
     def _ran_out(self, error: Exception) -> bool:
         """Whether a device had no memory left for what is not the network."""
@@ -496,7 +502,6 @@ def _measurements(
     plan: CasePlan,
     seconds: dict[str, float],
     warnings: list[str],
-    paths: tuple[Path, ...],
 ) -> Measurements:
     voxel_ml = plan.native.voxel_volume_ml
     return Measurements(
@@ -511,5 +516,4 @@ def _measurements(
         windows=len(plan.windows),
         seconds=seconds,
         warnings=tuple(warnings),
-        paths=paths,
     )

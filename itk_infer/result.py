@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.outputs.sink import Sink
 from itk_infer.spec import Label
 
 if TYPE_CHECKING:
@@ -55,6 +58,39 @@ class Measurements:
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres by label name."""
         return {finding.label.name: finding.volume_ml for finding in self.findings}
+
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """A case whose sinks have all their slabs. Needs neither the image nor the network any more.
+
+    Attributes:
+        sinks: To be committed, once, or aborted.
+        measurements: What is known before that.
+    """
+
+    sinks: Sequence[Sink]
+    measurements: Measurements
+
+    def commit(self) -> Measurements:
+        """Commit the sinks.
+
+        Raises:
+            CaseError: a file cannot be written; no sink has left anything behind.
+        """
+        started = time.perf_counter()
+        try:
+            paths = tuple(path for sink in self.sinks if (path := sink.commit()) is not None)
+        except BaseException:
+            self.abort()
+            raise
+        seconds = {**self.measurements.seconds, "write": time.perf_counter() - started}
+        return replace(self.measurements, seconds=seconds, paths=paths)
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        for sink in self.sinks:
+            sink.abort()
 
 
 @dataclass(frozen=True, slots=True)

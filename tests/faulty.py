@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from itk_infer.predictor import Predictor
 
 NAMES = (
     "kill", "abort", "segfault", "exit", "kill_once", "kill_batch", "hang", "raise", "nan", "shape", "memory",
-    "slow", "sleep", "dark",
+    "slow", "sleep", "dark", "gate",
 )  # fmt: skip
 FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
 
@@ -28,6 +29,15 @@ def marked(array: np.ndarray, fault: str) -> np.ndarray:
     return array
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait for another process or thread, which will not let down unless something is broken."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("what was waited for never came")
+        time.sleep(0.005)
+
+
 @dataclass(frozen=True, slots=True)
 class FaultyModel:
     """See `ModelSource`. Labels what is above zero.
@@ -37,6 +47,7 @@ class FaultyModel:
         load: ``""``, or how loading fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on).
         pause: Seconds a window takes.
         batch: Windows a call.
+        device: Where it pretends to run. On anything but a CPU, a worker reads and writes beside it.
     """
 
     scratch: Path
@@ -44,6 +55,7 @@ class FaultyModel:
     pause: float = 0.0
     batch: int = 1
     patch: tuple[int, int, int] | None = None
+    device: str = "cpu"
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         from itk_infer.spec import parse_spec
@@ -55,7 +67,9 @@ class FaultyModel:
         if self.loading == "kill" or (self.loading == "kill_once" and not loads):
             os.kill(os.getpid(), signal.SIGKILL)
         spec = parse_spec({"input": {"orientation": "LPI"}, "window": {"patch_size": self.patch}}, "test")
-        return Predictor(FakeBackend(self._forward, spec), batch=self.batch)
+        backend = FakeBackend(self._forward, spec)
+        backend.device = self.device
+        return Predictor(backend, batch=self.batch)
 
     def _forward(self, windows: np.ndarray) -> np.ndarray:
         time.sleep(self.pause)
@@ -85,6 +99,8 @@ class FaultyModel:
                 time.sleep(0.3)
             case "sleep":
                 time.sleep(10)
+            case "gate":
+                wait_until((self.scratch / "go").exists)
             case "raise":
                 raise RuntimeError("a surprise in the network")
             case "memory":

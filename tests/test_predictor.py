@@ -9,11 +9,14 @@ import pytest
 import SimpleITK as sitk
 
 import itk_infer
-from itk_infer.errors import ConfigError, InputError
+from itk_infer.errors import ConfigError, InputError, OutputError
 from itk_infer.model.backend import NetworkShape
 from itk_infer.model.fake import FakeBackend
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.logits import LogitsSink, read_logits
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
+from itk_infer.volume.volume import volume_of
 
 ARRAY = np.random.default_rng(0).normal(0, 50, (6, 7, 8)).astype(np.float32)
 
@@ -179,3 +182,34 @@ def test_the_public_names():
     assert itk_infer.Predictor is Predictor
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = itk_infer.nothing
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_computing_and_committing_are_two_steps(tmp_path, commits):
+    path = tmp_path / "a.zarr"
+    predictor = Predictor(FakeBackend(), orientation="input")
+    computed = predictor.compute(volume_of([image()], "a"), lambda frame: [LogitsSink(path, frame)])
+    assert not path.exists()
+    if not commits:
+        computed.abort()
+        assert not list(tmp_path.iterdir())
+        return
+    found = computed.commit()
+    assert found.paths == (path,)
+    assert list(found.seconds)[-1] == "write"
+    np.testing.assert_allclose(read_logits(path)[0][1], ARRAY, rtol=1e-3)
+
+
+def test_a_commit_that_fails_takes_back_the_other_sinks(tmp_path):
+    class Failing(LabelMapSink):
+        def commit(self):
+            raise OutputError("the disk is full")
+
+    predictor = Predictor(FakeBackend(), orientation="input")
+    computed = predictor.compute(
+        volume_of([image()], "a"),
+        lambda frame: [Failing(None, frame), LogitsSink(tmp_path / "a.zarr", frame)],
+    )
+    with pytest.raises(OutputError, match="full"):
+        computed.commit()
+    assert not list(tmp_path.iterdir())

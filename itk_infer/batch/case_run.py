@@ -8,18 +8,20 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from itk_infer.batch.cases import Case
 from itk_infer.batch.events import CaseStarted, Progress, Warned
 from itk_infer.batch.fingerprint import sha256_of, stamp_of
-from itk_infer.batch.ledger import InputFile, OutputFile
+from itk_infer.batch.ledger import OutputFile
 from itk_infer.batch.messages import Failed, Finished, Outcome, Stopped, Task
 from itk_infer.batch.plan import Planned, output_identity
+from itk_infer.batch.reading import CaseImage, read_case
 from itk_infer.batch.settings import RunSettings, make_folder
+from itk_infer.engine.memory import Memory
 from itk_infer.errors import CaseError, ConfigError, Interrupted
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.layered import LayeredSegmentationSink
@@ -27,10 +29,26 @@ from itk_infer.outputs.logits import LogitsSink
 from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.predictor import Predictor
 from itk_infer.result import Measurements
-from itk_infer.volume.read import read_image
-from itk_infer.volume.volume import volume_of
 
 Show = Callable[[CaseStarted | Progress | Warned], None]
+Settled = TypeVar("Settled")
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A case that is computed, and whose files are still to be written. Needs no network any more.
+
+    Attributes:
+        name: The case's name.
+        memory: Bytes that writing may take.
+        write: Commits the files, in any thread. Never raises an `Exception`.
+        drop: Leaves nothing behind instead.
+    """
+
+    name: str
+    memory: int
+    write: Callable[[], Outcome]
+    drop: Callable[[], Stopped]
 
 
 def run_case(
@@ -51,9 +69,45 @@ def run_case(
         show: Told what happens meanwhile.
         check: Called between windows; raises `Interrupted` to stop.
     """
-    try:
+    found = compute_case(predictor, settings, task, worker, show, check)
+    return found.write() if isinstance(found, Unwritten) else found
+
+
+def compute_case(
+    predictor: Predictor,
+    settings: RunSettings,
+    task: Task,
+    worker: int,
+    show: Show,
+    check: Callable[[], None],
+    *,
+    read: Callable[[Case], CaseImage] = read_case,
+    on_memory: Callable[[Memory], None] = lambda memory: None,
+) -> Unwritten | Outcome:
+    """The first part of `run_case`: all of it but the writing.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+        task: The case.
+        worker: Number of the worker, for events.
+        show: Told what happens meanwhile, and by the writing.
+        check: Called between windows; raises `Interrupted` to stop.
+        read: Reads the case.
+        on_memory: Told what the case will need, before its first window.
+    """
+
+    def compute() -> Unwritten:
         careful = predictor.careful() if task.safer else predictor
-        return _segment(careful, settings, task.planned, worker, show, check)
+        return _compute(careful, settings, task, worker, show, check, read, on_memory)
+
+    return _settled(task, worker, compute)
+
+
+def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | Stopped | Failed:
+    """What a step gives, or how the case ended in it."""
+    try:
+        return step()
     except Interrupted:
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
@@ -68,26 +122,23 @@ def run_case(
     return Failed(task.name, worker, reason)
 
 
-def _segment(
+def _compute(
     predictor: Predictor,
     settings: RunSettings,
-    planned: Planned,
+    task: Task,
     worker: int,
     show: Show,
     check: Callable[[], None],
-) -> Finished:
-    case, started = planned.case, time.perf_counter()
-    images = [read_image(path) for path in case.paths]
-    inputs = tuple(
-        InputFile(str(path), image.sha256, stamp_of(path)) for path, image in zip(case.paths, images, strict=True)
-    )
-    warnings = [warning for image in images for warning in image.warnings]
-    volume = volume_of([image.image for image in images], case.name)
-    del images  # twice the memory otherwise
-    reading = time.perf_counter() - started
+    read: Callable[[Case], CaseImage],
+    on_memory: Callable[[Memory], None],
+) -> Unwritten:
+    planned, case, started = task.planned, task.planned.case, time.perf_counter()
+    image = read(case)
     check()
-    windows = len(predictor.plan(volume.grid, volume.array.itemsize).windows)
-    show(CaseStarted(case.name, worker, volume.grid.size, windows))
+    volume = image.volume
+    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits=planned.logits)
+    on_memory(plan.memory)
+    show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
     began = time.perf_counter()
 
     def on_windows(done: int, total: int) -> None:
@@ -95,22 +146,32 @@ def _segment(
         show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
-    found = predictor.run(volume, lambda frame: _sinks(predictor, settings, planned, frame), on_windows)
-    seconds = {"read": reading, **found.seconds}
-    warnings.extend(found.warnings)
-    for warning in warnings:
-        show(Warned(f"{case.name}: {warning}"))
-    identity = output_identity(predictor.identity, inputs)
-    return Finished(
-        case.name,
-        worker,
-        inputs,
-        _results(found, seconds, warnings),
-        tuple(_output(settings, case, path, identity) for path in found.paths),
-        tuple(str(path) for path in found.paths),
-        found.volumes_ml,
-        round(time.perf_counter() - started, 3),
-    )
+    computed = predictor.compute(volume, lambda frame: _sinks(predictor, settings, planned, frame), on_windows)
+    identity = output_identity(predictor.identity, image.inputs)
+    inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
+
+    def write() -> Finished:
+        found = computed.commit()
+        seconds = {"read": read_seconds, **found.seconds}
+        warnings = [*read_warnings, *found.warnings]
+        for warning in warnings:
+            show(Warned(f"{case.name}: {warning}"))
+        return Finished(
+            case.name,
+            worker,
+            inputs,
+            _results(found, seconds, warnings),
+            tuple(_output(settings, case, path, identity) for path in found.paths),
+            tuple(str(path) for path in found.paths),
+            found.volumes_ml,
+            round(time.perf_counter() - started, 3),
+        )
+
+    def drop() -> Stopped:
+        computed.abort()
+        return Stopped(case.name)
+
+    return Unwritten(case.name, plan.memory.writing, lambda: _settled(task, worker, write), drop)
 
 
 def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame: Frame) -> list[Sink]:

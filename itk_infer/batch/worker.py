@@ -9,7 +9,10 @@ import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
+from itk_infer.batch.cases import Case
+from itk_infer.batch.events import CaseStarted, Progress, Warned
 from itk_infer.batch.messages import Task, Told
 from itk_infer.batch.model import ModelFacts, ModelSource, facts_of
 from itk_infer.batch.placement import VARIABLE, Placement
@@ -21,10 +24,36 @@ STOP = "stop"  # sent instead of a task: drop the case at work
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a worker shall do.
+
+    Attributes:
+        task: The case to compute.
+        ahead: A case that it may read meanwhile, as it will probably be given next. No more than a hint.
+    """
+
+    task: Task
+    ahead: Case | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded."""
+    """The model is loaded.
+
+    Attributes:
+        facts: About it.
+        overlaps: Whether the worker reads ahead, and tells `Computed`.
+    """
 
     facts: ModelFacts
+    overlaps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The case needs the network no more: the next one may come, while this one's files are written."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +69,7 @@ def serve(
     """The main function of a worker process.
 
     Args:
-        link: To the parent. It sends tasks, or `STOP`; its end ends this process.
+        link: To the parent. It sends `Given`, or `STOP`; its end ends this process.
         parent: Process id of the parent.
         number: Of this worker, for events.
         source: The model.
@@ -51,8 +80,16 @@ def serve(
     for name in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent alone decides
         signal.signal(name, signal.SIG_IGN)
     os.dup2(sys.__stderr__.fileno() if sys.__stderr__ else 2, 1)  # stdout belongs to the parent's events
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Given] = queue.SimpleQueue()
     stopping = threading.Event()
+    sending = threading.Lock()
+
+    def send(message: Any) -> None:
+        with sending:  # of two threads, once cases overlap
+            link.send(message)
+
+    def show(event: CaseStarted | Progress | Warned) -> None:
+        send(Told(event))
 
     def listen() -> None:
         while True:
@@ -76,14 +113,22 @@ def serve(
         predictor = source.load(device=placement.device, threads=placement.threads)
         facts = facts_of(predictor)
     except ItkInferError as error:
-        link.send(NotLoaded(error))
+        send(NotLoaded(error))
         return
     except Exception as error:
-        link.send(NotLoaded(ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}")))
+        send(NotLoaded(ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}")))
         return
     from itk_infer.batch.case_run import run_case
+    from itk_infer.batch.overlap import Overlap
 
-    link.send(Ready(facts))
+    # On a CPU, the network needs the cores itself.
+    overlap = None
+    if predictor.backend.device != "cpu":
+        overlap = Overlap(predictor, settings, number, send, show, check)
+    send(Ready(facts, overlap is not None))
     while True:
-        task = tasks.get()
-        link.send(run_case(predictor, settings, task, number, lambda event: link.send(Told(event)), check))
+        given = tasks.get()
+        if overlap is not None:
+            overlap.run(given.task, given.ahead)
+        else:
+            send(run_case(predictor, settings, given.task, number, show, check))

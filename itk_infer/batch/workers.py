@@ -11,18 +11,19 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any
 
+from itk_infer.batch.jobs import Job, Jobs
 from itk_infer.batch.messages import Began, Died, Failed, Stopped, Task, Tell, Told
 from itk_infer.batch.model import ModelFacts, ModelSource
 from itk_infer.batch.placement import Placement
 from itk_infer.batch.settings import RunSettings
 from itk_infer.batch.system import cause_of_death
-from itk_infer.batch.worker import STOP, NotLoaded, Ready, serve
+from itk_infer.batch.worker import STOP, Computed, Given, NotLoaded, Ready, serve
 from itk_infer.errors import ModelError
 
 POLL_S = 0.2
@@ -36,12 +37,13 @@ class _Worker:
     process: SpawnProcess
     link: Connection
     ready: bool = False
-    task: Task | None = None
-    since: float = 0.0
+    overlaps: bool = False
+    jobs: Jobs = field(default_factory=Jobs)
+    ahead: str = ""  # the case that it was told to read ahead
 
     @property
     def idle(self) -> bool:
-        return self.ready and self.task is None
+        return self.ready and not self.jobs.all
 
 
 class Workers:
@@ -101,13 +103,16 @@ class Workers:
         self._enforce_timeout(tell)
 
     def stop(self, tell: Tell) -> None:
-        """Workers drop the case at work between two windows; those that do not within a grace are killed."""
+        """Workers drop the case at work between two windows, and finish the one that they are writing.
+
+        Those that do not within a grace are killed.
+        """
         self._queue.clear()
-        busy = [worker for worker in self._team if worker.task is not None]
+        busy = [worker for worker in self._team if worker.jobs.all]
         for worker in busy:
             self._send(worker, STOP)
         deadline = time.monotonic() + STOP_GRACE_S
-        while any(worker.task is not None for worker in busy) and time.monotonic() < deadline:
+        while any(worker.jobs.all for worker in busy) and time.monotonic() < deadline:
             for worker in self._answering(POLL_S):
                 if not self._take(worker, tell):
                     self._drop(worker, tell)
@@ -115,11 +120,11 @@ class Workers:
             self._drop(worker, tell)
 
     def _drop(self, worker: _Worker, tell: Tell) -> None:
-        task, worker.task = worker.task, None
-        if worker in self._team and (task is not None or not worker.process.is_alive()):
+        jobs = worker.jobs.clear()
+        if worker in self._team and (jobs or not worker.process.is_alive()):
             self._dismiss(worker, idle=False)
-        if task is not None:
-            tell(Stopped(task.name))
+        for job in jobs:
+            tell(Stopped(job.name))
 
     # --- one worker ---------------------------------------------------------------------------
 
@@ -143,7 +148,7 @@ class Workers:
         worker.process.join()
         worker.process.close()
 
-    def _send(self, worker: _Worker, message: Task | str) -> bool:
+    def _send(self, worker: _Worker, message: Given | str) -> bool:
         try:
             worker.link.send(message)
         except OSError:
@@ -153,12 +158,43 @@ class Workers:
     # --- all workers --------------------------------------------------------------------------
 
     def _hand_out(self, tell: Tell) -> None:
-        for worker in [worker for worker in self._team if worker.idle]:
-            if not self._queue:
-                return
-            if self._send(worker, self._queue[0]):
-                worker.task, worker.since = self._queue.popleft(), time.monotonic()
-                tell(Began(worker.task.name, worker.number))
+        given = []
+        for worker in [worker for worker in self._team if worker.ready and worker.jobs.room]:
+            task = self._next_for(worker)
+            if task is not None:
+                self._queue.remove(task)
+                worker.jobs.computing = Job(task)
+                given.append((worker, worker.jobs.computing))
+        for worker, job in given:  # nobody is left without work for something that another reads ahead
+            ahead = self._ahead_of(worker, job)
+            if self._send(worker, Given(job.task, ahead.planned.case if ahead else None)):
+                worker.ahead = ahead.name if ahead else ""
+                job.start()
+                tell(Began(job.name, worker.number))
+            else:
+                worker.jobs.end(job.name)
+                self._queue.appendleft(job.task)
+
+    def _next_for(self, worker: _Worker) -> Task | None:
+        """The first that no other reads ahead, which is what it has read itself; else the first."""
+        # A second attempt begins where nothing else is at work: who is to blame shall be clear then.
+        taken, first = self._read_ahead_by_others(worker), None
+        for task in self._queue:
+            if worker.idle or not task.safer:
+                if task.name not in taken:
+                    return task
+                first = first or task
+        return first
+
+    def _ahead_of(self, worker: _Worker, job: Job) -> Task | None:
+        """What it shall read while it computes this."""
+        if not worker.overlaps or job.task.safer:
+            return None
+        taken = self._read_ahead_by_others(worker)
+        return next((task for task in self._queue if not task.safer and task.name not in taken), None)
+
+    def _read_ahead_by_others(self, worker: _Worker) -> set[str]:
+        return {other.ahead for other in self._team if other is not worker}
 
     def _answering(self, seconds: float) -> list[_Worker]:
         """Workers that have said something, or have died."""
@@ -181,19 +217,22 @@ class Workers:
 
     def _understand(self, worker: _Worker, message: Any, tell: Tell) -> None:
         if isinstance(message, Ready):
-            worker.ready, self._stillborn = True, 0
+            worker.ready, worker.overlaps, self._stillborn = True, message.overlaps, 0
             self._facts = self._facts or message.facts
         elif isinstance(message, NotLoaded):
             raise message.error
         elif isinstance(message, Told):
             tell(message)
+        elif isinstance(message, Computed):
+            worker.jobs.computed()
+            self._hand_out(tell)
         else:
-            worker.task = None
+            worker.jobs.end(message.name)
             self._hand_out(tell)  # first: what is told takes time to be written down
             tell(message)
 
     def _replace(self, worker: _Worker, tell: Tell) -> None:
-        task, was_ready = worker.task, worker.ready
+        jobs, was_ready = worker.jobs.all, worker.ready
         # Its pipe ends a moment before the process; the exit code is worth that moment.
         worker.process.join(1.0)
         reason = cause_of_death(worker.process.exitcode)
@@ -203,15 +242,23 @@ class Workers:
             if self._facts is None or self._stillborn >= MOST_STILLBORN:
                 raise ModelError(f"the model cannot be loaded: {reason}")
         self._start(worker.number)
-        if task is not None:
-            tell(Died(task.name, worker.number, reason))
+        for job in jobs:
+            tell(Died(job.name, worker.number, reason))
 
     def _enforce_timeout(self, tell: Tell) -> None:
         if self._case_timeout is None:
             return
         for worker in list(self._team):
-            if worker.task is not None and time.monotonic() - worker.since > self._case_timeout:
-                reason = f"took longer than the {self._case_timeout:g} s of --case-timeout; its worker was ended"
-                self._dismiss(worker, idle=False)
-                self._start(worker.number)
-                tell(Failed(worker.task.name, worker.number, reason))
+            late = next((job for job in worker.jobs.all if job.seconds > self._case_timeout), None)
+            if late is None:
+                continue
+            self._dismiss(worker, idle=False)
+            self._start(worker.number)
+            limit = f"the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+            for job in worker.jobs.all:
+                if job is late:
+                    tell(Failed(job.name, worker.number, f"took longer than {limit}"))
+                else:
+                    tell(
+                        Died(job.name, worker.number, f"{late.name}, in the same worker, took longer than {limit}")
+                    )

@@ -104,6 +104,7 @@ class Bars(Lines):
         super().__init__(quiet=quiet, verbose=verbose)
         self._cases: tqdm[NoReturn] | None = None
         self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
+        self._at_work: dict[int, str] = {}  # the case that each began last
 
     def __call__(self, event: Event) -> None:
         """Move the bars, and print what is worth a line."""
@@ -114,6 +115,7 @@ class Bars(Lines):
                 self._cases = tqdm(total=event.cases, unit="case", desc="cases", position=0, file=sys.stderr)
             case CaseStarted():
                 self._close_windows(event.worker)
+                self._at_work[event.worker] = event.case
                 self._windows[event.worker] = tqdm(
                     total=event.windows,
                     unit="window",
@@ -126,7 +128,8 @@ class Bars(Lines):
                 bar = self._windows[event.worker]
                 bar.update(event.done - bar.n)
             case CaseDone() | CaseFailed():
-                self._close_windows(event.worker)
+                if self._at_work.get(event.worker) == event.case:  # its worker may have begun the next one
+                    self._close_windows(event.worker)
                 if self._cases is not None:
                     self._cases.update(1)
             case CaseSkipped():

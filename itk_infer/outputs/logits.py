@@ -85,6 +85,8 @@ class LogitsSink:
             if stop == last:
                 self._write_row(first, last)
             z = stop
+        if planes.stop == self._depth:  # the commit may have to wait, and needs no row
+            self._row = self._row[:, :0].copy()
 
     def commit(self) -> Path:
         """Open it as a reader would, and move it to the final name."""

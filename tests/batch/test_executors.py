@@ -37,7 +37,7 @@ def local_cluster():
         yield cluster
 
 
-@pytest.fixture(params=["in_process", "workers", "dask"])
+@pytest.fixture(params=["in_process", "workers", "overlapping", "dask"])
 def kind(request):
     return request.param
 
@@ -49,10 +49,12 @@ def run(kind, folder, tmp_path, request):
     scratch.mkdir()
 
     def run(*, on_event=None, timeout=None, **options):
+        if kind == "overlapping":
+            options["device"] = "pretended"
         model, settings = FaultyModel(scratch, **options), RunSettings(folder.source, folder.output)
         if kind == "in_process":
             executor = InProcess(model.load(), settings)
-        elif kind == "workers":
+        elif kind in ("workers", "overlapping"):
             executor = Workers(model, settings, (Placement(),) * 2, timeout)
         else:
             from itk_infer.batch.dask import DaskCluster

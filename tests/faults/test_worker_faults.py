@@ -158,7 +158,7 @@ if __name__ == "__main__":
     from itk_infer.errors import ItkInferError
 
     settings = RunSettings(Path("in"), Path("out"))
-    executor = Workers(FaultyModel(Path("scratch"), pause={pause}), settings, (Placement(),) * {workers})
+    executor = Workers(FaultyModel(Path("scratch"), pause={pause}, device={device!r}), settings, (Placement(),) * {workers})
     try:
         sys.exit(run_cases(executor, settings, Events([JsonLines("test")])).exit_code)
     except ItkInferError as error:
@@ -166,9 +166,10 @@ if __name__ == "__main__":
 """
 
 
-def start(batch, *, workers=1, pause=0.0):
+def start(batch, *, workers=1, pause=0.0, device="cpu"):
     script = batch.folder / "program.py"
-    script.write_text(PROGRAM.format(tests=str(Path(__file__).resolve().parents[1]), workers=workers, pause=pause))
+    tests = str(Path(__file__).resolve().parents[1])
+    script.write_text(PROGRAM.format(tests=tests, workers=workers, pause=pause, device=device))
     return subprocess.Popen([sys.executable, str(script)], cwd=batch.folder, stdout=subprocess.PIPE, text=True)
 
 
@@ -207,10 +208,11 @@ def all_gone(pids, seconds=5.0):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("fault", ["slow", "sleep"])
-def test_a_signal_ends_everything_in_good_order(batch, number, fault):
+@pytest.mark.parametrize("device", ["cpu", "pretended"])
+def test_a_signal_ends_everything_in_good_order(batch, number, fault, device):
     for index in range(6):
         batch.scan(f"{index}.mha", fault, index)
-    with start(batch, workers=2) as program:
+    with start(batch, workers=2, device=device) as program:
         wait_for(program, "case_started", 2)
         began = time.monotonic()
         program.send_signal(number)
@@ -248,11 +250,12 @@ def test_workers_end_with_a_killed_parent(batch):
     assert all_gone(workers_of(batch))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(26))
 def test_a_parent_killed_anywhere_is_made_good_by_the_next_run(batch, seed):
     arrays = {f"{index}.nii.gz": batch.scan(f"{index}.nii.gz", seed=index) for index in range(6)}
     random = np.random.default_rng(seed)
-    with start(batch, workers=1 + seed % 2, pause=0.01) as program:
+    device = "cpu" if seed < 20 else "pretended"
+    with start(batch, workers=1 + seed % 2, pause=0.01, device=device) as program:
         wait_for(program, "case_started")
         threading.Event().wait(random.uniform(0, 0.3))
         program.kill()

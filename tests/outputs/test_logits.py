@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -261,3 +262,18 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit: int, fa
     assert "case.zarr: cannot be written" in child.stdout
     assert ("aborted" in child.stdout) is (fails_in == "chunk")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path) -> None:
+    logits = random_logits(4, (4, 64, 64))
+    tracemalloc.start()
+    try:
+        sink = LogitsSink(tmp_path / "a.zarr", make_frame((4, 64, 64), channels=4))
+        fill(sink, logits[:, :2], [2])
+        assert tracemalloc.get_traced_memory()[0] > logits.nbytes
+        labels = np.zeros((2, 64, 64), np.uint8)
+        sink.write(DecidedSlab(2, labels, logits=logits[:, 2:]))
+        assert tracemalloc.get_traced_memory()[0] < logits.nbytes
+    finally:
+        tracemalloc.stop()
+    assert sink.commit().is_dir()

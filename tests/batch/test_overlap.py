@@ -1,0 +1,179 @@
+"""Cases that overlap in one worker, in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faulty import wait_until
+
+from itk_infer.batch.cases import find_cases
+from itk_infer.batch.events import CaseStarted
+from itk_infer.batch.messages import Failed, Finished, Task
+from itk_infer.batch.overlap import Overlap
+from itk_infer.batch.plan import Planned
+from itk_infer.batch.reading import ReadAhead, reading_memory
+from itk_infer.batch.settings import RunSettings
+from itk_infer.batch.worker import Computed
+from itk_infer.model.fake import FakeBackend
+from itk_infer.outputs import label_map
+from itk_infer.predictor import Predictor
+from itk_infer.volume.read import read_image
+from itk_infer.volume.volume import volume_of
+
+NAMES = ("a.mha", "b.mha", "c.mha")
+
+
+class Worker:
+    """An `Overlap` over three cases of the same size, and what it tells."""
+
+    def __init__(self, folder):
+        for seed, name in enumerate(NAMES):
+            folder.scan(name, seed)
+        folder.output.mkdir()
+        self.cases = dict(
+            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1), strict=True)
+        )
+        self.told, self.shown = [], []
+        self.predictor = Predictor(FakeBackend())
+        settings = RunSettings(folder.source, folder.output)
+        self.overlap = Overlap(self.predictor, settings, 0, self.told.append, self.shown.append, lambda: None)
+        self.memory = self.predictor.plan(
+            volume_of([read_image(folder.source / "a.mha").image], "a").grid, 2
+        ).memory
+
+    def run(self, name, ahead=None, *, safer=False):
+        self.overlap.run(Task(Planned(self.cases[name], "run"), safer), self.cases.get(ahead))
+
+    def started(self, name):
+        return any(isinstance(event, CaseStarted) and event.case == name for event in self.shown)
+
+    @property
+    def outcomes(self):
+        return [message.name for message in self.told if isinstance(message, Finished | Failed)]
+
+
+@pytest.fixture
+def worker(folder):
+    return Worker(folder)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk on which nothing is written before it is told to."""
+    go, threads, write_image = threading.Event(), [], label_map.write_image
+
+    def write(*args, **options):
+        threads.append(threading.current_thread())
+        assert go.wait(15)
+        write_image(*args, **options)
+
+    monkeypatch.setattr(label_map, "write_image", write)
+    go.threads = threads
+    yield go
+    go.set()
+
+
+@pytest.fixture
+def rooms(monkeypatch):
+    """Bytes that each reading ahead was allowed to take."""
+    allowed = []
+    monkeypatch.setattr(ReadAhead, "start", lambda self, case, room: allowed.append(room))
+    return allowed
+
+
+def test_computing_goes_on_before_writing_ends(worker, disk):
+    worker.run("a.mha", "b.mha")
+    worker.run("b.mha", "c.mha")
+    assert [type(message) for message in worker.told] == [Computed, Computed]
+    disk.set()
+    wait_until(lambda: len(worker.outcomes) == 2)
+    assert worker.outcomes == ["a.mha", "b.mha"]
+    assert len({thread.ident for thread in disk.threads}) == 1
+    assert disk.threads[0] is not threading.current_thread()
+
+
+def test_a_second_attempt_ends_before_anything_else_begins(worker, disk):
+    disk.set()
+    worker.run("a.mha", safer=True)
+    assert [type(message) for message in worker.told] == [Finished]
+    assert disk.threads == [threading.current_thread()]
+
+
+def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms):
+    limit = worker.predictor.max_ram = 2**30
+    peak, writing = worker.memory.peak, worker.memory.writing
+    worker.run("a.mha", "b.mha")
+    worker.run("b.mha", "c.mha")
+    assert rooms == [limit - peak, limit - peak - writing]
+    disk.set()
+    wait_until(lambda: len(worker.outcomes) == 2)
+    # The thread is done with a case a moment after it has told so.
+    wait_until(lambda: (worker.run("c.mha", "a.mha"), rooms[-1] == limit - peak)[1])
+
+
+def test_without_a_limit_there_is_room(worker, rooms):
+    worker.predictor.max_ram = None
+    worker.run("a.mha", "b.mha")
+    assert rooms == [None]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_case_waits_for_the_disk_where_both_do_not_fit(worker, disk, missing):
+    worker.predictor.max_ram = worker.memory.peak + worker.memory.writing - missing
+    worker.run("a.mha")
+    thread = threading.Thread(target=worker.run, args=("b.mha",))
+    thread.start()
+    if missing:
+        thread.join(0.3)
+        assert not worker.started("b.mha")
+        disk.set()
+    wait_until(lambda: worker.started("b.mha"))
+    disk.set()
+    thread.join()
+    wait_until(lambda: worker.outcomes == ["a.mha", "b.mha"])
+
+
+def test_reading_waits_for_the_disk_where_both_do_not_fit(worker, disk, monkeypatch):
+    from itk_infer.batch import reading
+
+    needed = reading_memory(worker.cases["b.mha"])
+    worker.run("a.mha")
+    worker.predictor.max_ram = worker.memory.writing + needed - 1
+    read = []
+    monkeypatch.setattr(reading, "read_image", lambda path: (read.append(path.name), read_image(path))[1])
+    thread = threading.Thread(target=worker.run, args=("b.mha",))
+    thread.start()
+    thread.join(0.3)
+    assert not read
+    disk.set()
+    thread.join()
+    assert read == ["b.mha"]
+    assert isinstance(worker.told[-1], Failed)  # nor would it fit alone
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_worker_that_cannot_tell_an_outcome_ends(folder, capfd):
+    """The parent would wait for it for ever."""
+    child = os.fork()
+    if not child:
+        worker = Worker(folder)
+
+        def send(message):
+            if isinstance(message, Finished):
+                raise TypeError("cannot be pickled")
+
+        worker.overlap._send = send
+        worker.run("a.mha")
+        threading.Event().wait(15)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert "cannot be pickled" in capfd.readouterr().err

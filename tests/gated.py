@@ -1,0 +1,72 @@
+"""A model whose worker leaves a trace of what it reads and writes, and writes as the name of a file says."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from faulty import FaultyModel, wait_until
+
+from itk_infer.errors import OutputError
+from itk_infer.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class GatedModel:
+    """See `ModelSource`. To be loaded in worker processes only: it changes how they read and write.
+
+    A file whose name has these words in it:
+        ``held``: is not written before `release`.
+        ``full``: cannot be written.
+        ``doomed``: kills the worker as soon as it has its final name; ``doomed_once``: only once.
+    """
+
+    model: FaultyModel
+
+    @property
+    def scratch(self) -> Path:
+        return self.model.scratch
+
+    def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        import itk_infer.batch.reading as reading
+        import itk_infer.outputs.label_map as label_map
+
+        read_image, write_image = reading.read_image, label_map.write_image
+
+        def read(path):
+            found = read_image(path)
+            self.note(f"read {path.name}")
+            return found
+
+        def write(image, path, **options):
+            self.note(f"write {path.name}")
+            if "held" in path.name:
+                wait_until((self.scratch / f"release {path.name}").exists, 60)
+            if "full" in path.name:
+                raise OutputError(f"{path}: cannot be written: the disk is full; free some space and run again")
+            write_image(image, path, **options)
+            marker = self.scratch / "killed once"
+            if "doomed" in path.name and not ("doomed_once" in path.name and marker.exists()):
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        reading.read_image, label_map.write_image = read, write
+        return self.model.load(device=device, threads=threads)
+
+    def note(self, line: str) -> None:
+        with (self.scratch / "trace").open("a") as file:
+            file.write(f"{line}\n")
+
+    def trace(self) -> list[str]:
+        file = self.scratch / "trace"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def release(self, name: str) -> None:
+        """Let a held file be written."""
+        (self.scratch / f"release {name}").touch()
+
+    def go(self) -> None:
+        """Let the network of `gate` go on."""
+        (self.scratch / "go").touch()
