@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from itk_infer._version import __version__
 from itk_infer.arrays import Array
+from itk_infer.case.places import Places
+from itk_infer.case.plan import CasePlan, plan_case
+from itk_infer.case.prepare import Prepared, prepare
+from itk_infer.case.sinks import CaseSinks
 from itk_infer.clock import Clock
 from itk_infer.engine.busiest import busiest_windows
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.host import HostPlace
-from itk_infer.engine.memory import Memory, Work, machine_memory, predict_device_memory, predict_memory
+from itk_infer.engine.memory import Memory
 from itk_infer.engine.place import Place
-from itk_infer.engine.segment import Findings, TakeSlab, segment
-from itk_infer.engine.windows import WindowGrid, place_windows
+from itk_infer.engine.segment import Findings, segment
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.answering import Answering
 from itk_infer.model.auto_batch import AutoBatch
@@ -44,44 +46,16 @@ from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
-from itk_infer.volume.crop import Embedder, foreground_crop
-from itk_infer.volume.grid import Grid, Reorientation
-from itk_infer.volume.intensity import apply_intensity
-from itk_infer.volume.interpolation import ModelGrid
-from itk_infer.volume.padding import pad_volume
+from itk_infer.volume.grid import Grid
 from itk_infer.volume.read import read_image
-from itk_infer.volume.resample import model_grid, to_model_grid
-from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import Volume, volume_of
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from itk_infer.engine.device.place import DevicePlace
 
 CHECKED_WINDOWS = 3
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
-
-
-@dataclass(frozen=True, slots=True)
-class CasePlan:
-    """What is known of a case before its first window.
-
-    Attributes:
-        native: The case's grid, in the model's orientation.
-        turn: From the stored axes to the model's orientation.
-        model: The model's grid over it.
-        windows: The windows over that.
-        memory: Predicted peak in host memory, with everything there.
-        device_memory: Predicted peak on a device, with everything there, in bytes.
-    """
-
-    native: Grid
-    turn: Reorientation
-    model: ModelGrid
-    windows: WindowGrid
-    memory: Memory
-    device_memory: int
 
 
 class Predictor:
@@ -133,13 +107,7 @@ class Predictor:
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
-        self.max_ram = max_ram or machine_memory()
-        self._host = HostPlace(self.threads)
-        self._device: DevicePlace | None = None
-        if backend.tensor_device is not None:
-            from itk_infer.engine.device.place import DevicePlace
-
-            self._device = DevicePlace(backend.tensor_device, max_vram)
+        self._places = Places(backend.tensor_device, self.threads, max_ram, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
         # Refuses models that allow none.
@@ -197,9 +165,14 @@ class Predictor:
     def careful(self) -> Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
-        twin.batch, twin.backend, twin._device = 1, self.backend.in_full_precision(), None
-        twin._auto_batch = None
+        twin.batch, twin.backend, twin._auto_batch = 1, self.backend.in_full_precision(), None
+        twin._places = Places(None, self.threads, self.max_ram, None)
         return twin
+
+    @property
+    def max_ram(self) -> int | None:
+        """Bytes a case may need besides the network; None where nothing is known of the machine."""
+        return self._places.max_ram
 
     @property
     def windows_a_call(self) -> int | None:
@@ -273,14 +246,19 @@ class Predictor:
             want_logits: Whether logits will be written.
             batch: Windows a call, if other than the predictor's.
         """
-        wanted = self.spec.input
-        native, turn = grid.reoriented(wanted.orientation)
-        model = model_grid(native, wanted)
-        windows = self._windows(model)
-        channels_in = len(wanted.channels)
-        channels_out = self.backend.shape.channels_out or len(self.spec.output.labels or ()) + 1
-        work = Work(model, windows, channels_in, channels_out, itemsize, batch or self.batch, want_logits)
-        return CasePlan(native, turn, model, windows, predict_memory(work), predict_device_memory(work))
+        return plan_case(
+            grid,
+            itemsize,
+            self.spec,
+            self.window,
+            channels_out=self.backend.shape.channels_out,
+            batch=batch or self.batch,
+            want_logits=want_logits,
+        )
+
+    def host_memory(self, plan: CasePlan) -> Memory:
+        """What a planned case needs of host memory: less where volume and ring are on a device."""
+        return self._places.host_memory(plan)
 
     def run(
         self,
@@ -312,33 +290,19 @@ class Predictor:
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
         plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
-        self._check_memory(plan.memory)
-        place, warnings = self._place(plan)
+        place, warnings = self._places.choose(plan)
         try:
-            return self._run_at(place, volume, plan, make_sinks, on_windows, warnings)
+            return self._compute_at(place, volume, plan, make_sinks, on_windows, warnings)
         except Exception as error:
-            if place is self._host or not self._ran_out(error):
+            if place is self._places.host or not self._places.leave_device(error):
                 raise
-            self._device = None
-        warnings.append(
-            "the GPU's memory ran out beside the network; from here on overlaps are summed in host memory"
+        place, notes = self._places.choose(plan)
+        notes.append(
+            "the device's memory ran out beside the network; from here on overlaps are summed in host memory"
         )
-        return self._run_at(self._host, volume, plan, make_sinks, on_windows, warnings)
+        return self._compute_at(place, volume, plan, make_sinks, on_windows, notes)
 
-    def _place(self, plan: CasePlan) -> tuple[Place, list[str]]:
-        """Where the ring of this case will be, and what to tell about it."""
-        if self._device is None:
-            return self._host, []
-        room = self._device.room()
-        if room is None or plan.device_memory <= room:
-            return self._device, []
-        return self._host, [
-            f"overlaps are summed in host memory: on {self.backend.device} this case would need about "
-            f"{plan.device_memory / 2**20:,.0f} MiB besides the network, and {room / 2**20:,.0f} MiB are to be "
-            "had (--max-vram)"
-        ]
-
-    def _run_at(
+    def _compute_at(
         self,
         place: Place,
         volume: Volume,
@@ -348,23 +312,18 @@ class Predictor:
         warnings: list[str],
     ) -> Uncommitted:
         clock = Clock()
-        array = self._on_model_grid(place.put(volume.array), plan)
-        crop = None
-        if self.crop_foreground is not None:
-            crop = foreground_crop(array, self.crop_foreground, plan.model)
-        windows = plan.windows
-        if crop is not None:
-            array = array[(slice(None), *crop.box)]
-            plan = replace(plan, model=crop.grid, windows=self._windows(crop.grid))
-            saved = f"{len(windows) - len(plan.windows)} of {len(windows)} windows saved"
-            warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
-        array = pad_volume(array, plan.windows.pads, self.spec.input.padding)
+        every = len(plan.windows)
+        prepared = prepare(place.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
+        array, plan = prepared.array, prepared.plan
+        if prepared.crop is not None:
+            saved = f"{every - len(plan.windows)} of {every} windows saved"
+            warnings.append(f"cropped to {prepared.crop.share:.0%} of its voxels: {saved}, background outside")
         clock.lap("prepare")
         if not self._checked:
-            warnings.extend(self._check_precision(array, plan))
+            warnings.extend(self._check_precision(prepared))
             clock.lap("self-check")
         if self._auto_batch is not None and len(plan.windows) > 1:
-            warnings.extend(self._find_batch(self._auto_batch, place, volume, array, plan.windows))
+            warnings.extend(self._find_batch(self._auto_batch, place, prepared))
             clock.lap("batch")
         answering = Answering(
             self.backend,
@@ -373,22 +332,7 @@ class Predictor:
             None if isinstance(self.skip_empty, bool) else self.skip_empty,
             self._most,
         )
-        sinks: list[Sink] = []
-        table: list[Label] = []
-
-        def opened(decision: Decision) -> tuple[TakeSlab, bool]:
-            table.extend(decision.table)
-            sinks.extend(make_sinks(self._frame(volume.grid, plan, decision)))
-
-            def take(slab: DecidedSlab) -> None:
-                for sink in sinks:
-                    sink.write(slab)
-
-            if crop is None:
-                return take, any(sink.needs_logits for sink in sinks)
-            if any(sink.needs_logits for sink in sinks):
-                raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
-            return Embedder(take, crop, plan.native.size), False
+        sinks = CaseSinks(make_sinks, lambda decision: self._frame(volume.grid, plan, decision), prepared)
 
         def forward(windows: Array) -> Array:
             with clock.inside("network"):
@@ -401,7 +345,7 @@ class Predictor:
                 plan.model,
                 forward,
                 self.spec.output,
-                opened,
+                sinks.open,
                 place=place,
                 repair=None if self.backend.precision == "fp32" else answering.repair,
                 batch=self.batch,
@@ -409,8 +353,7 @@ class Predictor:
             )
             clock.lap("engine")
         except BaseException:
-            for sink in sinks:
-                sink.abort()
+            sinks.abort()
             raise
         warnings.extend(answering.warnings(len(plan.windows)))
         if answering.most is not None:  # what fits is known now; no finding stands above it
@@ -418,68 +361,34 @@ class Predictor:
             self.batch = min(self.batch, answering.most)
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        return Uncommitted(sinks, _measurements(findings, tuple(table), plan, clock.seconds, warnings))
+        return Uncommitted(sinks.opened, _measurements(findings, sinks.labels, plan, clock.seconds, warnings))
 
-    def _ran_out(self, error: Exception) -> bool:
-        """Whether a device had no memory left for what is not the network."""
-        if self._device is None:
-            return False
-        from itk_infer.engine.device.place import ran_out
-
-        return ran_out(error)
-
-    def _check_memory(self, memory: Memory) -> None:
-        if self.max_ram is not None and memory.peak > self.max_ram:
-            raise InputError(
-                f"would need about {memory.peak / 2**20:,.0f} MiB of memory besides the network, more than the "
-                f"{self.max_ram / 2**20:,.0f} MiB it may have (--max-ram): choose a smaller --patch-size, above "
-                "all along Z, or a model with fewer labels"
-            )
-
-    def _check_precision(self, array: Array, plan: CasePlan) -> list[str]:
+    def _check_precision(self, prepared: Prepared) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
         self._checked = True
         if self.backend.in_full_precision() is self.backend:
             return []  # stored in half precision: there is nothing better to hold it against
         notes = self.backend.notes
-        found = check_precision(self.backend, busiest_windows(array, plan.windows, CHECKED_WINDOWS))
+        found = check_precision(self.backend, _most_telling(prepared))
         news = [note for note in self.backend.notes if note not in notes]
         if found.passed:
             return news
         reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _find_batch(
-        self, auto: AutoBatch, place: Place, volume: Volume, array: Array, windows: WindowGrid
-    ) -> list[str]:
+    def _find_batch(self, auto: AutoBatch, place: Place, prepared: Prepared) -> list[str]:
         """Set the windows a call that are fastest, as many as this case has memory for."""
 
         def trial() -> BatchTrial:
             forward = self.backend.forward
             network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
-            return BatchTrial(network, busiest_windows(array, windows, CHECKED_WINDOWS))
+            return BatchTrial(network, _most_telling(prepared))
 
         def fits(batch: int) -> bool:
-            plan = self.plan(volume.grid, volume.array.itemsize, batch=batch)
-            if place is not self._host:
-                return self._place(plan)[0] is place
-            return self.max_ram is None or plan.memory.peak <= self.max_ram
+            return self._places.fits(prepared.plan.with_batch(batch), place)
 
-        self.batch, notes = auto.find(self.backend, windows.patch, trial, fits)
+        self.batch, notes = auto.find(self.backend, prepared.plan.windows.patch, trial, fits)
         return notes
-
-    def _on_model_grid(self, stored: Array, plan: CasePlan) -> Array:
-        """The volume as the network sees it, before padding: oriented, resampled, normalised."""
-        wanted = self.spec.input
-        array = plan.turn.apply(stored)
-        how = wanted.resampling.interpolation
-        if wanted.resampling.order == "before_intensity":
-            return apply_intensity(to_model_grid(array, plan.model, how), wanted.intensity)
-        return to_model_grid(apply_intensity(array, wanted.intensity), plan.model, how)
-
-    def _windows(self, model: ModelGrid) -> WindowGrid:
-        rule = self.spec.window
-        return place_windows(model.size, self.window.patch, self.window.stride, rule.multiple_of, rule.blend)
 
     def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
         if self.orientation == "input":
@@ -494,6 +403,11 @@ class Predictor:
             "values": self.spec.output.values,
         }
         return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
+
+
+def _most_telling(prepared: Prepared) -> Array:
+    """A few windows on which to try a network."""
+    return busiest_windows(prepared.array, prepared.plan.windows, CHECKED_WINDOWS)
 
 
 def _measurements(

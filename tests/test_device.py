@@ -109,6 +109,16 @@ def test_what_does_not_fit_on_the_device_is_summed_on_the_host():
     assert wide.measurements.warnings == ()
 
 
+def test_on_a_device_the_host_needs_less():
+    there, host = predictor("cpu"), predictor(None)
+    plan = there.plan(tight_grid(), 2)
+    assert there.host_memory(plan).peak < host.host_memory(plan).peak == plan.memory.peak
+    crowded = predictor("cpu", max_vram=100_000)
+    assert crowded.host_memory(plan) == plan.memory
+    # The stored image, and the label map on its way out: array, image, and read back.
+    assert there.host_memory(plan).peak == ARRAY.nbytes + 4 * ARRAY.size
+
+
 def tight_grid():
     from itk_infer.volume.grid import Grid
 

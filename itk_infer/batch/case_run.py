@@ -137,7 +137,8 @@ def _compute(
     check()
     volume = image.volume
     plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits=planned.logits)
-    on_memory(plan.memory)
+    memory = predictor.host_memory(plan)
+    on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
     began = time.perf_counter()
 
@@ -171,7 +172,7 @@ def _compute(
         computed.abort()
         return Stopped(case.name)
 
-    return Unwritten(case.name, plan.memory.writing, lambda: _settled(task, worker, write), drop)
+    return Unwritten(case.name, memory.writing, lambda: _settled(task, worker, write), drop)
 
 
 def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame: Frame) -> list[Sink]:

@@ -64,5 +64,5 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
     again = f" ({planned.reason})" if planned.reason else ""
     return (
         f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
-        f"about {case.memory.peak / 2**20:,.0f} MiB{on_device}{again}"
+        f"about {predictor.host_memory(case).peak / 2**20:,.0f} MiB{on_device}{again}"
     )

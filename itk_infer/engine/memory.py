@@ -113,18 +113,25 @@ class Work:
         return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
 
 
-def predict_memory(work: Work) -> Memory:
-    """Predict what a case needs of host memory, with everything there."""
+def predict_memory(work: Work, *, on_device: bool = False) -> Memory:
+    """Predict what a case needs of host memory.
+
+    Args:
+        work: What there is to do.
+        on_device: Whether volume, ring and slabs are on a device.
+    """
     native, voxels = work.native, math.prod(work.native)
     in_flight = work.batch * work.window
     if len(work.windows) == 1:  # its answer is what is decided
         in_flight = 4 * math.prod(work.windows.patch) * work.channels_in
-    slab = SLAB_FACTOR * work.slab(SLAB_BYTES)
-    running = work.stored + work.floats + work.accumulator + in_flight + voxels + slab
+    running = work.stored + voxels
+    if not on_device:
+        running += work.floats + work.accumulator + in_flight + SLAB_FACTOR * work.slab(SLAB_BYTES)
     if work.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * work.channels_out * min(LOGITS_ROW, max(native)) * plane
-    return Memory(2 * work.stored, work.preparing, running, work.stored + 4 * voxels)
+    preparing = 2 * work.stored if on_device else work.preparing
+    return Memory(2 * work.stored, preparing, running, work.stored + 4 * voxels)
 
 
 def predict_device_memory(work: Work) -> int:

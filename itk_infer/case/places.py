@@ -1,0 +1,89 @@
+"""Where a case is computed: on the backend's device if it fits there, else in host memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from itk_infer.case.plan import CasePlan
+from itk_infer.engine.host import HostPlace
+from itk_infer.engine.memory import Memory, machine_memory
+from itk_infer.engine.place import Place
+from itk_infer.errors import InputError
+
+if TYPE_CHECKING:
+    from itk_infer.engine.device.place import DevicePlace
+
+MIB = 2**20
+
+
+class Places:
+    """The places there are, and their bounds.
+
+    Args:
+        tensor_device: Device whose tensors the backend takes; None: there is host memory only.
+        threads: Of the host's work.
+        max_ram: Bytes of host memory that a case may need besides the network; None: what the machine has.
+        max_vram: Bytes of the device that may be used; None: what is free.
+
+    Attributes:
+        host: Host memory.
+        max_ram: Its bound; None where nothing is known of it.
+    """
+
+    def __init__(self, tensor_device: str | None, threads: int, max_ram: int | None, max_vram: int | None) -> None:
+        self.host = HostPlace(threads)
+        self.max_ram = max_ram or machine_memory()
+        self._device: DevicePlace | None = None
+        if tensor_device is not None:
+            from itk_infer.engine.device.place import DevicePlace
+
+            self._device = DevicePlace(tensor_device, max_vram)
+
+    def choose(self, plan: CasePlan) -> tuple[Place, list[str]]:
+        """The place of a case, and what to tell about it.
+
+        Raises:
+            InputError: it fits nowhere.
+        """
+        notes: list[str] = []
+        place: Place = self.host
+        if self._device is not None:
+            if self.fits(plan, self._device):
+                place = self._device
+            else:
+                notes.append(
+                    f"overlaps are summed in host memory: on the device this case would need about "
+                    f"{plan.device_memory / MIB:,.0f} MiB besides the network, and "
+                    f"{(self._device.room() or 0) / MIB:,.0f} MiB are to be had (--max-vram)"
+                )
+        peak = self.host_memory(plan).peak
+        if self.max_ram is not None and peak > self.max_ram:
+            raise InputError(
+                f"would need about {peak / MIB:,.0f} MiB of memory besides the network, more than the "
+                f"{self.max_ram / MIB:,.0f} MiB it may have (--max-ram): choose a smaller --patch-size, above "
+                "all along Z, or a model with fewer labels"
+            )
+        return place, notes
+
+    def host_memory(self, plan: CasePlan) -> Memory:
+        """What a case needs of host memory, wherever it is computed."""
+        there = self._device is not None and self.fits(plan, self._device)
+        return plan.memory_beside_device if there else plan.memory
+
+    def fits(self, plan: CasePlan, place: Place) -> bool:
+        """Whether a case fits where it is."""
+        if place is self.host:
+            return self.max_ram is None or plan.memory.peak <= self.max_ram
+        room = self._device.room() if self._device is not None else 0
+        return room is None or plan.device_memory <= room
+
+    def leave_device(self, error: Exception) -> bool:
+        """Whether an error says that the device has no memory left; from then on, there is host memory only."""
+        if self._device is None:
+            return False
+        from itk_infer.engine.device.place import ran_out
+
+        if not ran_out(error):
+            return False
+        self._device = None
+        return True

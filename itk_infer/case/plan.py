@@ -1,0 +1,90 @@
+"""What is known of a case before its first window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from itk_infer.engine.memory import Memory, Work, predict_device_memory, predict_memory
+from itk_infer.engine.windows import WindowGrid, place_windows
+from itk_infer.model.fit import FittedWindow
+from itk_infer.spec import ModelSpec
+from itk_infer.volume.grid import Grid, Reorientation
+from itk_infer.volume.interpolation import ModelGrid
+from itk_infer.volume.resample import model_grid
+
+
+@dataclass(frozen=True, slots=True)
+class CasePlan:
+    """Sizes, windows, memory.
+
+    Attributes:
+        native: The case's grid, in the model's orientation.
+        turn: From the stored axes to the model's orientation.
+        model: The model's grid over it.
+        windows: The windows over that.
+        work: What memory is predicted from.
+    """
+
+    native: Grid
+    turn: Reorientation
+    model: ModelGrid
+    windows: WindowGrid
+    work: Work
+
+    @property
+    def memory(self) -> Memory:
+        """Predicted peak in host memory, with everything there."""
+        return predict_memory(self.work)
+
+    @property
+    def memory_beside_device(self) -> Memory:
+        """Predicted peak in host memory, with volume and ring on a device."""
+        return predict_memory(self.work, on_device=True)
+
+    @property
+    def device_memory(self) -> int:
+        """Predicted peak on a device, with volume and ring there, in bytes."""
+        return predict_device_memory(self.work)
+
+    def over(self, model: ModelGrid, spec: ModelSpec, window: FittedWindow) -> CasePlan:
+        """The same case, seen by the network on another grid."""
+        windows = _windows(model, spec, window)
+        return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
+
+    def with_batch(self, batch: int) -> CasePlan:
+        """The same case with so many windows a call."""
+        return replace(self, work=replace(self.work, batch=batch))
+
+
+def plan_case(
+    grid: Grid,
+    itemsize: int,
+    spec: ModelSpec,
+    window: FittedWindow,
+    *,
+    channels_out: int | None,
+    batch: int,
+    want_logits: bool,
+) -> CasePlan:
+    """Plan a case.
+
+    Args:
+        grid: The case's grid as stored.
+        itemsize: Bytes of a stored voxel.
+        spec: What the model wants.
+        window: Patch and stride, fitted to the network.
+        channels_out: Output channels; None: as many as there are labels, and a background.
+        batch: Windows a call.
+        want_logits: Whether logits will be written.
+    """
+    native, turn = grid.reoriented(spec.input.orientation)
+    model = model_grid(native, spec.input)
+    windows = _windows(model, spec, window)
+    channels_out = channels_out or len(spec.output.labels or ()) + 1
+    work = Work(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits)
+    return CasePlan(native, turn, model, windows, work)
+
+
+def _windows(model: ModelGrid, spec: ModelSpec, window: FittedWindow) -> WindowGrid:
+    rule = spec.window
+    return place_windows(model.size, window.patch, window.stride, rule.multiple_of, rule.blend)
