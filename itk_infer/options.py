@@ -8,7 +8,7 @@ from typing import Any, TypedDict, get_args
 
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Provider
-from itk_infer.model.batch_size import BatchWish
+from itk_infer.model.batching.search import BatchWish
 from itk_infer.model.precision import Wish
 from itk_infer.model.sources import Overrides, Sources
 from itk_infer.spec.model_spec import Blend, Triplet

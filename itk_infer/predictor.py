@@ -31,11 +31,11 @@ from itk_infer.engine.place import Place
 from itk_infer.engine.segment import Findings, segment
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.answering import Answering
-from itk_infer.model.auto_batch import AutoBatch
 from itk_infer.model.backend import Backend
-from itk_infer.model.batch_cache import open_cache
-from itk_infer.model.batch_size import BatchWish
-from itk_infer.model.batch_trial import BatchTrial
+from itk_infer.model.batching.auto import AutoBatch
+from itk_infer.model.batching.cache import open_cache
+from itk_infer.model.batching.search import BatchWish
+from itk_infer.model.batching.trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.self_check import check_precision

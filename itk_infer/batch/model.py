@@ -11,7 +11,7 @@ from itk_infer.errors import ConfigError
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Provider
-    from itk_infer.model.batch_size import BatchWish
+    from itk_infer.model.batching.search import BatchWish
     from itk_infer.model.precision import Wish
     from itk_infer.options import Options
     from itk_infer.predictor import Predictor

@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from itk_infer.batch.model import ModelRequest
-    from itk_infer.model.batch_size import BatchWish
+    from itk_infer.model.batching.search import BatchWish
     from itk_infer.predictor import Predictor
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from itk_infer.errors import InferenceError
 from itk_infer.model.backend import Backend
-from itk_infer.model.batch_cache import BatchCache, BatchKey
-from itk_infer.model.batch_size import find_batch, largest_fitting
+from itk_infer.model.batching.cache import BatchCache, BatchKey
+from itk_infer.model.batching.hardware import device_name, provider_name
+from itk_infer.model.batching.search import find_batch, largest_fitting
 from itk_infer.model.fit import PartialSize
-from itk_infer.model.hardware import device_name, provider_name
 
 
 class AutoBatch:

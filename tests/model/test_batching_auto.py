@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from itk_infer.batch.model import describe
 from itk_infer.errors import ConfigError, OutOfMemory
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.batch_trial import BatchTrial
+from itk_infer.model.batching.trial import BatchTrial
 from itk_infer.model.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from itk_infer.model.batch_size import MOST
+from itk_infer.model.batching.search import MOST
 
 
 @dataclass(frozen=True, slots=True)

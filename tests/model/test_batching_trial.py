@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import InferenceError, OutOfMemory
-from itk_infer.model import host_memory as host
-from itk_infer.model.batch_trial import SECONDS, BatchTrial
-from itk_infer.model.host_memory import HostMemory, host_memory
+from itk_infer.model.batching import host_memory as host
+from itk_infer.model.batching.host_memory import HostMemory, host_memory
+from itk_infer.model.batching.trial import SECONDS, BatchTrial
 
 WINDOWS = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1)
 

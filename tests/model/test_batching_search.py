@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from itk_infer.errors import InferenceError, OutOfMemory
-from itk_infer.model.batch_size import LEAST_GAIN, MOST, find_batch, largest_fitting
+from itk_infer.model.batching.search import LEAST_GAIN, MOST, find_batch, largest_fitting
 
 
 class Machine:
