@@ -1,6 +1,6 @@
 """The work every contender does: one network, one volume, one set of windows.
 
-    python benchmarks/workload.py FOLDER CLASSES
+    python -m contenders.workload FOLDER CLASSES
 
 writes ``network.pth`` and ``network.onnx`` (the PlainConvUNet of nnU-Net, 32 to 320 channels, random
 weights of a fixed seed), ``volume.npy``, and ``reference.npy`` (float64 blending of fp32 windows).
@@ -19,19 +19,21 @@ STRIDE = (32, 32, 32)
 SIZE = (160, 192, 192)  # every size minus patch is a multiple of half the patch: all tools place the same windows
 
 
-def network(classes: int):
+FEATURES = (32, 64, 128, 256, 320)
+
+
+def network(classes: int, features: tuple[int, ...] = FEATURES):
     import torch
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
     torch.manual_seed(0)
-    features = (32, 64, 128, 256, 320)
     return PlainConvUNet(
         1,
         len(features),
         features,
         torch.nn.Conv3d,
         3,
-        [1, 2, 2, 2, 2],
+        [1] + [2] * (len(features) - 1),
         2,
         classes,
         2,
@@ -73,24 +75,25 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def make(folder: Path, classes: int) -> None:
+def export_onnx(net, path: Path) -> None:
+    """Windows of one size, any number of them a call."""
     import torch
 
-    folder.mkdir(parents=True, exist_ok=True)
-    net = network(classes)
-    torch.save(net.state_dict(), folder / "network.pth")
-    example = torch.zeros(1, 1, *PATCH)
     torch.onnx.export(
         net,
-        (example,),
-        folder / "network.onnx",
+        (torch.zeros(1, 1, *PATCH),),
+        path,
         dynamo=True,
         external_data=False,
         dynamic_shapes=({0: torch.export.Dim("n")},),
         verbose=False,
     )
-    array = volume()
-    np.save(folder / "volume.npy", array)
+
+
+def blended(net, array: np.ndarray, classes: int) -> np.ndarray:
+    """Logits of all windows, fp32 windows blended in float64, (C, Z, Y, X) float32."""
+    import torch
+
     weight = np.einsum("z,y,x->zyx", *(gaussian(p) for p in PATCH))
     total, count = np.zeros((classes, *SIZE)), np.zeros(SIZE)
     with torch.inference_mode():
@@ -99,7 +102,19 @@ def make(folder: Path, classes: int) -> None:
             logits = net(torch.from_numpy(array[where].copy())[None, None])[0].numpy()
             total[(slice(None), *where)] += logits * weight
             count[where] += weight
-    np.save(folder / "reference.npy", (total / count).astype(np.float32))
+    return (total / count).astype(np.float32)
+
+
+def make(folder: Path, classes: int) -> None:
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    net = network(classes)
+    torch.save(net.state_dict(), folder / "network.pth")
+    export_onnx(net, folder / "network.onnx")
+    array = volume()
+    np.save(folder / "volume.npy", array)
+    np.save(folder / "reference.npy", blended(net, array, classes))
 
 
 if __name__ == "__main__":

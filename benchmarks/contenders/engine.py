@@ -1,9 +1,10 @@
 """The window engine of one contender, timed once after a warm-up, in a process and environment of its own.
 
-    python benchmarks/engine_peer.py FOLDER CLASSES CONTENDER THREADS
+    python -m contenders.engine FOLDER CLASSES CONTENDER THREADS
 
 Prints one JSON object: seconds, peak memory of the process, error and label agreement against the
-reference, and for ours the share of time outside the network.
+reference. For ours also the time inside the network, the time of the bare network, and the rate of
+bare convolutions in the same runtime.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from workload import PATCH, SIZE, STRIDE, forget_peak, network, peak_mib
+from contenders.flops import convolution_flops
+from contenders.peak import peak_gflops
+from contenders.workload import PATCH, SIZE, STRIDE, forget_peak, network, origins, peak_mib
+
+BARE = 12  # windows of the bare forward loop
 
 
 def nnunet(folder: Path, classes: int, threads: int, array: np.ndarray):
@@ -32,37 +37,50 @@ def nnunet(folder: Path, classes: int, threads: int, array: np.ndarray):
         device=torch.device("cpu"),
         allow_tqdm=False,
     )
-    net = network(classes)
-    net.load_state_dict(torch.load(folder / "network.pth"))
-    predictor.network = net
+    predictor.network = loaded(folder, classes)
     predictor.configuration_manager = SimpleNamespace(patch_size=PATCH)
     predictor.label_manager = SimpleNamespace(num_segmentation_heads=classes)
     predictor.allowed_mirroring_axes = None
-    with torch.inference_mode():
-        net(torch.zeros(1, 1, *PATCH))
     inputs = torch.from_numpy(array)[None]
     return lambda: predictor.predict_sliding_window_return_logits(inputs).float().numpy()
 
 
-def monai(folder: Path, classes: int, threads: int, array: np.ndarray):
-    """Its sliding_window_inference with Gaussian blending."""
-    import torch
-    from monai.inferers import sliding_window_inference
+def monai(equal: bool):
+    """Its sliding_window_inference, with its own Gaussian weights or, where `equal`, with nnU-Net's."""
 
-    torch.set_num_threads(threads)
+    def prepare(folder: Path, classes: int, threads: int, array: np.ndarray):
+        import torch
+        from monai.inferers import sliding_window_inference
+
+        torch.set_num_threads(threads)
+        net = loaded(folder, classes)
+        inputs = torch.from_numpy(array)[None, None]
+        weights = None
+        if equal:
+            from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+
+            weights = compute_gaussian(PATCH, 1 / 8, 10, dtype=torch.float32, device=torch.device("cpu"))
+
+        def run():
+            with torch.inference_mode():
+                return sliding_window_inference(
+                    inputs, PATCH, 1, net, overlap=0.5, mode="gaussian", sigma_scale=0.125, roi_weight_map=weights
+                )[0].numpy()
+
+        return run
+
+    return prepare
+
+
+def loaded(folder: Path, classes: int):
+    """The network with the common weights, warm."""
+    import torch
+
     net = network(classes)
     net.load_state_dict(torch.load(folder / "network.pth"))
-    inputs = torch.from_numpy(array)[None, None]
-
-    def run():
-        with torch.inference_mode():
-            return sliding_window_inference(
-                inputs, PATCH, 1, net, overlap=0.5, mode="gaussian", sigma_scale=0.125
-            )[0].numpy()
-
     with torch.inference_mode():
         net(torch.zeros(1, 1, *PATCH))
-    return run
+    return net
 
 
 def ours(provider: str, precision: str):
@@ -74,38 +92,55 @@ def ours(provider: str, precision: str):
         from itk_infer.spec import OutputSpec
         from itk_infer.volume.interpolation import AxisMap, ModelGrid
 
-        sources = Sources(overrides=Overrides(0.0, 1.0))
         backend = OnnxBackend(
             folder / "network.onnx",
             device="cpu",
             provider=provider,
             precision=precision,
             threads=threads,
-            sources=sources,
+            sources=Sources(overrides=Overrides(0.0, 1.0)),
         )
         grid = place_windows(SIZE, PATCH, STRIDE, (1, 1, 1), "gaussian")
         same = ModelGrid(tuple(AxisMap(n, n, 1.0, 0.0) for n in SIZE))
         backend.forward(np.zeros((1, 1, *PATCH), np.float32))
+        spent = [0.0]
+
+        def forward(windows):
+            start = time.perf_counter()
+            logits = backend.forward(windows)
+            spent[0] += time.perf_counter() - start
+            return logits
 
         def run():
-            labels, spent = np.empty(SIZE, np.uint8), [0.0]
-
-            def forward(windows):
-                start = time.perf_counter()
-                logits = backend.forward(windows)
-                spent[0] += time.perf_counter() - start
-                return logits
+            labels = np.empty(SIZE, np.uint8)
 
             def take(slab):
                 labels[slab.z0 : slab.z0 + len(slab.labels)] = slab.labels
 
-            start = time.perf_counter()
             segment(
                 array[None], grid, same, forward, OutputSpec(), lambda decision: (take, False), threads=threads
             )
-            run.overhead = 1 - spent[0] / (time.perf_counter() - start)
             return labels
 
+        def more():
+            """After the run, so that it disturbs neither its time nor its memory."""
+            inside = spent[0]
+            times = []
+            for z, y, x in origins()[:: len(origins()) // BARE][:BARE]:
+                window = array[z : z + PATCH[0], y : y + PATCH[1], x : x + PATCH[2]]
+                window = np.ascontiguousarray(window)[None, None]
+                start = time.perf_counter()
+                backend.forward(window)
+                times.append(time.perf_counter() - start)
+            return {
+                "windows": len(origins()),
+                "network_seconds": inside,
+                "bare_seconds": float(np.median(times)) * len(origins()),
+                "window_gflop": convolution_flops(folder / "network.onnx", PATCH) / 1e9,
+                "peak_gflops": peak_gflops(provider, precision, threads),
+            }
+
+        run.more = more
         return run
 
     return prepare
@@ -113,7 +148,8 @@ def ours(provider: str, precision: str):
 
 CONTENDERS = {
     "nnunet": nnunet,
-    "monai": monai,
+    "monai": monai(equal=False),
+    "monai-equal": monai(equal=True),
     "ours-onnxruntime": ours("cpu", "fp32"),
     "ours-openvino": ours("openvino", "fp32"),
     "ours-openvino-bf16": ours("openvino", "bf16"),
@@ -132,18 +168,14 @@ def main() -> None:
     reference = np.load(folder / "reference.npy", mmap_mode="r")
     expected = np.argmax(reference, axis=0)
     labels = answer if answer.ndim == 3 else np.argmax(answer, axis=0)
-    print(
-        json.dumps(
-            {
-                "contender": name,
-                "seconds": seconds,
-                "peak_mib": peak,
-                "agreement": float(np.mean(labels == expected)),
-                "largest_error": None if answer.ndim == 3 else float(np.abs(answer - reference).max()),
-                "overhead": getattr(run, "overhead", None),
-            }
-        )
-    )
+    found = {
+        "seconds": seconds,
+        "peak_mib": peak,
+        "agreement": float(np.mean(labels == expected)),
+        "largest_error": None if answer.ndim == 3 else float(np.abs(answer - reference).max()),
+        **(run.more() if hasattr(run, "more") else {}),
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
