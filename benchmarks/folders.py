@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,8 @@ def _first_window(line: str) -> bool:
         return event.get("event") == "progress" and event["done"] >= 1
     if line == "first window":
         return True
-    _, bar, counts = line.partition("| ")
-    done = counts.partition("/")[0].strip() if bar and "%|" in line else ""
-    return done.isdigit() and int(done) >= 1
+    bar = re.search(r"%\|.*\| *(\d+)/\d+ ", line)
+    return bar is not None and int(bar[1]) >= 1
 
 
 def _told(ended: Ended) -> dict[str, Any]:

@@ -128,10 +128,10 @@ def run_watched(command: Sequence[object], *, env: dict[str, str] | None = None,
 def _read(process: subprocess.Popen[bytes], start: float, lines: list[tuple[float, str]]) -> None:
     """Lines with their times; a progress bar's updates, which end in a carriage return, are lines, too."""
     rest = b""
-    stream = process.stdout
-    while stream is not None and (piece := os.read(stream.fileno(), 65536)):
-        now = time.perf_counter() - start
-        *whole, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
-        lines.extend((now, line.decode(errors="replace")) for line in whole if line)
+    with process.stdout as stream:
+        while piece := os.read(stream.fileno(), 65536):
+            now = time.perf_counter() - start
+            *whole, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
+            lines.extend((now, line.decode(errors="replace")) for line in whole if line)
     if rest:
         lines.append((time.perf_counter() - start, rest.decode(errors="replace")))

@@ -21,7 +21,8 @@ def convolution_flops(path: Path, spatial: tuple[int, int, int]) -> int:
     dims = model.graph.input[0].type.tensor_type.shape.dim
     for dim, size in zip(dims, (1, dims[1].dim_value, *spatial), strict=True):
         dim.dim_value = size
-    del model.graph.value_info[:], model.graph.output[0].type.tensor_type.shape.dim[:]
+    del model.graph.value_info[:]  # both were for the old size
+    model.graph.output[0].type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     weights = {item.name: tuple(item.dims) for item in inferred.initializer}
     shapes = {
