@@ -63,7 +63,8 @@ def parse() -> argparse.Namespace:
     args.only = [name for name in args.only.split(",") if name]
     if unknown := set(args.only) - set(PARTS):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
-    args.itkit = args.itkit if args.itkit and Path(args.itkit).exists() else None
+    if args.itkit and not Path(args.itkit).with_name("itk_infer").exists():
+        args.itkit = None  # it could not be installed
     args.data = args.data.resolve() if args.data and args.data.is_dir() else None
     return args
 

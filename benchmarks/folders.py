@@ -26,7 +26,20 @@ def command(setting: Setting, name: str, work: Path, out: Path) -> list[object]:
     images = work / "images"
     if name == "nnunet":
         script = Path(setting.peers).with_name("nnUNetv2_predict_from_modelfolder")
-        start = [setting.peers, script, "-i", images, "-o", out, "-m", work / "nnunet", "-f", "0", "-device", "cpu"]
+        start = [
+            setting.peers,
+            script,
+            "-i",
+            images,
+            "-o",
+            out,
+            "-m",
+            work / "nnunet",
+            "-f",
+            "0",
+            "-device",
+            "cpu",
+        ]
         return [*start, "-step_size", "0.5", "--disable_tta", "-npp", "1", "-nps", "1"]
     if name == "monai":
         return [setting.peers, "-m", "contenders.folder_monai", work, images, out, setting.threads]

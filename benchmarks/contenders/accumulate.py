@@ -23,6 +23,7 @@ CLASSES, PATCH, PLANE = 14, (96, 96, 96), (192, 192)
 def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import torch
+
     from itk_infer.engine.accumulator import HostAccumulator
 
     torch.set_num_threads(1)

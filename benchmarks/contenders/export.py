@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
+
 from contenders.workload import forget_peak, peak_mib
 
 MODEL, NATIVE = (64, 128, 128), (128, 256, 256)

@@ -5,7 +5,7 @@
 
 Writes ``images/case_0000.nii.gz``, ``network.pth`` (for MONAI with the axes of its arrays, X Y Z),
 ``network.onnx`` with ``network.spec.json``, ``fixed.onnx`` for itkit, ``nnunet/`` (a trained model's
-folder), ``work.json``, and for `fine` ``reference.npy``.
+folder), ``work.json``, and for `fine` ``reference_*.npy``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from contenders.train import CLIP, MEAN, STD, normalise, trained
+
+from contenders.train import CLIP, MEAN, STD, trained
 from contenders.workload import FEATURES, PATCH, blended, export_onnx, network
 
 CLASSES = 14
 FINE = (320, 384, 384)
 PLANE = (256, 256)
-SMALL = (8, 16, 32)
+SMALL = (8, 16)
 
 
 def image(source: Path, size: tuple[int, int, int], path: Path) -> tuple[float, ...]:
@@ -164,20 +165,26 @@ def write_nnunet(folder: Path, state: dict, features: tuple[int, ...], spacing: 
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 
-def reference(net, path: Path) -> np.ndarray:
-    """Labels by torch windows in fp32 and everything else in float64, with scipy; (Z, Y, X) uint8."""
+def references(net, path: Path) -> dict[str, np.ndarray]:
+    """Labels by torch windows in fp32 and everything else in float64, with scipy; (Z, Y, X) uint8.
+
+    By the weights of nnU-Net, and by those of the others.
+    """
     import SimpleITK as sitk
     from scipy.ndimage import zoom
 
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     clean = (np.clip(array.astype(np.float64), *CLIP) - MEAN) / STD
     coarse = zoom(clean, 0.5, order=1, mode="nearest", grid_mode=True).astype(np.float32)
-    best, labels = np.full(array.shape, -np.inf), np.zeros(array.shape, np.uint8)
-    for channel, logits in enumerate(blended(net, coarse, CLASSES)):
-        fine = zoom(logits.astype(np.float64), 2, order=1, mode="nearest", grid_mode=True)
-        labels[fine > best] = channel
-        np.maximum(best, fine, out=best)
-    return labels
+    found = {}
+    for kind, logits in blended(net, coarse, CLASSES, ("exact", "nnunet")).items():
+        best, labels = np.full(array.shape, -np.inf), np.zeros(array.shape, np.uint8)
+        for channel in range(CLASSES):
+            fine = zoom(logits[channel], 2, order=1, mode="nearest", grid_mode=True)
+            labels[fine > best] = channel
+            np.maximum(best, fine, out=best)
+        found[kind] = labels
+    return found
 
 
 def make_fine(folder: Path, ct: Path) -> None:
@@ -193,7 +200,8 @@ def make_fine(folder: Path, ct: Path) -> None:
         net = trained(ct / "example_ct_sm.nii.gz", ct / "example_seg.nii.gz", CLASSES, spacing)
         torch.save(net.state_dict(), weights)
     write_model(folder, net, FEATURES, spacing)
-    np.save(folder / "reference.npy", reference(net, path))
+    for kind, labels in references(net, path).items():
+        np.save(folder / f"reference_{kind}.npy", labels)
 
 
 def make_deep(folder: Path, ct: Path, depths: list[int]) -> None:

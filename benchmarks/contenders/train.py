@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from contenders.workload import PATCH, network
 
 STEPS = 200
@@ -55,9 +56,7 @@ def trained(image: Path, labels: Path, classes: int, spacing: tuple[float, float
     for step in range(STEPS):
         where = tuple(
             slice(o, o + p)
-            for o, p in (
-                (int(rng.integers(n - p + 1)), p) for n, p in zip(array.shape, PATCH, strict=True)
-            )
+            for o, p in ((int(rng.integers(n - p + 1)), p) for n, p in zip(array.shape, PATCH, strict=True))
         )
         logits = net(torch.from_numpy(array[where].copy())[None, None])
         value = loss(logits, torch.from_numpy(target[where].astype(np.int64))[None])

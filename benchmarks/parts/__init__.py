@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from parts import accumulate, accuracy, depth, engine, export, folder, start
 from plots import Figure
 from setting import Setting
+
+from parts import accumulate, accuracy, depth, engine, export, folder, start
 
 
 class Part(Protocol):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from setting import Setting
 from plots import Figure
+from setting import Setting
 from tables import share, table
 
 WAYS = {
@@ -68,7 +68,9 @@ def _one_set(setting: Setting, model: str, images: str, labels: str, organs: tup
                 organ: float(np.mean([dice(m == k, e == k) for m, e in zip(masks, expected, strict=True)]))
                 for k, organ in enumerate(organs, 1)
             },
-            "agreement": float(np.mean(np.concatenate([(m == f).ravel() for m, f in zip(masks, first, strict=True)]))),
+            "agreement": float(
+                np.mean(np.concatenate([(m == f).ravel() for m, f in zip(masks, first, strict=True)]))
+            ),
             "warnings": sorted({event["message"] for event in events if event["event"] == "warning"}),
         }
         print(f"  {model} {way}: {found[way]}", flush=True)
@@ -97,10 +99,19 @@ def section(found: dict[str, Any]) -> list[str]:
                 notes.append(f"* {name}, {way}: {seen['failed']}")
                 continue
             for organ, value in seen["dice"].items():
-                rows.append((name, organ, way, f"{value:.4f}", f"{value - base[organ]:+.5f}", share(seen["agreement"])))
+                rows.append(
+                    (name, organ, way, f"{value:.4f}", f"{value - base[organ]:+.5f}", share(seen["agreement"]))
+                )
             notes += [f"* {name}, {way}, the program says: {line}" for line in seen["warnings"]]
     head = ("images", "label", "run by", "Dice", "difference", "agreement")
-    return [*lines, *table(head, rows), "", *notes, *([""] if notes else []), "`make bench DATA=... ONLY=accuracy`"]
+    return [
+        *lines,
+        *table(head, rows),
+        "",
+        *notes,
+        *([""] if notes else []),
+        "`make bench DATA=... ONLY=accuracy`",
+    ]
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:

@@ -63,5 +63,7 @@ def figures(found: dict[str, Any]) -> list[Figure]:
             for classes, result in found["rounds"].items()
             for name, seen in result.items()
         }
-        shown.append(Figure(f"export-{key.partition('_')[0]}", "Logits to labels on a grid twice as fine", unit, bars))
+        shown.append(
+            Figure(f"export-{key.partition('_')[0]}", "Logits to labels on a grid twice as fine", unit, bars)
+        )
     return shown
