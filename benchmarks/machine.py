@@ -12,7 +12,18 @@ from pathlib import Path
 from setting import Setting
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
-PACKAGES = ["itk_infer", "openvino", "onnxruntime", "numpy", "SimpleITK", "nnunetv2", "dynamic_network_architectures", "monai", "itkit", "torch"]
+PACKAGES = [
+    "itk_infer",
+    "openvino",
+    "onnxruntime",
+    "numpy",
+    "SimpleITK",
+    "nnunetv2",
+    "dynamic_network_architectures",
+    "monai",
+    "itkit",
+    "torch",
+]
 ASK = """
 import importlib.metadata, json, sys
 found = {"python": sys.version.split()[0]}

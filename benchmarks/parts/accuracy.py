@@ -87,8 +87,8 @@ def section(found: dict[str, Any]) -> list[str]:
         "## Labels in every precision",
         "",
         "Trained networks, by the real command. Dice is the mean over the cases, against labels that people drew "
-        "(hippocampus) or against the tissue maps of the template (brain). The difference is to fp32 by onnxruntime, and "
-        "so is the agreement.",
+        "(hippocampus) or against the tissue maps of the template (brain). The difference is to fp32 by "
+        "onnxruntime, and so is the agreement.",
         "",
     ]
     rows, notes = [], []

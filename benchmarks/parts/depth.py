@@ -63,8 +63,8 @@ def section(found: dict[str, Any]) -> list[str]:
         "## Memory against depth",
         "",
         "Z x 256 x 256 voxels of CT, 14 classes, 64 x 64 x 64 windows, a small network (8 and 16 channels, random "
-        "weights), no resampling, whole commands as above, once each. MiB of all processes, without the image (int16) "
-        "and the label map (uint8) themselves. Agreement is with MONAI's labels; nnU-Net "
+        "weights), no resampling, whole commands as above, once each. MiB of all processes, without the image "
+        "(int16) and the label map (uint8) themselves. Agreement is with MONAI's labels; nnU-Net "
         "spreads its windows evenly, and so places them elsewhere at these depths.",
         "",
         *table(head, rows),

@@ -53,11 +53,13 @@ def section(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Window engine",
         "",
-        f"A PlainConvUNet of 32 to 320 channels, {CLASSES} classes, random weights, 100 windows of 64 x 64 x 64 over "
-        "160 x 192 x 192 voxels, no mirroring. All tools place the same windows, but weigh them differently: "
-        "nnU-Net's Gaussian is half a voxel off the centre, MONAI's ends in a floor. MONAI is shown with nnU-Net's, too. Peers return logits; ours goes on to labels, counts and confidence within "
-        "the time. The reference is fp32 windows blended in float64, with the weights that the contender means to use. With random weights most voxels are near ties, so "
-        "reduced precision looks worse here than on trained networks, which are [below](#labels-in-every-precision).",
+        f"A PlainConvUNet of 32 to 320 channels, {CLASSES} classes, random weights, 100 windows of 64 x 64 x 64 "
+        "over 160 x 192 x 192 voxels, no mirroring. All tools place the same windows, but weigh them differently: "
+        "nnU-Net's Gaussian is half a voxel off the centre, MONAI's ends in a floor. MONAI is shown with "
+        "nnU-Net's, too. Peers return logits; ours goes on to labels, counts and confidence within the time. The "
+        "reference is fp32 windows blended in float64, with the weights that the contender means to use. With "
+        "random weights most voxels are near ties, so reduced precision looks worse here than on trained "
+        "networks, which are [below](#labels-in-every-precision).",
         "",
         *table(
             ("contender", "seconds", "times nnU-Net's speed", "peak MiB", "agreement", "largest logit error"), rows
@@ -69,11 +71,11 @@ def section(found: dict[str, Any]) -> list[str]:
     ours = {name: seen for name, seen in result.items() if name.startswith("ours")}
     gflop = next(iter(ours.values()))[0]["window_gflop"]
     lines += [
-        f"Convolutions of one window take {gflop:,.1f} GFLOP (two a multiply-add). The peak is the best rate, in the "
-        "same runtime, process and threads, of 3 x 3 x 3 convolutions of 32 to 32 channels over 64 x 64 x 64 voxels, one "
-        "or six in a row. The network also normalises and activates, which costs time and counts no FLOP. "
-        "*Engine* is everything: gathering, blending, deciding. *Overhead* is engine time outside the network, as a "
-        "share of the time inside it, and for a window.",
+        f"Convolutions of one window take {gflop:,.1f} GFLOP (two a multiply-add). The peak is the best rate, in "
+        "the same runtime, process and threads, of 3 x 3 x 3 convolutions of 32 to 32 channels over 64 x 64 x 64 "
+        "voxels, one or six in a row. The network also normalises and activates, which costs time and counts no "
+        "FLOP. *Engine* is everything: gathering, blending, deciding. *Overhead* is engine time outside the "
+        "network, as a share of the time inside it, and for a window.",
         "",
         *table(
             (

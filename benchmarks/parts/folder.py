@@ -75,16 +75,16 @@ def section(found: dict[str, Any]) -> list[str]:
     lines = [
         "## A folder from start to end",
         "",
-        "One CT of 320 x 384 x 384 voxels in a folder, 14 classes, the PlainConvUNet of the window engine on a grid half "
-        "as fine: 100 windows. The whole command is timed, from its start to its end: interpreters, imports, the model, "
-        "reading, resampling, the network, resampling back, writing. All do the same: clip and standardise, linear "
-        "resampling with extents that coincide, 64 x 64 x 64 windows at half overlap, Gaussian weights (MONAI's without its "
-        "floor), no mirroring, logits resampled linearly, then the largest. nnU-Net's plan says linear instead of its usual cubic "
-        "for the image, which is less work for it. Weights are of a short training on another CT, so that the labels "
-        f"are clear ones ({found['foreground']:.0%} foreground). Memory is of all processes of a command together "
-        "(sum of proportional set sizes, looked at ten times a second). The reference is torch in fp32 for the windows, "
-        "and NumPy and scipy in float64 for all else; nnU-Net is held against one with its own weights, which are half a "
-        "voxel off the centre.",
+        "One CT of 320 x 384 x 384 voxels in a folder, 14 classes, the PlainConvUNet of the window engine on a "
+        "grid half as fine: 100 windows. The whole command is timed, from its start to its end: interpreters, "
+        "imports, the model, reading, resampling, the network, resampling back, writing. All do the same: clip "
+        "and standardise, linear resampling with extents that coincide, 64 x 64 x 64 windows at half overlap, "
+        "Gaussian weights (MONAI's without its floor), no mirroring, logits resampled linearly, then the largest. "
+        "nnU-Net's plan says linear instead of its usual cubic for the image, which is less work for it. Weights "
+        f"are of a short training on another CT, so that the labels are clear ones ({found['foreground']:.0%} "
+        "foreground). Memory is of all processes of a command together (sum of proportional set sizes, looked at "
+        "ten times a second). The reference is torch in fp32 for the windows, and NumPy and scipy in float64 for "
+        "all else; nnU-Net is held against one with its own weights, which are half a voxel off the centre.",
         "",
         *table((*head, "agreement", "grid"), rows),
         "",
@@ -117,12 +117,13 @@ def _itkit_lines(seen: dict[str, Any]) -> list[str]:
         return [seen["absent"]]
     if seen["written"]:
         return [
-            f"`itk_infer` of itkit 4.0.0 wrote a label map after {seen['seconds']:.0f} s. It does not resample, so it is "
-            "not the same work."
+            f"`itk_infer` of itkit 4.0.0 wrote a label map after {seen['seconds']:.0f} s. It does not resample, "
+            "so it is not the same work."
         ]
     return [
-        f"`itk_infer` of itkit 4.0.0, with the same network at fixed size and without resampling, which it does not do: "
-        f"exit code {seen['code']} after {seen['seconds']:.0f} s, no label map. Its first error: `{seen['error']}`"
+        "`itk_infer` of itkit 4.0.0, with the same network at fixed size and without resampling, which it does "
+        f"not do: exit code {seen['code']} after {seen['seconds']:.0f} s, no label map. Its first error: "
+        f"`{seen['error']}`"
     ]
 
 

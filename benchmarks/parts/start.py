@@ -62,8 +62,8 @@ def section(found: dict[str, Any]) -> list[str]:
     return [
         "## Starting",
         "",
-        "Seconds from the start of the process, to its end or to the first window that is done. The first window of a "
-        "large case is in the table of whole folders.",
+        "Seconds from the start of the process, to its end or to the first window that is done. The first window "
+        "of a large case is in the table of whole folders.",
         "",
         *table(("what", "seconds"), rows),
         "",
