@@ -46,7 +46,7 @@ def section(found: dict[str, Any]) -> list[str]:
             f"{ratio(result, 'nnunet', name):.2f}",
             f"{median(seen, 'peak_mib'):,.0f}",
             share(min(row["agreement"] for row in seen)),
-            f"{seen[0]['largest_error']:.1e}" if seen[0]["largest_error"] else "",
+            f"{seen[0]['largest_error']:.1e}" if seen[0].get("largest_error") else "",
         )
         for name, seen in result.items()
     ]
