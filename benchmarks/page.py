@@ -19,8 +19,8 @@ Written by `make bench` from what it measured; nothing here is edited by hand.
 Contenders run in turn, round after round, each in a process and an environment of its own, on the same cores and
 with as many threads. A time is the median of the rounds, with the smallest and the largest in brackets; a ratio is
 the median of the ratios within a round. Beside every time stands how right the result was: *agreement* is the
-share of voxels with the label of a reference that other code computed. Peers are the released packages, with the same
-weights of the network.
+share of voxels with the label of a reference that other code computed. Peers are the released packages, with the
+same weights of the network.
 """
 
 
@@ -80,8 +80,8 @@ def about(machine: dict[str, Any], number: int | None, parts: list[str], results
         heading,
         "",
         f"{machine['processor']} ({machine['family']}), {machine['cores']} cores, {machine['memory_gib']} GiB of "
-        f"memory, {machine['system']}; {machine['threads']} threads used. Of the instructions that matter here it has "
-        f"{', '.join(machine['flags']) or 'none'}.",
+        f"memory, {machine['system']}; {machine['threads']} threads used. Of the instructions that matter here it "
+        f"has {', '.join(machine['flags']) or 'none'}.",
         "",
     ]
     for environment, found in machine["versions"].items():
