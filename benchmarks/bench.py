@@ -14,6 +14,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import machine
 import page
@@ -25,7 +26,7 @@ RESULTS = HERE / "results.json"
 
 def main() -> None:
     args = parse()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = read()
     if not args.page_only:
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, cores)  # every contender inherits it
@@ -38,10 +39,16 @@ def main() -> None:
             start = time.perf_counter()
             found = PARTS[name].measure(setting)
             took = round(time.perf_counter() - start)
-            results[name] = {"machine": described, "minutes": round(took / 60, 1), "found": found}
+            results = read() | {name: {"machine": described, "minutes": round(took / 60, 1), "found": found}}
             RESULTS.write_text(json.dumps(results, indent=1))
             print(f"  {took} s", flush=True)
     page.write(results, HERE.parent / "docs", args.peers)
+
+
+def read() -> dict[str, Any]:
+    """What was measured so far, by this run or others."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return found
 
 
 def absolute(python: str | None) -> str | None:

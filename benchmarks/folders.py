@@ -62,7 +62,7 @@ def segment(setting: Setting, name: str, work: Path) -> tuple[dict[str, Any], np
     """Run one contender; what was measured, and its labels (Z, Y, X)."""
     import SimpleITK as sitk
 
-    out = setting.scratch / "out" / name
+    out = setting.scratch / "out" / work.name / name
     shutil.rmtree(out, ignore_errors=True)
     ended = setting.watch(*command(setting, name, work, out))
     written = out / (CASE.replace("_0000", "") if name == "nnunet" else CASE)

@@ -88,7 +88,7 @@ def about(machine: dict[str, Any], number: int | None, parts: list[str], results
         listed = ", ".join(f"{name} {version}" for name, version in found.items())
         lines.append(f"* Environment `{environment}`: {listed}")
     dates = ", ".join(f"{name} ({results[name]['machine']['date']})" for name in parts)
-    return [*lines, "", f"Measured here, with the date: {dates}.", "", "```", commands(parts), "```", ""]
+    return [*lines, "", f"Measured here, with the date: {dates}.", "", "```text", commands(parts), "```", ""]
 
 
 def commands(parts: list[str]) -> str:

@@ -88,7 +88,7 @@ def section(found: dict[str, Any]) -> list[str]:
         "",
         *table((*head, "agreement", "grid"), rows),
         "",
-        "```",
+        "```text",
         *found["commands"].values(),
         "```",
         "",
