@@ -30,3 +30,23 @@ def test_lines_have_times_and_updates_of_a_bar_are_lines():
     assert first is not None
     assert 0 < first < ended.seconds
     assert ended.first(lambda line: line == "b") is None
+
+
+FORKED = """
+import os, time
+block = bytearray(b"x") * (60 << 20)
+for _ in range(6):
+    if not os.fork():
+        time.sleep(0.5)
+        os._exit(0)
+time.sleep(1)
+more = bytearray(b"x") * (150 << 20)
+time.sleep(1)
+"""
+
+
+def test_what_forks_share_counts_once_and_hides_nothing_later():
+    from process_tree import run_watched
+
+    ended = run_watched([sys.executable, "-c", FORKED])
+    assert 210 < ended.peak_mib < 300  # six children together seem to hold 420
