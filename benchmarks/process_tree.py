@@ -2,8 +2,8 @@
 
 Memory is the sum of the proportional set sizes (PSS) of the command and of everything it started: a page
 that several processes share counts once. Counting it walks page tables and costs the processes time, so
-ten times a second private memory is looked up, which is cheap, and PSS is counted when that has grown, and
-else as often as takes a hundredth of the time.
+ten times a second private memory is looked up, which is cheap, and PSS is counted when that has grown or
+processes have come or gone, and else as often as takes a hundredth of the time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Ended:
 
 
 def family(root: int) -> list[int]:
-    """`root`, its descendants, and orphans of its session."""
+    """`root`, its living descendants, and orphans of its session."""
     parents: dict[int, tuple[int, int]] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -57,7 +57,8 @@ def family(root: int) -> list[int]:
             except OSError:
                 continue  # it has ended
             fields = stat[stat.rindex(")") + 2 :].split()
-            parents[int(entry.name)] = (int(fields[1]), int(fields[3]))
+            if fields[0] != "Z":
+                parents[int(entry.name)] = (int(fields[1]), int(fields[3]))
     found = {root}
     while True:
         more = {p for p, (parent, session) in parents.items() if parent in found or session == root} - found
@@ -113,16 +114,17 @@ def run_watched(command: Sequence[object], *, env: dict[str, str] | None = None,
         over.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    peak, height, due = 0, 0, 0.0
+    peak, height, due, before = 0, 0, 0.0, []
     while True:
         members = family(process.pid)
         private = private_bytes(members)
         now = time.perf_counter()
-        if private > height * GROWN or now > due:
-            # A process that has just been forked seems to hold all of its parent's memory: heights are let go.
-            height = private if now > due else max(height, private)
+        # A process that has just been forked seems to hold its parent's memory; once it is gone, start anew.
+        if members != before or private > height * GROWN or now > due:
+            height = private
             peak = max(peak, proportional_bytes(members))
             due = now + REST * (time.perf_counter() - now)
+        before = members
         if over.wait(INTERVAL):
             break
     reader.join(5)  # something left behind may hold its end of the pipe
