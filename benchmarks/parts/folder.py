@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 from pathlib import Path
@@ -47,7 +48,7 @@ def itkit(setting: Setting, work: Path) -> dict[str, Any]:
     script = Path(setting.itkit).with_name("itk_infer")
     words = ["-i", work / "images", "-o", out, "--backend", "onnx", "--onnx", work / "fixed.onnx"]
     ended = setting.watch(setting.itkit, script, *words)
-    lines = [line.strip() for line in ended.text.splitlines() if "Error" in line]
+    lines = [line.strip() for line in ended.text.splitlines() if re.match(r"\w*(Error|Exception)\b", line)]
     return {
         "code": ended.code,
         "seconds": ended.seconds,
