@@ -19,7 +19,6 @@ from pathlib import Path
 INTERVAL = 0.1  # seconds
 GROWN = 1.01  # private memory, since the last count
 REST = 100  # times as long as a count takes, until the next at the latest
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +68,13 @@ def family(root: int) -> list[int]:
 
 def private_bytes(processes: Sequence[int]) -> int:
     """Resident memory that is neither file nor shared memory; cheap."""
-    total = 0
+    total, page = 0, os.sysconf("SC_PAGE_SIZE")
     for process in processes:
         try:
             fields = Path(f"/proc/{process}/statm").read_text().split()
         except OSError:
             continue
-        total += (int(fields[1]) - int(fields[2])) * PAGE
+        total += (int(fields[1]) - int(fields[2])) * page
     return total
 
 
