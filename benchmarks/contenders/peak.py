@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-CHANNELS, SIZE, REPEATS = 32, (64, 64, 64), 8
+CHANNELS, SIZE, REPEATS = 32, (64, 64, 64), 20
 CHAINS = (1, 6)  # convolutions in a row: one pays for the change of memory layout, six share it
 
 
