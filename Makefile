@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO := .venv-demo
 BENCH := .venv-bench
+ITKIT := .venv-bench-itkit
 SLICER := .venv-slicer
 TEST := .venv-test
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
@@ -30,8 +31,11 @@ check: $(TEST)/installed
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve
 
-bench: $(TEST)/installed $(BENCH)/installed
-	$(TEST)/$(BIN)/python benchmarks/bench.py --peers $(CURDIR)/$(BENCH)/$(BIN)/python
+# make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
+bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried
+	$(TEST)/$(BIN)/python benchmarks/bench.py --peers $(BENCH)/$(BIN)/python --itkit $(ITKIT)/$(BIN)/python \
+	  $(if $(DATA),--data $(DATA)) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(THREADS),--threads $(THREADS))
 
 $(DEMO)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
@@ -53,8 +57,16 @@ $(SLICER)/installed: pyproject.toml constraints.txt
 $(BENCH)/installed:
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 onnx onnxscript
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 matplotlib onnx onnxscript
+	touch $@
+
+# Without what it declares, 206 packages, and with what its itk_infer imports. The bench does without it, too.
+$(ITKIT)/tried:
+	$(PYTHON) -m venv $(ITKIT)
+	-$(ITKIT)/$(BIN)/python -m pip install --quiet torch==2.13.0 numpy pandas scipy SimpleITK openpyxl pydantic tqdm \
+	  zarr onnxruntime mmengine "setuptools<81"
+	-$(ITKIT)/$(BIN)/python -m pip install --quiet --no-deps itkit==4.0.0
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(BENCH) $(SLICER) benchmarks/scratch demo_output site build *.egg-info
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(ITKIT) $(SLICER) benchmarks/scratch demo_output site build *.egg-info

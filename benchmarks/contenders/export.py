@@ -1,6 +1,8 @@
 """From logits on the model's grid to labels on a grid twice as fine, by one contender.
 
-    python benchmarks/export_peer.py CLASSES CONTENDER THREADS
+    python -m contenders.export FOLDER CLASSES CONTENDER THREADS
+
+The contender ``make`` writes the logits and the reference into the folder.
 
 Prints one JSON object: seconds, memory beyond the logits themselves, and label agreement with
 resampling every channel linearly in float64 and taking the largest.
@@ -12,11 +14,13 @@ import functools
 import json
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
-from workload import forget_peak, peak_mib
+
+from contenders.workload import forget_peak, peak_mib
 
 MODEL, NATIVE = (64, 128, 128), (128, 256, 256)
 
@@ -96,18 +100,28 @@ def ours(array: np.ndarray, threads: int):
 CONTENDERS = {"nnunet-default": nnunet("default"), "nnunet-torch": nnunet("torch"), "ours": ours}
 
 
-def main() -> None:
-    classes, name, threads = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def make(folder: Path, classes: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     array = logits(classes)
-    expected = reference(array)
+    np.save(folder / "logits.npy", array)
+    np.save(folder / "reference.npy", reference(array))
+
+
+def main() -> None:
+    folder, classes, name, threads = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    if name == "make":
+        make(folder, classes)
+        print("{}")
+        return
+    array = np.load(folder / "logits.npy")
     run = CONTENDERS[name](array, threads)
     before = forget_peak()
     start = time.perf_counter()
     labels = run()
     seconds = time.perf_counter() - start
     peak = peak_mib() - before
-    agreement = float(np.mean(np.asarray(labels) == expected))
-    print(json.dumps({"contender": name, "seconds": seconds, "peak_mib": peak, "agreement": agreement}))
+    agreement = float(np.mean(np.asarray(labels) == np.load(folder / "reference.npy")))
+    print(json.dumps({"seconds": seconds, "peak_mib": peak, "agreement": agreement}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""The parts of the bench: each measures, writes its section of the page, and says what to draw."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from plots import Figure
+from setting import Setting
+
+from parts import accumulate, accuracy, depth, engine, export, folder, start
+
+
+class Part(Protocol):
+    """A module of this package."""
+
+    def measure(self, setting: Setting) -> dict[str, Any]:
+        """Measure, or say in ``skipped`` why not."""
+
+    def section(self, found: dict[str, Any]) -> list[str]:
+        """Lines of the page, from its heading on."""
+
+    def figures(self, found: dict[str, Any]) -> list[Figure]:
+        """What to draw below the section."""
+
+
+PARTS: dict[str, Part] = {
+    "engine": engine,
+    "export": export,
+    "folder": folder,
+    "depth": depth,
+    "accumulate": accumulate,
+    "accuracy": accuracy,
+    "start": start,
+}

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+MACHINE = {
+    "date": "2031-05-06",
+    "processor": "Some processor",
+    "family": "family 1, model 2",
+    "cores": 8,
+    "threads": 2,
+    "flags": ["avx512_bf16"],
+    "memory_gib": 31.4,
+    "system": "Some system",
+    "versions": {"itk_infer": {"python": "3.11.7", "numpy": "2.4.6"}},
+}
+
+
+def row(seconds, agreement=1.0, **more):
+    return {"seconds": seconds, "peak_mib": 100 * seconds, "agreement": agreement, **more}
+
+
+def ours(seconds, **more):
+    inside = {"windows": 100, "network_seconds": 0.95 * seconds, "bare_seconds": 0.9 * seconds}
+    return row(seconds, window_gflop=120.0, peak_gflops=500.0, **inside, **more)
+
+
+ENGINE = {
+    "machine": MACHINE,
+    "minutes": 1,
+    "found": {
+        "rounds": {
+            "nnunet": [row(50, 0.9912345678), row(70), row(60)],
+            "ours-openvino": [ours(25.0), ours(30.0), ours(40.0)],
+        }
+    },
+}
+
+
+def test_ratios_are_of_figures_of_one_round_and_medians_of_rounds():
+    import page
+
+    text = page.text({"engine": ENGINE})
+    nnunet, mine = (
+        line for line in text.splitlines() if line.startswith(("| nnU-Net |", "| ours, OpenVINO fp32 | 3"))
+    )
+    assert nnunet.split(" | ")[1:] == ["60.0 (50.0 to 70.0)", "1.00", "6,000", "0.991234", " |"]
+    assert mine.split(" | ")[1:] == ["30.0 (25.0 to 40.0)", "2.00", "3,000", "1", " |"]  # of 2, 2.33 and 1.5
+
+
+def test_shares_of_the_peak_by_hand():
+    import page
+
+    # 12,000 GFLOP in 30 s is 400 of 500 GFLOP/s; alone in 27 s: 444. Outside: 1.5 s of 28.5 s, 15 ms a window.
+    assert "| ours, OpenVINO fp32 | 500 | 444 | 89% | 400 | 80% | 5.3% | 15.0 |" in page.text({"engine": ENGINE})
+
+
+def test_an_agreement_is_never_rounded_up_to_one():
+    from tables import share
+
+    assert share(0.9999999) == "0.999999"
+    assert share(1.0) == "1"
+
+
+def test_what_was_not_measured_is_said_and_draws_nothing():
+    import page
+
+    results = {"engine": ENGINE, "folder": {"machine": MACHINE, "found": {"skipped": "No images."}}}
+    text = page.text(results)
+    assert "No images." in text
+    assert "performance/engine.svg" in text
+    assert "folder-" not in text
+    assert [name for name, _ in page.measured(results)] == ["engine"]
+
+
+def test_parts_measured_on_two_machines_say_so():
+    import page
+
+    other = {**MACHINE, "processor": "Another one", "date": "2031-05-07"}
+    rows = [{"ms": {"nnunet": 90.0, "monai": 40.0, "addcmul": 6.0, "ours": 12.0}, "error": 1e-7}]
+    text = page.text({"engine": ENGINE, "accumulate": {"machine": other, "found": {"rounds": rows}}})
+    assert "## Machine and versions 1\n\nSome processor" in text
+    assert "## Machine and versions 2\n\nAnother one" in text
+    assert "accumulate (2031-05-07)" in text
+    assert "| ours, `HostAccumulator.add` | 12.0 | 2.00 |" in text
+
+
+def test_every_part_writes_json_ready_figures(bench):
+    from dataclasses import asdict
+
+    from parts import PARTS
+
+    assert list(PARTS) == ["engine", "export", "folder", "depth", "accumulate", "accuracy", "start"]
+    for figure in PARTS["engine"].figures(ENGINE["found"]):
+        assert json.loads(json.dumps(asdict(figure)))["bars"] == {"nnU-Net": 60, "ours, OpenVINO fp32": 30.0}
