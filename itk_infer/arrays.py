@@ -24,13 +24,21 @@ def namespace(array: Array) -> Any:
 
 def like(values: NDArray[Any], array: Array) -> Array:
     """A small host array where `array` is."""
-    return values if isinstance(array, np.ndarray) else namespace(array).asarray(values, device=array.device)
+    if isinstance(array, np.ndarray):
+        return values
+    import torch
+
+    tensor = torch.from_numpy(np.require(values, requirements=["C", "W"]))
+    # From pinned memory a copy waits for nothing; from other memory it waits for all that the device has to do.
+    return (tensor.pin_memory() if array.is_cuda else tensor).to(array.device, non_blocking=True)
 
 
 def to_host(array: Array) -> NDArray[Any]:
-    """The array in host memory; waits for the device."""
+    """The array in host memory; waits for the device. NumPy knows no bfloat16: that comes as float32."""
     if isinstance(array, np.ndarray):
         return array
+    if array.is_floating_point() and array.element_size() == 2:
+        array = array.float()
     found: NDArray[Any] = array.cpu().numpy()
     return found
 

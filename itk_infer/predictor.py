@@ -34,10 +34,12 @@ from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
 from itk_infer.model.batching.auto import AutoBatch
 from itk_infer.model.batching.cache import open_cache
+from itk_infer.model.batching.host_memory import host_memory
 from itk_infer.model.batching.search import BatchWish
 from itk_infer.model.batching.trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
+from itk_infer.model.onnx_gpu import PROVIDERS
 from itk_infer.model.self_check import check_precision
 from itk_infer.model.threads import usable_cores
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
@@ -107,16 +109,18 @@ class Predictor:
         self.orientation = orientation if orientation == "input" else orientation.upper()
         self.window = fit_window(backend.spec, backend.shape)
         self.tta = tta
+        if max_vram is not None and backend.provider in PROVIDERS:
+            max_vram //= 2  # the other half is onnxruntime's own
         self._places = Places(backend.tensor_device, self.threads, max_ram, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
         # Refuses models that allow none.
-        mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
+        self._mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
         self._auto_batch: AutoBatch | None = None
         if batch == "auto":
             batch = backend.shape.batch or 1  # until it is found; for some networks that is all
             if backend.shape.batch is None and any(self.window.patch):
-                self._auto_batch = AutoBatch(self.threads, mirrorings, open_cache(batch_cache))
+                self._auto_batch = AutoBatch(self.threads, self._mirrorings, open_cache(batch_cache))
                 batch = self._auto_batch.known(backend, self.window.patch) or 1
         self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
         self._most: int | None = None  # windows a call, once memory has run out
@@ -252,7 +256,7 @@ class Predictor:
             self.spec,
             self.window,
             channels_out=self.backend.shape.channels_out,
-            batch=batch or self.batch,
+            batch=(batch or self.batch) * self._mirrorings,
             want_logits=want_logits,
         )
 
@@ -296,10 +300,9 @@ class Predictor:
         except Exception as error:
             if place is self._places.host or not self._places.leave_device(error):
                 raise
+        self._places.free_device()  # not before the error has let go of what it held
         place, notes = self._places.choose(plan)
-        notes.append(
-            "the device's memory ran out beside the network; from here on overlaps are summed in host memory"
-        )
+        notes.append("the device's memory ran out; from here on overlaps are summed in host memory")
         return self._compute_at(place, volume, plan, make_sinks, on_windows, notes)
 
     def _compute_at(
@@ -314,7 +317,7 @@ class Predictor:
         clock = Clock()
         every = len(plan.windows)
         prepared = prepare(place.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
-        array, plan = prepared.array, prepared.plan
+        plan = prepared.plan
         if prepared.crop is not None:
             saved = f"{every - len(plan.windows)} of {every} windows saved"
             warnings.append(f"cropped to {prepared.crop.share:.0%} of its voxels: {saved}, background outside")
@@ -328,7 +331,7 @@ class Predictor:
         answering = Answering(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
-            None if self.skip_empty is False else float(array.min()),
+            None if self.skip_empty is False else prepared.volume.min(),
             None if isinstance(self.skip_empty, bool) else self.skip_empty,
             self._most,
         )
@@ -340,7 +343,7 @@ class Predictor:
 
         try:
             findings = segment(
-                array,
+                prepared.volume,
                 plan.windows,
                 plan.model,
                 forward,
@@ -365,15 +368,17 @@ class Predictor:
 
     def _check_precision(self, prepared: Prepared) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
-        self._checked = True
-        if self.backend.in_full_precision() is self.backend:
+        full = self.backend.in_full_precision()
+        if full is self.backend:
+            self._checked = True
             return []  # stored in half precision: there is nothing better to hold it against
         notes = self.backend.notes
-        found = check_precision(self.backend, _most_telling(prepared))
+        found = check_precision(self.backend, full, _most_telling(prepared))
+        self._checked = True
         news = [note for note in self.backend.notes if note not in notes]
         if found.passed:
             return news
-        reduced, self.backend = self.backend.precision, self.backend.in_full_precision()
+        reduced, self.backend = self.backend.precision, full
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
     def _find_batch(self, auto: AutoBatch, place: Place, prepared: Prepared) -> list[str]:
@@ -382,10 +387,11 @@ class Predictor:
         def trial() -> BatchTrial:
             forward = self.backend.forward
             network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
-            return BatchTrial(network, _most_telling(prepared))
+            memory = host_memory if self.backend.device == "cpu" else lambda: None
+            return BatchTrial(network, _most_telling(prepared), memory=memory)
 
         def fits(batch: int) -> bool:
-            return self._places.fits(prepared.plan.with_batch(batch), place)
+            return self._places.fits(prepared.plan.with_batch(batch * self._mirrorings), place)
 
         self.batch, notes = auto.find(self.backend, prepared.plan.windows.patch, trial, fits)
         return notes
@@ -407,7 +413,7 @@ class Predictor:
 
 def _most_telling(prepared: Prepared) -> Array:
     """A few windows on which to try a network."""
-    return busiest_windows(prepared.array, prepared.plan.windows, CHECKED_WINDOWS)
+    return busiest_windows(prepared.volume, prepared.plan.windows, CHECKED_WINDOWS)
 
 
 def _measurements(

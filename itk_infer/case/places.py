@@ -77,6 +77,12 @@ class Places:
         room = self._device.room() if self._device is not None else 0
         return room is None or plan.device_memory <= room
 
+    def free_device(self) -> None:
+        """Give back what torch keeps of the device for later: others need it now."""
+        import torch
+
+        torch.cuda.empty_cache()  # does nothing without CUDA
+
     def leave_device(self, error: Exception) -> bool:
         """Whether an error says that the device has no memory left; from then on, there is host memory only."""
         if self._device is None:

@@ -9,7 +9,8 @@ from itk_infer.case.plan import CasePlan
 from itk_infer.model.fit import FittedWindow
 from itk_infer.spec import ModelSpec
 from itk_infer.volume.crop import Crop, foreground_crop
-from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume.intensity import Intensity, apply_intensity
+from itk_infer.volume.model_volume import ModelVolume
 from itk_infer.volume.padding import pad_volume
 from itk_infer.volume.resample import to_model_grid
 
@@ -19,12 +20,12 @@ class Prepared:
     """What the engine needs of a case.
 
     Attributes:
-        array: (C, Z, Y, X) float32, padded.
+        volume: Padded.
         plan: Of what is left after cropping.
         crop: What was cut off; None: nothing.
     """
 
-    array: Array
+    volume: ModelVolume
     plan: CasePlan
     crop: Crop | None
 
@@ -41,13 +42,16 @@ def prepare(
         window: Patch and stride.
         crop_above: Run only the smallest box that holds every voxel above this; None: everything.
     """
-    array, how = plan.turn.apply(stored), spec.input.resampling.interpolation
-    if spec.input.resampling.order == "before_intensity":
-        array = apply_intensity(to_model_grid(array, plan.model, how), spec.input.intensity)
-    else:
-        array = to_model_grid(apply_intensity(array, spec.input.intensity), plan.model, how)
-    crop = None if crop_above is None else foreground_crop(array, crop_above, plan.model)
+    voxels, steps, how = plan.turn.apply(stored), spec.input.intensity, spec.input.resampling.interpolation
+    if spec.input.resampling.order == "after_intensity" and not plan.model.identity:
+        voxels, steps = apply_intensity(voxels, steps), ()
+    voxels = to_model_grid(voxels, plan.model, how)
+    volume = ModelVolume(voxels, Intensity(voxels, steps))
+    crop = None if crop_above is None else foreground_crop(volume.above(crop_above), plan.model)
     if crop is not None:
-        array = array[(slice(None), *crop.box)]
+        volume = volume.cut(crop.box)
         plan = plan.over(crop.grid, spec, window)
-    return Prepared(pad_volume(array, plan.windows.pads, spec.input.padding), plan, crop)
+    if any(before or after for before, after in plan.windows.pads):
+        padded = pad_volume(volume[:], plan.windows.pads, spec.input.padding)
+        volume = ModelVolume(padded, Intensity(padded, ()))
+    return Prepared(volume, plan, crop)

@@ -24,9 +24,7 @@ def busiest_windows(array: Array, grid: WindowGrid, count: int) -> Array:
     """
     origins = [grid.origin(index) for index in grid]
     dz, dy, dx = grid.patch
-    variances = [
-        float(namespace(array).var(array[:, z : z + dz : SAMPLED, y : y + dy : SAMPLED, x : x + dx : SAMPLED]))
-        for z, y, x in origins
-    ]
+    sampled = (array[:, z : z + dz : SAMPLED, y : y + dy : SAMPLED, x : x + dx : SAMPLED] for z, y, x in origins)
+    variances = [float(namespace(part).var(part)) for part in sampled]
     best = np.argsort(variances)[::-1][:count]
     return gather(array, [origins[index] for index in best], grid.patch)

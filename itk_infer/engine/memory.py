@@ -12,6 +12,8 @@ from itk_infer.engine.windows import WindowGrid
 from itk_infer.volume.interpolation import ModelGrid
 
 SLAB_FACTOR = 5  # a slab's logits, what is computed from them, and what of it lives at the same time
+DEVICE_SLAB_FACTOR = 8  # measured with torch: 3 to 8, the fewer channels the more
+PINNED_SLABS = 3  # of labels, masks or half-precision logits on their way to the host
 LOGITS_ROW = 64  # planes that are collected before logits are written
 LOGITS_FACTOR = 4  # collected, encoded, and read back
 
@@ -82,15 +84,20 @@ class Work:
         return self.channels_in * self.itemsize * math.prod(self.native)
 
     @property
+    def _padded(self) -> bool:
+        return math.prod(self.windows.padded_size) > math.prod(self.model.size)
+
+    @property
     def floats(self) -> int:
-        """Bytes of the padded volume on the model's grid."""
+        """Bytes of the volume on the model's grid; none where the stored voxels are on it."""
+        if self.model.identity and not self._padded:
+            return 0
         return 4 * self.channels_in * math.prod(self.windows.padded_size)
 
     @property
     def preparing(self) -> int:
-        """Bytes of resampling, intensity and padding."""
-        padded = math.prod(self.windows.padded_size) > math.prod(self.model.size)
-        peak = self.stored + self.floats * (2 if padded else 1)
+        """Bytes of resampling, statistics and padding."""
+        peak = 2 * self.stored if not self.floats else self.stored + self.floats * (2 if self._padded else 1)
         if self.model.identity:
             return peak
         # The axis that shrinks most goes first; its two neighbours of every voxel are in memory at once.
@@ -125,7 +132,9 @@ def predict_memory(work: Work, *, on_device: bool = False) -> Memory:
     if len(work.windows) == 1:  # its answer is what is decided
         in_flight = 4 * math.prod(work.windows.patch) * work.channels_in
     running = work.stored + voxels
-    if not on_device:
+    if on_device:
+        running += PINNED_SLABS * work.slab(DEVICE_SLAB_BYTES) // (2 if work.want_logits else 4)
+    else:
         running += work.floats + work.accumulator + in_flight + SLAB_FACTOR * work.slab(SLAB_BYTES)
     if work.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
@@ -139,7 +148,7 @@ def predict_device_memory(work: Work) -> int:
 
     Two calls of the network are in flight, and one window is in single precision while it is added.
     """
-    flights = 1 if len(work.windows) == 1 else 2 * work.batch
+    flights = work.batch if len(work.windows) == 1 else 2 * work.batch
     answer = 4 * math.prod(work.windows.patch) * work.channels_out
-    running = work.floats + work.accumulator + flights * work.window + answer
-    return max(work.preparing, running + SLAB_FACTOR * work.slab(DEVICE_SLAB_BYTES))
+    running = work.stored + work.floats + work.accumulator + flights * work.window + answer
+    return max(work.preparing, running + DEVICE_SLAB_FACTOR * work.slab(DEVICE_SLAB_BYTES))

@@ -68,9 +68,16 @@ def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int) -> Iterat
         grid: How the two grids correspond.
         slab_bytes: Float32 logits of a native slab at most.
     """
-    wide = (Slab(slab.z0, in_plane(slab.logits, grid)) for slab in slabs)
-    for stack in stacks(wide, grid.axes[0]):
-        height = height_that_fits(len(stack.planes), stack.planes.shape[2:], slab_bytes)
+    plane = grid.axes[1].native, grid.axes[2].native
+
+    def wide() -> Iterator[Slab]:
+        for slab in slabs:
+            height = height_that_fits(len(slab.logits), plane, slab_bytes)
+            for start in range(0, slab.logits.shape[1], height):
+                yield Slab(slab.z0 + start, in_plane(slab.logits[:, start : start + height], grid))
+
+    for stack in stacks(wide(), grid.axes[0]):
+        height = height_that_fits(len(stack.planes), plane, slab_bytes)
         for start in range(0, len(stack.positions), height):
             wanted = stack.positions[start : start + height]
             yield Slab(stack.native + start, resample_axis(stack.planes, wanted, 1, "linear"))

@@ -73,10 +73,12 @@ def segment(
     slabs = finished_slabs(array, grid, forward, place, repair=repair, batch=batch, on_windows=on_windows)
     first = next(slabs)
     decision = Decision(output, len(first.logits))
+    slabs = chain((first,), slabs)
+    del first  # or it would stay for the whole case
     take, want_logits = opened(decision)
     deciding = place.deciding(decision, model, want_logits)
     voxels = np.zeros(len(decision.table), np.int64)
-    for found in deciding.decided(chain((first,), slabs)):
+    for found in deciding.decided(slabs):
         voxels += decision.counts(found.labels, found.masks)
         take(found)
     return Findings(tuple(int(count) for count in voxels), deciding.confidence(), deciding.clipped)

@@ -44,7 +44,7 @@ def finished_slabs(
     """Slide the window and yield slabs in ascending Z, without gaps.
 
     Args:
-        array: The padded volume, (C_in, Z, Y, X), at `place`.
+        array: The padded volume, (C_in, Z, Y, X), at `place`, or what gives parts of it in the same way.
         grid: Its windows.
         forward: (N, C_in, *patch) to (N, C_out, *patch); answers must survive `place.ahead` further calls.
         place: Where overlaps are summed.
@@ -81,12 +81,15 @@ def finished_slabs(
                 for start in range(z0, z1, height):
                     planes = ring.take(start, min(z1, start + height))
                     yield from _cropped(start, planes, grid, height)
+                    del planes
+        del call, answers, logits  # before the next call makes its own
 
 
 def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> Array:
     """Windows at `origins` of a volume (C, Z, Y, X), as one batch (N, C, *patch)."""
     dz, dy, dx = patch
-    return namespace(array).stack([array[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in origins])
+    windows = [array[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in origins]
+    return namespace(windows[0]).stack(windows)
 
 
 def _calls(array: Array, grid: WindowGrid, forward: Forward, place: Place, batch: int) -> Iterator[_Call]:

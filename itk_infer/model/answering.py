@@ -33,6 +33,7 @@ class Answering:
         self._mirror_axes = mirror_axes
         self._notes = backend.notes
         self._redone = 0
+        self._full: Backend | None = None
         self._most = most
         self._fitting = FittingBatch(backend.forward, most)
         network = self._mirrored(self._fitting)
@@ -45,10 +46,11 @@ class Answering:
 
     def repair(self, windows: Windows) -> Logits:
         """The half-precision guard: windows whose logits overflowed, run again in fp32."""
-        full = self._backend.in_full_precision()
-        if full is not self._backend:
+        if self._full is None:
+            self._full = self._backend.in_full_precision()
+        if self._full is not self._backend:
             self._redone += len(windows)
-        return self._mirrored(FittingBatch(full.forward))(windows)
+        return self._mirrored(FittingBatch(self._full.forward))(windows)
 
     def _mirrored(self, network: Forward) -> Forward:
         return network if self._mirror_axes is None else Mirrored(network, self._mirror_axes)

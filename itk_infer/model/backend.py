@@ -73,5 +73,9 @@ class Backend(Protocol):
         ...
 
     def in_full_precision(self) -> Backend:
-        """The same model in fp32: what reduced precision is held against, and falls back to."""
+        """The same model in fp32: what reduced precision is held against, and falls back to.
+
+        Made anew by every call, and as large as the model: keep it no longer than it is needed. A model that
+        is in fp32, or has nothing better than what it is stored in, is itself.
+        """
         ...

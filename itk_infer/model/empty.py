@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from itk_infer.arrays import namespace
+from itk_infer.arrays import namespace, to_host
 from itk_infer.model.backend import Logits, Windows
 
 Forward = Callable[[Windows], Logits]
@@ -35,10 +35,11 @@ class EmptySkipper:
 
     def __call__(self, windows: Windows) -> Logits:
         """As the network, window by window where some are empty."""
-        empty = [self._value(window) for window in windows]
+        xp, within = namespace(windows), tuple(range(1, windows.ndim))
+        extremes = zip(to_host(xp.min(windows, axis=within)), to_host(xp.max(windows, axis=within)), strict=True)
+        empty = [self._value(float(low), float(high)) for low, high in extremes]
         if all(value is None for value in empty):
             return self._forward(windows)
-        xp = namespace(windows)
         answers = [
             xp.astype(self._forward(window[None])[0], xp.float32, copy=True)
             if value is None
@@ -47,12 +48,11 @@ class EmptySkipper:
         ]
         return xp.stack(answers)
 
-    def _value(self, window: Windows) -> float | None:
+    def _value(self, smallest: float, largest: float) -> float | None:
         """What an empty window is full of; None for one with something in it."""
-        largest = float(window.max())
         if self._below is not None and largest <= self._below:
             return self._lowest
-        return largest if float(window.min()) == largest else None
+        return largest if smallest == largest else None
 
     def _answer(self, window: Windows, value: float) -> Logits:
         xp = namespace(window)

@@ -9,8 +9,12 @@ from itk_infer.arrays import namespace
 from itk_infer.errors import InferenceError, OutOfMemory
 from itk_infer.model.backend import Logits, Windows
 
-# torch on CUDA and CPU; onnxruntime on CUDA and CPU; OpenVINO; C++.
-_SIGNS = re.compile(r"out of memory|not enough memory|failed to allocate|BFCArena|bad[_ ]alloc", re.IGNORECASE)
+# torch on CUDA and CPU, cuDNN without room to work in, cuBLAS; onnxruntime on CUDA and CPU; OpenVINO; C++.
+_SIGNS = re.compile(
+    r"out of memory|not enough memory|failed to allocate|BFCArena|bad[_ ]alloc|ALLOC_FAILED"
+    r"|unable to find an engine",
+    re.IGNORECASE,
+)
 
 
 def network_error(error: Exception, sentence: str) -> InferenceError:

@@ -82,7 +82,6 @@ class MMEngineBackend:
         self.precision, chosen = self._choose(precision)
         self._compiled = self._compile()
         self._proven: set[tuple[int, ...]] = set()
-        self._twin: MMEngineBackend | None = None
         self.shape = NetworkShape(
             channels_in=_channels_in(network),
             size=(1 if self._flat else None, None, None),
@@ -105,11 +104,10 @@ class MMEngineBackend:
         """See `Backend.in_full_precision`."""
         if self.precision == "fp32":
             return self
-        if self._twin is None:
-            self._twin = copy.copy(self)
-            self._twin.precision = "fp32"
-            self._twin._compiled, self._twin._proven = self._twin._compile(), set()
-        return self._twin
+        twin = copy.copy(self)
+        twin.precision = "fp32"
+        twin._compiled, twin._proven = twin._compile(), set()
+        return twin
 
     def _prove(self, windows: Windows) -> Logits:
         """The first answer to windows of a new shape: the compiled network's, if the original agrees."""

@@ -18,14 +18,13 @@ from itk_infer.errors import ConfigError, ModelError, SpecError
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.onnx_gpu import Gpu, OnnxTensorNetwork, half_model, torch_stream
-from itk_infer.model.onnxruntime import OnnxRuntimeNetwork, import_runtime, open_session
+from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, import_runtime, open_session
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
 from itk_infer.model.threads import usable_cores
 
 Network = Callable[[Windows], Logits]
 
-FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
 
 
@@ -40,7 +39,7 @@ class OnnxBackend:
             it is installed, and CUDA on a GPU.
         precision: See `choose_precision`.
         threads: Threads on the CPU; None: as many as cores may be used.
-        max_vram: Bytes that onnxruntime may take on a GPU; None: all.
+        max_vram: Bytes of a GPU that may be used, half of them by onnxruntime; None: all.
         sources: What else speaks about the model.
 
     Raises:
@@ -86,7 +85,6 @@ class OnnxBackend:
         self._flat = len(inputs[0].shape) == 4
         self.precision, chosen = self._choose(precision)
         self._network = self._build(session)
-        self._twin: OnnxBackend | None = None
         self.spec, changes = resolve([*documents, *sources.beside(path)], sources.overrides)
         if len(outputs) > 1:
             more.append(f"the network has {len(outputs)} outputs; the first, {outputs[0].name}, is used")
@@ -105,11 +103,10 @@ class OnnxBackend:
         """See `Backend.in_full_precision`; a network stored in half precision is itself."""
         if self.precision == "fp32" or self._dtype == np.float16:
             return self
-        if self._twin is None:
-            self._twin = copy.copy(self)
-            self._twin.precision = "fp32"
-            self._twin._network = self._twin._build(None)
-        return self._twin
+        twin = copy.copy(self)
+        twin.precision = "fp32"
+        twin._network = twin._build(None)
+        return twin
 
     def _tensor_device(self) -> str | None:
         return None if self._gpu is None or self._gpu.stream is None else self.device

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itk_infer.errors import ModelError
+from itk_infer.errors import ModelError, OutOfMemory
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
-from itk_infer.model.onnxruntime import OnnxRuntimeNetwork, essence, open_session
+from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, essence, open_session
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +29,7 @@ class Gpu:
     Attributes:
         kind: ``cuda`` or ``tensorrt``.
         index: Which device.
-        most: Bytes that onnxruntime may take there; None: all.
+        most: Bytes that may be used there, half of them by onnxruntime; None: all.
         stream: torch's stream that the network runs in; None where torch cannot use the device.
         cache: Folder for what TensorRT builds in minutes; None: built anew every time.
     """
@@ -57,8 +59,14 @@ class Gpu:
         """
         if self.provider not in runtime.get_available_providers():
             return None
+        if self.stream is None and hasattr(runtime, "preload_dlls"):
+            with contextlib.redirect_stdout(io.StringIO()):  # it would print what it did not find
+                runtime.preload_dlls()  # from NVIDIA's packages, where torch has not loaded its own
         session = open_session(runtime, model, self._settings(half), threads)
-        return session if self.provider in session.get_providers() else None
+        if self.provider not in session.get_providers():
+            return None
+        session.disable_fallback()  # or a failing call would go on elsewhere, without our settings
+        return session
 
     def _settings(self, half: bool) -> list[Any]:
         shared = {"device_id": str(self.index)}
@@ -68,14 +76,16 @@ class Gpu:
             **shared,
             # Fixed shapes are searched once by heuristics; exhaustive search would repeat for every new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
+            "arena_extend_strategy": "kSameAsRequested",  # the other one takes up to twice what is needed
             "use_tf32": "0",  # fp32 means fp32; who wants speed asks for --fp16, which is checked
         }
         if self.most is not None:
-            cuda["gpu_mem_limit"] = str(self.most)
+            cuda["gpu_mem_limit"] = str(self.most // 2)  # the other half is torch's
         found: list[Any] = [(PROVIDERS["cuda"], cuda)]
         if self.kind == "tensorrt":
             tensorrt = {**shared, "trt_fp16_enable": str(half)}
             if self.cache is not None:
+                self.cache.mkdir(parents=True, exist_ok=True)
                 tensorrt |= {"trt_engine_cache_enable": "True", "trt_timing_cache_enable": "True"}
                 tensorrt |= {f"trt_{what}_cache_path": str(self.cache) for what in ("engine", "timing")}
             found.insert(0, (self.provider, tensorrt))
@@ -109,7 +119,7 @@ class OnnxTensorNetwork:
         self._dtype = dtype
         self._stream = stream
         self._input, self._output = session.get_inputs()[0], session.get_outputs()[0]
-        self._answer_dtype = np.dtype(np.float16 if self._output.type == "tensor(float16)" else dtype)
+        self._answer_dtype = np.dtype(FLOAT_TYPES[self._output.type])
         self._options = runtime.RunOptions()
         if stream is not None:  # nothing waits: what comes after it waits for it on the device
             self._options.add_run_config_entry(ASYNCHRONOUS, "1")
@@ -136,13 +146,18 @@ class OnnxTensorNetwork:
                 return answer
             current = torch.cuda.current_stream(fed.device)
             self._stream.wait_stream(current)
-            self._session.run_with_iobinding(binding, self._options)
-            current.wait_stream(self._stream)
             # Their memory must not be given away while the other stream still works with it.
             fed.record_stream(self._stream)
             answer.record_stream(self._stream)
+            try:
+                self._session.run_with_iobinding(binding, self._options)
+            finally:
+                current.wait_stream(self._stream)
         except Exception as error:  # onnxruntime has one exception class a status, and no common base
-            raise network_error(error, f"the network failed on {tuple(fed.shape)}: {essence(error)}") from error
+            found = network_error(error, f"the network failed on {tuple(fed.shape)}: {essence(error)}")
+            if isinstance(found, OutOfMemory):
+                torch.cuda.empty_cache()  # what torch keeps for later is nothing to onnxruntime
+            raise found from error
         return answer
 
     def _count_channels(self, fed: torch.Tensor) -> int:

@@ -13,6 +13,7 @@ from itk_infer.errors import ModelError
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
 
+FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 
 

@@ -30,19 +30,17 @@ class Crop:
     share: float
 
 
-def foreground_crop(array: Array, above: float, grid: ModelGrid) -> Crop | None:
-    """The smallest box that holds every voxel above a value.
+def foreground_crop(found: Array, grid: ModelGrid) -> Crop | None:
+    """The smallest box that holds every foreground voxel.
 
     Args:
-        array: (C, Z, Y, X) on the model's grid, after intensity; any channel counts.
-        above: Voxels above it are foreground.
+        found: Where there is foreground, (Z, Y, X) bool on the model's grid.
         grid: How the model's grid and the case's correspond.
 
     Returns:
         None where nothing is foreground, or everything is in the box.
     """
-    xp = namespace(array)
-    found = xp.any(array > above, axis=0)
+    xp = namespace(found)
     box, axes, native = [], [], []
     for axis, whole in enumerate(grid.axes):
         others = tuple(other for other in range(3) if other != axis)

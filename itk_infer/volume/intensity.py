@@ -1,12 +1,14 @@
-"""The intensity steps of a model spec, carried out."""
+"""The intensity steps of a model spec: statistics taken once, then carried out on any part of a volume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from itk_infer.arrays import Array, namespace
+from itk_infer.arrays import Array, namespace, to_host
 from itk_infer.spec.intensity import (
     Clip,
     ClipPercentile,
@@ -18,102 +20,187 @@ from itk_infer.spec.intensity import (
     ZScore,
 )
 
-PIECE = 1 << 20  # voxels looked at in float64 at a time
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Clip to an interval."""
+
+    lower: float
+    upper: float
+
+    def apply(self, voxels: Array) -> None:
+        """In place, float32."""
+        voxels[...] = namespace(voxels).clip(voxels, self.lower, self.upper)
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftScale:
+    """(voxels - shift) / scale; zeros where a constant image leaves no scale."""
+
+    shift: float
+    scale: float
+
+    def apply(self, voxels: Array) -> None:
+        """In place, float32."""
+        if self.scale == 0:
+            voxels[...] = 0
+            return
+        voxels -= float(np.float32(self.shift))
+        voxels /= float(np.float32(self.scale))
+
+
+PIECE = 1 << 20  # voxels at a time
+MOST_COUNTED = 1 << 20  # different whole numbers
+Operation = Between | ShiftScale
+
+
+class Intensity:
+    """The steps with their numbers, as two operations on single voxels, for each channel.
+
+    Args:
+        array: The whole volume, (C, Z, Y, X), any number type: statistics are of it, in float64, as it is at
+            that point of the chain.
+        steps: What to do, and to which channels.
+    """
+
+    def __init__(self, array: Array, steps: Sequence[IntensityStep]) -> None:
+        self._operations: list[list[Operation]] = [[] for _ in array]
+        for step in steps:
+            chosen = range(len(array)) if step.channels is None else step.channels
+            for order, channel in enumerate(chosen):
+                done = self._operations[channel]
+                done.extend(_operations(Pieces(array[channel], done), step, order))
+
+    def __call__(self, part: Array) -> Array:
+        """Carry them out on a part of the volume.
+
+        Args:
+            part: (C, ...) of the stored values; left as it is.
+
+        Returns:
+            A new array, float32, C-contiguous.
+        """
+        xp = namespace(part)
+        result = xp.empty(part.shape, dtype=xp.float32, **({} if xp is np else {"device": part.device}))
+        result[...] = part
+        for channel, operations in zip(result, self._operations, strict=True):
+            for operation in operations:
+                operation.apply(channel)
+        return result
 
 
 def apply_intensity(array: Array, steps: Sequence[IntensityStep]) -> Array:
-    """Carry out `steps` in order, where the array is.
-
-    Arithmetic is float32 from the stored values; statistics are taken in float64 over the whole
-    volume of a channel, as it is at that point of the chain.
-
-    Args:
-        array: (C, Z, Y, X), any number type; left as it is.
-        steps: What to do, and to which channels.
-
-    Returns:
-        A new array, (C, Z, Y, X) float32, C-contiguous.
-    """
-    xp = namespace(array)
-    result = xp.empty_like(array, dtype=xp.float32, **({"order": "C"} if xp is np else {}))
-    result[...] = array
-    for step in steps:
-        chosen = range(len(result)) if step.channels is None else step.channels
-        for order, channel in enumerate(chosen):
-            _apply(result[channel], step, order)
-    return result
+    """Carry out `steps` on a whole volume, (C, Z, Y, X), which is left as it is; float32."""
+    return Intensity(array, steps)(array)
 
 
-def _apply(voxels: Array, step: IntensityStep, order: int) -> None:
-    """One step on one channel, in place; `order` counts the channels the step applies to."""
+def _operations(voxels: Pieces, step: IntensityStep, order: int) -> list[Operation]:
+    """What one step does to one channel; `order` counts the channels the step applies to."""
     match step:
         case Window(level, width):
-            _shift_scale(voxels, level - width / 2, width)
-            _clip(voxels, 0.0, 1.0)
+            return [ShiftScale(level - width / 2, width), Between(0.0, 1.0)]
         case Clip(lower, upper):
-            _clip(voxels, lower, upper)
+            return [Between(lower, upper)]
         case ClipPercentile(lower, upper):
-            low, high = _percentiles(voxels, (lower, upper))
-            _clip(voxels, low, high)
+            return [Between(*voxels.percentiles(lower, upper))]
         case MinMax():
-            low, high = float(voxels.min()), float(voxels.max())
-            _shift_scale(voxels, low, high - low)
+            low, high = voxels.extremes()
+            return [ShiftScale(low, high - low)]
         case ZScore(mask):
-            mean, deviation = _moments(voxels, mask)
-            _shift_scale(voxels, mean, deviation)
+            return [ShiftScale(*voxels.moments(mask))]
         case Standardize(mean_of, std_of):
-            mean, deviation = mean_of[order % len(mean_of)], std_of[order % len(std_of)]
-            _shift_scale(voxels, mean, deviation)
+            return [ShiftScale(mean_of[order % len(mean_of)], std_of[order % len(std_of)])]
         case DivideByMax():
-            _shift_scale(voxels, 0.0, float(voxels.max()))
+            return [ShiftScale(0.0, voxels.extremes()[1])]
 
 
-def _clip(voxels: Array, lower: float, upper: float) -> None:
-    """In place, plane by plane: no second volume."""
-    xp = namespace(voxels)
-    for plane in voxels:
-        plane[...] = xp.clip(plane, lower, upper)
+class Pieces:
+    """One channel as it is at a point of the chain, a few planes at a time: there is no second volume.
+
+    Args:
+        voxels: (Z, Y, X) as stored.
+        done: What has been done to them before.
+    """
+
+    def __init__(self, voxels: Array, done: Sequence[Operation]) -> None:
+        self._voxels = voxels
+        self._done = tuple(done)
+
+    def __iter__(self) -> Iterator[Array]:
+        xp = namespace(self._voxels)
+        planes = max(1, PIECE // max(1, math.prod(self._voxels.shape[1:])))
+        for start in range(0, len(self._voxels), planes):
+            piece = xp.astype(self._voxels[start : start + planes], xp.float32, copy=True)
+            for operation in self._done:
+                operation.apply(piece)
+            yield piece
+
+    def extremes(self) -> tuple[float, float]:
+        """Smallest and largest value."""
+        pairs = [(piece.min(), piece.max()) for piece in self]
+        return min(float(low) for low, _ in pairs), max(float(high) for _, high in pairs)
+
+    def percentiles(self, *shares: float) -> tuple[float, float]:
+        """Percentiles as NumPy takes them: linear between the two nearest ranks."""
+        xp, voxels = namespace(self._voxels), self._voxels
+        if not self._done and xp.isdtype(voxels.dtype, "integral"):
+            return self._counted(shares)
+        if self._done:
+            voxels = xp.concat(list(self))
+        if xp is np:
+            low, high = np.percentile(voxels, shares)
+            return float(low), float(high)
+        ordered = xp.sort(xp.reshape(xp.astype(voxels, xp.float32, copy=False), (-1,)))
+        return _between_ranks(lambda rank: float(ordered[rank]), len(ordered), shares)
+
+    def _counted(self, shares: tuple[float, ...]) -> tuple[float, float]:
+        """Percentiles of whole numbers, from how often each occurs: no sorting, no copy."""
+        xp = namespace(self._voxels)
+        low, high = (int(value) for value in self.extremes())
+        if high - low > MOST_COUNTED:
+            return Pieces(xp.astype(self._voxels, xp.float32), ()).percentiles(*shares)
+        counts = np.zeros(high - low + 1, np.int64)
+        for piece in self:
+            values = xp.reshape(xp.astype(piece, xp.int64), (-1,)) - low
+            counts += to_host(xp.bincount(values, minlength=len(counts)))
+        upto = np.cumsum(counts)
+        return _between_ranks(
+            lambda rank: float(low + np.searchsorted(upto, rank, side="right")), int(upto[-1]), shares
+        )
+
+    def moments(self, mask: str) -> tuple[float, float]:
+        """Mean and population standard deviation over `mask`, in float64; (0, 0) over an empty one."""
+        xp = namespace(self._voxels)
+        bound = self._mean(lambda piece: piece)[0] if mask == "above_mean" else 0.0
+
+        def chosen(piece: Array) -> Array:
+            if mask == "all":
+                return piece
+            return piece[piece > bound if mask == "above_mean" else piece != 0]
+
+        mean, count = self._mean(chosen)
+        if not count:
+            return 0.0, 0.0
+        squares = sum(xp.sum(xp.square(xp.astype(chosen(piece), xp.float64) - mean)) for piece in self)
+        deviation = math.sqrt(float(squares) / count)
+        # Rounding noise of a constant image is no contrast.
+        return mean, deviation if deviation > 1e-7 * max(abs(mean), 1e-30) else 0.0
+
+    def _mean(self, chosen: Callable[[Array], Array]) -> tuple[float, int]:
+        """Mean of the chosen voxels, and how many there are."""
+        xp = namespace(self._voxels)
+        total, count = 0.0, 0
+        for piece in self:
+            values = chosen(piece)
+            total = total + xp.sum(values, dtype=xp.float64)
+            count += math.prod(values.shape)
+        return (float(total) / count if count else 0.0), count
 
 
-def _shift_scale(voxels: Array, shift: float, scale: float) -> None:
-    """(voxels - shift) / scale in place; zeros where a constant image leaves no scale."""
-    if scale == 0:
-        voxels[...] = 0
-        return
-    voxels -= float(np.float32(shift))
-    voxels /= float(np.float32(scale))
-
-
-def _percentiles(voxels: Array, shares: tuple[float, float]) -> tuple[float, float]:
-    """Percentiles as NumPy takes them: linear between the two nearest ranks."""
-    if isinstance(voxels, np.ndarray):
-        low, high = np.percentile(voxels, shares)
-        return float(low), float(high)
-    xp = namespace(voxels)
-    ordered = xp.sort(xp.reshape(voxels, (-1,)))
+def _between_ranks(at: Callable[[int], float], count: int, shares: tuple[float, ...]) -> tuple[float, float]:
     found = []
     for share in shares:
-        rank = share / 100 * (len(ordered) - 1)
-        below, above = float(ordered[int(rank)]), float(ordered[min(int(rank) + 1, len(ordered) - 1)])
+        rank = share / 100 * (count - 1)
+        below, above = at(int(rank)), at(min(int(rank) + 1, count - 1))
         found.append(below + (above - below) * (rank - int(rank)))
     return found[0], found[1]
-
-
-def _moments(voxels: Array, mask: str) -> tuple[float, float]:
-    """Mean and population standard deviation over `mask`, in float64; (0, 0) over an empty one."""
-    xp, chosen = namespace(voxels), voxels
-    if mask == "nonzero":
-        chosen = voxels[voxels != 0]
-    elif mask == "above_mean":
-        chosen = voxels[voxels > float(xp.mean(voxels, dtype=xp.float64))]
-    flat = xp.reshape(chosen, (-1,))
-    count = flat.shape[0]
-    if not count:
-        return 0.0, 0.0
-    mean = float(xp.mean(flat, dtype=xp.float64))
-    squares = 0.0
-    for start in range(0, count, PIECE):  # no float64 copy of the volume
-        squares = squares + xp.sum(xp.square(xp.astype(flat[start : start + PIECE], xp.float64) - mean))
-    deviation = float(squares / count) ** 0.5
-    # Rounding noise of a constant image is no contrast.
-    return mean, deviation if deviation > 1e-7 * max(abs(mean), 1e-30) else 0.0

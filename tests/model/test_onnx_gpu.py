@@ -129,6 +129,9 @@ class Runtime:
             def get_providers(self):
                 return [name for name, _ in providers]
 
+            def disable_fallback(self):
+                pass
+
         return Session()
 
 
@@ -142,7 +145,8 @@ def test_how_a_gpu_is_asked_for(tmp_path):
         "user_compute_stream": "4711",
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
-        "gpu_mem_limit": "1000000000",
+        "arena_extend_strategy": "kSameAsRequested",
+        "gpu_mem_limit": "500000000",  # the other half is torch's
     }
     Gpu("tensorrt", 0, cache=tmp_path / "cache").open(runtime, tmp_path / "m.onnx", 1, half=True)
     (first, settings), (second, _) = runtime.asked

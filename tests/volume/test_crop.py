@@ -69,8 +69,8 @@ def test_masks_of_threshold_models_too():
 
 def test_nothing_above_or_everything_is_no_crop():
     grid = ModelGrid(tuple(axis_map(n, n, 1.0, "center") for n in (4, 5, 6)))
-    assert foreground_crop(np.zeros((1, 4, 5, 6), np.float32), 0.5, grid) is None
-    assert foreground_crop(np.ones((1, 4, 5, 6), np.float32), 0.5, grid) is None
+    assert foreground_crop(np.zeros((4, 5, 6), bool), grid) is None
+    assert foreground_crop(np.ones((4, 5, 6), bool), grid) is None
 
 
 def test_logits_are_refused(tmp_path):

@@ -85,5 +85,5 @@ def test_cropping():
     array[0, 2:5, 3:4, 6:] = 1
     z, y, x = (axis_map(2 * n, n, 2.0, "edge") for n in array.shape[1:])
     grid = ModelGrid((z, y, x))
-    assert foreground_crop(tensor(array), 0.5, grid) == foreground_crop(array, 0.5, grid)
-    assert foreground_crop(tensor(array), 2.0, grid) is None
+    assert foreground_crop(tensor(array)[0] > 0.5, grid) == foreground_crop(array[0] > 0.5, grid)
+    assert foreground_crop(tensor(array)[0] > 2.0, grid) is None

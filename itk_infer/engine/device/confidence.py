@@ -8,15 +8,17 @@ import torch
 from itk_infer.engine.confidence import Confidence, binary_confidence, categorical_confidence, confidence_of
 from itk_infer.engine.decision import Decision
 
+SPREAD = 64  # rows for each channel: thousands of threads adding to one would wait for each other
+
 
 class DeviceConfidenceSum:
     """As `ConfidenceSum`, without waiting for the device."""
 
     def __init__(self, decision: Decision, device: torch.device) -> None:
         self._decision = decision
-        # Column 0 sums, column 1 voxels. Rows: of argmax models one a channel, of the others all voxels,
+        # Column 0 sums, column 1 voxels. Rows: of argmax models `SPREAD` a channel, of the others all voxels,
         # foreground, then one a label.
-        rows = decision.channels if decision.output.decision == "argmax" else 2 + len(decision.table)
+        rows = decision.channels * SPREAD if decision.output.decision == "argmax" else 2 + len(decision.table)
         self._sums = torch.zeros((rows, 2), dtype=torch.float64, device=device)
 
     def add(self, values: torch.Tensor, winners: torch.Tensor, masks: torch.Tensor | None) -> None:
@@ -25,18 +27,27 @@ class DeviceConfidenceSum:
         if masks is None:
             sure = categorical_confidence(values, probabilities).double().flatten()
             pairs = torch.stack([sure, torch.ones_like(sure)], dim=1)
-            self._sums.index_add_(0, winners.flatten(), pairs)
+            spread = torch.arange(len(sure), device=sure.device) % SPREAD
+            self._sums.index_add_(0, winners.flatten() * SPREAD + spread, pairs)
             return
-        each = binary_confidence(values[[label.channel for label in self._decision.table]], probabilities)
-        sure = each.mean(dim=0)
-        chosen = torch.stack([torch.ones_like(winners), winners, *masks])
-        rows = torch.stack([sure, sure, *each]).double() * chosen
-        self._sums += torch.stack([rows.flatten(1).sum(1), chosen.flatten(1).sum(1)], dim=1)
+        total = torch.zeros(winners.shape, device=winners.device)
+        for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True), 2):
+            own = binary_confidence(values[label.channel], probabilities)
+            self._add(row, own, mask)
+            total += own
+        total /= len(self._decision.table)
+        self._add(0, total, torch.ones_like(winners))
+        self._add(1, total, winners)
+
+    def _add(self, row: int, sure: torch.Tensor, chosen: torch.Tensor) -> None:
+        self._sums[row, 0] += torch.where(chosen, sure, 0).sum(dtype=torch.float64)
+        self._sums[row, 1] += chosen.sum()
 
     def result(self) -> Confidence:
         """The means so far; waits for the device."""
         sums = self._sums.cpu().numpy()
         if self._decision.output.decision == "argmax":
+            sums = sums.reshape(-1, SPREAD, 2).sum(axis=1)
             foreground = sums[self._decision.value_of_channel != 0].sum(axis=0)
             each = [sums[label.channel] for label in self._decision.table]
             sums = np.stack([sums.sum(axis=0), foreground, *each])

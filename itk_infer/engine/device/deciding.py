@@ -33,6 +33,8 @@ class DeviceDeciding:
         # torch knows little of uint16: int16 of the same bits.
         values = decision.value_of_channel
         values = values.view(np.int16) if values.dtype == np.uint16 else values
+        channels = np.array([label.channel for label in decision.table], np.int64)
+        self._channels = torch.from_numpy(channels).to(device)
         self._values_as_stored: list[int] = values.tolist()
         self._value_of_channel = torch.from_numpy(values).to(device)
 
@@ -71,7 +73,7 @@ class DeviceDeciding:
         """Winning channels (dz, Y, X), the first of equals, and masks (L, dz, Y, X) as `Decision.decide`'s."""
         if self._decision.output.decision == "argmax":
             return logits.argmax(dim=0), None
-        masks = logits[[label.channel for label in self._decision.table]] > float(self._decision.bound)
+        masks = logits.index_select(0, self._channels) > float(self._decision.bound)
         return masks.any(dim=0), masks
 
     def _values(self, winners: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:

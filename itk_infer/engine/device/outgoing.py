@@ -38,7 +38,7 @@ def copy_event(device: torch.device) -> torch.cuda.Event | None:
     """What tells that everything given to the device so far is done; None where nothing is deferred."""
     if device.type != "cuda":
         return None
-    event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
     return event
 

@@ -14,6 +14,7 @@ from itk_infer.engine.device.accumulator import DeviceAccumulator
 from itk_infer.engine.device.deciding import DeviceDeciding
 from itk_infer.engine.device.outgoing import copy_event, pinned_copy
 from itk_infer.engine.place import DEVICE_SLAB_BYTES
+from itk_infer.errors import OutOfMemory
 from itk_infer.volume.interpolation import ModelGrid
 
 
@@ -32,7 +33,10 @@ class DevicePlace:
         self._device = torch.device(device)
         self._most = most
         self.slab_bytes = slab_bytes
-        if self._device.type == "cuda" and most is not None:
+        if self._device.type != "cuda":
+            return
+        torch.cuda.set_device(self._device)  # or pinned memory would belong to the first one
+        if most is not None:
             total = torch.cuda.get_device_properties(self._device).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), self._device)
 
@@ -77,5 +81,5 @@ class DevicePlace:
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether this is torch's way to say that a device has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError)
+    """Whether a device had no memory left, for the network or for what is around it."""
+    return isinstance(error, torch.OutOfMemoryError | OutOfMemory) or "out of memory" in str(error)

@@ -1,0 +1,43 @@
+"""A volume as the network sees it, whose intensities are worked out where it is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from itk_infer.arrays import Array, namespace
+from itk_infer.volume.intensity import Intensity
+
+
+class ModelVolume:
+    """Stored or resampled voxels, and what is done to their intensities: no float32 copy of the volume.
+
+    Args:
+        voxels: (C, Z, Y, X), any number type.
+        intensity: What is done to them.
+
+    Attributes:
+        shape: (C, Z, Y, X).
+    """
+
+    def __init__(self, voxels: Array, intensity: Intensity) -> None:
+        self._voxels = voxels
+        self._intensity = intensity
+        self.shape: tuple[int, int, int, int] = tuple(voxels.shape)
+
+    def __getitem__(self, where: Any) -> Array:
+        """A part with all channels: a new array, (C, ...) float32."""
+        return self._intensity(self._voxels[where])
+
+    def cut(self, box: tuple[slice, slice, slice]) -> ModelVolume:
+        """A box of it, Z Y X."""
+        return ModelVolume(self._voxels[(slice(None), *box)], self._intensity)
+
+    def min(self) -> float:
+        """The smallest value of all channels."""
+        return min(float(self[:, z : z + 1].min()) for z in range(self.shape[1]))
+
+    def above(self, value: float) -> Array:
+        """Where any channel exceeds a value, (Z, Y, X) bool."""
+        planes = (self[:, z : z + 1] > value for z in range(self.shape[1]))
+        found = [namespace(plane).any(plane, axis=0) for plane in planes]
+        return namespace(found[0]).concat(found)
