@@ -27,8 +27,9 @@ class DeviceConfidenceSum:
         if masks is None:
             sure = categorical_confidence(values, probabilities).double().flatten()
             pairs = torch.stack([sure, torch.ones_like(sure)], dim=1)
-            spread = torch.arange(len(sure), device=sure.device) % SPREAD
-            self._sums.index_add_(0, winners.flatten() * SPREAD + spread, pairs)
+            rows = torch.arange(len(sure), dtype=torch.int32, device=sure.device) % SPREAD
+            rows += winners.flatten().int() * SPREAD
+            self._sums.index_add_(0, rows, pairs)
             return
         total = torch.zeros(winners.shape, device=winners.device)
         for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True), 2):
