@@ -86,6 +86,7 @@ def loaded(folder: Path, classes: int):
 
 def ours(provider: str, precision: str):
     def prepare(folder: Path, classes: int, threads: int, array: np.ndarray):
+        from itk_infer.engine.host import HostPlace
         from itk_infer.engine.segment import segment
         from itk_infer.engine.windows import place_windows
         from itk_infer.model.onnx import OnnxBackend
@@ -119,7 +120,13 @@ def ours(provider: str, precision: str):
                 labels[slab.z0 : slab.z0 + len(slab.labels)] = slab.labels
 
             segment(
-                array[None], grid, same, forward, OutputSpec(), lambda decision: (take, False), threads=threads
+                array[None],
+                grid,
+                same,
+                forward,
+                OutputSpec(),
+                lambda decision: (take, False),
+                place=HostPlace(threads),
             )
             return labels
 
