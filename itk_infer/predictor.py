@@ -181,7 +181,8 @@ class Predictor:
     @property
     def windows_a_call(self) -> int | None:
         """Windows a call; None where they are still to be found."""
-        return self.batch if self._auto_batch is None else self._auto_batch.known(self.backend, self.window.patch)
+        auto = self._auto_batch
+        return self.batch if auto is None else auto.known(self.backend, self.window.patch)
 
     @property
     def spec(self) -> ModelSpec:
@@ -234,7 +235,7 @@ class Predictor:
         sinks: list[LabelMapSink] = []
 
         def make_sinks(frame: Frame) -> list[LabelMapSink]:
-            sinks.append(LabelMapSink(None, frame))
+            sinks[:] = [LabelMapSink(None, frame)]
             return sinks
 
         measurements = self.run(volume_of(images, "the image"), make_sinks)
@@ -274,7 +275,8 @@ class Predictor:
 
         Args:
             volume: The case.
-            make_sinks: Called once, when the number of channels is known.
+            make_sinks: Called when the number of channels is known; again if a device's memory ran out and
+                the case is begun anew.
             on_windows: Told windows done, and windows in all.
 
         Raises:
@@ -294,16 +296,16 @@ class Predictor:
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
         plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
-        place, warnings = self._places.choose(plan)
+        place, told = self._places.choose(plan)
         try:
-            return self._compute_at(place, volume, plan, make_sinks, on_windows, warnings)
+            return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
         except Exception as error:
             if place is self._places.host or not self._places.leave_device(error):
                 raise
         self._places.free_device()  # not before the error has let go of what it held
         place, notes = self._places.choose(plan)
-        notes.append("the device's memory ran out; from here on overlaps are summed in host memory")
-        return self._compute_at(place, volume, plan, make_sinks, on_windows, notes)
+        told += [*notes, "the device's memory ran out; from here on overlaps are summed in host memory"]
+        return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
 
     def _compute_at(
         self,
@@ -312,9 +314,10 @@ class Predictor:
         plan: CasePlan,
         make_sinks: Callable[[Frame], Sequence[Sink]],
         on_windows: Callable[[int, int], None],
-        warnings: list[str],
+        told: list[str],
     ) -> Uncommitted:
-        clock = Clock()
+        """One attempt. What it finds out once and for all is added to `told`, and outlives it."""
+        clock, warnings = Clock(), list[str]()
         every = len(plan.windows)
         prepared = prepare(place.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
         plan = prepared.plan
@@ -323,16 +326,19 @@ class Predictor:
             warnings.append(f"cropped to {prepared.crop.share:.0%} of its voxels: {saved}, background outside")
         clock.lap("prepare")
         if not self._checked:
-            warnings.extend(self._check_precision(prepared))
+            told.extend(self._check_precision(prepared))
             clock.lap("self-check")
-        if self._auto_batch is not None and len(plan.windows) > 1:
-            warnings.extend(self._find_batch(self._auto_batch, place, prepared))
+        auto = self._auto_batch
+        if auto is not None and len(plan.windows) > 1:
+            told.extend(self._find_batch(auto, place, prepared))
             clock.lap("batch")
+        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
+        lowest = prepared.volume.min() if below is not None else 0.0  # without a bound, nobody asks for it
         answering = Answering(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
-            None if self.skip_empty is False else prepared.volume.min(),
-            None if isinstance(self.skip_empty, bool) else self.skip_empty,
+            None if self.skip_empty is False else lowest,
+            below,
             self._most,
         )
         sinks = CaseSinks(make_sinks, lambda decision: self._frame(volume.grid, plan, decision), prepared)
@@ -361,10 +367,11 @@ class Predictor:
         warnings.extend(answering.warnings(len(plan.windows)))
         if answering.most is not None:  # what fits is known now; no finding stands above it
             self._most, self._auto_batch = answering.most, None
-            self.batch = min(self.batch, answering.most)
+            self.batch = min(self.batch, max(1, answering.most // self._mirrorings))
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        return Uncommitted(sinks.opened, _measurements(findings, sinks.labels, plan, clock.seconds, warnings))
+        measured = _measurements(findings, sinks.labels, plan, clock.seconds, [*told, *warnings])
+        return Uncommitted(sinks.opened, measured)
 
     def _check_precision(self, prepared: Prepared) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""

@@ -188,6 +188,27 @@ def test_bfloat16_answers_are_checked_like_others():
     assert not any("differs too much" in text for text in result.measurements.warnings)
 
 
+def test_what_was_found_out_before_the_device_ran_full_is_still_told(monkeypatch):
+    from itk_infer.engine.device.accumulator import DeviceAccumulator
+
+    def full(self, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DeviceAccumulator, "add", full)
+
+    class Wrong(FakeBackend):
+        def __init__(self):
+            super().__init__(lambda w: blurred(w) * 0, parse_spec(SPEC, "t"), NetworkShape(channels_out=3), "cpu")
+            self.precision = "fp16"
+
+        def in_full_precision(self):
+            return FakeBackend(blurred, self.spec, self.shape, tensor_device="cpu")
+
+    told = Predictor(Wrong())(image()).measurements.warnings
+    assert any("fp16 differs too much" in text for text in told)
+    assert any("summed in host memory" in text for text in told)
+
+
 def test_other_errors_of_a_device_are_not_taken_for_full_memory(monkeypatch):
     from itk_infer.engine.device.accumulator import DeviceAccumulator
 

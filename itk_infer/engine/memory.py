@@ -97,7 +97,8 @@ class Work:
     @property
     def preparing(self) -> int:
         """Bytes of resampling, statistics and padding."""
-        peak = 2 * self.stored if not self.floats else self.stored + self.floats * (2 if self._padded else 1)
+        copies = self._padded + (not self.model.identity) + 1  # resampled, normalised, padded
+        peak = 2 * self.stored if not self.floats else self.stored + self.floats * min(copies, 2 + self._padded)
         if self.model.identity:
             return peak
         # The axis that shrinks most goes first; its two neighbours of every voxel are in memory at once.

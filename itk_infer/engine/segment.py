@@ -71,10 +71,9 @@ def segment(
     """
     place = place or HostPlace()
     slabs = finished_slabs(array, grid, forward, place, repair=repair, batch=batch, on_windows=on_windows)
-    first = next(slabs)
-    decision = Decision(output, len(first.logits))
-    slabs = chain((first,), slabs)
-    del first  # or it would stay for the whole case
+    first = [next(slabs)]
+    decision = Decision(output, len(first[0].logits))
+    slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple of it would live for the whole case
     take, want_logits = opened(decision)
     deciding = place.deciding(decision, model, want_logits)
     voxels = np.zeros(len(decision.table), np.int64)

@@ -106,6 +106,7 @@ def _calls(array: Array, grid: WindowGrid, forward: Forward, place: Place, batch
                 "check the patch size and the model"
             )
         begun.append(_Call(indices, origins, answers, place.finite(answers)))
+        del answers
         if len(begun) > place.ahead:
             yield begun.popleft()
     yield from begun

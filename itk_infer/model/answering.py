@@ -35,7 +35,10 @@ class Answering:
         self._redone = 0
         self._full: Backend | None = None
         self._most = most
-        self._fitting = FittingBatch(backend.forward, most)
+        # OpenVINO and GPUs prepare for every new shape; onnxruntime and torch on a CPU do not.
+        fill = backend.device != "cpu" or backend.provider == "openvino"
+        mirrorings = 1 if mirror_axes is None else 2 ** len(mirror_axes)
+        self._fitting = FittingBatch(backend.forward, most, fill=fill, one=mirrorings)
         network = self._mirrored(self._fitting)
         self._skipper = None if lowest is None else EmptySkipper(network, lowest, below)
         self._answer = self._skipper or network

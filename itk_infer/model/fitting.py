@@ -24,25 +24,32 @@ def network_error(error: Exception, sentence: str) -> InferenceError:
 
 
 class FittingBatch:
-    """Runs windows, as many a call as fit, and always the same number: every new shape costs a compilation.
+    """Runs windows, as many a call as fit.
 
     Where memory runs out, half as many a call, down to one. No other failure is tried again.
 
     Args:
         run: (N, C, Z, Y, X) to logits; may reuse its memory.
         most: Windows a call that fit, if that is known already.
+        fill: Whether calls with too few windows are filled up, because every new shape costs a compilation.
+            What one window is, mirrored or not, runs alone.
+        one: What one window is: the number of its mirrorings.
 
     Attributes:
         most: Windows a call that fit, once memory has run out; None if it never did.
     """
 
-    def __init__(self, run: Callable[[Windows], Logits], most: int | None = None) -> None:
+    def __init__(
+        self, run: Callable[[Windows], Logits], most: int | None = None, *, fill: bool = False, one: int = 1
+    ) -> None:
         self._run = run
+        self._fill = fill
+        self._one = one
         self._usual = 1
         self.most = most
 
     def __call__(self, windows: Windows) -> Logits:
-        """Run all windows, in as many calls as it takes. Too few for a call are filled up; one runs alone.
+        """Run all windows, in as many calls as it takes.
 
         Raises:
             OutOfMemory: one window alone does not fit.
@@ -55,7 +62,7 @@ class FittingBatch:
             size = min(self._usual, self.most or self._usual)
             chosen = windows[done : done + size]
             count = len(chosen)
-            if 1 < count < size:
+            if self._fill and self._one < count < size:
                 chosen = xp.concat([chosen, *[chosen[-1:]] * (size - count)])
             try:
                 answer = self._run(chosen)[:count]

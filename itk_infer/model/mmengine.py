@@ -123,6 +123,8 @@ class MMEngineBackend:
             raise
         except InferenceError as error:
             reason = str(error)
+        if self._proven:  # it runs, only not windows of this shape
+            raise InferenceError(f"OpenVINO cannot run windows of shape {windows.shape} ({reason})")
         self._compiled, self.provider, self.precision = None, "torch", "fp32"
         self.notes = (*self.notes, f"OpenVINO cannot run this network ({reason}); torch runs it in fp32 instead")
         return exact

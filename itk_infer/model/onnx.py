@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, ModelError, SpecError
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
-from itk_infer.model.onnx_gpu import Gpu, OnnxTensorNetwork, half_model, torch_stream
+from itk_infer.model.onnx_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
 from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, import_runtime, open_session
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
 from itk_infer.model.threads import usable_cores
+from itk_infer.model.user_cache import user_cache
 
 Network = Callable[[Windows], Logits]
 
@@ -131,8 +131,10 @@ class OnnxBackend:
         reason = "as --provider says"
         if kind == "cuda" or (provider in ("auto", "cuda", "tensorrt") and kind != "cpu"):
             index = int(number or 0)
-            cache = user_cache_path("itk_infer") / "tensorrt"
-            self._gpu = Gpu(gpu, index, self._max_vram, torch_stream(index), cache)
+            # torch is imported only where onnxruntime could use a GPU.
+            offered = PROVIDERS[gpu] in self._runtime.get_available_providers()
+            stream = torch_stream(index) if offered else None
+            self._gpu = Gpu(gpu, index, self._max_vram, stream, user_cache() / "tensorrt")
             session = self._gpu.open(self._runtime, self._path, self._threads)
             if session is not None:
                 found = [f"device: cuda:{index}"]

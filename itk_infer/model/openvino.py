@@ -76,7 +76,7 @@ class OpenVinoNetwork:
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> None:
-        self._request = None  # the former one's memory first
+        self._request = self._shape = None  # the former one's memory first; and there is none if this fails
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
         self._request = compiled.create_infer_request()
         self._shape = shape

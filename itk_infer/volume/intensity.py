@@ -114,8 +114,22 @@ def _operations(voxels: Pieces, step: IntensityStep, order: int) -> list[Operati
             return [ShiftScale(0.0, voxels.extremes()[1])]
 
 
+def runs(voxels: Array) -> Iterator[tuple[slice, slice, slice]]:
+    """Parts of (Z, Y, X) of about `PIECE` voxels, cut where neighbours lie farthest apart in memory.
+
+    A volume may be seen turned: planes along its Z would each touch all of its memory.
+    """
+    strides = voxels.strides if isinstance(voxels, np.ndarray) else voxels.stride()
+    axis = max(range(3), key=lambda i: (abs(strides[i]), -i))
+    step = max(1, PIECE * voxels.shape[axis] // max(1, math.prod(voxels.shape)))
+    for start in range(0, voxels.shape[axis], step):
+        where = [slice(None)] * 3
+        where[axis] = slice(start, start + step)
+        yield where[0], where[1], where[2]
+
+
 class Pieces:
-    """One channel as it is at a point of the chain, a few planes at a time: there is no second volume.
+    """One channel as it is at a point of the chain, part by part: there is no second volume.
 
     Args:
         voxels: (Z, Y, X) as stored.
@@ -128,9 +142,8 @@ class Pieces:
 
     def __iter__(self) -> Iterator[Array]:
         xp = namespace(self._voxels)
-        planes = max(1, PIECE // max(1, math.prod(self._voxels.shape[1:])))
-        for start in range(0, len(self._voxels), planes):
-            piece = xp.astype(self._voxels[start : start + planes], xp.float32, copy=True)
+        for where in runs(self._voxels):
+            piece = xp.astype(self._voxels[where], xp.float32, copy=True)
             for operation in self._done:
                 operation.apply(piece)
             yield piece
@@ -145,12 +158,16 @@ class Pieces:
         xp, voxels = namespace(self._voxels), self._voxels
         if not self._done and xp.isdtype(voxels.dtype, "integral"):
             return self._counted(shares)
-        if self._done:
-            voxels = xp.concat(list(self))
+        if not self._done and voxels.dtype != xp.float32:
+            voxels = xp.astype(voxels, xp.float32)
+        elif self._done:
+            voxels, stored = xp.astype(self._voxels, xp.float32, copy=True), self._voxels
+            for where, piece in zip(runs(stored), self, strict=True):
+                voxels[where] = piece
         if xp is np:
-            low, high = np.percentile(voxels, shares)
+            low, high = np.percentile(voxels, shares, overwrite_input=voxels is not self._voxels)
             return float(low), float(high)
-        ordered = xp.sort(xp.reshape(xp.astype(voxels, xp.float32, copy=False), (-1,)))
+        ordered = xp.sort(xp.reshape(voxels, (-1,)))
         return _between_ranks(lambda rank: float(ordered[rank]), len(ordered), shares)
 
     def _counted(self, shares: tuple[float, ...]) -> tuple[float, float]:

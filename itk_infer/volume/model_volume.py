@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from itk_infer.arrays import Array, namespace
-from itk_infer.volume.intensity import Intensity
+from itk_infer.volume.intensity import Intensity, runs
 
 
 class ModelVolume:
@@ -34,10 +34,12 @@ class ModelVolume:
 
     def min(self) -> float:
         """The smallest value of all channels."""
-        return min(float(self[:, z : z + 1].min()) for z in range(self.shape[1]))
+        return min(float(self[(slice(None), *where)].min()) for where in runs(self._voxels[0]))
 
     def above(self, value: float) -> Array:
         """Where any channel exceeds a value, (Z, Y, X) bool."""
-        planes = (self[:, z : z + 1] > value for z in range(self.shape[1]))
-        found = [namespace(plane).any(plane, axis=0) for plane in planes]
-        return namespace(found[0]).concat(found)
+        found = self._voxels[0] != self._voxels[0]  # bool, of the same shape, at the same place
+        for where in runs(self._voxels[0]):
+            part = self[(slice(None), *where)] > value
+            found[where] = namespace(part).any(part, axis=0)
+        return found

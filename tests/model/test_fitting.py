@@ -39,6 +39,26 @@ def test_smaller_calls_give_the_same(room, calls):
     assert fitting.most == (None if room == 7 else calls[-1] if room == 2 else 3)
 
 
+@pytest.mark.parametrize(
+    ("given", "one", "calls"), [((4, 3, 1), 1, [4, 4, 1]), ((8, 6, 2), 2, [8, 8, 2]), ((3, 4, 2), 1, [3, 4, 4])]
+)
+def test_calls_are_filled_up_to_the_usual_number_but_one_window_runs_alone(given, one, calls):
+    network = Network(99)
+    network.memory = np.empty((8, *WINDOWS.shape[1:]), np.float32)
+    fitting = FittingBatch(network, fill=True, one=one)
+    for count in given:
+        windows = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
+        np.testing.assert_array_equal(fitting(windows), 2 * windows)
+    assert network.calls == calls
+
+
+def test_a_known_limit_holds_from_the_first_call():
+    network = Network(3)
+    fitting = FittingBatch(network, most=3, fill=True)
+    np.testing.assert_array_equal(fitting(WINDOWS), 2 * WINDOWS)
+    assert network.calls == [3, 3, 1]
+
+
 def test_what_fitted_once_is_where_the_next_call_begins():
     network = Network(3)
     fitting = FittingBatch(network)

@@ -266,11 +266,16 @@ def test_the_digest_changes_with_the_file(tmp_path):
     assert one != two
 
 
-def test_the_cpu_path_imports_neither_torch_nor_mmengine(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_the_cpu_path_imports_neither_torch_nor_mmengine(tmp_path, device):
+    import onnxruntime
+
+    if device == "auto" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime could use a GPU")
     path = sign_network(tmp_path / "m.onnx", metadata=WINDOW)
     program = (
         "import sys, itk_infer, SimpleITK as sitk\n"
-        f"predictor = itk_infer.Predictor.from_onnx({str(path)!r}, device='cpu')\n"
+        f"predictor = itk_infer.Predictor.from_onnx({str(path)!r}, device={device!r})\n"
         "result = predictor(sitk.Image([4, 5, 6], sitk.sitkInt16))\n"
         "assert result.labels.GetSize() == (4, 5, 6)\n"
         "heavy = {'torch', 'mmengine', 'mmseg', 'mmcv', 'monai', 'zarr', 'openpyxl'} & set(sys.modules)\n"

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from itk_infer.spec import intensity as op
-from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume import intensity as module
+from itk_infer.volume.intensity import apply_intensity, runs
 
 CT = np.random.default_rng(0).integers(-1000, 3000, (1, 6, 7, 8)).astype(np.int16)
+
+
+@pytest.fixture(params=[1 << 20, 50], ids=["at once", "in parts"], autouse=True)
+def _parts(request, monkeypatch):
+    """Volumes are looked at in parts; nothing may depend on their size."""
+    monkeypatch.setattr(module, "PIECE", request.param)
 
 
 def check(step, expected, array=CT):
@@ -37,6 +44,37 @@ def test_clip():
 
 def test_clip_percentile_takes_the_whole_volume():
     check(op.ClipPercentile(5, 90), np.clip(CT, *np.percentile(CT, (5, 90))))
+
+
+def test_percentiles_of_what_earlier_steps_left():
+    clipped = np.clip(CT.astype(np.float32), -200, 700)
+    found = apply_intensity(CT, [op.Clip(-200, 700), op.ClipPercentile(30, 80), op.MinMax()])
+    low, high = np.percentile(clipped, (30, 80))
+    np.testing.assert_allclose(found, (np.clip(clipped, low, high) - low) / (high - low), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64])
+def test_percentiles_of_every_type(dtype):
+    array = (np.random.default_rng(2).random((1, 5, 6, 7)) * 250).astype(dtype)
+    check(op.ClipPercentile(2.5, 97), np.clip(array, *np.percentile(array, (2.5, 97))), array)
+
+
+def test_percentiles_of_whole_numbers_far_apart():
+    array = np.random.default_rng(2).integers(-(10**8), 10**8, (1, 5, 6, 7)).astype(np.int32)
+    low, high = np.percentile(array, (10, 90))
+    np.testing.assert_allclose(apply_intensity(array, [op.ClipPercentile(10, 90)]), np.clip(array, low, high), rtol=1e-6)
+
+
+def test_parts_cover_a_turned_volume_once_and_follow_its_memory():
+    stored = np.zeros((9, 10, 11), np.int16)
+    for turned in (stored, stored.transpose(2, 1, 0), stored.transpose(1, 0, 2)[::-1], stored[:, :, ::-1]):
+        seen = np.zeros(turned.shape, int)
+        parts = list(runs(turned))
+        for where in parts:
+            seen[where] += 1
+        assert (seen == 1).all()
+        if len(parts) > 1:  # cut along what was Z in memory
+            assert {turned[where].size for where in parts[:-1]} == {110}
 
 
 def test_minmax():

@@ -65,6 +65,7 @@ class AutoBatch:
                 found = find_batch(make_trial(), fits)
             except (InferenceError, MemoryError):
                 return 1, []  # the case will meet it again, and say so
+            key = self._key(backend, patch)  # a backend may have had to change what runs the network
             batch = self._known[key] = found.batch
             faster = f", {found.gain:.2f} times as fast as one" if found.batch > 1 else "; more gain too little"
             self._untold[key] = f"batch: {found.batch} window(s) a call{faster}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.model.batching.search import MOST
+from itk_infer.model.user_cache import user_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,5 @@ def open_cache(where: bool | Path) -> BatchCache | None:
     if where is False:
         return None
     if where is True:
-        from platformdirs import user_cache_path
-
-        where = user_cache_path("itk_infer", appauthor=False)
+        where = user_cache()
     return BatchCache(where)

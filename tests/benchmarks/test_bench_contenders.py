@@ -1,0 +1,38 @@
+"""Our own contenders run as the code is today: a benchmark that breaks is found here, not after an hour."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import itk_infer
+
+
+def test_the_engine(monkeypatch, tmp_path):
+    from contenders import engine
+
+    demo = Path(itk_infer.__file__).parent / "demo" / "hippocampus_unet.onnx"
+    shutil.copy(demo, tmp_path / "network.onnx")
+    monkeypatch.setattr(engine, "PATCH", (16, 16, 16))
+    monkeypatch.setattr(engine, "STRIDE", (8, 8, 8))
+    monkeypatch.setattr(engine, "SIZE", (24, 24, 24))
+    monkeypatch.setattr(engine, "origins", lambda: [(0, 0, 0)] * 8)
+    array = np.random.default_rng(0).normal(size=(24, 24, 24)).astype(np.float32)
+    run = engine.CONTENDERS["ours-onnxruntime"](tmp_path, 3, 1, array)
+    labels = run()
+    assert labels.shape == array.shape
+    assert set(np.unique(labels)) <= {0, 1, 2}
+
+
+def test_the_export(monkeypatch):
+    pytest.importorskip("scipy", reason="scipy is not installed")
+    from contenders import export
+
+    monkeypatch.setattr(export, "MODEL", (8, 9, 10))
+    monkeypatch.setattr(export, "NATIVE", (16, 18, 20))
+    logits = export.logits(4)
+    labels = export.CONTENDERS["ours"](logits, 1)()
+    assert np.mean(labels == export.reference(logits)) > 0.999
