@@ -97,8 +97,9 @@ class Work:
     @property
     def preparing(self) -> int:
         """Bytes of resampling, statistics and padding."""
-        copies = self._padded + (not self.model.identity) + 1  # resampled, normalised, padded
-        peak = 2 * self.stored if not self.floats else self.stored + self.floats * min(copies, 2 + self._padded)
+        # Resampled; its intensities worked out, and padded.
+        copies = (not self.model.identity) + 2 * self._padded
+        peak = self.stored + copies * self.floats if copies else 2 * self.stored
         if self.model.identity:
             return peak
         # The axis that shrinks most goes first; its two neighbours of every voxel are in memory at once.
