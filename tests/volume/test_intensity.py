@@ -62,7 +62,9 @@ def test_percentiles_of_every_type(dtype):
 def test_percentiles_of_whole_numbers_far_apart():
     array = np.random.default_rng(2).integers(-(10**8), 10**8, (1, 5, 6, 7)).astype(np.int32)
     low, high = np.percentile(array, (10, 90))
-    np.testing.assert_allclose(apply_intensity(array, [op.ClipPercentile(10, 90)]), np.clip(array, low, high), rtol=1e-6)
+    np.testing.assert_allclose(
+        apply_intensity(array, [op.ClipPercentile(10, 90)]), np.clip(array, low, high), rtol=1e-6
+    )
 
 
 def test_parts_cover_a_turned_volume_once_and_follow_its_memory():
