@@ -81,7 +81,8 @@ def plan_case(
     model = model_grid(native, spec.input)
     windows = _windows(model, spec, window)
     channels_out = channels_out or len(spec.output.labels or ()) + 1
-    work = Work(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits)
+    cubic = spec.input.resampling.interpolation == "cubic" and not model.identity
+    work = Work(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits, cubic)
     return CasePlan(native, turn, model, windows, work)
 
 

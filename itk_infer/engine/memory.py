@@ -62,6 +62,7 @@ class Work:
         itemsize: Bytes of a stored voxel.
         batch: Windows a call.
         want_logits: Whether logits are written.
+        cubic: Whether the image is resampled with splines, as a whole.
     """
 
     model: ModelGrid
@@ -71,6 +72,7 @@ class Work:
     itemsize: int
     batch: int
     want_logits: bool
+    cubic: bool = False
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -100,9 +102,9 @@ class Work:
         # Resampled; its intensities worked out, and padded.
         copies = (not self.model.identity) + 2 * self._padded
         peak = self.stored + copies * self.floats if copies else 2 * self.stored
-        if self.model.identity:
+        if not self.cubic:
             return peak
-        # The axis that shrinks most goes first; its two neighbours of every voxel are in memory at once.
+        # The axis that shrinks most goes first; the spline has it twice.
         first = min(axis.model / axis.native for axis in self.model.axes)
         return max(peak, self.stored + int(2 * 4 * self.channels_in * math.prod(self.native) * first))
 

@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec, Resampling
+from itk_infer.volume import resample
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.interpolation import axis_map, resample_axis
+from itk_infer.volume.interpolation import ModelGrid, axis_map, resample_axis
 from itk_infer.volume.resample import model_grid, to_model_grid
 
 SIZE, SPACING, TARGET = (9, 12, 15), (2.5, 0.8, 1.1), (1.0, 1.3, 1.1)
@@ -95,3 +96,15 @@ def test_same_spacing_changes_nothing():
     grid = model_grid(Grid(SIZE, (1.0, 0.800000011920929, 1.1)), InputSpec(spacing=(1.0, 0.8, 1.1)))
     assert grid.identity
     assert to_model_grid(VOXELS, grid, "linear") is VOXELS
+
+
+@pytest.mark.parametrize("how", ["linear", "nearest", "cubic"])
+@pytest.mark.parametrize("size", [(7, 5, 20), (13, 4, 9), (6, 11, 9)])
+def test_parts_change_nothing(monkeypatch, how, size):
+    array = np.random.default_rng(0).integers(-500, 500, (2, 13, 11, 9)).astype(np.int16)
+    z, y, x = (axis_map(n, m, n / m, "edge") for n, m in zip(array.shape[1:], size))
+    grid = ModelGrid((z, y, x))
+    whole = to_model_grid(array, grid, how)
+    monkeypatch.setattr(resample, "PART", 200)
+    np.testing.assert_array_equal(to_model_grid(array, grid, how), whole)
+    assert whole.shape == (2, *size)
