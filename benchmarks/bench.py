@@ -18,7 +18,7 @@ from typing import Any
 
 import machine
 import page
-from parts import PARTS
+from parts import PARTS, depth
 from setting import HERE, Setting
 
 RESULTS = HERE / "results.json"
@@ -31,13 +31,20 @@ def main() -> None:
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, cores)  # every contender inherits it
         setting = Setting(
-            absolute(args.peers), absolute(args.itkit), args.data, args.scratch, len(cores), args.rounds
+            absolute(args.peers),
+            absolute(args.itkit),
+            args.data,
+            args.scratch,
+            len(cores),
+            args.rounds,
+            tuple(args.again.split(",")) if args.again else (),
         )
         described = machine.describe(setting)
         for name in args.only:
             print(name, flush=True)
             start = time.perf_counter()
-            found = PARTS[name].measure(setting)
+            kept = results.get(name, {}).get("found")
+            found = depth.measure(setting, kept) if name == "depth" else PARTS[name].measure(setting)
             took = round(time.perf_counter() - start)
             results = read() | {name: {"machine": described, "minutes": round(took / 60, 1), "found": found}}
             RESULTS.write_text(json.dumps(results, indent=1))
@@ -64,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, default=HERE / "scratch")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
     parser.add_argument("--rounds", type=int, help="of every part; default: what each finds right")
+    parser.add_argument("--again", help="of the part depth: measure only these, as ours; keep the others")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--page-only", action="store_true", help="measure nothing")
     args = parser.parse_args()

@@ -28,6 +28,7 @@ class Setting:
         scratch: Where made work and results of contenders lie.
         threads: Threads of every contender; the bench keeps itself and them to as many cores.
         rounds: Rounds of every part; None: what each part finds right.
+        again: Contenders to measure again, where a part can do that; the others keep their figures. Empty: all.
     """
 
     peers: str
@@ -36,6 +37,7 @@ class Setting:
     scratch: Path
     threads: int
     rounds: int | None
+    again: tuple[str, ...] = ()
 
     @property
     def ours(self) -> str:

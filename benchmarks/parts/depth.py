@@ -1,4 +1,4 @@
-"""Memory against the depth of the volume."""
+"""Memory against the depth of the volume. MONAI comes first: the others are held against its labels."""
 
 from __future__ import annotations
 
@@ -17,23 +17,30 @@ PLANE = (256, 256)
 PER_VOXEL = 3  # bytes: the image is int16, the label map uint8
 
 
-def measure(setting: Setting) -> dict[str, Any]:
+def measure(setting: Setting, kept: dict[str, Any] | None = None) -> dict[str, Any]:
     ct = setting.data_file("ct")
     if ct is None:
         return {"skipped": "Memory against depth needs `ct/example_ct.nii.gz` in the folder given as `DATA`."}
     folder = setting.scratch / "depth"
     if not (folder / str(DEPTHS[-1]) / "nnunet").exists():
         setting.ask(setting.peers, "contenders.folder_workload", folder, ct, "deep", *DEPTHS)
-    found: dict[str, Any] = {name: {} for name in CONTENDERS}
+    names = setting.again if setting.again and kept else CONTENDERS
+    found: dict[str, Any] = {name: {} for name in CONTENDERS} | (kept["contenders"] if kept else {})
     for depth in DEPTHS:
-        labels = {}
-        for name in CONTENDERS:
-            found[name][str(depth)], labels[name] = segment(setting, name, folder / str(depth))
-            agreement = float(np.mean(labels[name] == labels["monai"]))
-            found[name][str(depth)]["agreement"] = agreement
+        for name in names:
+            found[name][str(depth)], labels = segment(setting, name, folder / str(depth))
+            found[name][str(depth)]["agreement"] = float(np.mean(labels == written(setting, "monai", depth)))
             seen = found[name][str(depth)]
             print(f"  {depth} {name}: {seen['seconds']:.1f} s, {seen['peak_mib']:,.0f} MiB", flush=True)
     return {"contenders": found}
+
+
+def written(setting: Setting, name: str, depth: int) -> np.ndarray:
+    """The labels that a contender wrote, now or in an earlier run, (Z, Y, X)."""
+    import SimpleITK as sitk
+
+    folder = setting.scratch / "out" / str(depth) / name
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(next(folder.glob("*.nii.gz")))))
 
 
 def itself(depth: int) -> float:
