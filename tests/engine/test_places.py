@@ -141,6 +141,24 @@ def test_confidence_on_a_device_is_the_hosts(device):
 
 
 @DEVICES
+@pytest.mark.parametrize("native", [None, (9, 5, 7)])
+@pytest.mark.parametrize("logits", [False, True])
+def test_of_equal_channels_the_first_wins(device, native, logits):
+    """Constant answers stay equal through blending and interpolation; channels 1 and 2 tie above the others."""
+    volume = np.zeros((2, 6, 6, 6), np.float32)
+    tied = np.array([0, 4, 4, 2], np.float32)[:, None, None, None]
+
+    def ties(windows):
+        xp = namespace(windows)
+        return (windows[:, :1] * 0) + (tied if xp is np else xp.asarray(tied, device=windows.device))
+
+    model = None if native is None else model_of(native, (6, 6, 6))
+    for place in (HostPlace(), DevicePlace(device)):
+        _, parts = outcome(place, volume, (4, 4, 4), (2, 2, 2), model=model, logits=logits, net=ties)
+        assert set(np.unique(parts["labels"])) == {1}
+
+
+@DEVICES
 def test_logits_beyond_half_precision_are_clipped_and_counted(device):
     volume = np.ones((2, 4, 4, 4), np.float32)
     huge = lambda windows: network(windows) * 0 + 1e6  # noqa: E731
