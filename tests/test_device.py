@@ -17,9 +17,7 @@ from itk_infer.spec import parse_spec
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-GPU = pytest.param(
-    "cuda:0", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-)
+GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
 DEVICES = pytest.mark.parametrize("device", ["cpu", GPU])
 ARRAY = np.random.default_rng(0).normal(20, 50, (20, 22, 24)).astype(np.int16)
 SPEC = {

@@ -20,9 +20,7 @@ from itk_infer.volume.padding import pad_volume
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from itk_infer.engine.device.place import DevicePlace  # noqa: E402
 
-GPU = pytest.param(
-    "cuda:0", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-)
+GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
 DEVICES = pytest.mark.parametrize("device", ["cpu", GPU])
 MIX = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
 ODD = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((1, 7), (2, 40_000), (3, 300))]
@@ -241,7 +239,7 @@ def test_room_on_a_device_is_what_it_was_given():
     assert DevicePlace("cpu", most=1000).room() == 1000
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.gpu
 def test_room_on_a_gpu_is_what_is_free():
     free, _ = torch.cuda.mem_get_info()
     assert 0.5 * free < DevicePlace("cuda:0").room() <= free

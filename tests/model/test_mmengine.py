@@ -155,7 +155,7 @@ def test_tensors_stay_tensors(load):
     np.testing.assert_array_equal(answer.numpy(), backend.forward(given))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_on_a_gpu(load, precision):
     given = windows(2, 1, 3, 4, 5)
