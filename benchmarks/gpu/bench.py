@@ -9,9 +9,11 @@ left out, and the file says so.
 from __future__ import annotations
 
 import argparse
+import cProfile
 import gc
 import json
 import platform
+import pstats
 import statistics
 import time
 from collections.abc import Callable
@@ -54,24 +56,29 @@ def main() -> None:
     save()
     array = setting.volume()
     classes = asked.classes or ([3, 5] if asked.small else [3, 25, 118])
-    if "cases" in asked.only:
-        batches = best_batches(setting, array)
-        found["batches"] = batches
-        for count in classes:
-            expected = reference(setting, count, array) if left() > 30 else None
-            for precision in ("fp16", "bf16"):
-                if left() < 30:
-                    found["cases"].append({"classes": count, "precision": precision, "skipped": "no time left"})
-                    continue
-                found["cases"].append(case(setting, array, count, precision, batches, expected))
-                print(json.dumps(found["cases"][-1]), flush=True)
-                save()
+    batches = found["batches"] = best_batches(setting, array) if "cases" in asked.only else {}
+    expected: dict[int, np.ndarray] = {}
+
+    def cases(precision: str) -> None:
+        for count in classes if "cases" in asked.only else ():
+            if left() < 30:
+                found["cases"].append({"classes": count, "precision": precision, "skipped": "no time left"})
+                continue
+            if count not in expected:
+                expected[count] = reference(setting, count, array)
+            found["cases"].append(case(setting, array, count, precision, batches, expected[count]))
+            print(json.dumps(found["cases"][-1]), flush=True)
+            save()
+
+    cases("fp16")
     if "profile" in asked.only and left() > 15:
         found["profile"] = [profile(setting, array, count) for count in (classes[0], classes[-1])]
         save()
     if "variants" in asked.only:
-        found["variants"] = {p: variants(setting, classes[0], p, left) for p in ("fp16", "bf16")[: 1 + (left() > 120)]}
+        found["variants"] = {"fp16": variants(setting, classes[0], "fp16", left)}
         print(json.dumps(found["variants"], indent=1), flush=True)
+        save()
+    cases("bf16")
     save()
 
 
@@ -165,13 +172,21 @@ def case(
 
 def profile(setting: Setting, array: np.ndarray, classes: int) -> dict[str, Any]:
     """One case of ours: share of time in which the GPU is busy, and the kernels that take most."""
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
 
     ours = Ours(setting, classes, "fp16", "auto")
     ours(array[: setting.patch[0]].copy())
-    setting.wait()
+    watch = cProfile.Profile()
+    watch.enable()
+    ours(array)
+    watch.disable()
+    rows = pstats.Stats(watch).stats.items()
+    host = [{"function": f"{Path(k[0]).name}:{k[1]} {k[2]}", "seconds": v[2], "calls": v[0]} for k, v in rows]
+    host.sort(key=lambda row: -row["seconds"])
     if setting.device == "cpu":
         return {"classes": classes, "skipped": "there is no GPU"}
+    setting.wait()
     with torch.profiler.profile(activities=[ProfilerActivity.CUDA]) as watched:
         began = time.perf_counter()
         ours(array)
@@ -179,6 +194,8 @@ def profile(setting: Setting, array: np.ndarray, classes: int) -> dict[str, Any]
         seconds = time.perf_counter() - began
     spans, kernels = [], {}
     for event in watched.events():
+        if event.device_type != DeviceType.CUDA:
+            continue
         start, end = event.time_range.start, event.time_range.end
         spans.append((start, end))
         total, count = kernels.get(event.name, (0.0, 0))
@@ -188,8 +205,14 @@ def profile(setting: Setting, array: np.ndarray, classes: int) -> dict[str, Any]
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
     most = sorted(kernels.items(), key=lambda item: -item[1][0])[:40]
-    rows = [{"kernel": name[:160], "ms": total, "calls": count} for name, (total, count) in most]
-    return {"classes": classes, "seconds": seconds, "busy": busy / 1e6 / seconds, "kernels": rows}
+    kernel_rows = [{"kernel": name[:160], "ms": total, "calls": count} for name, (total, count) in most]
+    return {
+        "classes": classes,
+        "seconds": seconds,
+        "busy": busy / 1e6 / seconds,
+        "kernels": kernel_rows,
+        "host": host[:30],
+    }
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def window_flop(patch: tuple[int, int, int], classes: int, features: tuple[int, 
 
     def count(module: nn.Module, given: tuple[torch.Tensor, ...], answer: torch.Tensor) -> None:
         nonlocal counted
-        # Transposed: each input voxel goes to (out / groups, *kernel); else each output voxel sums (in / groups, *kernel).
+        # Transposed: each input voxel goes to (out, *kernel); else each output voxel sums (in, *kernel).
         voxels = given[0].numel() if isinstance(module, nn.ConvTranspose3d) else answer.numel()
         counted += 2.0 * voxels * module.weight[0].numel()
 

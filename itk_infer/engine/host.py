@@ -69,6 +69,11 @@ class HostDeciding:
         self._threads = threads
         self._slab_bytes = slab_bytes
         self._sum = ConfidenceSum(decision)
+        self._voxels = np.zeros(len(decision.table), np.int64)
+
+    def voxels(self) -> NDArray[np.int64]:
+        """See `Deciding.voxels`."""
+        return self._voxels
 
     def confidence(self) -> Confidence:
         """See `Deciding.confidence`."""
@@ -76,6 +81,11 @@ class HostDeciding:
 
     def decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         """See `Deciding.decided`."""
+        for slab in self._decided(slabs):
+            self._voxels += self._decision.counts(slab.labels, slab.masks)
+            yield slab
+
+    def _decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         if self._model.identity:
             return self._decide(slabs, measure=True)
         measured = self._measured(slabs)

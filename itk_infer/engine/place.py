@@ -61,6 +61,10 @@ class Deciding(Protocol):
         """Host arrays, ascending and without gaps; logits in them only if asked for."""
         ...
 
+    def voxels(self) -> NDArray[np.int64]:
+        """Native voxels of each label in all decided slabs, (L,), in the order of the label table."""
+        ...
+
     def confidence(self) -> Confidence:
         """Of all slabs, on the model's grid."""
         ...

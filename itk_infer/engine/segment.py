@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
 from itk_infer.arrays import Array
 from itk_infer.engine.confidence import Confidence
 from itk_infer.engine.decision import Decision
@@ -76,8 +74,6 @@ def segment(
     slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple of it would live for the whole case
     take, want_logits = opened(decision)
     deciding = place.deciding(decision, model, want_logits)
-    voxels = np.zeros(len(decision.table), np.int64)
     for found in deciding.decided(slabs):
-        voxels += decision.counts(found.labels, found.masks)
         take(found)
-    return Findings(tuple(int(count) for count in voxels), deciding.confidence(), deciding.clipped)
+    return Findings(tuple(deciding.voxels().tolist()), deciding.confidence(), deciding.clipped)

@@ -84,6 +84,7 @@ class MMEngineBackend:
         self._proven: set[tuple[int, ...]] = set()
         self.shape = NetworkShape(
             channels_in=_channels_in(network),
+            channels_out=self._channels_out(network),
             size=(1 if self._flat else None, None, None),
             batch_hint=batch_hint,
         )
@@ -108,6 +109,28 @@ class MMEngineBackend:
         twin.precision = "fp32"
         twin._compiled, twin._proven = twin._compile(), set()
         return twin
+
+    def _channels_out(self, network: nn.Module) -> int | None:
+        """Output channels, which memory is planned from; None for a network that shapes alone do not run through.
+
+        A forward pass on torch's meta device computes shapes and touches no values.
+        """
+        import torch
+
+        rule = self.spec.window
+        size = [p or -(-64 // m) * m for p, m in zip(rule.patch_size or (0, 0, 0), rule.multiple_of, strict=True)]
+        if self._flat:
+            size[0] = 1
+        wrapper = _module(self._infer)
+        wrapper.add_module("network", network)  # so that its weights are replaced by shapes
+        tensors = (*wrapper.named_parameters(), *wrapper.named_buffers())
+        shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
+        try:
+            with torch.inference_mode():
+                inputs = torch.empty((1, len(self.spec.input.channels), *size), device="meta")
+                return int(torch.func.functional_call(wrapper, shapes, (inputs,)).shape[1])
+        except Exception:  # anybody's code; the first window will say
+            return None
 
     def _prove(self, windows: Windows) -> Logits:
         """The first answer to windows of a new shape: the compiled network's, if the original agrees."""

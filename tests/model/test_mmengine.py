@@ -141,7 +141,7 @@ def test_the_first_of_three_call_forms(load, kind, factor):
 def test_a_segmentor_is_told_the_size_of_each_window(load):
     backend = load("dict(type='TestSegmentor')")
     backend.forward(windows(2, 1, 3, 4, 5))
-    (sizes,) = backend._call.__closure__[0].cell_contents.sizes
+    *_, sizes = backend._call.__closure__[0].cell_contents.sizes
     assert sizes == [(3, 4, 5), (3, 4, 5)]
 
 
@@ -165,6 +165,12 @@ def test_on_a_gpu(load, precision):
     answer = backend.forward(torch.from_numpy(given).cuda())
     assert answer.is_cuda
     np.testing.assert_allclose(answer.float().cpu().numpy(), expected, rtol=1e-5 if precision == "fp32" else 2e-2)
+
+
+@pytest.mark.parametrize(("answer", "channels"), [("list", 3), ("none", None), ("raise", None)])
+def test_output_channels_are_known_before_a_window_runs(load, answer, channels):
+    backend = load(f"dict(type='TestTensorMode', answer='{answer}', channels=3)", channels=3)
+    assert backend.shape.channels_out == channels
 
 
 def test_a_network_with_no_such_form_is_an_error_that_says_how_to_wrap_it(load):
