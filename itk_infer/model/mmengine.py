@@ -127,7 +127,8 @@ class MMEngineBackend:
         shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
         try:
             with torch.inference_mode():
-                inputs = torch.empty((1, len(self.spec.input.channels), *size), device="meta")
+                channels = _channels_in(network) or len(self.spec.input.channels)
+                inputs = torch.empty((1, channels, *size), device="meta")
                 return int(torch.func.functional_call(wrapper, shapes, (inputs,)).shape[1])
         except Exception:  # anybody's code; the first window will say
             return None
