@@ -47,16 +47,16 @@ def straightened(name: str, grid: Grid) -> tuple[Grid, str | None]:
     moved = corners @ (direction - nearest).T
     millimetres = float(np.linalg.norm(moved, axis=1).max())
     voxels = float(np.abs(moved @ nearest / spacing).max())
-    far = f"{millimetres:.3g} mm ({voxels:.2g} voxels) at the far corner"
+    far = f"by up to {millimetres:.3g} mm ({voxels:.2g} voxels) at the far corner"
     if not voxels <= MAX_DRIFT:
         raise InputError(
-            f"{name}: {_what_is_wrong(direction)}; on a regular grid, voxels would be off by up to {far}: resample "
-            "the image to one, or correct the header"
+            f"{name}: {_what_is_wrong(direction)}; on a regular grid, voxels would be off {far}: "
+            "resample the image to one, or correct the header"
         )
     gram = direction.T @ direction
     if voxels < REPORTED_DRIFT and np.allclose(gram, np.eye(3), rtol=0, atol=ORTHONORMAL_TOLERANCE / 2):
         return grid, None
-    warning = f"its axes are not quite at right angles and of length 1; they were straightened, voxels moved by up to {far}"
+    warning = f"its axes are not quite at right angles and of length 1; straightened, voxels move {far}"
     changed = replace(grid, direction_xyz=tuple(float(value) + 0.0 for value in nearest.ravel()))
     return changed, warning if voxels >= REPORTED_DRIFT else None
 
