@@ -49,6 +49,7 @@ from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import shown
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import Volume, volume_of
 
@@ -222,13 +223,16 @@ class Predictor:
         if not parts:
             raise InputError("no image was given")
         images: list[sitk.Image] = []
+        names: list[str] = []
         warnings: list[str] = []
         for part in parts:
             if isinstance(part, str | Path):
                 read = read_image(Path(part))
                 images.append(read.image)
+                names.append(shown(Path(part).name))
                 warnings.extend(read.warnings)
             elif hasattr(part, "GetDirection"):
+                names.append(f"channel {len(images)}")
                 images.append(part)
             else:
                 raise InputError(f"a {type(part).__name__} is no image: give a SimpleITK image or a path")
@@ -238,8 +242,9 @@ class Predictor:
             sinks[:] = [LabelMapSink(None, frame)]
             return sinks
 
-        measurements = self.run(volume_of(images, "the image"), make_sinks)
-        measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
+        volume = volume_of(images, "the image", names)
+        measurements = self.run(volume, make_sinks)
+        measurements = replace(measurements, warnings=(*warnings, *volume.warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
@@ -297,6 +302,7 @@ class Predictor:
             )
         plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
         place, told = self._places.choose(plan)
+        told += plan.warnings
         try:
             return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
         except Exception as error:

@@ -148,6 +148,25 @@ def test_what_reading_noticed_is_passed_on(tmp_path):
     assert any("orientation" in warning for warning in warnings)
 
 
+def test_what_is_odd_about_the_geometry_is_passed_on():
+    spec = parse_spec({"input": {"spacing": [1, 1, 1]}, "window": {"patch_size": [8, 8, 8]}}, "t")
+    rounded = sitk.GetImageFromArray(np.zeros((20, 20, 20), np.int16))
+    rounded.SetSpacing((0.1, 0.1, 0.1))
+    rounded.SetDirection((1, 0, 0, 0, 1, 0.01, 0, 0, 1))
+    result = Predictor(FakeBackend(spec=spec), orientation="input")(rounded)
+    assert [
+        word in " ".join(result.measurements.warnings) for word in ("straightened", "fewer than one window")
+    ] == [
+        True,
+        True,
+    ]
+    axes = np.reshape(result.labels.GetDirection(), (3, 3))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+    rounded.SetSpacing((0.001, 0.001, 0.001))
+    with pytest.raises(InputError, match="check the header"):
+        Predictor(FakeBackend(spec=spec))(rounded)
+
+
 def test_options_are_checked_before_any_image():
     with pytest.raises(ConfigError, match="orientation 'up'"):
         Predictor(FakeBackend(), orientation="up")

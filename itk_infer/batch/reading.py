@@ -10,6 +10,7 @@ from itk_infer.batch.cases import Case
 from itk_infer.batch.fingerprint import Stamp, stamp_of
 from itk_infer.batch.ledger import InputFile
 from itk_infer.errors import ItkInferError
+from itk_infer.volume.names import shown
 from itk_infer.volume.read import read_header, read_image
 from itk_infer.volume.volume import Volume, volume_of
 
@@ -42,8 +43,9 @@ def read_case(case: Case) -> CaseImage:
     inputs = tuple(
         InputFile(str(path), image.sha256, stamp_of(path)) for path, image in zip(case.paths, images, strict=True)
     )
-    warnings = tuple(warning for image in images for warning in image.warnings)
-    volume = volume_of([image.image for image in images], case.name)
+    names = [shown(path.name) for path in case.paths]
+    volume = volume_of([image.image for image in images], case.name, names)
+    warnings = (*(warning for image in images for warning in image.warnings), *volume.warnings)
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from itk_infer.engine.memory import Memory, Work, predict_device_memory, predict_memory
@@ -23,6 +24,7 @@ class CasePlan:
         model: The model's grid over it.
         windows: The windows over that.
         work: What memory is predicted from.
+        warnings: What makes one doubt the header, one sentence each.
     """
 
     native: Grid
@@ -30,6 +32,7 @@ class CasePlan:
     model: ModelGrid
     windows: WindowGrid
     work: Work
+    warnings: tuple[str, ...] = ()
 
     @property
     def memory(self) -> Memory:
@@ -83,7 +86,19 @@ def plan_case(
     channels_out = channels_out or len(spec.output.labels or ()) + 1
     cubic = spec.input.resampling.interpolation == "cubic" and not model.identity
     work = Work(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits, cubic)
-    return CasePlan(native, turn, model, windows, work)
+    return CasePlan(native, turn, model, windows, work, _warnings(native, model, window))
+
+
+def _warnings(native: Grid, model: ModelGrid, window: FittedWindow) -> tuple[str, ...]:
+    """What to tell where resampling leaves less than one window of image: the spacing may be wrong."""
+    patch = tuple(wanted or size for wanted, size in zip(window.patch, model.size, strict=True))
+    if model.identity or math.prod(model.size) >= math.prod(patch):
+        return ()
+    sizes, spacing = (" x ".join(f"{value:.4g}" for value in values) for values in (model.size, native.spacing))
+    return (
+        f"at the model's spacing it has {sizes} voxels (Z Y X), fewer than one window of "
+        f"{' x '.join(map(str, patch))}; check that its spacing of {spacing} mm is right",
+    )
 
 
 def _windows(model: ModelGrid, spec: ModelSpec, window: FittedWindow) -> WindowGrid:

@@ -62,7 +62,8 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
     size, patch = (" x ".join(map(str, values)) for values in (header.size, case.windows.patch))
     resampled = "" if case.model.identity else f", on {' x '.join(map(str, case.model.size))}"
     again = f" ({planned.reason})" if planned.reason else ""
+    doubts = "".join(f"; {warning}" for warning in case.warnings)
     return (
         f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
-        f"about {predictor.host_memory(case).peak / 2**20:,.0f} MiB{on_device}{again}"
+        f"about {predictor.host_memory(case).peak / 2**20:,.0f} MiB{on_device}{again}{doubts}"
     )

@@ -103,14 +103,13 @@ class Grid:
         return turned, turn
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids put every voxel within `tolerance` of a voxel of the same place."""
-        if self.size != other.size:
-            return False
-        scale = tolerance * min(self.spacing)
+        """Whether both grids put every voxel within `tolerance`, in voxels, of a voxel of the same place."""
+        return self.size == other.size and self.distance(other) <= tolerance * min(self.spacing)
+
+    def distance(self, other: Grid) -> float:
+        """Millimetres between where both grids put a voxel, at most; they must be of one size."""
         corners = [np.array(corner) * (np.array(self.size[::-1]) - 1) for corner in np.ndindex(2, 2, 2)]
-        return all(
-            np.allclose(self._point(corner), other._point(corner), rtol=0, atol=scale) for corner in corners
-        )
+        return max(math.dist(self._point(corner), other._point(corner)) for corner in corners)
 
     def _point(self, index_xyz: NDArray[np.float64]) -> tuple[float, float, float]:
         direction = np.reshape(self.direction_xyz, (3, 3))

@@ -61,6 +61,11 @@ def write_image(image: sitk.Image, final: Path, *, claimed: bool = False) -> Non
         difference = _difference(image, read)
         if difference:
             raise OutputError(f"{final}: does not read back as it was written ({difference}); is the disk full?")
+        if not _same_geometry(image, read):
+            raise OutputError(
+                f"{final}: does not read back as it was written (another geometry); this format may not be able "
+                "to hold it, choose another one with --format"
+            )
 
 
 def _call_components_a_list(nrrd: Path) -> None:
@@ -90,7 +95,12 @@ def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
     planes = zip(sitk.GetArrayViewFromImage(read), sitk.GetArrayViewFromImage(image), strict=True)
     if not all(np.array_equal(*pair) for pair in planes):
         return "other voxels"
+    return None
+
+
+def _same_geometry(image: sitk.Image, read: sitk.Image) -> bool:
+    """Whether the file puts the voxels where they are, up to rounding."""
     meant, found = grid_of(image), grid_of(read)
     # `same_as` looks at voxel centres, which say nothing of the spacing along an axis of one voxel.
     spacing_kept = np.allclose(found.spacing, meant.spacing, rtol=1e-4, atol=0)
-    return None if spacing_kept and found.same_as(meant, _TOLERANCE_VOXELS) else "another geometry"
+    return bool(spacing_kept and found.same_as(meant, _TOLERANCE_VOXELS))

@@ -169,6 +169,20 @@ def test_dry_run_writes_nothing_and_tells_all(work, capfd):
     assert "skip: already done" in capfd.readouterr().out
 
 
+def test_dry_run_doubts_a_spacing_and_refuses_a_tilt(work, capfd):
+    network(work / "one_mm.onnx", {"itk_infer": json.dumps({"spec": 1, "input": {"spacing": [1, 1, 1]}})})
+    small, tilted = (sitk.Image(40, 40, 40, sitk.sitkInt16) for _ in range(2))
+    small.SetSpacing((0.1, 0.1, 0.1))
+    tilted.SetDirection((1, 0, 0, 0, 1, 0.3, 0, 0, 1))
+    sitk.WriteImage(small, str(work / "scans" / "small.mha"))
+    sitk.WriteImage(tilted, str(work / "scans" / "tilted.mha"))
+    dry = ("-i", "scans", "-o", "out", "--onnx", "one_mm.onnx", "--device", "cpu", "--dry-run")
+    assert main((*dry, "--patch-size", "8", "8", "8")) == 0
+    lines = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()}
+    assert "4 x 4 x 4 voxels (Z Y X), fewer than one window of 8 x 8 x 8" in lines["small.mha"]
+    assert "will fail: tilted.mha: its axes are not at right angles" in lines["tilted.mha"]
+
+
 def test_help_shows_options_commands_and_examples():
     done = run("--help")
     assert done.returncode == 0

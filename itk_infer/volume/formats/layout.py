@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from itk_infer.errors import InputError
+from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import shown
 
 VOXEL_LIMIT = 2**31
 TEXT_HEADER_LIMIT = 4 << 20  # bytes
+SPACING_LIMITS = (1e-6, 1e4)  # mm: a nanometre, ten metres
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Layout:
         stop: Byte where that stream ends, if the header says so.
         skip: Decoded bytes of the stream before the first voxel.
         exact: Whether the data must be one stream that ends with the last voxel.
-        alias: Name under which SimpleITK has to see the file, alone in a folder, where its own name
-            would lead SimpleITK astray.
+        grid: Where the voxels lie, by the header alone; its axes need not be at right angles. None: only
+            SimpleITK knows.
+        scaling: Slope and intercept that make the values of what is stored.
         warnings: What the header leaves open, as sentences without the file's name.
     """
 
@@ -45,13 +48,20 @@ class Layout:
     stop: int | None = None
     skip: int = 0
     exact: bool = False
-    alias: str | None = None
+    grid: Grid | None = None
+    scaling: tuple[float, float] = (1.0, 0.0)
     warnings: tuple[str, ...] = ()
 
     @property
     def voxel_bytes(self) -> int:
         """Bytes of all voxels, decoded."""
         return math.prod(self.size) * self.dtype.itemsize
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Type of a voxel in memory: scaling makes floats of integers, as it does in SimpleITK."""
+        scaled = self.dtype.kind != "f" and self.scaling != (1.0, 0.0)
+        return np.dtype(np.float32) if scaled else self.dtype.newbyteorder("=")
 
 
 def quoted(text: str) -> str:
@@ -100,12 +110,18 @@ def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
 
 
 def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
-    """Refuse spacings that SimpleITK would silently replace or turn into a flipped axis."""
+    """Refuse spacings that no image has, and those that SimpleITK would replace or turn into a flipped axis."""
+    values = " x ".join(f"{value:g}" for value in spacing_xyz)
     if not all(math.isfinite(value) and value > 0 for value in spacing_xyz):
-        values = " x ".join(f"{value:g}" for value in spacing_xyz)
         raise InputError(
             f"{shown(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
             "correct the header"
+        )
+    low, high = SPACING_LIMITS
+    if not low <= min(spacing_xyz) <= max(spacing_xyz) <= high:
+        raise InputError(
+            f"{shown(path.name)}: the header gives a spacing of {values} mm, which no image has; correct the "
+            "header (spacings are in millimetres)"
         )
 
 
@@ -113,7 +129,9 @@ def beside(path: Path, name: str) -> Path:
     """The data file that the detached header `path` names; it must lie in the header's own folder."""
     plain = name.removeprefix("./")
     named = f"{shown(path.name)}: names {quoted(name)} as its data file"
-    if plain.startswith("LIST") or "%" in plain:
+    # A per cent sign makes a pattern of the name, unless a file of that very name lies there.
+    pattern = "%" in plain and not os.path.lexists(path.parent / plain)
+    if plain.startswith("LIST") or pattern:
         raise InputError(f"{named}; voxels spread over several files are not read, save the image as one file")
     if plain in ("", ".", "..", "-") or any(character in plain for character in "/\\:"):
         raise InputError(f"{named}; only a file in the same folder, named without a path, is read")
