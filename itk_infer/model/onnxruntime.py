@@ -14,6 +14,12 @@ from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
 
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+ANSWER_TYPES = {  # NumPy has these, and they can be compared
+    **FLOAT_TYPES,
+    "tensor(bool)": np.bool_,
+    **{f"tensor({kind.__name__})": kind for kind in (np.int8, np.int16, np.int32, np.int64)},
+    **{f"tensor({kind.__name__})": kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64)},
+}
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 
 
