@@ -16,8 +16,16 @@ from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fitting import network_error
 from itk_infer.model.mmengine_keys import spec_documents
-from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
+from itk_infer.model.mmengine_network import (
+    build_network,
+    essence,
+    load_weights,
+    own_modules,
+    quiet_imports,
+    read_config,
+)
 from itk_infer.model.precision import Precision, Wish, choose_precision
+from itk_infer.model.project_code import code_digest, importable
 from itk_infer.model.self_check import relative_error
 from itk_infer.model.sources import Sources, resolve
 from itk_infer.model.threads import usable_cores
@@ -67,12 +75,13 @@ class MMEngineBackend:
             import torch
 
             torch.set_num_threads(threads)
-        with quiet_imports():
+        with quiet_imports(), importable(config.parent):
             settings = read_config(config)
             documents, ignored, batch_hint = spec_documents(settings.to_dict(), config.name)
             self.spec, changes = resolve([*documents, *sources.beside(config, checkpoint)], sources.overrides)
             text: str = settings.pretty_text
             network = build_network(settings, config)
+            code = code_digest(config, own_modules(settings, network))
         loaded = load_weights(network, checkpoint)
         network.to(self.device).eval().requires_grad_(False)
         self._flat = _is_2d(network)
@@ -88,7 +97,7 @@ class MMEngineBackend:
             size=(1 if self._flat else None, None, None),
             batch_hint=batch_hint,
         )
-        self.digest = _digest(checkpoint, text)
+        self.digest = _digest(checkpoint, text.encode() + code)
         self.notes = (*notes, *chosen_for, *chosen, *ignored, *loaded, *changes)
 
     def forward(self, windows: Windows) -> Logits:
@@ -214,10 +223,10 @@ def _provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
     return "torch", [f"OpenVINO cannot be used ({unusable}); torch runs the network instead"]
 
 
-def _digest(checkpoint: Path, config_text: str) -> str:
+def _digest(checkpoint: Path, rest: bytes) -> str:
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(config_text.encode())
+    digest.update(rest)
     return digest.hexdigest()
 
 

@@ -217,7 +217,6 @@ class OnnxBackend:
             session = self._gpu.open(self._runtime, model, self._threads, half=half)
         return OnnxTensorNetwork(self._runtime, session, self._dtype, self._gpu.stream)
 
-
     def _plain_network(self) -> Network:
         return OnnxRuntimeNetwork(self._session_on_cpu(), self._dtype)
 

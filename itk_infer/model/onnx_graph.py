@@ -128,9 +128,7 @@ class _Reader:
                 name, numbers = self._attribute(_span(value))
                 perm = numbers if name == "perm" else perm
         domain = texts[7][-1]
-        return Node(
-            texts[4][-1], "" if domain == "ai.onnx" else domain, tuple(texts[1]), tuple(texts[2]), perm
-        )
+        return Node(texts[4][-1], "" if domain == "ai.onnx" else domain, tuple(texts[1]), tuple(texts[2]), perm)
 
     def _attribute(self, span: Span) -> tuple[str, tuple[int, ...]]:
         name, numbers = "", list[int]()

@@ -89,7 +89,7 @@ class OpenVinoNetwork:
 def reason(error: Exception) -> str:
     """The part of an OpenVINO message that a person can use, on one line: the last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].lstrip("- ") if lines else type(error).__name__
 
 
 def why_not(model: Path | None = None) -> str | None:
