@@ -35,7 +35,7 @@ class _Ignored:
         pass
 
 
-# Under which keys training programs save the weights, in this order where there are several; and the averaged ones.
+# Under which keys training programs save the weights, the preferred ones first; averaged ones are the last.
 _KEYS = (
     *("state_dict", "model_state_dict", "model_state", "network_weights", "model", "network", "net", "module"),
     *("weights", "params", "state_dict_ema", "ema_state_dict", "model_ema", "params_ema", "ema"),
@@ -46,8 +46,9 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Read the weights of a ``.pth`` / ``.pt`` or ``.safetensors`` file, onto the CPU.
 
     Either a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like) or of
-    another training program, or a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is what we want: on saving,
-    the hook swaps the averaged weights into it and leaves the raw ones under ``ema_state_dict``.
+    another training program, or a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is
+    what we want: on saving, the hook swaps the averaged weights into it and leaves the raw ones under
+    ``ema_state_dict``.
 
     Args:
         path: The file. A pickle that asks for anything but tensors and the records of a training run is

@@ -90,7 +90,7 @@ def _is_last(path: Path, taken: Sequence[Any], given: Sequence[Any], channels: i
 
 
 def _has_channels_last(shape: tuple[Any, ...], spatial: tuple[Any, ...], preferred: bool) -> bool:
-    """Which side of an answer's shape the spatial dimensions leave for the channels; both or none: as preferred."""
+    """Whether only the last axis of an answer's shape can be the channels; as preferred if both or none can."""
     by_first, by_last = shape[2:] == spatial, shape[1:-1] == spatial
     return preferred if by_first == by_last else by_last
 

@@ -136,7 +136,7 @@ def _remedy(error: BaseException) -> str:
 def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
     """Load the weights strictly.
 
-    Weights of a network alone also fit a model that wraps it (a Segmentor3D, say) and has no others; see `fit_names`.
+    What wrappers put into their names is left out first, see `fit_names`.
 
     Returns:
         What to tell the user of how they were found.

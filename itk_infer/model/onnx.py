@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from itk_infer.arrays import namespace
-from itk_infer.errors import ConfigError, ModelError, SpecError
+from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemory, SpecError
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fallback import WithFallback
@@ -134,7 +134,16 @@ class OnnxBackend:
         return xp.asarray(self._run(full)[: len(windows)], copy=True)
 
     def _run(self, windows: Windows) -> Logits:
-        return self._layout.answered(self._network(self._layout.given(windows)), windows)
+        try:
+            return self._layout.answered(self._network(self._layout.given(windows)), windows)
+        except OutOfMemory:
+            raise
+        except InferenceError as error:
+            if None not in self.shape.size:
+                raise
+            raise InferenceError(
+                f"{error}; if the network was made for one size, give that as patch size"
+            ) from error
 
     def _open(self, device: str, provider: Provider) -> tuple[Any, str, str, list[str]]:
         """A session that knows the file, the device and provider to run it, and what to tell the user."""

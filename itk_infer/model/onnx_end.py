@@ -128,8 +128,8 @@ def with_end(
         notes.append(f"{taken}, not as logits as the model spec says" if "values" in stated else taken)
     if end.operation in EACH_ALONE and output.decision == "argmax" and "decision" not in stated and channels != 1:
         notes.append(
-            f"the network ends in {end.operation}, as networks do whose labels may overlap, and the model spec names "
-            "no output.decision: the largest channel wins, and channel 0 is background; if every channel is a "
+            f"the network ends in {end.operation}, as networks do whose labels may overlap, and the model spec "
+            "names no output.decision: the largest channel wins, and channel 0 is background; if every channel is a "
             "label of its own, set output.decision to threshold"
         )
     return replace(spec, output=output), notes

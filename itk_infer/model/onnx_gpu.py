@@ -162,7 +162,8 @@ class OnnxTensorNetwork:
         """The shape of the answer to one window: as the file declares it, or else from one answer."""
         window = tuple(fed.shape[1:])
         if window not in self._shapes:
-            declared = self._output.shape[1:] if len(self._output.shape) == fed.ndim else [None]
+            known_rank = len(self._output.shape) == fed.ndim
+            declared: list[Any] = list(self._output.shape[1:]) if known_rank else [None]
             known = [isinstance(size, int) and size > 0 for size in declared]
             if all(known):
                 self._shapes[window] = tuple(declared)

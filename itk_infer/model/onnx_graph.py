@@ -1,4 +1,4 @@
-"""The structure of an ONNX file: its operations, and where its weights lie; the weights themselves are passed over.
+"""The structure of an ONNX file: its operations, and where its weights lie, but not the weights.
 
 Read straight from the file's protobuf encoding (https://protobuf.dev/programming-guides/encoding, field numbers
 from onnx.proto), so that neither the onnx package nor memory for the weights is needed.

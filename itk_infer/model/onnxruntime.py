@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,14 @@ def open_session(
         return runtime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime has one exception class a status, and no common base
         name = model if isinstance(model, Path) else "the converted model"
-        raise ModelError(f"{name}: onnxruntime cannot load it: {essence(error)}") from error
+        why = essence(error)
+        too_new = re.search(r"IR version|[Oo]pset", why)
+        remedy = "; update onnxruntime, or export the network with an older opset" if too_new else ""
+        raise ModelError(f"{name}: onnxruntime cannot load it: {why}{remedy}") from error
 
 
 def essence(error: Exception) -> str:
     """The part of an onnxruntime message that a person can use, on one line."""
     text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
+    line = (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
+    return re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z])", " ", line)  # where in its source, and in which function

@@ -39,8 +39,8 @@ def check_imports(names: Iterable[str], folder: Path) -> None:
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if beside is not None and loaded is not None and not beside.samefile(loaded):
             raise ModelError(
-                f"custom_imports names {name}, and that was taken from {loaded}, not from {beside}; rename the one "
-                "beside the config, or load this model in a process of its own"
+                f"custom_imports names {name}, and that was taken from {loaded}, not from {beside}; rename the "
+                "one beside the config, or load this model in a process of its own"
             )
 
 
@@ -60,7 +60,8 @@ def code_digest(config: Path, roots: Iterable[str]) -> bytes:
     for root in roots:
         with suppress(Exception):
             finder.import_hook(root)
-    files = {name: module.__file__ for name, module in finder.modules.items() if name != "__main__"}
+    files = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
+    files.pop("__main__", None)
     digest = hashlib.sha256()
     found = False
     for name, file in sorted(files.items()):

@@ -39,7 +39,7 @@ def weight_files(model: Path, external: Sequence[ExternalData]) -> list[Path]:
 
 
 def _inside(file: Path, model: Path) -> bool:
-    """Whether a file lies in the model's folder, links followed: in the one that the model is named in, or really is in."""
+    """Whether a file lies in the folder of the model, or in that of the file which the model is a link to."""
     real = Path(os.path.realpath(file))
     folders = (os.path.realpath(model.parent), Path(os.path.realpath(model)).parent)
     return any(real.is_relative_to(folder) for folder in folders)

@@ -111,8 +111,8 @@ class OutputSpec:
             name = f"label {value}"
             if name in names:
                 raise SpecError(
-                    f"the label with value {names[name].value} is named {name!r}, which is also what output channel "
-                    f"{channel} is called for want of a name in output.labels: name both, or rename the one"
+                    f"the label with value {names[name].value} is named {name!r}, which is also what output "
+                    f"channel {channel} is called for want of a name in output.labels: name both, or rename the one"
                 )
             rest.append(Label(value, name, default_color(value), channel))
         for label in given:

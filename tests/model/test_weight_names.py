@@ -50,7 +50,7 @@ def test_names_that_fit_are_left_alone():
 )
 def test_prefixes_are_left_out_and_named(change, words):
     found, notes = fit([change(name) for name in OWN])
-    assert found == {name: name_in_file for name, name_in_file in zip(OWN, map(change, OWN))}
+    assert found == dict(zip(OWN, map(change, OWN)))
     assert len(notes) == len(words)
     assert all(note.startswith("net.pth: ") and word in note for note, word in zip(notes, words))
 
