@@ -11,7 +11,7 @@ import numpy as np
 
 from itk_infer.arrays import namespace
 from itk_infer.errors import ModelError
-from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.backend import Logits, NetworkShape, Windows
 
 FEW = 8  # a last axis of more is no channel axis
 
@@ -47,6 +47,14 @@ class Layout:
         if _has_channels_last(tuple(answer.shape), tuple(windows.shape[3 if self.flat else 2 :]), self.last_out):
             answer = _moved(answer, -1, 1)
         return answer[:, :, None] if self.flat else answer
+
+    def network_shape(self, taken: Sequence[Any], given: Sequence[Any], hint: int | None) -> NetworkShape:
+        """What the declared dimensions of input and output fix, and the author's number of windows a call."""
+        batch, *sizes = map(_fixed, taken)
+        channels, *spatial = (sizes[-1], *sizes[:-1]) if self.last_in else sizes
+        z, y, x = (1, *spatial) if self.flat else spatial
+        channels_out = _fixed(given[-1 if self.last_out else 1]) if len(given) == len(taken) else None
+        return NetworkShape(channels, channels_out, (z, y, x), batch, hint)
 
 
 def find_layout(path: Path, taken: Sequence[Any], given: Sequence[Any], channels: int, moved: bool) -> Layout:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from itk_infer.arrays import namespace
-from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemory, SpecError
+from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemory
 from itk_infer.model import openvino
-from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
+from itk_infer.model.backend import Backend, Logits, Provider, Windows
 from itk_infer.model.fallback import WithFallback
-from itk_infer.model.layout import Layout, find_layout
-from itk_infer.model.onnx_end import ONE_OF_ALL, GraphEnd, graph_end, starts_with_channels_last, with_end
+from itk_infer.model.layout import find_layout
+from itk_infer.model.onnx_end import check_end, graph_end, starts_with_channels_last, with_end
 from itk_infer.model.onnx_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
 from itk_infer.model.onnx_graph import read_graph
+from itk_infer.model.onnx_metadata import embedded_documents
 from itk_infer.model.onnxruntime import (
     ANSWER_TYPES,
     FLOAT_TYPES,
@@ -27,14 +27,12 @@ from itk_infer.model.onnxruntime import (
     open_session,
 )
 from itk_infer.model.precision import Precision, Wish, choose_precision
-from itk_infer.model.sources import Document, Sources, older_window, resolve
+from itk_infer.model.sources import Sources, resolve
 from itk_infer.model.threads import usable_cores
 from itk_infer.model.user_cache import user_cache
 from itk_infer.model.weight_files import model_digest, weight_files
 
 Network = Callable[[Windows], Logits]
-
-INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
 
 
 class OnnxBackend:
@@ -88,15 +86,15 @@ class OnnxBackend:
             # Networks stored in another format run as they are.
             self.provider, session = "cpu", self._session_on_cpu()
         found = session.get_modelmeta().custom_metadata_map
-        documents, more, hint = _embedded(found, f"metadata of {path.name}")
+        documents, more, hint = embedded_documents(found, f"metadata of {path.name}")
         documents += sources.beside(path)
         spec, changes = resolve(documents, sources.overrides)
         moved = starts_with_channels_last(graph, inputs[0].name)
         taken, given = inputs[0].shape, outputs[0].shape
         self._layout = find_layout(path, taken, given, len(spec.input.channels), moved)
-        self.shape = _shape(self._layout, taken, given, hint)
+        self.shape = self._layout.network_shape(taken, given, hint)
         end = graph_end(graph, outputs[0].name)
-        _check_answer(path, end, outputs[0].type, self.shape.channels_out)
+        check_end(path, end, outputs[0].type, self.shape.channels_out)
         self.spec, meant = with_end(spec, documents, end, self.shape.channels_out)
         more += meant
         self.precision, chosen = self._choose(precision)
@@ -247,68 +245,3 @@ def _check_ends(path: Path, inputs: list[Any], outputs: list[Any]) -> None:
             f"{path}: the network's first output is {outputs[0].type}; export it with logits, one channel per "
             "class, as its first output"
         )
-
-
-def _check_answer(path: Path, end: GraphEnd, kind: str, channels: int | None) -> None:
-    """Refuse what is no answer about classes, however it is decided."""
-    whole = kind not in FLOAT_TYPES and kind != "tensor(bool)"
-    if end.class_numbers or (whole and channels == 1 and not end.probabilities):
-        found = f"ends in {end.operation}" if end.class_numbers else f"answers {kind} in one channel"
-        raise ModelError(
-            f"{path}: the network {found}: class numbers, which cannot be blended between windows or resampled; "
-            "export it without that step, so that its first output has one channel of logits per class"
-        )
-    if end.operation in ONE_OF_ALL and channels == 1:
-        raise ModelError(
-            f"{path}: the network ends in {end.operation} over one channel, which is 1 in every voxel; export it "
-            "without that step, and set output.decision to threshold in the model spec"
-        )
-
-
-def _shape(layout: Layout, taken: list[Any], given: list[Any], hint: int | None) -> NetworkShape:
-    batch, *sizes = (size if isinstance(size, int) and size > 0 else None for size in taken)
-    channels, *spatial = (sizes[-1], *sizes[:-1]) if layout.last_in else sizes
-    z, y, x = (1, *spatial) if layout.flat else spatial
-    declared = given[-1 if layout.last_out else 1] if len(given) == len(taken) else None
-    channels_out = declared if isinstance(declared, int) and declared > 0 else None
-    return NetworkShape(channels, channels_out, (z, y, x), batch, hint)
-
-
-def _embedded(found: Mapping[str, str], source: str) -> tuple[list[Document], list[str], int | None]:
-    """Documents from the metadata of an ONNX file, lowest precedence first; notes; windows a call."""
-    documents: list[Document] = []
-    notes: list[str] = []
-    window = older_window(found.get("window_level"), found.get("window_width"), source)
-    if window:
-        documents.append(window)
-    older = _json(found.get("inference_config", "{}"), f"{source}, inference_config")
-    block = {key: _whole(older[key]) for key in ("patch_size", "patch_stride") if older.get(key) is not None}
-    if block:
-        documents.append(Document(f"{source}, inference_config", {"window": block}, older=True))
-    ignored = sorted(set(older) - set(INFERENCE_KEYS))
-    if ignored:
-        notes.append(f"{source}, inference_config: ignored {', '.join(ignored)}")
-    hint = older.get("forward_batch_windows")
-    if hint is not None and (isinstance(hint, bool) or not isinstance(hint, int) or hint < 1):
-        raise SpecError(f"{source}, inference_config: forward_batch_windows must be 1 or more, not {hint!r}")
-    if "itk_infer" in found:
-        name = f"{source}, itk_infer"
-        documents.append(Document(name, _json(found["itk_infer"], name)))
-    return documents, notes, hint
-
-
-def _whole(values: Any) -> Any:
-    """Sizes that went through a program that knows only floats, as whole numbers again."""
-    if not isinstance(values, list):
-        return values
-    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
-
-
-def _json(text: str, source: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: is not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise SpecError(f"{source}: must be a JSON object")
-    return value

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from itk_infer.errors import ModelError
 from itk_infer.model.onnx_graph import Node, OnnxGraph
+from itk_infer.model.onnxruntime import FLOAT_TYPES
 from itk_infer.model.sources import Document
 from itk_infer.spec import ModelSpec
 
@@ -129,7 +132,33 @@ def with_end(
     if end.operation in EACH_ALONE and output.decision == "argmax" and "decision" not in stated and channels != 1:
         notes.append(
             f"the network ends in {end.operation}, as networks do whose labels may overlap, and the model spec "
-            "names no output.decision: the largest channel wins, and channel 0 is background; if every channel is a "
-            "label of its own, set output.decision to threshold"
+            "names no output.decision: the largest channel wins, and channel 0 is background; if every channel "
+            "is a label of its own, set output.decision to threshold"
         )
     return replace(spec, output=output), notes
+
+
+def check_end(path: Path, end: GraphEnd, kind: str, channels: int | None) -> None:
+    """Refuse what is no answer about classes, however it is decided.
+
+    Args:
+        path: The model, for messages.
+        end: How the network comes to its answer.
+        kind: What the answer holds, as onnxruntime calls it.
+        channels: Output channels, if they are known.
+
+    Raises:
+        ModelError: it answers class numbers, or the same everywhere.
+    """
+    whole = kind not in FLOAT_TYPES and kind != "tensor(bool)"
+    if end.class_numbers or (whole and channels == 1 and not end.probabilities):
+        found = f"ends in {end.operation}" if end.class_numbers else f"answers {kind} in one channel"
+        raise ModelError(
+            f"{path}: the network {found}: class numbers, which cannot be blended between windows or resampled; "
+            "export it without that step, so that its first output has one channel of logits per class"
+        )
+    if end.operation in ONE_OF_ALL and channels == 1:
+        raise ModelError(
+            f"{path}: the network ends in {end.operation} over one channel, which is 1 in every voxel; export it "
+            "without that step, and set output.decision to threshold in the model spec"
+        )

@@ -112,7 +112,7 @@ class OutputSpec:
             if name in names:
                 raise SpecError(
                     f"the label with value {names[name].value} is named {name!r}, which is also what output "
-                    f"channel {channel} is called for want of a name in output.labels: name both, or rename the one"
+                    f"channel {channel} is called for want of a name in output.labels: give both a name"
                 )
             rest.append(Label(value, name, default_color(value), channel))
         for label in given:
