@@ -84,7 +84,13 @@ class OnnxBackend:
         self._dtype = np.dtype(FLOAT_TYPES[inputs[0].type])
         if self.provider == "openvino" and self._dtype != np.float32:
             # Networks stored in another format run as they are.
+            if not self._automatic:
+                raise ModelError(
+                    f"--provider openvino: {path} takes {inputs[0].type}, and OpenVINO runs networks in tensor(float) "
+                    "here; leave --provider out, and onnxruntime runs it"
+                )
             self.provider, session = "cpu", self._session_on_cpu()
+            notes.append(f"the network takes {inputs[0].type}; onnxruntime runs it instead of OpenVINO")
         found = session.get_modelmeta().custom_metadata_map
         documents, more, hint = embedded_documents(found, f"metadata of {path.name}")
         documents += sources.beside(path)
@@ -177,9 +183,10 @@ class OnnxBackend:
         if provider == "openvino" and not openvino.openvino_installed():
             raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
         fast = provider != "cpu" and openvino.openvino_installed()
+        # With OpenVINO this session is only asked what the file says; it also refuses what is no model.
+        session = self._session_on_cpu(optimise=not fast)
         unread = openvino.why_not(self._path) if fast else None
         if unread is not None and provider == "openvino":
-            self._session_on_cpu(optimise=False)  # what onnxruntime cannot read either is not OpenVINO's fault
             raise ModelError(
                 f"--provider openvino: OpenVINO cannot read {self._path} ({unread}); leave --provider out, and "
                 "onnxruntime runs it"
@@ -189,8 +196,8 @@ class OnnxBackend:
         notes = [] if kind == "cpu" else [f"device: cpu{with_openvino} ({reason})"]
         if unread is not None:
             notes.append(f"OpenVINO cannot read this network ({unread}); onnxruntime runs it instead")
-        # With OpenVINO this session is only asked what the file says; it also refuses weights from elsewhere.
-        return self._session_on_cpu(optimise=not fast), "cpu", "openvino" if fast else "cpu", notes
+            session = self._session_on_cpu()
+        return session, "cpu", "openvino" if fast else "cpu", notes
 
     def _session_on_cpu(self, *, optimise: bool = True) -> Any:
         return open_session(self._runtime, self._path, ["CPUExecutionProvider"], self._threads, optimise=optimise)

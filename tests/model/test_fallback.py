@@ -106,6 +106,16 @@ def test_openvino_by_name_is_refused_and_not_replaced(tmp_path):
 
 
 @needs_openvino
+def test_a_network_in_another_number_format_is_not_openvinos(tmp_path):
+    path = sign_network(tmp_path / "m.onnx", dtype=TensorProto.FLOAT16, metadata=METADATA)
+    backend = OnnxBackend(path, device="cpu")
+    assert backend.provider == "cpu"
+    assert "the network takes tensor(float16); onnxruntime runs it instead of OpenVINO" in backend.notes
+    with pytest.raises(ModelError, match=r"--provider openvino: .*takes tensor\(float16\).*leave --provider out"):
+        OnnxBackend(path, device="cpu", provider="openvino")
+
+
+@needs_openvino
 @pytest.mark.parametrize("error", [RuntimeError, TypeError, Exception])
 def test_what_openvino_cannot_compile_onnxruntime_runs(tmp_path, monkeypatch, error):
     def refuse(self, shape):
