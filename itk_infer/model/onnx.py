@@ -86,8 +86,8 @@ class OnnxBackend:
             # Networks stored in another format run as they are.
             if not self._automatic:
                 raise ModelError(
-                    f"--provider openvino: {path} takes {inputs[0].type}, and OpenVINO runs networks in tensor(float) "
-                    "here; leave --provider out, and onnxruntime runs it"
+                    f"--provider openvino: {path} takes {inputs[0].type}, and only networks of tensor(float) "
+                    "are run by OpenVINO; leave --provider out, and onnxruntime runs it"
                 )
             self.provider, session = "cpu", self._session_on_cpu()
             notes.append(f"the network takes {inputs[0].type}; onnxruntime runs it instead of OpenVINO")
