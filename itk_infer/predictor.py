@@ -30,6 +30,7 @@ from itk_infer.engine.memory import Memory
 from itk_infer.engine.place import Place
 from itk_infer.engine.segment import Findings, segment
 from itk_infer.errors import ConfigError, InputError
+from itk_infer.model.answer_check import AnswerCheck
 from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
 from itk_infer.model.batching.auto import AutoBatch
@@ -127,6 +128,7 @@ class Predictor:
         self._most: int | None = None  # windows a call, once memory has run out
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.precision == "fp32"
+        self._answers_known = False  # whether they are what the spec takes them for
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -347,11 +349,15 @@ class Predictor:
             below,
             self._most,
         )
+        check = None if self._answers_known else AnswerCheck(self.spec.output)
         sinks = CaseSinks(make_sinks, lambda decision: self._frame(volume.grid, plan, decision), prepared)
 
         def forward(windows: Array) -> Array:
             with clock.inside("network"):
-                return answering(windows)
+                answers = answering(windows)
+            if check is not None:
+                check.look(answers)
+            return answers
 
         try:
             findings = segment(
@@ -371,6 +377,9 @@ class Predictor:
             sinks.abort()
             raise
         warnings.extend(answering.warnings(len(plan.windows)))
+        if check is not None:
+            warnings.extend(found := check.warnings())
+            self._answers_known = check.done or bool(found)
         if answering.most is not None:  # what fits is known now; no finding stands above it
             self._most, self._auto_batch = answering.most, None
             self.batch = min(self.batch, max(1, answering.most // self._mirrorings))

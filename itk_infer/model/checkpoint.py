@@ -35,20 +35,27 @@ class _Ignored:
         pass
 
 
-def load_state_dict(path: Path) -> dict[str, Tensor]:
+# Under which keys training programs save the weights, the preferred ones first; averaged ones are the last.
+_KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "network_weights", "model", "network", "net", "module"),
+    *("weights", "params", "state_dict_ema", "ema_state_dict", "model_ema", "params_ema", "ema"),
+)
+
+
+def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Read the weights of a ``.pth`` / ``.pt`` or ``.safetensors`` file, onto the CPU.
 
-    Either a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like) or
-    a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is what we want: on saving,
-    the hook swaps the averaged weights into it and leaves the raw ones under ``ema_state_dict``.
+    Either a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like) or of
+    another training program, or a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is
+    what we want: on saving, the hook swaps the averaged weights into it and leaves the raw ones under
+    ``ema_state_dict``.
 
     Args:
         path: The file. A pickle that asks for anything but tensors and the records of a training run is
             refused; nothing in it is ever executed.
 
     Returns:
-        Names of parameters and buffers to tensors, without the ``module.`` that DistributedDataParallel
-        puts before each.
+        Names of parameters and buffers to tensors, and what to tell the user of where they were found.
 
     Raises:
         ModelError: the file is missing, damaged, unsafe or no checkpoint, or this torch is too old to
@@ -57,7 +64,7 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
     document = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    state = document.get("state_dict", document) if isinstance(document, Mapping) else None
+    state, notes = _weights_in(document, path.name)
     if not isinstance(state, Mapping) or not state:
         raise ModelError(f"{path}: holds no weights, but {_kind(document)}; give the file that training wrote")
     others = [str(key) for key, value in state.items() if not _is_tensor(value)]
@@ -66,10 +73,28 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path}: is no mapping of names to tensors ({_some(others)} are something else); "
             "give a checkpoint with a 'state_dict', or a plain state dict"
         )
-    prefix = "module."
-    if all(name.startswith(prefix) for name in state):
-        return {name.removeprefix(prefix): value for name, value in state.items()}
-    return dict(state)
+    return dict(state), notes
+
+
+def _weights_in(document: Any, name: str) -> tuple[Any, list[str]]:
+    """The weights in a checkpoint, or else what stands where they should, and notes about that."""
+    if not isinstance(document, Mapping):
+        return None, []
+    if "state_dict" in document:
+        return document["state_dict"], []
+    sets = [key for key, value in document.items() if _is_state(value)]
+    known = [key for key in _KEYS if key in sets] or sets
+    if not known or (len(known) > 1 and known is sets):
+        return document, []
+    others = f"; those under {_some(known[1:])} are not used" if known[1:] else ""
+    return document[known[0]], [f"{name}: the weights under {known[0]} were loaded{others}"]
+
+
+def _is_state(value: Any) -> bool:
+    """Whether this is a mapping of names to tensors."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and _is_tensor(item) for key, item in value.items())
 
 
 def _read_pickle(path: Path) -> Any:

@@ -16,8 +16,16 @@ from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fitting import network_error
 from itk_infer.model.mmengine_keys import spec_documents
-from itk_infer.model.mmengine_network import build_network, essence, load_weights, quiet_imports, read_config
+from itk_infer.model.mmengine_network import (
+    build_network,
+    essence,
+    load_weights,
+    own_modules,
+    quiet_imports,
+    read_config,
+)
 from itk_infer.model.precision import Precision, Wish, choose_precision
+from itk_infer.model.project_code import code_digest, importable
 from itk_infer.model.self_check import relative_error
 from itk_infer.model.sources import Sources, resolve
 from itk_infer.model.threads import usable_cores
@@ -67,17 +75,19 @@ class MMEngineBackend:
             import torch
 
             torch.set_num_threads(threads)
-        with quiet_imports():
+        with quiet_imports(), importable(config.parent):
             settings = read_config(config)
             documents, ignored, batch_hint = spec_documents(settings.to_dict(), config.name)
             self.spec, changes = resolve([*documents, *sources.beside(config, checkpoint)], sources.overrides)
             text: str = settings.pretty_text
             network = build_network(settings, config)
+            code = code_digest(config, own_modules(settings, network))
         loaded = load_weights(network, checkpoint)
         network.to(self.device).eval().requires_grad_(False)
         self._flat = _is_2d(network)
         self._call = _call_form(network, config)
-        self.provider = _provider(provider, self.device)
+        self.provider, chosen_for = _provider(provider, self.device)
+        self._automatic = provider == "auto"
         self.tensor_device = None if self.device == "cpu" else self.device
         self.precision, chosen = self._choose(precision)
         self._compiled = self._compile()
@@ -88,8 +98,8 @@ class MMEngineBackend:
             size=(1 if self._flat else None, None, None),
             batch_hint=batch_hint,
         )
-        self.digest = _digest(checkpoint, text)
-        self.notes = (*notes, *chosen, *ignored, *loaded, *changes)
+        self.digest = _digest(checkpoint, text.encode() + code)
+        self.notes = (*notes, *chosen_for, *chosen, *ignored, *loaded, *changes)
 
     def forward(self, windows: Windows) -> Logits:
         """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
@@ -149,6 +159,10 @@ class MMEngineBackend:
             reason = str(error)
         if self._proven:  # it runs, only not windows of this shape
             raise InferenceError(f"OpenVINO cannot run windows of shape {windows.shape} ({reason})")
+        if not self._automatic:
+            raise InferenceError(
+                f"OpenVINO cannot run this network ({reason}); leave --provider openvino out, and torch runs it"
+            )
         self._compiled, self.provider, self.precision = None, "torch", "fp32"
         self.notes = (*self.notes, f"OpenVINO cannot run this network ({reason}); torch runs it in fp32 instead")
         return exact
@@ -214,7 +228,8 @@ def _module(infer: Callable[[Tensor], Tensor]) -> nn.Module:
     return Traceable().eval()
 
 
-def _provider(wanted: Provider, device: str) -> str:
+def _provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
+    """What runs the network, and what to tell the user if that is not what is usual."""
     if wanted == "tensorrt":
         raise ModelError("--provider tensorrt runs ONNX models; export this one to ONNX, or leave it out")
     if wanted == "cuda" and device == "cpu":
@@ -224,13 +239,18 @@ def _provider(wanted: Provider, device: str) -> str:
     if wanted == "openvino" and not openvino.openvino_installed():
         raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
     fast = device == "cpu" and wanted in ("auto", "openvino") and openvino.openvino_installed()
-    return "openvino" if fast else "torch"
+    unusable = openvino.why_not() if fast else None
+    if unusable is None:
+        return "openvino" if fast else "torch", []
+    if wanted == "openvino":
+        raise ModelError(f"--provider openvino: OpenVINO cannot be used ({unusable}); install it again")
+    return "torch", [f"OpenVINO cannot be used ({unusable}); torch runs the network instead"]
 
 
-def _digest(checkpoint: Path, config_text: str) -> str:
+def _digest(checkpoint: Path, rest: bytes) -> str:
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(config_text.encode())
+    digest.update(rest)
     return digest.hexdigest()
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.errors import ModelError
 from itk_infer.model.checkpoint import load_state_dict
 from itk_infer.model.mmcv_stand_in import import_mmcv_ops
+from itk_infer.model.project_code import check_imports
+from itk_infer.model.weight_names import fit_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +45,7 @@ def read_config(path: Path) -> Any:
         import itk_infer.networks  # noqa: F401
 
         settings = Config.fromfile(path)
+        check_imports(_custom_imports(settings), path.parent)
     if not isinstance(settings.get("model"), Mapping):
         raise ModelError(f"{path}: has no model = dict(...); give a config that describes a network")
     return settings
@@ -65,6 +68,16 @@ def build_network(settings: Any, path: Path) -> nn.Module:
     return network
 
 
+def own_modules(settings: Any, network: nn.Module) -> set[str]:
+    """The modules that a config names, and those of the classes that the network is made of."""
+    return {*_custom_imports(settings), *(type(module).__module__ for module in network.modules())}
+
+
+def _custom_imports(settings: Any) -> list[str]:
+    names = (settings.get("custom_imports") or {}).get("imports") or []
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _without_pretraining(node: Any) -> Any:
     """The same config asking for no pretrained weights: ours come from the checkpoint, and nothing is fetched."""
     if isinstance(node, Mapping):
@@ -84,42 +97,56 @@ def _blamed_on(path: Path) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        ours = {"mmengine", "mmseg", "mmcv", "ftfy", "regex", "pkg_resources", "torch"}
-        remedy = (
-            "run: pip install 'itk_infer[mmengine]'" if package in ours else "install it, or put it on PYTHONPATH"
-        )
-        raise ModelError(
-            f"{path}: needs the Python package {package}, which is not installed; {remedy}"
-        ) from error
     except Exception as error:
-        unknown = isinstance(error, KeyError) and "registry" in str(error)
-        unknown = unknown or str(error).startswith("Failed to get ")
-        advice = "; name the module that registers it in custom_imports" if unknown else ""
-        raise ModelError(f"{path}: the network cannot be built: {essence(error)}{advice}") from error
+        cause = _import_cause(error)
+        if isinstance(cause, ModuleNotFoundError):
+            package = (cause.name or "").split(".")[0]
+            ours = {"mmengine", "mmseg", "mmcv", "ftfy", "regex", "pkg_resources", "torch"}
+            remedy = "run: pip install 'itk_infer[mmengine]'"
+            if package not in ours:
+                remedy = "install it, put it beside the config, or put its folder on PYTHONPATH"
+            sentence = f"needs the Python package {package}, which is not installed; {remedy}"
+        else:
+            sentence = f"the network cannot be built: {essence(cause)}; {_remedy(cause)}"
+        raise ModelError(f"{path}: {sentence}") from error
+
+
+def _import_cause(error: BaseException) -> BaseException:
+    """The import that failed first, where MMEngine raises an error of its own about it."""
+    while isinstance(error, ImportError) and isinstance(
+        inner := error.__cause__ or error.__context__, ImportError
+    ):
+        error = inner
+    return error
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error)
+    if (isinstance(error, KeyError) and "registry" in text) or text.startswith("Failed to get "):
+        return "name the module that registers it in custom_imports"
+    if isinstance(error, FileNotFoundError):
+        return "copy that file (a _base_, say) along with the config"
+    if "LazyAttr" in text or "LazyObject" in text:
+        return "MMEngine runs nothing that a config imports: write the value itself, or '{{$VARIABLE:default}}'"
+    if isinstance(error, SyntaxError):
+        return "correct the config"
+    return "try this config with MMEngine alone: Config.fromfile, then MODELS.build"
 
 
 def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
     """Load the weights strictly.
 
-    Weights of a network alone also fit a model that wraps it (a Segmentor3D, say) and has no others.
+    What wrappers put into their names is left out first, see `fit_names`.
 
     Returns:
-        What to tell the user: that this was so.
+        What to tell the user of how they were found.
 
     Raises:
         ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.
     """
-    state = load_state_dict(checkpoint)
+    found, notes = load_state_dict(checkpoint)
     own = network.state_dict()
-    notes = []
-    if state.keys() != own.keys():
-        for part, _ in network.named_children():
-            if {f"{part}.{name}" for name in state} == own.keys():
-                state = {f"{part}.{name}": value for name, value in state.items()}
-                notes.append(f"{checkpoint.name} holds the weights of the model's {part} alone: loaded there")
-                break
+    state, more = fit_names(found, own, [part for part, _ in network.named_children()], checkpoint)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -136,9 +163,9 @@ def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
         listed = [f"{len(names)} {what} ({_first_few(names)})" for what, names in findings.items() if names]
         raise ModelError(
             f"{checkpoint}: the weights are not those of this network: {'; '.join(listed) or essence(error)}. "
-            "Give the checkpoint that was trained with this config"
+            "Give the checkpoint that was trained with this config, or the config that it was trained with"
         ) from error
-    return notes
+    return [*notes, *more]
 
 
 def _first_few(names: list[str], limit: int = 4) -> str:

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from itk_infer.arrays import namespace
-from itk_infer.errors import ConfigError, ModelError, SpecError
+from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemory
 from itk_infer.model import openvino
-from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
+from itk_infer.model.backend import Backend, Logits, Provider, Windows
+from itk_infer.model.fallback import WithFallback
+from itk_infer.model.layout import find_layout
+from itk_infer.model.onnx_end import check_end, graph_end, starts_with_channels_last, with_end
 from itk_infer.model.onnx_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
-from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, import_runtime, open_session
+from itk_infer.model.onnx_graph import read_graph
+from itk_infer.model.onnx_metadata import embedded_documents
+from itk_infer.model.onnxruntime import (
+    ANSWER_TYPES,
+    FLOAT_TYPES,
+    OnnxRuntimeNetwork,
+    import_runtime,
+    open_session,
+)
 from itk_infer.model.precision import Precision, Wish, choose_precision
-from itk_infer.model.sources import Document, Sources, older_window, resolve
+from itk_infer.model.sources import Sources, resolve
 from itk_infer.model.threads import usable_cores
 from itk_infer.model.user_cache import user_cache
+from itk_infer.model.weight_files import model_digest, weight_files
 
 Network = Callable[[Windows], Logits]
 
-INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
-
 
 class OnnxBackend:
-    """A network in an ONNX file: first input, first output, NCZYX or NCYX.
+    """A network in an ONNX file: first input, first output; NCZYX or NCYX, or the same with channels last.
 
     Args:
         path: The ``.onnx`` file.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
             only ``auto`` may settle for the CPU, and says so in `notes`.
         provider: What runs it: ``cpu`` is onnxruntime's own, ``auto`` takes OpenVINO on a CPU where
-            it is installed, and CUDA on a GPU.
+            it is installed and can run the network, and CUDA on a GPU.
         precision: See `choose_precision`.
         threads: Threads on the CPU; None: as many as cores may be used.
         max_vram: Bytes of a GPU that may be used, half of them by onnxruntime; None: all.
@@ -66,26 +73,40 @@ class OnnxBackend:
         self._runtime = import_runtime()
         self._max_vram = max_vram
         self._gpu: Gpu | None = None
+        graph = read_graph(path)
+        self.digest = model_digest(path, weight_files(path, graph.external))
         session, self.device, self.provider, notes = self._open(device, provider)
+        # Whether another library may take over where this one fails.
+        self._automatic = provider == "auto"
         self.tensor_device = self._tensor_device()
-        self.digest = _digest(path)
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1:
-            names = ", ".join(item.name for item in inputs)
-            raise ModelError(f"{path}: the network has {len(inputs)} inputs ({names}); one image input is needed")
-        if inputs[0].type not in FLOAT_TYPES:
-            raise ModelError(f"{path}: the network takes {inputs[0].type}; a floating-point input is needed")
+        _check_ends(path, inputs, outputs)
         self._dtype = np.dtype(FLOAT_TYPES[inputs[0].type])
         if self.provider == "openvino" and self._dtype != np.float32:
             # Networks stored in another format run as they are.
+            if not self._automatic:
+                raise ModelError(
+                    f"--provider openvino: {path} takes {inputs[0].type}, and only networks of tensor(float) "
+                    "are run by OpenVINO; leave --provider out, and onnxruntime runs it"
+                )
             self.provider, session = "cpu", self._session_on_cpu()
+            notes.append(f"the network takes {inputs[0].type}; onnxruntime runs it instead of OpenVINO")
         found = session.get_modelmeta().custom_metadata_map
-        documents, more, hint = _embedded(found, f"metadata of {path.name}")
-        self.shape = _shape(path, inputs[0].shape, outputs[0].shape, hint)
-        self._flat = len(inputs[0].shape) == 4
+        documents, more, hint = embedded_documents(found, f"metadata of {path.name}")
+        documents += sources.beside(path)
+        spec, changes = resolve(documents, sources.overrides)
+        moved = starts_with_channels_last(graph, inputs[0].name)
+        taken, given = inputs[0].shape, outputs[0].shape
+        self._layout = find_layout(path, taken, given, len(spec.input.channels), moved)
+        self.shape = self._layout.network_shape(taken, given, hint)
+        end = graph_end(graph, outputs[0].name)
+        check_end(path, end, outputs[0].type, self.shape.channels_out)
+        self.spec, meant = with_end(spec, documents, end, self.shape.channels_out)
+        more += meant
         self.precision, chosen = self._choose(precision)
         self._network = self._build(session)
-        self.spec, changes = resolve([*documents, *sources.beside(path)], sources.overrides)
+        if self._layout.last_in:
+            more.append(f"the network takes {self._layout.axes}; windows and answers are transposed")
         if len(outputs) > 1:
             more.append(f"the network has {len(outputs)} outputs; the first, {outputs[0].name}, is used")
         self.notes = (*notes, *chosen, *more, *changes)
@@ -117,8 +138,16 @@ class OnnxBackend:
         return xp.asarray(self._run(full)[: len(windows)], copy=True)
 
     def _run(self, windows: Windows) -> Logits:
-        logits = self._network(windows[:, :, 0] if self._flat else windows)
-        return logits[:, :, None] if self._flat and logits.ndim == 4 else logits
+        try:
+            return self._layout.answered(self._network(self._layout.given(windows)), windows)
+        except OutOfMemory:
+            raise
+        except InferenceError as error:
+            if None not in self.shape.size:
+                raise
+            raise InferenceError(
+                f"{error}; if the network was made for one size, give that as patch size"
+            ) from error
 
     def _open(self, device: str, provider: Provider) -> tuple[Any, str, str, list[str]]:
         """A session that knows the file, the device and provider to run it, and what to tell the user."""
@@ -134,7 +163,7 @@ class OnnxBackend:
             # torch is imported only where onnxruntime could use a GPU.
             offered = PROVIDERS[gpu] in self._runtime.get_available_providers()
             stream = torch_stream(index) if offered else None
-            self._gpu = Gpu(gpu, index, self._max_vram, stream, user_cache() / "tensorrt")
+            self._gpu = Gpu(gpu, index, self._max_vram, stream, user_cache() / "tensorrt" / self.digest[:16])
             session = self._gpu.open(self._runtime, self._path, self._threads)
             if session is not None:
                 found = [f"device: cuda:{index}"]
@@ -154,10 +183,21 @@ class OnnxBackend:
         if provider == "openvino" and not openvino.openvino_installed():
             raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
         fast = provider != "cpu" and openvino.openvino_installed()
+        # With OpenVINO this session is only asked what the file says; it also refuses what is no model.
+        session = self._session_on_cpu(optimise=not fast)
+        unread = openvino.why_not(self._path) if fast else None
+        if unread is not None and provider == "openvino":
+            raise ModelError(
+                f"--provider openvino: OpenVINO cannot read {self._path} ({unread}); leave --provider out, and "
+                "onnxruntime runs it"
+            )
+        fast = fast and unread is None
         with_openvino = " with OpenVINO" if fast else ""
         notes = [] if kind == "cpu" else [f"device: cpu{with_openvino} ({reason})"]
-        # With OpenVINO this session is only asked what the file says; it also refuses weights from elsewhere.
-        return self._session_on_cpu(optimise=not fast), "cpu", "openvino" if fast else "cpu", notes
+        if unread is not None:
+            notes.append(f"OpenVINO cannot read this network ({unread}); onnxruntime runs it instead")
+            session = self._session_on_cpu()
+        return session, "cpu", "openvino" if fast else "cpu", notes
 
     def _session_on_cpu(self, *, optimise: bool = True) -> Any:
         return open_session(self._runtime, self._path, ["CPUExecutionProvider"], self._threads, optimise=optimise)
@@ -179,7 +219,9 @@ class OnnxBackend:
         """What runs the network at `precision`; `session` runs it as it is stored, if it is given."""
         if self.provider == "openvino":
             read = openvino.onnx_reader(self._path)
-            return openvino.OpenVinoNetwork(read, self.precision, self._threads)
+            remedy = "" if self._automatic else "; leave --provider openvino out, and onnxruntime may run it"
+            network = openvino.OpenVinoNetwork(read, self.precision, self._threads, remedy)
+            return WithFallback(network, self._plain_network, self._fell_back) if self._automatic else network
         if self._gpu is None:
             return OnnxRuntimeNetwork(session, self._dtype)
         half = self.precision == "fp16" and self._dtype == np.float32
@@ -189,68 +231,24 @@ class OnnxBackend:
             session = self._gpu.open(self._runtime, model, self._threads, half=half)
         return OnnxTensorNetwork(self._runtime, session, self._dtype, self._gpu.stream)
 
+    def _plain_network(self) -> Network:
+        return OnnxRuntimeNetwork(self._session_on_cpu(), self._dtype)
 
-def _shape(path: Path, taken: list[Any], given: list[Any], hint: int | None) -> NetworkShape:
-    def fixed(dimension: Any) -> int | None:
-        return dimension if isinstance(dimension, int) and dimension > 0 else None
-
-    if len(taken) not in (4, 5):
-        raise ModelError(f"{path}: the network's input has shape {taken}; NCZYX (3D) or NCYX (2D) is needed")
-    batch, channels, *spatial = (fixed(dimension) for dimension in taken)
-    z, y, x = spatial if len(spatial) == 3 else (1, *spatial)
-    channels_out = fixed(given[1]) if len(given) == len(taken) else None
-    return NetworkShape(channels, channels_out, (z, y, x), batch, hint)
+    def _fell_back(self, why: str, shape: tuple[int, ...], ran_before: bool) -> None:
+        what = f"windows of shape {shape}" if ran_before else "this network"
+        self.notes = (*self.notes, f"OpenVINO cannot run {what} ({why}); onnxruntime runs it in fp32 instead")
+        if not ran_before:
+            self.provider, self.precision = "cpu", "fp32"
 
 
-def _embedded(found: Mapping[str, str], source: str) -> tuple[list[Document], list[str], int | None]:
-    """Documents from the metadata of an ONNX file, lowest precedence first; notes; windows a call."""
-    documents: list[Document] = []
-    notes: list[str] = []
-    window = older_window(found.get("window_level"), found.get("window_width"), source)
-    if window:
-        documents.append(window)
-    older = _json(found.get("inference_config", "{}"), f"{source}, inference_config")
-    block = {key: _whole(older[key]) for key in ("patch_size", "patch_stride") if older.get(key) is not None}
-    if block:
-        documents.append(Document(f"{source}, inference_config", {"window": block}, older=True))
-    ignored = sorted(set(older) - set(INFERENCE_KEYS))
-    if ignored:
-        notes.append(f"{source}, inference_config: ignored {', '.join(ignored)}")
-    hint = older.get("forward_batch_windows")
-    if hint is not None and (isinstance(hint, bool) or not isinstance(hint, int) or hint < 1):
-        raise SpecError(f"{source}, inference_config: forward_batch_windows must be 1 or more, not {hint!r}")
-    if "itk_infer" in found:
-        name = f"{source}, itk_infer"
-        documents.append(Document(name, _json(found["itk_infer"], name)))
-    return documents, notes, hint
-
-
-def _whole(values: Any) -> Any:
-    """Sizes that went through a program that knows only floats, as whole numbers again."""
-    if not isinstance(values, list):
-        return values
-    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
-
-
-def _json(text: str, source: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: is not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise SpecError(f"{source}: must be a JSON object")
-    return value
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of the file, and of the files in its folder that it takes weights from."""
-    content = path.read_bytes()
-    digest = hashlib.sha256(content)
-    # A tensor's external data names its file in an entry of this form: key "location", then the name.
-    found = re.finditer(rb"\n\x08location\x12([\x01-\x7f])", content)
-    names = {content[m.end() : m.end() + m[1][0]].decode("utf-8", "replace") for m in found}
-    for part in sorted(names):
-        if (file := path.with_name(Path(part).name)).is_file():
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+def _check_ends(path: Path, inputs: list[Any], outputs: list[Any]) -> None:
+    if len(inputs) != 1:
+        names = ", ".join(item.name for item in inputs)
+        raise ModelError(f"{path}: the network has {len(inputs)} inputs ({names}); one image input is needed")
+    if inputs[0].type not in FLOAT_TYPES:
+        raise ModelError(f"{path}: the network takes {inputs[0].type}; a floating-point input is needed")
+    if outputs[0].type not in ANSWER_TYPES:
+        raise ModelError(
+            f"{path}: the network's first output is {outputs[0].type}; export it with logits, one channel per "
+            "class, as its first output"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from itk_infer.errors import ModelError, OutOfMemory
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
-from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, essence, open_session
+from itk_infer.model.onnxruntime import ANSWER_TYPES, OnnxRuntimeNetwork, essence, open_session
 
 if TYPE_CHECKING:
     import torch
@@ -119,11 +119,11 @@ class OnnxTensorNetwork:
         self._dtype = dtype
         self._stream = stream
         self._input, self._output = session.get_inputs()[0], session.get_outputs()[0]
-        self._answer_dtype = np.dtype(FLOAT_TYPES[self._output.type])
+        self._answer_dtype = np.dtype(ANSWER_TYPES[self._output.type])
         self._options = runtime.RunOptions()
         if stream is not None:  # nothing waits: what comes after it waits for it on the device
             self._options.add_run_config_entry(ASYNCHRONOUS, "1")
-        self._channels: int | None = None
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # of answers, by that of the window
 
     def __call__(self, windows: Windows) -> Logits:
         """Run the network."""
@@ -132,9 +132,7 @@ class OnnxTensorNetwork:
         import torch
 
         fed = windows.to(getattr(torch, self._dtype.name)).contiguous()
-        if self._channels is None:
-            self._channels = self._count_channels(fed)
-        shape = (len(fed), self._channels, *fed.shape[2:])
+        shape = (len(fed), *self._answer_shape(fed))
         answer = torch.empty(shape, dtype=getattr(torch, self._answer_dtype.name), device=fed.device)
         binding = self._session.io_binding()
         where = fed.device.type, fed.device.index or 0
@@ -160,12 +158,20 @@ class OnnxTensorNetwork:
             raise found from error
         return answer
 
-    def _count_channels(self, fed: torch.Tensor) -> int:
-        """Output channels: from the file, or else from one answer."""
-        declared = self._output.shape[1] if len(self._output.shape) == fed.ndim else None
-        if isinstance(declared, int) and declared > 0:
-            return declared
-        return int(self._arrays(fed[:1].cpu().numpy()).shape[1])
+    def _answer_shape(self, fed: torch.Tensor) -> tuple[int, ...]:
+        """The shape of the answer to one window: as the file declares it, or else from one answer."""
+        window = tuple(fed.shape[1:])
+        if window not in self._shapes:
+            known_rank = len(self._output.shape) == fed.ndim
+            declared: list[Any] = list(self._output.shape[1:]) if known_rank else [None]
+            known = [isinstance(size, int) and size > 0 for size in declared]
+            if all(known):
+                self._shapes[window] = tuple(declared)
+            elif known[0] and not any(known[1:]):  # channels first, sizes free
+                self._shapes[window] = (declared[0], *window[1:])
+            else:
+                self._shapes[window] = self._arrays(fed.cpu().numpy()).shape[1:]
+        return self._shapes[window]
 
 
 def half_model(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.fitting import network_error
 
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+ANSWER_TYPES = {  # NumPy has these, and they can be compared
+    **FLOAT_TYPES,
+    "tensor(bool)": np.bool_,
+    **{f"tensor({kind.__name__})": kind for kind in (np.int8, np.int16, np.int32, np.int64)},
+    **{f"tensor({kind.__name__})": kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64)},
+}
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 
 
@@ -99,10 +106,14 @@ def open_session(
         return runtime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime has one exception class a status, and no common base
         name = model if isinstance(model, Path) else "the converted model"
-        raise ModelError(f"{name}: onnxruntime cannot load it: {essence(error)}") from error
+        why = essence(error)
+        too_new = re.search(r"IR version|[Oo]pset", why)
+        remedy = "; update onnxruntime, or export the network with an older opset" if too_new else ""
+        raise ModelError(f"{name}: onnxruntime cannot load it: {why}{remedy}") from error
 
 
 def essence(error: Exception) -> str:
     """The part of an onnxruntime message that a person can use, on one line."""
     text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
+    line = (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
+    return re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z])", " ", line)  # where in its source, and in which function

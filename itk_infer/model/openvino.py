@@ -50,10 +50,14 @@ class OpenVinoNetwork:
         read: Makes the network for an input shape: an `openvino.Model`.
         precision: fp32 or bf16.
         threads: Threads to use.
+        remedy: What to do where it fails, as the end of a sentence.
     """
 
-    def __init__(self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int) -> None:
+    def __init__(
+        self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int, remedy: str = ""
+    ) -> None:
         self._read = read
+        self._remedy = remedy
         self._settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -70,9 +74,9 @@ class OpenVinoNetwork:
             if windows.shape != self._shape:
                 self._compile(windows.shape)
             answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
-        except RuntimeError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
-            raise network_error(error, f"OpenVINO failed on {windows.shape}: {lines[-1].strip()}") from error
+        except Exception as error:  # its frontends have error classes of their own, with no common base
+            sentence = f"OpenVINO failed on {windows.shape}: {reason(error)}{self._remedy}"
+            raise network_error(error, sentence) from error
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> None:
@@ -80,6 +84,24 @@ class OpenVinoNetwork:
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
         self._request = compiled.create_infer_request()
         self._shape = shape
+
+
+def reason(error: Exception) -> str:
+    """The part of an OpenVINO message that a person can use, on one line: the last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].lstrip("- ") if lines else type(error).__name__
+
+
+def why_not(model: Path | None = None) -> str | None:
+    """Why OpenVINO cannot be used here, or cannot read an ONNX file; None if it can."""
+    try:
+        core = import_openvino().Core()
+        core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if model is not None:
+            core.read_model(model)
+    except Exception as error:  # a broken installation, or as above
+        return reason(error)
+    return None
 
 
 def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:

@@ -108,10 +108,13 @@ def some_axes(value: Any, where: str) -> tuple[int, ...]:
 
 
 def some_names(value: Any, where: str) -> tuple[str, ...]:
-    """At least one text."""
+    """At least one text, none twice but the empty one."""
     names = tuple(a_text(item, where) for item in a_list(value, where))
     if not names:
         raise Invalid(f"{where} must name at least one input channel")
+    twice = [name for name in names if name.strip() and names.count(name) > 1]
+    if twice:
+        raise Invalid(f"{where} names {twice[0]} twice; each channel needs its own name")
     return names
 
 

@@ -317,6 +317,38 @@ def test_the_digest_follows_weights_and_config(load):
     assert load(model, weights={"backbone.conv.weight": torch.ones(1, 1, 1, 1, 1)}).digest != first
 
 
+def test_where_openvino_cannot_torch_can_unless_openvino_was_asked_for(load, monkeypatch):
+    openvino = pytest.importorskip("openvino", reason="needs the openvino extra")
+    assert openvino
+
+    def refuse(self, windows):
+        raise InferenceError("no conversion rule")
+
+    monkeypatch.setattr("itk_infer.model.openvino.OpenVinoNetwork.__call__", refuse)
+    x, model = windows(1, 1, 2, 3, 4), "dict(type='TestBackboneOnly')"
+    by_itself = load(model, provider="auto")
+    np.testing.assert_allclose(by_itself.forward(x), WEIGHT * x)
+    assert by_itself.provider == "torch"
+    with pytest.raises(
+        InferenceError, match="no conversion rule.; leave --provider openvino out, and torch runs it"
+    ):
+        load(model, provider="openvino").forward(x)
+
+
+def test_a_broken_installation_of_openvino_is_named(load, monkeypatch):
+    pytest.importorskip("openvino", reason="needs the openvino extra")
+
+    def broken():
+        raise ImportError("libopenvino.so is missing")
+
+    monkeypatch.setattr("itk_infer.model.openvino.import_openvino", broken)
+    found = load("dict(type='TestBackboneOnly')", provider="auto")
+    assert found.provider == "torch"
+    assert any("libopenvino.so is missing); torch runs the network instead" in note for note in found.notes)
+    with pytest.raises(ModelError, match="--provider openvino: .*libopenvino.so is missing"):
+        load("dict(type='TestBackboneOnly')", provider="openvino")
+
+
 # --- device and spec --------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_files import save, sign_network
@@ -258,6 +259,36 @@ def test_a_network_that_fails_says_so_in_a_sentence(tmp_path):
     network = backend(sign_network(tmp_path / "m.onnx", (1, 1, 8, 8, 8), metadata=WINDOW))
     with pytest.raises(InferenceError, match="the network failed"):
         network.forward(windows(1, 1, 4, 4, 4))
+
+
+@pytest.mark.parametrize("provider", ["auto", "cpu"])
+def test_sizes_inside_a_network_that_its_input_does_not_tell_are_named(tmp_path, provider):
+    """Dimensions called free, and a Reshape to fixed ones inside."""
+    shape = onnx.numpy_helper.from_array(np.array([1, 2, 8, 8, 8]), "shape")
+    nodes = [
+        helper.make_node("Concat", ["x", "x"], ["two"], axis=1),
+        helper.make_node("Reshape", ["two", "shape"], ["y"]),
+    ]
+    free = ("n", 1, "d", "h", "w")
+    types = {"x": (TensorProto.FLOAT, free)}, {"y": (TensorProto.FLOAT, ("n", 2, *free[2:]))}
+    network = OnnxBackend(
+        save(tmp_path / "m.onnx", nodes, *types, WINDOW, [shape]), device="cpu", provider=provider
+    )
+    assert network.forward(windows(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+    with pytest.raises(InferenceError, match="; if the network was made for one size, give that as patch size$"):
+        network.forward(windows(1, 1, 4, 4, 4))
+
+
+def test_a_file_from_a_newer_onnx_says_what_to_update(tmp_path):
+    path = sign_network(tmp_path / "m.onnx", metadata=WINDOW)
+    model = onnx.load(path)
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(
+        ModelError, match=r"IR version: 99.*; update onnxruntime, or export .* older opset$"
+    ) as caught:
+        backend(path)
+    assert "::" not in str(caught.value)
 
 
 def test_the_digest_changes_with_the_file(tmp_path):
