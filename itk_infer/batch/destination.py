@@ -37,7 +37,9 @@ def with_destination(settings: RunSettings) -> RunSettings:
     if not path.name.endswith(suffix):
         raise ConfigError(f"{one}; write its ending in lower case: {suffix}")
     if settings.format not in ("same", format_):
-        raise ConfigError(f"{one} in the format {format_}, and --format says {settings.format}; leave one of them out")
+        raise ConfigError(
+            f"{one} in the format {format_}, and --format says {settings.format}; leave one of them out"
+        )
     if path.exists() and path.samefile(settings.source):
         raise ConfigError(f"{one}, which is the input; give another name")
     for given, option, why in (
@@ -45,7 +47,9 @@ def with_destination(settings: RunSettings) -> RunSettings:
         (settings.shard is not None, "--shard", "it divides a folder"),
     ):
         if given:
-            raise ConfigError(f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out")
+            raise ConfigError(
+                f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out"
+            )
     _check_folder(path.parent)
     return replace(settings, output=path.parent, file_name=path.name, format=format_)
 
@@ -67,7 +71,7 @@ def _check_folder(path: Path) -> None:
             f"-o {path}: {detached} is a header apart from its voxels, which is not written; end it in "
             f"{ONE_FILE[detached]}"
         )
-    if format_of_name(name) or is_sidecar(name) or name in SUFFIXES:
+    if format_of_name(name) or is_sidecar(name) or name in (*SUFFIXES, *WRITTEN):
         raise ConfigError(
             f"-o {path}: label maps are not written as {path.suffix or name}; give a folder or, for one image, a "
             f"name that ends in {CHOICES}"

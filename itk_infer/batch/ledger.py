@@ -91,7 +91,9 @@ class Ledger:
         ConfigError: the file is no ledger, or of a newer version.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False, name: str = NAME, in_memory: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, name: str = NAME, in_memory: bool = False
+    ) -> None:
         path = folder / name
         self.read_only = read_only
         try:

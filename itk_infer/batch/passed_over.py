@@ -70,7 +70,9 @@ def sentences(passed: Sequence[PassedOver]) -> list[str]:
     others = [item for item in passed if item.sort == UNREAD]
     if others:
         files = sum(item.files for item in others)
-        found.append(f"skipped {files} file{'s that are' if files > 1 else ' that is'} not read: {_listed(others)}")
+        found.append(
+            f"skipped {files} file{'s that are' if files > 1 else ' that is'} not read: {_listed(others)}"
+        )
     labels = [item for item in passed if item.sort == LABELS]
     if labels:
         s = "s" if len(labels) > 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ def recorded_results(folder: Path, names: set[str]) -> set[Path]:
         try:
             with closing(Ledger(folder, read_only=True, name=ledger.name)) as known:
                 found |= {folder / path for path in known.outputs()}
-        except ConfigError:
+        except (ConfigError, sqlite3.Error, ValueError):
             continue  # damaged; the marks inside the files are left
     return found
 

@@ -52,7 +52,9 @@ class MainJob(GroupedCommand):
         rest = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
             more = f" and {len(ctx.args) - 1} more" if len(ctx.args) > 1 else ""
-            ctx.fail(f"{ctx.args[0]}{more}: belongs to no option; -i takes one image or one folder, and no pattern")
+            ctx.fail(
+                f"{ctx.args[0]}{more}: belongs to no option; -i takes one image or one folder, and no pattern"
+            )
         return rest
 
 
@@ -63,7 +65,14 @@ class MainJob(GroupedCommand):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
-@option("-o", "--output", heading=FILES, type=PATH, required=True, help="Output folder; created. For one image also a file.")
+@option(
+    "-o",
+    "--output",
+    heading=FILES,
+    type=PATH,
+    required=True,
+    help="Output folder; created. For one image also a file.",
+)
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
 @model_options
 @option(

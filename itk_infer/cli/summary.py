@@ -22,9 +22,7 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
     lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
     passed = set() if verbose else set(summary.passed_over)  # named once, by a warning at the beginning
     kept = {
-        case: reason
-        for case, reason in summary.skipped.items()
-        if reason != "already done" and case not in passed
+        case: reason for case, reason in summary.skipped.items() if reason != "already done" and case not in passed
     }
     for title, reasons in (("failed", summary.failed), ("skipped", kept)):
         listed = list(reasons.items()) if verbose else list(reasons.items())[:MOST_REASONS]

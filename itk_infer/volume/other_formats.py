@@ -35,7 +35,11 @@ class OtherFormat:
 
 
 DICOM = OtherFormat(
-    "DICOM", "DICOM", "convert the series, for instance with dcm2niix or 3D Slicer", (".dcm", ".dicom", ".ima"), True
+    "DICOM",
+    "DICOM",
+    "convert the series, for instance with dcm2niix or 3D Slicer",
+    (".dcm", ".dicom", ".ima"),
+    True,
 )
 PAIR = OtherFormat(
     "an Analyze or NIfTI pair", "Analyze or NIfTI pairs", "save as one .nii.gz file",
@@ -56,7 +60,10 @@ RAW = OtherFormat(
 ZARR = OtherFormat("a Zarr store", "Zarr stores", "save as .nii.gz", (".zarr", ".zarr.zip"))
 PACKED = OtherFormat("a packed image", "packed images", "unpack, or pack with gzip as .nii.gz")
 ARCHIVE = OtherFormat(
-    "an archive", "archives", "unpack it", (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+    "an archive",
+    "archives",
+    "unpack it",
+    (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"),
 )
 MISNAMED = OtherFormat(
     "an image under a name without its ending", "images under names without their endings",
