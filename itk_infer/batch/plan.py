@@ -124,8 +124,8 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
         return Planned(
             case,
             "fail",
-            f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have it "
-            "replaced, move it away or give --overwrite",
+            f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
+            "it replaced, move it away or give --overwrite",
         )
     stale = [reason for reason in todo.values() if reason != "missing"]
     reason = stale[0] if stale else ""

@@ -70,7 +70,9 @@ MISNAMED = OtherFormat(
     f"rename to end in one of {', '.join(SUFFIXES)}",
 )  # fmt: skip
 OTHER_FORMATS = (
-    OtherFormat("a FreeSurfer volume", "FreeSurfer volumes", "convert with mri_convert", (".mgz", ".mgh", ".mgh.gz")),
+    OtherFormat(
+        "a FreeSurfer volume", "FreeSurfer volumes", "convert with mri_convert", (".mgz", ".mgh", ".mgh.gz")
+    ),
     DICOM,
     PAIR,
     PICTURE,
@@ -89,9 +91,10 @@ OTHER_FORMATS = (
 BY_SUFFIX = {suffix: form for form in OTHER_FORMATS for suffix in form.suffixes}
 # What usually lies beside images and is none. Never opened.
 SIDECARS = (
-    ".json", ".bval", ".bvec", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".xlsx", ".xls", ".docx",
-    ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb", ".sh", ".m", ".db", ".lock", ".onnx", ".pth", ".pt", ".ckpt",
-    ".safetensors", ".stl", ".ply", ".obj", ".vtp", ".mrml", ".ctbl", ".fcsv", ".tfm", ".xfm", ".lta", ".trk", ".tck",
+    ".json", ".bval", ".bvec", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".xlsx", ".xls",
+    ".docx", ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb", ".sh", ".m", ".db", ".lock", ".onnx", ".pth",
+    ".pt", ".ckpt", ".safetensors", ".stl", ".ply", ".obj", ".vtp", ".mrml", ".ctbl", ".fcsv", ".tfm", ".xfm", ".lta",
+    ".trk", ".tck",
 )  # fmt: skip
 
 

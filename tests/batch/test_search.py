@@ -143,9 +143,7 @@ def test_results_of_another_model_are_no_scans(folder, suffix):
     assert sorted(summary.done) == ["a.nii.gz", "sub/b.nii.gz"]
     results = [f"model_a/{name}.{ending}" for name in ("a", "sub/b") for ending in (suffix, "zarr")]
     assert sorted(summary.skipped) == sorted(results)
-    assert [event.message for event in folder.of(Warned)][0].startswith(
-        "skipped 4 label maps or earlier results: "
-    )
+    assert folder.of(Warned)[0].message.startswith("skipped 4 label maps or earlier results: ")
     assert {event.sort for event in folder.of(CaseSkipped)} == {"labels"}
 
 
