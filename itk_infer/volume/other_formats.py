@@ -93,8 +93,8 @@ BY_SUFFIX = {suffix: form for form in OTHER_FORMATS for suffix in form.suffixes}
 SIDECARS = (
     ".json", ".bval", ".bvec", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".xlsx", ".xls",
     ".docx", ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb", ".sh", ".m", ".db", ".lock", ".onnx", ".pth",
-    ".pt", ".ckpt", ".safetensors", ".stl", ".ply", ".obj", ".vtp", ".mrml", ".ctbl", ".fcsv", ".tfm", ".xfm", ".lta",
-    ".trk", ".tck",
+    ".pt", ".ckpt", ".safetensors", ".stl", ".ply", ".obj", ".vtp", ".mrml", ".ctbl", ".fcsv", ".tfm", ".xfm",
+    ".lta", ".trk", ".tck",
 )  # fmt: skip
 
 
