@@ -22,7 +22,7 @@ from itk_infer.batch.plan import Planned, output_identity
 from itk_infer.batch.reading import CaseImage, read_case
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.engine.memory import Memory
-from itk_infer.errors import CaseError, ConfigError, Interrupted
+from itk_infer.errors import CaseError, ConfigError, Interrupted, OutputError
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.layered import LayeredSegmentationSink
 from itk_infer.outputs.logits import LogitsSink
@@ -111,9 +111,7 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
     except Interrupted:
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
-        reason = str(error)
-        for path in task.planned.case.paths:  # whoever reads it knows which case it is
-            reason = reason.removeprefix(f"{task.name}: ").removeprefix(f"{path.name}: ")
+        reason = task.planned.case.unnamed(str(error))
     except MemoryError:
         reason = "not enough memory for this image; see --dry-run for what it needs"
     except Exception as error:  # one bad case never stops the others, not even by a fault of ours
@@ -177,6 +175,8 @@ def _compute(
 
 def _sinks(predictor: Predictor, settings: RunSettings, planned: Planned, frame: Frame) -> list[Sink]:
     frame = replace(frame, claimed=True)
+    if not settings.output.is_dir():  # and is not made again: the run and its ledger know another
+        raise OutputError(f"{settings.output}: the output folder is not there, or not any more; run again")
     sinks: list[Sink] = []
     if planned.logits:
         path = settings.logits_path(planned.case)

@@ -1,16 +1,18 @@
-"""The cases of a folder, found by name alone; what is wrong inside a file is found when it is read."""
+"""The cases of a folder, found by their names; what is wrong inside a file is found when it is read."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from itk_infer.batch.passed_over import NAMED, PassedOver, label_map, readable, sentences
+from itk_infer.batch.search import Search
 from itk_infer.errors import ConfigError, NoInputError
-from itk_infer.volume.names import SUFFIXES, split_suffix
+from itk_infer.volume.names import SUFFIXES, shown, split_suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
@@ -38,13 +40,36 @@ class Case:
         """What the ledger, events and people call it: its path below the input folder."""
         return (self.folder / f"{self.stem}{self.suffix}").as_posix()
 
+    def unnamed(self, sentence: str) -> str:
+        """A sentence without the case's name at its beginning, for those who add it; a channel's name stays."""
+        path = self.paths[0]
+        names = [self.name, *((os.fspath(path), path.name) if len(self.paths) == 1 else ())]
+        for name in names:
+            sentence = sentence.removeprefix(f"{shown(name)}: ")
+        return sentence
 
-def find_cases(source: Path, output: Path, *, recursive: bool, channels: int) -> list[Case]:
-    """The cases of a folder, or of one file, sorted by name.
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was found where the user pointed.
+
+    Attributes:
+        cases: To be segmented, sorted by name.
+        passed: What is not segmented, and why, sorted by name.
+        notes: What a person should know of them, in sentences.
+    """
+
+    cases: tuple[Case, ...]
+    passed: tuple[PassedOver, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: int) -> Inputs:
+    """The cases of a folder, or of one file, which is a case even if it is a label map.
 
     Args:
         source: Folder or file.
-        output: Output folder; never searched.
+        output: Output folder; never searched. None: there is none, as the output is one file.
         recursive: Search sub-folders, links to folders included.
         channels: Input channels of the model. Above one, files are ``<case>_0000.ext``,
             ``<case>_0001.ext``, ...
@@ -55,56 +80,56 @@ def find_cases(source: Path, output: Path, *, recursive: bool, channels: int) ->
     """
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
-    folder = source if source.is_dir() else source.parent
-    if output.exists() and folder.samefile(output):
+    whole_folder = source.is_dir()
+    folder = source if whole_folder else source.parent
+    if output is not None and output.exists() and folder.samefile(output):
         raise ConfigError(f"{output}: is also the input folder; results need a folder of their own")
-    if source.is_dir():
-        files = list(_files(source, PurePosixPath(), output, recursive, {source.resolve()}))
-    else:
-        files = [(PurePosixPath(), source)]
-        if channels > 1:
-            files = list(_siblings(source))
+    search = Search(output, recursive)
+    for path in _siblings(source) if channels > 1 and not whole_folder else [source]:
+        search.look_at(path)
     found = [
         Case(below, stem, suffix, (path,))
-        for below, path in files
+        for below, path in search.images
         for stem, suffix in [split_suffix(path.name)]
-        if suffix
     ]
-    if not found:
-        deeper = "" if recursive or not source.is_dir() else "; --recursive also searches its sub-folders"
-        raise NoInputError(f"No input files found in {source}: looked for {', '.join(SUFFIXES)}{deeper}")
     if channels > 1:
         found = _grouped(found, channels)
-    return sorted(_checked(found), key=lambda case: case.name)
+    passed = search.passed
+    if whole_folder:
+        # A channel may be a label map; a case that consists of nothing else is a result.
+        results = [case for case in found if search.labels.keys() >= set(case.paths)]
+        passed += [label_map(case.folder / case.paths[0].name, search.labels[case.paths[0]]) for case in results]
+        found = [case for case in found if case not in results]
+    passed.sort(key=lambda item: item.name)
+    cases = tuple(sorted(_checked(found), key=lambda case: case.name))
+    if not cases:
+        raise NoInputError(_nothing(source, passed, recursive))
+    return Inputs(cases, tuple(passed), (*sentences(passed), *_labels_taken(cases, search.labels)))
 
 
-def _files(
-    folder: Path, below: PurePosixPath, output: Path, recursive: bool, seen: set[Path]
-) -> Iterator[tuple[PurePosixPath, Path]]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be searched ({error.strerror})") from None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue  # partials, and the shadow files of other systems
-        path = Path(entry.path)
-        if split_suffix(entry.name)[1]:
-            yield below, path
-        elif recursive and entry.is_dir():
-            real = path.resolve()
-            if real not in seen and real != output.resolve():
-                seen.add(real)
-                yield from _files(path, below / entry.name, output, recursive, seen)
+def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:
+    """Why there is no case."""
+    there = "".join(f"; {sentence}" for sentence in sentences(passed))
+    deeper = "" if recursive or not source.is_dir() else "; --recursive also searches its sub-folders"
+    return f"No input files found in {source}: looked for {', '.join(SUFFIXES)}{there}{deeper}"
 
 
-def _siblings(source: Path) -> Iterator[tuple[PurePosixPath, Path]]:
+def _labels_taken(cases: Sequence[Case], labels: Mapping[Path, str]) -> Iterator[str]:
+    """A sentence about the label maps that are segmented all the same, because they were named."""
+    taken = [path for case in cases for path in case.paths if path in labels]
+    if taken:
+        names = ", ".join(shown(path.name) for path in taken[:NAMED])
+        more = f" and {len(taken) - NAMED} more" if len(taken) > NAMED else ""
+        yield f"taken as images, as their names ask for it: {names}{more} ({labels[taken[0]]})"
+
+
+def _siblings(source: Path) -> list[Path]:
     """All channels of the case that one channel's file belongs to."""
     match = CHANNEL.fullmatch(split_suffix(source.name)[0])
-    for path in sorted(source.parent.iterdir()) if match else [source]:
-        other = CHANNEL.fullmatch(split_suffix(path.name)[0])
-        if not match or (other and other["case"] == match["case"]):
-            yield PurePosixPath(), path
+    if match is None:
+        return [source]
+    others = {path: CHANNEL.fullmatch(split_suffix(path.name)[0]) for path in sorted(source.parent.iterdir())}
+    return [path for path, other in others.items() if other and other["case"] == match["case"]]
 
 
 def _grouped(files: list[Case], channels: int) -> list[Case]:
@@ -147,9 +172,8 @@ def _checked(cases: list[Case]) -> Iterator[Case]:
         try:
             case.name.encode("utf-8")
         except UnicodeEncodeError:
-            readable = os.fsencode(case.stem).decode("utf-8", "backslashreplace")
             problem = "its file name is not valid UTF-8; rename it"
-            yield replace(case, stem=readable, problem=problem)
+            yield replace(case, stem=readable(case.stem), problem=problem)
             continue
         rivals = [other for other in names[(case.folder / case.stem).as_posix().casefold()] if other is not case]
         if rivals and case.problem is None:

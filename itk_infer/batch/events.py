@@ -70,10 +70,14 @@ class CaseFailed:
 
 @dataclass(frozen=True, slots=True)
 class CaseSkipped:
-    """A case needs nothing, or must not be touched."""
+    """A case needs nothing, or must not be touched; or an input is none.
+
+    `sort` tells of the latter: ``unread``, of a format that is not read, or ``labels``, a result or label map.
+    """
 
     case: str
     reason: str
+    sort: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itk_infer.volume.claim import Stamp, files_in, stamp_of
 
-__all__ = ["Stamp", "sha256_of", "stamp_of"]
+__all__ = ["Stamp", "place_of", "sha256_of", "stamp_of"]
 
 CHUNK = 2**20
 
@@ -23,3 +23,8 @@ def sha256_of(path: Path) -> str:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def place_of(path: Path) -> Path:
+    """A file's absolute path, whichever links lead to its folder. A file that is a link itself is not followed."""
+    return path.parent.resolve() / path.name

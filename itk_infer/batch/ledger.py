@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,16 +85,21 @@ class Ledger:
         folder: Output folder; the ledger is ``itk_infer.db`` in it.
         read_only: Change nothing; a missing ledger reads as an empty one.
         name: Of another ledger in the folder, that of a shard.
+        in_memory: Read and write no file; the ledger begins empty and ends with the process.
 
     Raises:
         ConfigError: the file is no ledger, or of a newer version.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False, name: str = NAME) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, name: str = NAME, in_memory: bool = False
+    ) -> None:
         path = folder / name
         self.read_only = read_only
         try:
-            if not read_only:
+            if in_memory:
+                self._db = sqlite3.connect(":memory:")
+            elif not read_only:
                 self._db = sqlite3.connect(path)
             elif path.exists():
                 self._db = _read_only(path)
@@ -171,12 +176,16 @@ class Ledger:
 
     def settle(self, name: str, run: str, state: str, reason: str) -> None:
         """Note a case that failed, was skipped or was interrupted; earlier results stay on record."""
+        self.settle_all({name: reason}, run, state)
+
+    def settle_all(self, reasons: Mapping[str, str], run: str, state: str) -> None:
+        """As `settle`, for many cases in one transaction: reasons by name."""
         with self._db:
-            self._db.execute(
+            self._db.executemany(
                 "INSERT INTO cases (name, state, reason, run, started, ended) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET state = excluded.state, reason = excluded.reason, "
                 "run = excluded.run, ended = excluded.ended",
-                (name, state, reason, run, _now(), _now()),
+                [(name, state, reason, run, _now(), _now()) for name, reason in reasons.items()],
             )
 
     def confirm(self, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.batch.cases import Case
-from itk_infer.batch.fingerprint import sha256_of, stamp_of
+from itk_infer.batch.fingerprint import place_of, sha256_of, stamp_of
 from itk_infer.batch.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import InputError
@@ -18,6 +18,7 @@ from itk_infer.volume.claim import is_claimed
 
 ALREADY_DONE = "already done"
 
+OTHER_INPUT = "was made with another input"
 # What changed, in words, for each part of `output_identity`.
 PARTS = {
     "inputs": "another input",
@@ -94,6 +95,7 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     if case.problem is not None:
         return Planned(case, "fail", case.problem)
     wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
+    asked = [path for kind, path in wanted.items() if kind == "labels" or settings.save_logits]
     danger = _danger(wanted.values(), settings.output, known)
     if danger:
         return Planned(case, "fail", danger)
@@ -101,7 +103,10 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
         stays = (
             not settings.save_logits and wanted["logits"].relative_to(settings.output).as_posix() in known.outputs
         )
-        return Planned(case, "run", logits=settings.save_logits, outdated=(wanted["logits"],) if stays else ())
+        earlier = _other_source(case, asked, settings.output, known)
+        reason = f"replaces the result of {earlier}" if earlier else ""
+        outdated = (wanted["logits"],) if stays else ()
+        return Planned(case, "run", reason, logits=settings.save_logits, outdated=outdated)
     record = known.cases.get(case.name)
     identity = {**identity, "inputs": _input_digests(case, record, ledger)}
     states = {kind: _state(path, settings.output, identity, known) for kind, path in wanted.items()}
@@ -110,11 +115,22 @@ def _planned(case: Case, settings: RunSettings, identity: dict[str, Any], known:
     kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
     todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
     if not todo:
-        words = "somebody else wrote or changed it; --overwrite replaces it"
-        reason = f"kept {kept[0]}: {words}" if kept else ALREADY_DONE
+        words = "it was there before" if settings.file_name is not None else "somebody else wrote or changed it"
+        reason = f"kept {kept[0]}: {words}; --overwrite replaces it" if kept else ALREADY_DONE
         return Planned(case, "skip", reason, kept=kept)
+    replaced = [wanted[kind] for kind, state in todo.items() if state == OTHER_INPUT]
+    earlier = _other_source(case, replaced, settings.output, known)
+    if earlier and not _is_withdrawn(earlier):
+        return Planned(
+            case,
+            "fail",
+            f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
+            "it replaced, move it away or give --overwrite",
+        )
     stale = [reason for reason in todo.values() if reason != "missing"]
     reason = stale[0] if stale else ""
+    if earlier:
+        reason = f"{OTHER_INPUT}, {earlier}"
     if not stale and "labels" not in todo:
         reason = "its logits were missing"
     return Planned(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
@@ -162,6 +178,23 @@ def _state(
     return "fresh"
 
 
+def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: Known) -> Path | None:
+    """The input, of another name or in another folder, that one of these outputs was made of; None if none was."""
+    for path in paths:
+        output = known.outputs.get(path.relative_to(folder).as_posix())
+        record = known.cases.get(output.case) if output is not None else None
+        for item, own in zip(record.inputs if record else (), case.paths, strict=False):
+            earlier = Path(item.path)  # a relative one, as older ledgers hold, does not tell where it began
+            if earlier.is_absolute() and earlier != place_of(own):
+                return earlier
+    return None
+
+
+def _is_withdrawn(path: Path) -> bool:
+    """Whether an input certainly is no more: its folder is there, and it is not."""
+    return path.parent.is_dir() and not os.path.lexists(path)
+
+
 def _unchanged(path: Path, output: OutputFile) -> bool:
     return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
 
@@ -177,7 +210,7 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
             digest = known.sha256 if stamp == known.stamp else _content_digest(path)
         except (OSError, InputError):
             return []  # reading it will say why
-        current.append(InputFile(str(path), digest, stamp))
+        current.append(InputFile(str(place_of(path)), digest, stamp))
     digests = [item.sha256 for item in current]
     unchanged = digests == [known.sha256 for known in record.inputs]
     if unchanged and tuple(current) != record.inputs and not ledger.read_only:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from itk_infer.batch.cases import Case
-from itk_infer.batch.fingerprint import Stamp, stamp_of
+from itk_infer.batch.fingerprint import Stamp, place_of, stamp_of
 from itk_infer.batch.ledger import InputFile
 from itk_infer.errors import ItkInferError
 from itk_infer.volume.names import shown
@@ -41,11 +41,12 @@ def read_case(case: Case) -> CaseImage:
     started = time.perf_counter()
     images = [read_image(path) for path in case.paths]
     inputs = tuple(
-        InputFile(str(path), image.sha256, stamp_of(path)) for path, image in zip(case.paths, images, strict=True)
+        InputFile(str(place_of(path)), image.sha256, stamp_of(path))
+        for path, image in zip(case.paths, images, strict=True)
     )
     names = [shown(path.name) for path in case.paths]
     volume = volume_of([image.image for image in images], case.name, names)
-    warnings = (*(warning for image in images for warning in image.warnings), *volume.warnings)
+    warnings = (*(case.unnamed(warning) for image in images for warning in image.warnings), *volume.warnings)
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
 
 

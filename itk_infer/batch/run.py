@@ -8,13 +8,14 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
-from itk_infer.batch.cases import Case, find_cases
+from itk_infer.batch.cases import Case, Inputs
 from itk_infer.batch.derived import tables_exist, write_derived
 from itk_infer.batch.events import (
     CaseDone,
@@ -31,6 +32,7 @@ from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
+from itk_infer.batch.passed_over import PassedOver
 from itk_infer.batch.plan import ALREADY_DONE, Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
@@ -54,6 +56,7 @@ class Summary:
         done: Case names, in the order they were finished.
         failed: Reasons by case name.
         skipped: Reasons by case name.
+        passed_over: Those of them that were never cases: not read, or results of earlier runs.
         seconds: Wall time.
         exit_code: For the shell.
         problem: Why the whole run ended early; empty if it did not.
@@ -62,6 +65,7 @@ class Summary:
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
     seconds: float = 0.0
     exit_code: int = 0
     problem: str = ""
@@ -111,28 +115,28 @@ def run_cases(
     with StopRequest() as stop, executor:
         facts = executor.open(stop.check)
         on_model(facts)
-        cases = find_cases(settings.source, settings.output, recursive=settings.recursive, channels=facts.channels)
+        inputs = settings.find_inputs(facts.channels)
         make_folder(settings.output)
-        shard = settings.shard
-        if shard is not None:
-            cases = shard.select(cases)
-        with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
+        with _lock(settings) as lock, _ledger(settings, inputs.cases) as ledger:
             run = _Run(executor, settings, events, ledger, stop, lock)
-            plan = make_plan(cases, settings, facts.identity, ledger)
+            plan = make_plan(inputs.cases, settings, facts.identity, ledger)
             run.sweep()
             ledger.begin_run(events.run, _about(facts, command))
-            summary = run.work(plan, facts)
-            ledger.end_run(events.run, summary.exit_code)
-            return summary
+            return run.work(plan, inputs, facts)
+
+
+def _lock(settings: RunSettings) -> AbstractContextManager[FolderLock | None]:
+    """The lock of the output folder; none where the output is one file, which appears in one moment."""
+    return FolderLock(settings.output, settings.shard) if settings.file_name is None else nullcontext()
 
 
 @contextmanager
 def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
-    """The ledger to write. That of a shard begins with what others know of its cases."""
+    """The ledger to write, in memory where the output is one file. A shard's begins with what others know."""
     shard = settings.shard
     try:
         if shard is None:
-            with closing(Ledger(settings.output)) as ledger:
+            with closing(Ledger(settings.output, in_memory=settings.file_name is not None)) as ledger:
                 yield ledger
             return
         with closing(Ledger(settings.output, name=f"{shard.stem}.db")) as ledger:
@@ -157,7 +161,7 @@ class _Run:
         events: Events,
         ledger: Ledger,
         stop: StopRequest,
-        lock: FolderLock,
+        lock: FolderLock | None,
     ) -> None:
         self.executor = executor
         self.settings = settings
@@ -172,39 +176,83 @@ class _Run:
 
     def sweep(self) -> None:
         """Remove what killed runs, or killed workers of this run, have left half written."""
+        if self.lock is None:
+            sweep_partials(self.settings.output, of=(self.settings.target, self.settings.target_logits))
+            return
         others = self.settings.shard is not None and self.lock.others()
         if not others:
             before = self.lock.since if self.settings.shard is not None else None
             sweep_partials(self.settings.output, self.settings.recursive, before)
 
-    def work(self, plan: list[Planned], facts: ModelFacts) -> Summary:
+    def work(self, plan: list[Planned], inputs: Inputs, facts: ModelFacts) -> Summary:
         started, summary = time.monotonic(), self.summary
-        skipped = sum(planned.action == "skip" for planned in plan)
+        passed = len(inputs.passed)
+        skipped = sum(planned.action == "skip" for planned in plan) + passed
         self.events.emit(
-            RunStarted(__version__, len(plan), skipped, self.executor.workers, facts.device, facts.name)
+            RunStarted(__version__, len(plan) + passed, skipped, self.executor.workers, facts.device, facts.name)
         )
+        for note in inputs.notes:
+            self._warn(note)
         try:
-            self._settle_the_rest(plan)
-            self._compute([planned for planned in plan if planned.action == "run"])
-        except (Interrupted, ItkInferError) as error:
-            self.executor.stop(self._take)
-            summary.exit_code = error.exit_code
-            summary.problem = "" if isinstance(error, Interrupted) else str(error)
-        if self.deaths or summary.exit_code:  # who was killed could not tidy up
-            self.sweep()
-        crashed = self.lock.crashed_at is not None
-        if summary.done or crashed or not tables_exist(self.settings.output, workbook=self.settings.save_conf):
+            self._work(plan, inputs)
+            if self.deaths or summary.exit_code:  # who was killed could not tidy up
+                self.sweep()
             self._derive()
+            summary.exit_code = summary.exit_code or _exit_code(summary, plan)
+            self.ledger.end_run(self.events.run, summary.exit_code)
+        except sqlite3.Error:
+            if self.lock is None or self.ledger_path.exists():
+                raise
+            self._end_without_ledger(plan)
+            summary.exit_code = _exit_code(summary, plan)
         summary.seconds = time.monotonic() - started
-        if summary.failed and not summary.exit_code:
-            summary.exit_code = 4 if len(summary.failed) == len(plan) else 3
         counts = len(summary.done), len(summary.failed), len(summary.skipped)
         self.events.emit(RunDone(*counts, round(summary.seconds, 3), summary.exit_code))
         return summary
 
-    def _settle_the_rest(self, plan: list[Planned]) -> None:
-        """Cases that need no computing."""
+    @property
+    def ledger_path(self) -> Path:
+        """The file of the ledger."""
+        shard = self.settings.shard
+        return self.settings.output / (f"{shard.stem}.db" if shard else LEDGER)
+
+    def _work(self, plan: list[Planned], inputs: Inputs) -> None:
+        try:
+            self._settle_the_rest(plan, inputs.passed)
+            self._compute([planned for planned in plan if planned.action == "run"])
+        except (Interrupted, ItkInferError) as error:
+            self.executor.stop(self._take)
+            self.summary.exit_code = error.exit_code
+            self.summary.problem = "" if isinstance(error, Interrupted) else str(error)
+
+    def _end_without_ledger(self, plan: list[Planned]) -> None:
+        """The output folder, or the ledger in it, is no longer there: stop, and count as failed what is lost."""
+        self.executor.stop(lambda message: None)
+        gone = self.ledger_path if self.settings.output.is_dir() else self.settings.output
+        self.summary.problem = (
+            f"{gone} vanished during the run (deleted, moved or unmounted), and nothing can be recorded any more; "
+            "run the same command again, in a folder that stays"
+        )
+        for planned in plan:
+            case, name = planned.case, planned.case.name
+            had_results = planned.action == "skip" or name in self.summary.done
+            if name in self.summary.failed or (had_results and os.path.lexists(self.settings.label_path(case))):
+                continue
+            reason = f"its results vanished with {gone}" if had_results else f"not finished: {gone} vanished"
+            self.summary.done = [other for other in self.summary.done if other != name]
+            self.summary.skipped.pop(name, None)
+            self.summary.failed[name] = reason
+            self.events.emit(CaseFailed(name, reason, self.attempts.get(name, 0)))
+
+    def _settle_the_rest(self, plan: list[Planned], passed: Sequence[PassedOver]) -> None:
+        """Inputs that need no computing."""
         self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
+        if passed:
+            self.ledger.settle_all({item.name: item.reason for item in passed}, self.events.run, "skipped")
+        for item in passed:
+            self.summary.skipped[item.name] = item.reason
+            self.summary.passed_over.append(item.name)
+            self.events.emit(CaseSkipped(item.name, item.reason, item.sort))
         for planned in plan:
             self.stop.check()
             if planned.action == "skip":
@@ -284,8 +332,12 @@ class _Run:
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
 
     def _derive(self) -> None:
-        if self.settings.shard is not None:
-            return  # `itk_infer report` makes the tables, from the ledgers of all shards
+        """Write the tables anew, if they may have changed."""
+        if self.lock is None or self.settings.shard is not None:
+            return  # one file has none; `itk_infer report` makes them from the ledgers of all shards
+        exist = tables_exist(self.settings.output, workbook=self.settings.save_conf)
+        if not self.summary.done and self.lock.crashed_at is None and exist:
+            return
         try:
             kept = write_derived(
                 self.settings.output,
@@ -311,6 +363,11 @@ class _Run:
 
     def _warn(self, message: str) -> None:
         self.events.emit(Warned(message))
+
+
+def _exit_code(summary: Summary, plan: Sequence[Planned]) -> int:
+    """By the cases alone; what was passed over is none."""
+    return 0 if not summary.failed else 4 if len(summary.failed) == len(plan) else 3
 
 
 def _size(case: Case) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from itk_infer.batch.cases import Case
+from itk_infer.batch.cases import Case, Inputs, find_cases
 from itk_infer.batch.shard import Shard
 from itk_infer.errors import ConfigError
 
@@ -26,6 +26,7 @@ class RunSettings:
         save_conf: Write ``confidences.xlsx``.
         overwrite: Recompute everything and replace whatever is there.
         shard: Only this part of the cases, with a ledger of its own; None: all.
+        file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
     """
 
     source: Path
@@ -36,14 +37,41 @@ class RunSettings:
     save_conf: bool = False
     overwrite: bool = False
     shard: Shard | None = None
+    file_name: str | None = None
+
+    @property
+    def target(self) -> Path:
+        """What a person calls the output: the folder, or the one file."""
+        return self.output / (self.file_name or "")
+
+    @property
+    def target_logits(self) -> Path:
+        """Where the logits of the one file go."""
+        return self.target.with_name(f"{self.target.name.removesuffix(f'.{self.format}')}.zarr")
+
+    def find_inputs(self, channels: int) -> Inputs:
+        """The cases of this run, and what it passes over. Errors as of `find_cases`.
+
+        Args:
+            channels: Input channels of the model.
+        """
+        output = self.output if self.file_name is None else None
+        found = find_cases(self.source, output, recursive=self.recursive, channels=channels)
+        if self.shard is None:
+            return found
+        return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)
 
     def label_path(self, case: Case) -> Path:
         """Where the label map of a case goes."""
+        if self.file_name is not None:
+            return self.target
         suffix = ONE_FILE.get(case.suffix, case.suffix) if self.format == "same" else f".{self.format}"
         return self.output / case.folder / f"{case.stem}{suffix}"
 
     def logits_path(self, case: Case) -> Path:
         """Where the logits of a case go."""
+        if self.file_name is not None:
+            return self.target_logits
         return self.output / case.folder / f"{case.stem}.zarr"
 
 

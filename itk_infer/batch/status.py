@@ -44,4 +44,5 @@ def folder_status(folder: Path) -> dict[str, Any]:
         "last_run": dict(zip(("started", "ended", "exit_code"), last, strict=True)) if last else None,
         "running": {name: "" for name, record in cases.items() if record.state == "running"},
         "failed": {name: record.reason or "" for name, record in cases.items() if record.state == "failed"},
+        "skipped": {name: record.reason or "" for name, record in cases.items() if record.state == "skipped"},
     }

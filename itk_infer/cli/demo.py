@@ -32,6 +32,7 @@ def demo_command(output: Path) -> int:
     """
     import SimpleITK as sitk
 
+    from itk_infer.batch.destination import with_destination
     from itk_infer.batch.events import Events
     from itk_infer.batch.ledger import Ledger
     from itk_infer.batch.run import run_batch
@@ -43,7 +44,7 @@ def demo_command(output: Path) -> int:
 
     with resources.as_file(resources.files("itk_infer") / "demo") as bundled:
         predictor = Predictor.from_onnx(bundled / MODEL, device="cpu")
-        settings = RunSettings(bundled, output, save_conf=True)
+        settings = with_destination(RunSettings(bundled, output, save_conf=True))
         summary = run_batch(predictor, settings, Events([Lines(quiet=False, verbose=False)]), sys.argv)
         print_summary(summary, settings, verbose=False)
         if summary.failed or summary.exit_code:

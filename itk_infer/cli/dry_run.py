@@ -20,28 +20,22 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     Raises:
         NoInputError: there is no image.
     """
-    from itk_infer.batch.cases import find_cases
     from itk_infer.batch.ledger import Ledger
     from itk_infer.batch.plan import make_plan
 
-    cases = find_cases(
-        settings.source,
-        settings.output,
-        recursive=settings.recursive,
-        channels=len(predictor.spec.input.channels),
-    )
-    if settings.shard is not None:
-        cases = settings.shard.select(cases)
-    ledger = Ledger(settings.output, read_only=True)
+    inputs = settings.find_inputs(len(predictor.spec.input.channels))
+    ledger = Ledger(settings.output, read_only=True, in_memory=settings.file_name is not None)
     try:
-        plan = make_plan(cases, settings, predictor.identity, ledger)
+        plan = make_plan(inputs.cases, settings, predictor.identity, ledger)
     finally:
         ledger.close()
-    width = max((len(case.name) for case in cases), default=0)
-    for planned in plan:
-        click.echo(f"{planned.case.name:<{width}}  {_line(planned, predictor, settings)}")
+    lines = {planned.case.name: _line(planned, predictor, settings) for planned in plan}
+    lines |= {item.name: f"skip: {item.reason}" for item in inputs.passed}
+    width = max(map(len, lines), default=0)
+    for name, line in lines.items():
+        click.echo(f"{name:<{width}}  {line}")
     run = sum(planned.action == "run" for planned in plan)
-    click.echo(f"{run} to do, {len(plan) - run} not; memory is without the network's own. Nothing was written.")
+    click.echo(f"{run} to do, {len(lines) - run} not; memory is without the network's own. Nothing was written.")
 
 
 def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:

@@ -81,7 +81,8 @@ class Lines:
                 self.say(f"[{self._count}/{self._total}] {failed_line(event)}")
             case CaseSkipped():
                 self._count += 1
-                if self._verbose or event.reason != "already done":
+                # What was passed over is named once, by a warning.
+                if self._verbose or (event.reason != "already done" and not event.sort):
                     self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
             case Warned():
                 self.say(f"warning: {event.message}")

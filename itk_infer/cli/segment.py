@@ -46,6 +46,17 @@ class MainJob(GroupedCommand):
 
     context_class = MainJobContext
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever, with a sentence of its own about what a shell makes of a pattern such as scans/*.nii.gz."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            more = f" and {len(ctx.args) - 1} more" if len(ctx.args) > 1 else ""
+            ctx.fail(
+                f"{ctx.args[0]}{more}: belongs to no option; -i takes one image or one folder, and no pattern"
+            )
+        return rest
+
 
 @click.command(
     cls=MainJob,
@@ -54,7 +65,14 @@ class MainJob(GroupedCommand):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
-@option("-o", "--output", heading=FILES, type=PATH, required=True, help="Output folder; created.")
+@option(
+    "-o",
+    "--output",
+    heading=FILES,
+    type=PATH,
+    required=True,
+    help="Output folder; created. For one image also a file.",
+)
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
 @model_options
 @option(
@@ -116,20 +134,23 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
+    from itk_infer.batch.destination import with_destination
     from itk_infer.batch.settings import RunSettings
     from itk_infer.batch.shard import parse_shard
     from itk_infer.cli.load import model_request
 
     request = model_request(orientation=orientation, **options)
-    settings = RunSettings(
-        input_folder,
-        output,
-        recursive,
-        file_format,
-        save_logits,
-        save_conf,
-        overwrite,
-        None if shard is None else parse_shard(shard, os.environ),
+    settings = with_destination(
+        RunSettings(
+            input_folder,
+            output,
+            recursive,
+            file_format,
+            save_logits,
+            save_conf,
+            overwrite,
+            None if shard is None else parse_shard(shard, os.environ),
+        )
     )
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)

@@ -41,7 +41,7 @@ def _lines(status: dict[str, Any]) -> list[str]:
             lines.append(f"last run: ended {last['ended']} with exit code {last['exit_code']}")
         elif last:
             lines.append(f"last run: began {last['started']} and was killed; the same command does the rest")
-    for state in ("running", "failed"):
+    for state in ("running", "failed", "skipped"):
         cases = status[state]
         lines += [f"  {state}: {name}{f': {reason}' if reason else ''}" for name, reason in cases.items()][:MOST]
         if len(cases) > MOST:

@@ -20,12 +20,17 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
     counts = f"{len(summary.done)} done, {len(summary.skipped)} skipped, {len(summary.failed)} failed"
     pace = f", {summary.seconds / len(summary.done):.1f} s a case" if summary.done else ""
     lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
-    kept = {case: reason for case, reason in summary.skipped.items() if reason != "already done"}
+    passed = set() if verbose else set(summary.passed_over)  # named once, by a warning at the beginning
+    kept = {
+        case: reason for case, reason in summary.skipped.items() if reason != "already done" and case not in passed
+    }
     for title, reasons in (("failed", summary.failed), ("skipped", kept)):
         listed = list(reasons.items()) if verbose else list(reasons.items())[:MOST_REASONS]
         lines.extend(f"  {title}: {case}: {reason}" for case, reason in listed)
         if len(listed) < len(reasons):
             lines.append(f"  ... and {len(reasons) - len(listed)} more; --verbose shows all")
+    if passed:
+        lines.append(f"  skipped: {len(passed)} that the first warnings name; --verbose lists them")
     if summary.problem:
         lines.append(f"Error: the run was ended: {summary.problem}")
     if summary.exit_code > 128:
@@ -34,5 +39,6 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append("Nothing to do: every case was done before.")
     if settings.shard is not None:
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
-    lines.append(f"results: {settings.output}")
+    if settings.target.exists():
+        lines.append(f"results: {settings.target}")
     click.echo("\n".join(shown(line) for line in lines), err=True)

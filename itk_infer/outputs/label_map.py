@@ -10,6 +10,7 @@ import numpy as np
 from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.segments import is_segmentation, segment_keys
 from itk_infer.outputs.sink import Frame
+from itk_infer.volume.marks import own_keys
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import image_of
 from itk_infer.volume.write import write_image
@@ -57,9 +58,11 @@ class LabelMapSink:
         image = self.image
         if self._path is None:
             return None
+        keys = own_keys(self._frame.about)
         if is_segmentation(self._path):
-            for key, value in segment_keys(self._frame, [0] * len(self._frame.labels)).items():
-                image.SetMetaData(key, value)
+            keys = segment_keys(self._frame, [0] * len(self._frame.labels))
+        for key, value in keys.items():
+            image.SetMetaData(key, value)
         write_image(image, self._path, claimed=self._frame.claimed)
         return self._path
 

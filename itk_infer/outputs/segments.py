@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itk_infer.outputs.sink import Frame
+from itk_infer.volume.marks import own_keys
 
 # What Slicer itself gives a segment nobody has classified.
 _TISSUE = (
@@ -52,4 +53,4 @@ def segment_keys(frame: Frame, layers: Sequence[int]) -> dict[str, str]:
             segment + "Extent": f"0 {x - 1} 0 {y - 1} 0 {z - 1}",
             segment + "Tags": _TISSUE,
         }
-    return keys | {f"itk_infer_{key}": value for key, value in frame.about.items()}
+    return keys | own_keys(frame.about)

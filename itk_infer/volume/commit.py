@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from itk_infer.errors import OutputError
@@ -46,6 +46,7 @@ def new_file(final: Path, *, claimed: bool = False) -> Iterator[Path]:
     partial = partial_path(final)
     try:
         with writing(final):
+            final.parent.stat()  # SimpleITK would not say that the folder has vanished
             yield partial
             if claimed:
                 claim(partial, final)
@@ -106,21 +107,27 @@ def commit_folder(partial: Path, final: Path, *, claimed: bool = False) -> None:
     remove(old)
 
 
-def sweep_partials(folder: Path, recursive: bool = False, before: float | None = None) -> list[Path]:
+def sweep_partials(
+    folder: Path, recursive: bool = False, before: float | None = None, of: Sequence[Path] = ()
+) -> list[Path]:
     """Delete what runs that were killed left behind; links go, what they point to stays.
 
     Args:
         folder: Output folder, which no other run uses now.
         recursive: Sweep the folders inside it, too.
         before: Only what was last written before this time, seconds since the epoch.
+        of: Only partials of these final names; empty: of any.
 
     Returns:
         What was deleted.
     """
     swept = []
+    tails = {_PARTIAL.sub("", partial_path(final).name) for final in of}
     for root, folders, files in os.walk(folder):
         for name in filter(_PARTIAL.match, (*folders, *files)):
             path = Path(root, name)
+            if of and _PARTIAL.sub("", name) not in tails:
+                continue
             if before is not None and path.lstat().st_mtime >= before:
                 continue
             remove(path)
@@ -148,6 +155,8 @@ def writing(final: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full; free some space and run again"
+        elif not final.parent.is_dir():
+            reason = f"the folder {final.parent} is not there, or not any more; run again"
         elif isinstance(error, PermissionError):
             reason = "permission denied; is the folder writable, and no other program holding the file open?"
         else:

@@ -38,7 +38,7 @@ class Worker:
             folder.scan(name, seed)
         folder.output.mkdir()
         self.cases = dict(
-            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1), strict=True)
+            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1).cases, strict=True)
         )
         self.told, self.shown = [], []
         self.predictor = Predictor(FakeBackend())

@@ -125,6 +125,15 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--scheduler", "tcp://a:1", "--jobs", 2), 2, "leave out --jobs"),
         ((*MAIN, "--cluster", "slurm", "--num-proc", 2), 2, "about this machine"),
         ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
+        (("-i", "scans", "-o", "seg.nii.gz", "--onnx", "model.onnx"), 2, "is a folder; give -o a folder"),
+        (("-i", "scans", "-o", "seg.png", "--onnx", "model.onnx"), 2, "not written as .png"),
+        (("-i", "scans", "-o", "model.onnx", "--onnx", "model.onnx"), 2, "model.onnx is a file"),
+        (
+            ("-i", "scans/a.nii.gz", "scans/b.mha", "-o", "out", "--onnx", "model.onnx"),
+            2,
+            "b.mha: belongs to no opt",
+        ),
+        (("demo", "-o", "seg.nii.gz"), 2, "is a folder; give -o a folder"),
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
@@ -286,3 +295,38 @@ def test_quiet_says_failures_and_the_end_only(work, capfd):
     err = capfd.readouterr().err
     assert "a.nii.gz" not in err
     assert "c.nii: FAILED" in err
+
+
+def test_one_image_to_one_file(work, capfd):
+    words = ("-i", "scans/a.nii.gz", "-o", "scans/a_seg.nii.gz", "--onnx", "model.onnx", "--device", "cpu")
+    assert main((*words, "--dry-run")) == 0
+    assert "1 to do, 0 not" in capfd.readouterr().out
+    assert main(words) == 0
+    assert "results: scans/a_seg.nii.gz" in capfd.readouterr().err
+    assert sorted(path.name for path in (work / "scans").iterdir()) == ["a.nii.gz", "a_seg.nii.gz", "b.mha"]
+    assert main((*words, "--num-proc", "2")) == 0
+    assert "kept scans/a_seg.nii.gz: it was there before; --overwrite" in " ".join(capfd.readouterr().err.split())
+    assert main((*words, "--dry-run")) == 0
+    assert "skip: kept" in capfd.readouterr().out
+
+
+def test_what_is_passed_over_is_named_once(work, capfd):
+    for index in range(40):
+        (work / "scans" / f"{index:02d}.mgz").write_bytes(b"x")
+    assert main(MAIN) == 0
+    err = capfd.readouterr().err
+    assert err.count("00.mgz") == 1
+    assert "00.mgz, 01.mgz, 02.mgz and 37 more (FreeSurfer volumes: convert with mri_convert)" in err
+    assert "2 done, 40 skipped, 0 failed" in err
+    assert main((*MAIN, "--verbose")) == 0
+    assert "39.mgz: skipped, a FreeSurfer volume" in capfd.readouterr().err
+    assert main((*MAIN, "--dry-run")) == 0
+    out = capfd.readouterr().out
+    assert "39.mgz    skip: a FreeSurfer volume, not read; convert with mri_convert" in out
+    assert "0 to do, 42 not" in out
+    assert main(("status", "out")) == 0
+    assert "2 done, 40 skipped" in capfd.readouterr().out
+    events = [json.loads(line) for line in run(*MAIN, "--progress", "json").stdout.splitlines()]
+    skipped = [event for event in events if event["event"] == "case_skipped"]
+    assert {event["sort"] for event in skipped if event["case"].endswith(".mgz")} == {"unread"}
+    assert len(skipped) == 42

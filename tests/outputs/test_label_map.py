@@ -144,7 +144,7 @@ def test_segmentation_header_lists_every_label(tmp_path: Path) -> None:
 def test_plain_nrrd_has_no_segments(tmp_path: Path) -> None:
     sink = LabelMapSink(tmp_path / "case.nrrd", make_frame())
     fill(sink, np.zeros((9, 6, 7), np.uint16), [9])
-    assert keys_of(sink.commit()) == {}
+    assert keys_of(sink.commit()) == {"itk_infer_model": "made up 1.0"}
 
 
 def test_input_frame_is_not_shared(tmp_path: Path) -> None:

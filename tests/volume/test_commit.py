@@ -88,7 +88,7 @@ def test_file_system_errors_name_the_file_and_the_remedy(tmp_path: Path, number:
 
 
 def test_missing_folder_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="absent is not there"):
         write_bytes(b"x", tmp_path / "absent" / "a.txt")
 
 
