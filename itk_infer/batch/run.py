@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
 from itk_infer.batch.cases import Case, find_cases
-from itk_infer.batch.derived import tables_exist, write_derived
+from itk_infer.batch.derived import write_derived
 from itk_infer.batch.events import (
     CaseDone,
     CaseFailed,
@@ -27,7 +27,7 @@ from itk_infer.batch.events import (
 )
 from itk_infer.batch.executor import Executor
 from itk_infer.batch.ledger import NAME as LEDGER
-from itk_infer.batch.ledger import Ledger
+from itk_infer.batch.ledger import Ledger, ledger_fault
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
@@ -35,9 +35,9 @@ from itk_infer.batch.plan import ALREADY_DONE, Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
+from itk_infer.errors import Interrupted, ItkInferError, LockLostError, OutputError
 from itk_infer.volume.claim import release
-from itk_infer.volume.commit import sweep_partials
+from itk_infer.volume.commit import sweep_partials, verified_by
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -109,44 +109,47 @@ def run_cases(
     """
     events = events or Events()
     with StopRequest() as stop, executor:
-        facts = executor.open(stop.check)
+        checks = [stop.check]
+
+        def check() -> None:
+            for function in checks:
+                function()
+
+        facts = executor.open(check)
         on_model(facts)
         cases = find_cases(settings.source, settings.output, recursive=settings.recursive, channels=facts.channels)
         make_folder(settings.output)
         shard = settings.shard
         if shard is not None:
             cases = shard.select(cases)
-        with FolderLock(settings.output, shard) as lock, _ledger(settings, cases) as ledger:
-            run = _Run(executor, settings, events, ledger, stop, lock)
+        lock = FolderLock(settings.output, shard, tell=lambda words: events.emit(Warned(words)), check=stop.check)
+        with lock, _ledger(settings, cases, lock) as ledger:
+            checks.append(lock.raise_if_lost)
+            run = _Run(executor, settings, events, ledger, check, lock)
             plan = make_plan(cases, settings, facts.identity, ledger)
             run.sweep()
             ledger.begin_run(events.run, _about(facts, command))
-            summary = run.work(plan, facts)
-            ledger.end_run(events.run, summary.exit_code)
-            return summary
+            return run.work(plan, facts)
 
 
 @contextmanager
-def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
+def _ledger(settings: RunSettings, cases: Sequence[Case], lock: FolderLock) -> Iterator[Ledger]:
     """The ledger to write. That of a shard begins with what others know of its cases."""
     shard = settings.shard
+    name = LEDGER if shard is None else f"{shard.stem}.db"
     try:
-        if shard is None:
-            with closing(Ledger(settings.output)) as ledger:
+        with closing(Ledger(settings.output, name=name, verify=lock.verify)) as ledger:
+            if shard is None:
                 yield ledger
-            return
-        with closing(Ledger(settings.output, name=f"{shard.stem}.db")) as ledger:
+                return
             names = [case.name for case in cases]
             for other in {settings.output / LEDGER, *shard_ledgers(settings.output)}:
-                if other.name != f"{shard.stem}.db":
+                if other.name != name:
                     with closing(Ledger(settings.output, read_only=True, name=other.name)) as known:
                         ledger.adopt(known, names)
             yield ledger
     except sqlite3.Error as error:
-        raise ConfigError(
-            f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
-            "system, and run the same command again"
-        ) from error
+        raise ledger_fault(settings.output / name, error) from error
 
 
 class _Run:
@@ -156,15 +159,16 @@ class _Run:
         settings: RunSettings,
         events: Events,
         ledger: Ledger,
-        stop: StopRequest,
+        check: Callable[[], None],
         lock: FolderLock,
     ) -> None:
         self.executor = executor
         self.settings = settings
         self.events = events
         self.ledger = ledger
-        self.stop = stop
+        self.check = check
         self.lock = lock
+        self.lost = False
         self.summary = Summary()
         self.open: dict[str, Task] = {}
         self.attempts: dict[str, int] = {}  # as the ledger counts them, over all runs
@@ -185,41 +189,63 @@ class _Run:
         )
         try:
             self._settle_the_rest(plan)
-            self._compute([planned for planned in plan if planned.action == "run"])
+            self._compute(plan)
+            self._tidy_up()
+        except LockLostError as error:  # the folder is another run's: nothing more is written, nor deleted
+            self._give_up(error)
         except (Interrupted, ItkInferError) as error:
-            self.executor.stop(self._take)
             summary.exit_code = error.exit_code
             summary.problem = "" if isinstance(error, Interrupted) else str(error)
-        if self.deaths or summary.exit_code:  # who was killed could not tidy up
-            self.sweep()
-        crashed = self.lock.crashed_at is not None
-        if summary.done or crashed or not tables_exist(self.settings.output, workbook=self.settings.save_conf):
-            self._derive()
+            try:
+                self.executor.stop(self._take)
+                self._tidy_up()
+            except LockLostError as lost:
+                self._give_up(lost)
         summary.seconds = time.monotonic() - started
         if summary.failed and not summary.exit_code:
             summary.exit_code = 4 if len(summary.failed) == len(plan) else 3
+        try:
+            if not self.lost:
+                self.ledger.end_run(self.events.run, summary.exit_code)
+        except LockLostError as lost:
+            self._give_up(lost)
         counts = len(summary.done), len(summary.failed), len(summary.skipped)
         self.events.emit(RunDone(*counts, round(summary.seconds, 3), summary.exit_code))
         return summary
+
+    def _tidy_up(self) -> None:
+        """What follows the last case, however the run ended."""
+        if self.deaths or self.summary.exit_code:  # what was killed could not tidy up
+            self.sweep()
+        self._derive()
+
+    def _give_up(self, lost: LockLostError) -> None:
+        """End without a trace: cases at work are dropped, and not noted."""
+        self.lost = True
+        self.summary.exit_code, self.summary.problem = lost.exit_code, str(lost)
+        self.executor.stop(lambda message: None)
 
     def _settle_the_rest(self, plan: list[Planned]) -> None:
         """Cases that need no computing."""
         self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
         for planned in plan:
-            self.stop.check()
+            self.check()
             if planned.action == "skip":
                 self._skip(planned.case, planned.reason, planned.reason != ALREADY_DONE)
             elif planned.action == "fail":
                 self._fail(planned.case.name, planned.reason, 0, 0)
 
-    def _compute(self, todo: list[Planned]) -> None:
+    def _compute(self, plan: list[Planned]) -> None:
+        todo = [planned for planned in plan if planned.action == "run"]
         if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
             todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
         self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
+        cases = [planned.case for planned in plan]
+        self.ledger.locate({case.name: [str(path.absolute()) for path in case.paths] for case in cases})
         for planned in todo:
-            self._submit(Task(planned))
+            self._submit(Task(planned, lock=self.lock.ticket))
         while self.open:
-            self.stop.check()
+            self.check()
             self.executor.step(self._take)
 
     def _submit(self, task: Task) -> None:
@@ -278,7 +304,7 @@ class _Run:
         self.deaths[died.name] += 1
         if self.deaths[died.name] < MOST_ATTEMPTS:
             self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window at a time")
-            self._submit(Task(task.planned, safer=True))
+            self._submit(replace(task, safer=True))
         else:
             reason = f"{died.reason}; the same happened before, so it is not tried again"
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
@@ -287,12 +313,13 @@ class _Run:
         if self.settings.shard is not None:
             return  # `itk_infer report` makes the tables, from the ledgers of all shards
         try:
-            kept = write_derived(
-                self.settings.output,
-                self.ledger,
-                workbook=self.settings.save_conf,
-                overwrite=self.settings.overwrite,
-            )
+            with verified_by(self.lock.verify):
+                kept = write_derived(
+                    self.settings.output,
+                    self.ledger,
+                    workbook=self.settings.save_conf,
+                    overwrite=self.settings.overwrite,
+                )
         except (OutputError, OSError) as error:
             kept = [f"the tables are not up to date: {error}; itk_infer report makes them again"]
         for sentence in kept:
@@ -336,4 +363,5 @@ def _about(facts: ModelFacts, command: Sequence[str]) -> dict[str, Any]:
         "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
         "notes": list(facts.notes),
         "identity": facts.identity,
+        "labels": facts.about["labels"],
     }
