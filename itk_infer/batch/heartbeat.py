@@ -15,8 +15,8 @@ from pathlib import Path
 
 from itk_infer.errors import LockLostError
 
-BEAT_S = 3.0
-STALE_S = 60.0  # without a change, as observed: 20 beats
+BEAT_S = 2.0
+STALE_S = 60.0  # without a change, as observed: 30 beats
 POLL_S = 0.25
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.batch.fingerprint import Stamp
-from itk_infer.batch.system import ownership
+from itk_infer.batch.system import ownership, user_name
 from itk_infer.errors import ConfigError
 
 NAME = "itk_infer.db"
@@ -373,12 +373,11 @@ def ledger_fault(path: Path, error: sqlite3.Error) -> ConfigError:
 
 
 def _not_writable(path: Path) -> ConfigError:
-    facts = [
-        words for words in (ownership(path), "its folder: " + ownership(path.parent)) if not words.endswith(": ")
-    ]
+    owners = f"it belongs to {ownership(path)}; its folder to {ownership(path.parent)}"
+    reason = f" ({owners})" if ownership(path) else ""
     return ConfigError(
-        f"{path}: cannot be written ({'; '.join(facts) or 'it is read-only'}); its owner can share it with the "
-        f"group (chmod g+w {path}; chmod g+rwxs {path.parent}), or choose another output folder"
+        f"{path}: {user_name()} may not write it{reason}; its owner can share it with the group (chmod g+w {path}; "
+        f"chmod g+rwxs {path.parent}), or choose another output folder"
     )
 
 

@@ -13,7 +13,7 @@ from itk_infer.batch.heartbeat import STALE_S, Heartbeat, beating
 from itk_infer.batch.lock_owner import Fate, LockOwner, read_owner, this_process
 from itk_infer.batch.lock_ticket import RETRIES, RETRY_S, LockTicket
 from itk_infer.batch.shard import Shard
-from itk_infer.batch.system import ownership
+from itk_infer.batch.system import ownership, user_name
 from itk_infer.errors import ConfigError, LockLostError
 
 NAME = "itk_infer.lock"
@@ -110,10 +110,12 @@ class FolderLock:
         except FileExistsError:
             return False
         except OSError as error:
-            who = ownership(self._path.parent) if isinstance(error, PermissionError) else ""
-            remedy = (
-                f": {who}; its owner can share it (chmod g+rwxs), or choose another output folder" if who else ""
-            )
+            remedy = ""
+            if isinstance(error, PermissionError) and (owner := ownership(self._path.parent)):
+                remedy = (
+                    f": {user_name()} may not write into the folder, which belongs to {owner}; its owner can share it "
+                    f"with the group (chmod g+rwxs {self._path.parent}), or choose another output folder"
+                )
             raise ConfigError(f"{self._path}: cannot be created ({error.strerror}){remedy}") from None
         try:
             with file:

@@ -117,20 +117,25 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def ownership(path: Path) -> str:
-    """Who owns a file or folder and who may use it, as ``ls -l`` shows it, and who is asking; empty on Windows."""
+    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, and if it is missing."""
     if sys.platform == "win32" or not path.exists():
         return ""
     import grp
-    import pwd
-
-    def user(number: int) -> str:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwuid(number).pw_name
-        return str(number)
 
     found = path.stat()
     group = str(found.st_gid)
     with contextlib.suppress(KeyError):
         group = grp.getgrgid(found.st_gid).gr_name
-    mode = stat.filemode(found.st_mode)
-    return f"it belongs to {user(found.st_uid)}, group {group}, mode {mode}; this is {user(os.geteuid())}"
+    return f"{user_name(found.st_uid)}, group {group}, mode {stat.filemode(found.st_mode)}"
+
+
+def user_name(number: int | None = None) -> str:
+    """Name of a user, or the number if it has none; None: the user of this process."""
+    if sys.platform == "win32":
+        return "this user"
+    import pwd
+
+    number = os.geteuid() if number is None else number
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)

@@ -469,11 +469,7 @@ def test_a_second_run_in_the_same_folder_is_refused(folder):
     def other():
         from itk_infer.batch.lock import FolderLock
 
-        lock = FolderLock(folder.output)
-        owner = json.loads((folder.output / LOCK).read_text())
-        owner["pid"] = os.getppid()  # a process that lives
-        (folder.output / LOCK).write_text(json.dumps(owner))
-        with lock:
+        with FolderLock(folder.output):
             pass
 
     folder.run(on_event=intrude)
