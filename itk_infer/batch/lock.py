@@ -113,8 +113,8 @@ class FolderLock:
             remedy = ""
             if isinstance(error, PermissionError) and (owner := ownership(self._path.parent)):
                 remedy = (
-                    f": {user_name()} may not write into the folder, which belongs to {owner}; its owner can share it "
-                    f"with the group (chmod g+rwxs {self._path.parent}), or choose another output folder"
+                    f": {user_name()} may not write into the folder, which belongs to {owner}; its owner can "
+                    f"share it with the group (chmod g+rwxs {self._path.parent}), or choose another output folder"
                 )
             raise ConfigError(f"{self._path}: cannot be created ({error.strerror}){remedy}") from None
         try:

@@ -27,7 +27,8 @@ from itk_infer.batch.events import (
 )
 from itk_infer.batch.executor import Executor
 from itk_infer.batch.ledger import NAME as LEDGER
-from itk_infer.batch.ledger import Ledger, ledger_fault
+from itk_infer.batch.ledger import Ledger
+from itk_infer.batch.ledger_file import ledger_fault
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts

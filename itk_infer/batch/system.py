@@ -117,7 +117,7 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def ownership(path: Path) -> str:
-    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, and if it is missing."""
+    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, or if missing."""
     if sys.platform == "win32" or not path.exists():
         return ""
     import grp

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from itk_infer.batch import ledger as ledger_module
+from itk_infer.batch import ledger_file
 from itk_infer.batch.events import CaseStarted
 from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import NAME as LOCK
@@ -79,7 +79,7 @@ def test_a_ledger_that_may_not_be_written_is_refused_before_anything_is_computed
     folder.scan("b.mha")
     (folder.output / "itk_infer.db").chmod(0o444)
     if os.geteuid() == 0:  # who may write everything
-        monkeypatch.setattr(ledger_module.os, "access", lambda path, kind: False)
+        monkeypatch.setattr(ledger_file.os, "access", lambda path, kind: False)
     with pytest.raises(ConfigError, match=r"itk_infer\.db: .* may not write it") as caught:
         folder.run()
     assert "mode -r--r--r--" in str(caught.value)
@@ -94,10 +94,10 @@ def test_a_ledger_that_turns_read_only_is_told_as_such(tmp_path):
     with pytest.raises(sqlite3.OperationalError) as caught:
         ledger.begin_run("r", {})
     ledger.close()
-    fault = str(ledger_module.ledger_fault(tmp_path / "itk_infer.db", caught.value))
+    fault = str(ledger_file.ledger_fault(tmp_path / "itk_infer.db", caught.value))
     assert "chmod g+w" in fault
     assert "free some space" not in fault
-    assert "free some space" in str(ledger_module.ledger_fault(tmp_path, sqlite3.OperationalError("disk full")))
+    assert "free some space" in str(ledger_file.ledger_fault(tmp_path, sqlite3.OperationalError("disk full")))
 
 
 def test_ownership_is_what_ls_shows(tmp_path):
