@@ -21,7 +21,10 @@ def forget_missing(folder: Path, ledger: Ledger) -> list[str]:
     lost = images_gone(cases)
     files = [output for output in outputs.values() if output.kind != "derived"]
     there = {output.path for output in files if os.path.lexists(folder / output.path)}
-    masks = {name: [o.path for o in files if o.case == name and o.kind == "labels"] for name in cases}
+    masks: dict[str, list[str]] = {name: [] for name in cases}
+    for output in files:
+        if output.kind == "labels" and output.case in masks:
+            masks[output.case].append(output.path)
     sentences = {}
     for name, paths in masks.items():
         left = [path for path in paths if path in there]

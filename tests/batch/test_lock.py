@@ -173,6 +173,18 @@ def test_of_two_that_watched_a_stale_lock_the_slower_is_refused(tmp_path, impati
     assert read_owner(tmp_path / NAME).pid == os.getppid()
 
 
+def test_a_lock_that_changed_in_the_very_last_moment_is_put_back(tmp_path, monkeypatch):
+    content = write_lock(tmp_path / NAME)
+    stale = living_owner()
+    answers = iter([stale])  # then as it is
+    monkeypatch.setattr(lock_module, "read_owner", lambda path: next(answers, None) or read_owner(path))
+    lock = FolderLock(tmp_path)
+    lock._set_aside(tmp_path / NAME, stale)
+    assert not lock.took_over
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).read_bytes() == content
+
+
 def test_time_in_which_the_watcher_stood_still_does_not_count(tmp_path, monkeypatch):
     write_lock(tmp_path / NAME)
     monkeypatch.setattr(heartbeat, "POLL_S", 0.01)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,19 +15,28 @@ import SimpleITK as sitk
 from openpyxl import load_workbook
 
 from itk_infer.batch import run as run_module
+from itk_infer.batch.case_run import run_case
 from itk_infer.batch.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
     CaseStarted,
+    Events,
     Progress,
     RunDone,
     RunStarted,
     Warned,
 )
+from itk_infer.batch.in_process import InProcess
 from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import NAME as LOCK
+from itk_infer.batch.lock_ticket import LockTicket
+from itk_infer.batch.messages import Stopped
+from itk_infer.batch.run import run_cases
+from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import ConfigError
+from itk_infer.model.fake import FakeBackend
+from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
 THRESHOLD = parse_spec({"output": {"decision": "threshold"}, "input": {"orientation": "LPI"}}, "test")
@@ -541,3 +551,29 @@ def test_inputs_are_never_modified(folder):
 
 def test_packages_on_record_exist():
     assert "numpy" in run_module.PACKAGES
+
+
+def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
+    """A worker that wakes up after the run was robbed drops what it has computed."""
+    folder.scan("a.mha")
+    folder.scan("b.mha", 1)
+    tasks, stopped = [], []
+
+    class Robbed(InProcess):
+        def submit(self, task):
+            tasks.append(task)
+            super().submit(task)
+
+        def step(self, tell):
+            if len(tasks) == len(folder.of(CaseDone)) + 1:
+                lost = replace(self._queue.popleft(), lock=LockTicket(folder.output / LOCK, "another token"))
+                stopped.append(run_case(predictor, settings, lost, 0, lambda event: None, lambda: None))
+                tell(Stopped(lost.name))
+            else:
+                super().step(tell)
+
+    predictor, settings = Predictor(FakeBackend()), RunSettings(folder.source, folder.output, save_logits=True)
+    run_cases(Robbed(predictor, settings), settings, Events([folder.events.append]))
+    assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
+    assert stopped == [Stopped("b.mha")]
+    assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]
