@@ -46,11 +46,12 @@ def program(batch, *words, **options):
 
 
 def test_of_two_runs_at_once_one_works_and_one_is_refused_by_name(batch):
-    arrays = {f"{index}.mha": batch.scan(f"{index}.mha", "slow", index) for index in range(4)}
+    arrays = {f"{index}.mha": batch.scan(f"{index}.mha", "" if index else "gate", index) for index in range(4)}
     with start(batch) as first:
         wait_for(first, "case_started")
         with pytest.raises(ConfigError, match=f"process {first.pid} on {socket.gethostname()}"):
             batch.run()
+        (batch.scratch / "go").touch()
         first.stdout.read()
         assert first.wait(20) == 0
     for name, array in arrays.items():

@@ -62,7 +62,13 @@ def again_in(container, batch):
 
 
 def scans(batch, count=4):
-    return {f"{index}.mha": batch.scan(f"{index}.mha", "slow", index) for index in range(count)}
+    """The last one waits until the test lets it go on."""
+    names = [f"{index}.mha" for index in range(count)]
+    return {name: batch.scan(name, "gate" if name == names[-1] else "", seed) for seed, name in enumerate(names)}
+
+
+def let_go(batch):
+    (batch.scratch / "go").touch()
 
 
 def all_right(batch, arrays):
@@ -73,7 +79,7 @@ def all_right(batch, arrays):
 
 
 def test_of_two_containers_of_one_host_name_the_second_is_refused(batch, container):
-    arrays = {"0.mha": batch.scan("0.mha", "gate")}
+    arrays = scans(batch)
     with start_in(container, batch) as first:
         wait_for(first, "case_started")
         with again_in(container, batch) as second:
@@ -81,7 +87,7 @@ def test_of_two_containers_of_one_host_name_the_second_is_refused(batch, contain
             assert second.wait(60) == 2
         assert [event["event"] for event in events] == ["warning"]
         assert "watching for a sign of life" in events[0]["message"]
-        (batch.scratch / "go").touch()
+        let_go(batch)
         first.stdout.read()
         assert first.wait(60) == 0
     all_right(batch, arrays)
@@ -94,6 +100,7 @@ def test_the_lock_of_a_killed_container_is_taken_over(batch, container):
         first.kill()
         first.stdout.read()
     assert (batch.output / LOCK).exists()
+    let_go(batch)
     with again_in(container, batch) as second:
         second.stdout.read()
         assert second.wait(60) == 0
@@ -110,6 +117,7 @@ def test_a_stopped_run_of_this_namespace_keeps_its_folder(batch):
                 batch.run(0)
         finally:
             first.send_signal(signal.SIGCONT)
+        let_go(batch)
         first.stdout.read()
         assert first.wait(60) == 0
     all_right(batch, arrays)
@@ -127,6 +135,7 @@ def test_a_run_that_stood_still_elsewhere_is_taken_over_and_notices(batch, monke
         owner = read_owner(batch.output / LOCK)
         line = json.loads((batch.output / LOCK).read_bytes().splitlines()[0])
         (batch.output / LOCK).write_text(json.dumps({**line, **ELSEWHERE["another namespace"]}) + "\n0")
+        let_go(batch)
         done = batch.run(0)
         assert done.exit_code == 0
         assert done.done
