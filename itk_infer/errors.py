@@ -10,6 +10,7 @@
     │   └── OutputError          3  its results cannot be written
     ├── ModelError               5  the model cannot be loaded
     ├── NoInputError             6  nothing to do: no image found
+    ├── LockLostError            2  another run has taken over the output folder
     └── Interrupted        130/143  stopped by a signal
 
 The class carries the exit code; the message says what is wrong, where, and what to do.
@@ -66,6 +67,12 @@ class NoInputError(ItkInferError):
     """No image was found where the user pointed."""
 
     exit_code = 6
+
+
+class LockLostError(ItkInferError):
+    """The run no longer holds the lock of its output folder, so it writes nothing more there."""
+
+    exit_code = 2
 
 
 class Interrupted(ItkInferError):

@@ -22,13 +22,14 @@ from itk_infer.batch.plan import Planned, output_identity
 from itk_infer.batch.reading import CaseImage, read_case
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.engine.memory import Memory
-from itk_infer.errors import CaseError, ConfigError, Interrupted, OutputError
+from itk_infer.errors import CaseError, ConfigError, Interrupted, LockLostError, OutputError
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.layered import LayeredSegmentationSink
 from itk_infer.outputs.logits import LogitsSink
 from itk_infer.outputs.sink import Frame, Sink
 from itk_infer.predictor import Predictor
 from itk_infer.result import Measurements
+from itk_infer.volume.commit import verified_by
 
 Show = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
@@ -108,7 +109,7 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
     """What a step gives, or how the case ended in it."""
     try:
         return step()
-    except Interrupted:
+    except (Interrupted, LockLostError):
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
         reason = task.planned.case.unnamed(str(error))
@@ -150,7 +151,8 @@ def _compute(
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
 
     def write() -> Finished:
-        found = computed.commit()
+        with verified_by(task.verify):
+            found = computed.commit()
         seconds = {"read": read_seconds, **found.seconds}
         warnings = [*read_warnings, *found.warnings]
         for warning in warnings:

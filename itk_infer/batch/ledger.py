@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from itk_infer.batch.fingerprint import Stamp
+from itk_infer.batch.ledger_file import make_writable, open_read_only
 from itk_infer.errors import ConfigError
 
 NAME = "itk_infer.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # The default rollback journal: WAL does not work on network file systems.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -33,14 +32,20 @@ CREATE TABLE IF NOT EXISTS cases (
     reason TEXT, run TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     inputs TEXT NOT NULL DEFAULT '[]',           -- JSON: path, sha256, size, mtime_ns, inode
-    results TEXT                                 -- JSON: what the last success measured
+    results TEXT,                                -- JSON: what the last success measured
+    paths TEXT NOT NULL DEFAULT '[]'             -- JSON: where its image was last found, absolute
 );
 CREATE TABLE IF NOT EXISTS outputs (
     path TEXT PRIMARY KEY,                       -- below the output folder
     case_name TEXT NOT NULL, kind TEXT NOT NULL, -- labels, logits, derived
     identity TEXT NOT NULL,                      -- JSON: all that decides the content besides the image
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    results TEXT                                 -- JSON, of a label map: what was measured of this very file
 );
+"""
+UPGRADE = """
+ALTER TABLE cases ADD COLUMN paths TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE outputs ADD COLUMN results TEXT;
 """
 
 
@@ -55,7 +60,17 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One output file as it was when it was committed."""
+    """One output file as it was when it was committed.
+
+    Attributes:
+        path: Below the output folder, with slashes.
+        case: Name of its case; empty for a table.
+        kind: ``labels``, ``logits`` or ``derived``.
+        identity: All that decides its content besides the image.
+        sha256: Of the content.
+        stamp: When it was committed.
+        results: What was measured of this label map; None for anything else, and in ledgers of version 1.
+    """
 
     path: str
     case: str
@@ -63,6 +78,7 @@ class OutputFile:
     identity: dict[str, Any]
     sha256: str
     stamp: Stamp
+    results: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class CaseRecord:
     attempts: int
     inputs: tuple[InputFile, ...] = ()
     results: dict[str, Any] | None = field(default=None)
+    paths: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -85,31 +102,40 @@ class Ledger:
         folder: Output folder; the ledger is ``itk_infer.db`` in it.
         read_only: Change nothing; a missing ledger reads as an empty one.
         name: Of another ledger in the folder, that of a shard.
+        verify: Called before each change; raises if the folder belongs to another run by now.
         in_memory: Read and write no file; the ledger begins empty and ends with the process.
 
     Raises:
-        ConfigError: the file is no ledger, or of a newer version.
+        ConfigError: the file is no ledger, or of a newer version, or may not be written.
     """
 
     def __init__(
-        self, folder: Path, *, read_only: bool = False, name: str = NAME, in_memory: bool = False
+        self,
+        folder: Path,
+        *,
+        read_only: bool = False,
+        name: str = NAME,
+        verify: Callable[[], None] = lambda: None,
+        in_memory: bool = False,
     ) -> None:
         path = folder / name
         self.read_only = read_only
+        self._verify = verify
         try:
             if in_memory:
                 self._db = sqlite3.connect(":memory:")
             elif not read_only:
+                make_writable(path)
                 self._db = sqlite3.connect(path)
             elif path.exists():
-                self._db = _read_only(path)
+                self._db = open_read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
-            if version < SCHEMA_VERSION:  # a new file, or the empty stand-in for a missing one
-                self._db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+            if version < SCHEMA_VERSION:
+                self._upgrade(version)
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise ConfigError(
@@ -120,6 +146,23 @@ class Ledger:
                 "not know the results that are there"
             ) from error
 
+    def _upgrade(self, version: int) -> None:
+        """Make the tables of a new file, or of the stand-in for a missing one; add what an older one lacks."""
+        if self.read_only and version:
+            copy = sqlite3.connect(":memory:")
+            self._db.backup(copy)
+            self._db.close()
+            self._db = copy
+        script = UPGRADE if version else SCHEMA
+        self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """One transaction, begun only while the folder still belongs to this run."""
+        self._verify()
+        with self._db:
+            yield
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -128,21 +171,21 @@ class Ledger:
 
     def begin_run(self, run: str, about: dict[str, Any]) -> None:
         """Note that a run begins."""
-        with self._db:
+        with self._change():
             self._db.execute(
                 "INSERT INTO runs (id, started, about) VALUES (?, ?, ?)", (run, _now(), json.dumps(about))
             )
 
     def end_run(self, run: str, exit_code: int) -> None:
         """Note how it ended."""
-        with self._db:
+        with self._change():
             self._db.execute("UPDATE runs SET ended = ?, exit_code = ? WHERE id = ?", (_now(), exit_code, run))
 
     # --- cases --------------------------------------------------------------------------------
 
     def enqueue(self, names: Iterable[str], run: str) -> None:
         """Note that cases are about to be worked on, before any of them is."""
-        with self._db:
+        with self._change():
             self._db.executemany(
                 "INSERT INTO cases (name, state, run, started) VALUES (?, 'waiting', ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET state = 'waiting', reason = NULL, ended = NULL, "
@@ -152,7 +195,7 @@ class Ledger:
 
     def start(self, name: str, run: str) -> int:
         """Note that a case is being worked on; returns which attempt this is."""
-        with self._db:
+        with self._change():
             self._db.execute(
                 "INSERT INTO cases (name, state, run, started, attempts) VALUES (?, 'running', ?, ?, 1) "
                 "ON CONFLICT (name) DO UPDATE SET state = 'running', reason = NULL, ended = NULL, "
@@ -165,14 +208,14 @@ class Ledger:
     def finish(
         self, name: str, inputs: Iterable[InputFile], results: dict[str, Any], outputs: Iterable[OutputFile]
     ) -> None:
-        """Note a success, with its outputs, in one transaction."""
-        with self._db:
+        """Note a success, with its outputs, in one transaction; its label map keeps the results, too."""
+        with self._change():
             self._db.execute(
                 "UPDATE cases SET state = 'done', reason = NULL, ended = ?, inputs = ?, results = ? "
                 "WHERE name = ?",
                 (_now(), json.dumps([_packed(item) for item in inputs]), json.dumps(results), name),
             )
-            self._put(outputs)
+            self._put(replace(item, results=results) if item.kind == "labels" else item for item in outputs)
 
     def settle(self, name: str, run: str, state: str, reason: str) -> None:
         """Note a case that failed, was skipped or was interrupted; earlier results stay on record."""
@@ -180,7 +223,7 @@ class Ledger:
 
     def settle_all(self, reasons: Mapping[str, str], run: str, state: str) -> None:
         """As `settle`, for many cases in one transaction: reasons by name."""
-        with self._db:
+        with self._change():
             self._db.executemany(
                 "INSERT INTO cases (name, state, reason, run, started, ended) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET state = excluded.state, reason = excluded.reason, "
@@ -190,22 +233,45 @@ class Ledger:
 
     def confirm(self, names: Sequence[str]) -> None:
         """Note that these cases are done, whatever became of an attempt after their last success."""
-        with self._db:
+        with self._change():
             self._db.executemany(
                 "UPDATE cases SET state = 'done', reason = NULL WHERE name = ? AND state != 'done'",
                 [(name,) for name in names],
             )
 
+    def locate(self, paths: Mapping[str, Sequence[str]]) -> None:
+        """Remember where the images of cases are now.
+
+        Args:
+            paths: Absolute paths by case name.
+        """
+        with self._change():
+            self._db.executemany(
+                "UPDATE cases SET paths = ? WHERE name = ?",
+                [(json.dumps(files), name) for name, files in paths.items()],
+            )
+
+    def forget(self, cases: Iterable[str], outputs: Iterable[str]) -> None:
+        """Drop rows.
+
+        Args:
+            cases: Names.
+            outputs: Paths below the output folder.
+        """
+        with self._change():
+            self._db.executemany("DELETE FROM cases WHERE name = ?", [(name,) for name in cases])
+            self._db.executemany("DELETE FROM outputs WHERE path = ?", [(path,) for path in outputs])
+
     def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:
         """Remember new stamps of inputs whose content is the same."""
-        with self._db:
+        with self._change():
             packed = json.dumps([_packed(item) for item in inputs])
             self._db.execute("UPDATE cases SET inputs = ? WHERE name = ?", (packed, name))
 
     def cases(self) -> dict[str, CaseRecord]:
         """All cases ever seen in this folder, by name."""
         rows = self._db.execute(
-            "SELECT name, state, reason, started, attempts, inputs, results FROM cases ORDER BY name"
+            "SELECT name, state, reason, started, attempts, inputs, results, paths FROM cases ORDER BY name"
         )
         try:
             return {
@@ -217,8 +283,9 @@ class Ledger:
                     attempts,
                     tuple(_input(item) for item in json.loads(inputs)),
                     json.loads(results) if results else None,
+                    tuple(json.loads(paths)),
                 )
-                for name, state, reason, started, attempts, inputs, results in rows
+                for name, state, reason, started, attempts, inputs, results, paths in rows
             }
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
@@ -235,7 +302,7 @@ class Ledger:
         """
         wanted = None if names is None else set(names)
         ours = dict(self._db.execute("SELECT name, started FROM cases"))
-        columns = "name, state, reason, run, started, ended, attempts, inputs, results"
+        columns = "name, state, reason, run, started, ended, attempts, inputs, results, paths"
         rows = [
             row
             for row in other._db.execute(f"SELECT {columns} FROM cases")
@@ -243,12 +310,17 @@ class Ledger:
         ]
         adopted = {row[0] for row in rows}
         outputs = [output for output in other.outputs().values() if output.case in adopted]
-        with self._db:
-            self._db.executemany(f"INSERT OR REPLACE INTO cases ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+        with self._change():
+            self._db.executemany(f"INSERT OR REPLACE INTO cases ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
             self._put(outputs)
             if wanted is None:
                 runs = other._db.execute("SELECT id, started, ended, exit_code, about FROM runs").fetchall()
                 self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
+
+    def last_model(self) -> dict[str, Any]:
+        """What the last run noted of its model: ``identity``, ``labels``; empty if there was none."""
+        row = self._db.execute("SELECT about FROM runs ORDER BY started DESC LIMIT 1").fetchone()
+        return json.loads(row[0]) if row else {}
 
     def last_run(self) -> tuple[str, str | None, int | None] | None:
         """When the last run began and ended, and its exit code; None if there was none."""
@@ -261,51 +333,38 @@ class Ledger:
 
     def record_output(self, output: OutputFile) -> None:
         """Remember an output that belongs to no single case."""
-        with self._db:
+        with self._change():
             self._put([output])
 
     def outputs(self) -> dict[str, OutputFile]:
         """All outputs ever committed, by path."""
-        columns = "path, case_name, kind, identity, sha256, size, mtime_ns, inode"
-        rows = self._db.execute(f"SELECT {columns} FROM outputs")
+        columns = "path, case_name, kind, identity, sha256, results, size, mtime_ns, inode"
+        rows = self._db.execute(f"SELECT {columns} FROM outputs ORDER BY path")
         return {
-            path: OutputFile(path, case, kind, json.loads(identity), digest, Stamp(*stamp))
-            for path, case, kind, identity, digest, *stamp in rows
+            path: OutputFile(
+                path,
+                case,
+                kind,
+                json.loads(identity),
+                digest,
+                Stamp(*stamp),
+                json.loads(results) if results else None,
+            )
+            for path, case, kind, identity, digest, results, *stamp in rows
         }
 
     def _put(self, outputs: Iterable[OutputFile]) -> None:
         self._db.executemany(
-            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     *(output.path, output.case, output.kind, json.dumps(output.identity, sort_keys=True)),
                     *(output.sha256, output.stamp.size, output.stamp.mtime_ns, output.stamp.inode),
+                    json.dumps(output.results) if output.results else None,
                 )
                 for output in outputs
             ],
         )
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """The ledger without a change to it, even where a killed run has left a change half made."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        db.execute("PRAGMA user_version").fetchone()
-    except sqlite3.OperationalError:
-        db.close()
-        journal = path.with_name(f"{path.name}-journal")
-        if not journal.exists():
-            raise
-    else:
-        return db
-    # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
-    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder:
-        for file in (path, journal):
-            shutil.copyfile(file, Path(folder, file.name))
-        db = sqlite3.connect(":memory:")
-        with contextlib.closing(sqlite3.connect(Path(folder, path.name))) as repaired:
-            repaired.backup(db)
-    return db
 
 
 def _packed(item: InputFile) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from itk_infer.batch.events import CaseStarted, Progress, Warned
 from itk_infer.batch.ledger import InputFile, OutputFile
+from itk_infer.batch.lock_ticket import LockTicket
 from itk_infer.batch.plan import Planned
 
 
@@ -18,10 +19,21 @@ class Task:
     Attributes:
         planned: The case, and what to write.
         safer: Whether a worker died of it before: fp32, one window a call.
+        lock: Verified before each file of the case gets its name; None: nothing to verify.
     """
 
     planned: Planned
     safer: bool = False
+    lock: LockTicket | None = None
+
+    def verify(self) -> None:
+        """Check that the run still holds its output folder.
+
+        Raises:
+            LockLostError: it does not.
+        """
+        if self.lock is not None:
+            self.lock.verify()
 
     @property
     def name(self) -> str:

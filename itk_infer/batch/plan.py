@@ -169,7 +169,7 @@ def _state(
     if not os.path.lexists(path):
         return "missing"
     output = known.outputs.get(path.relative_to(folder).as_posix())
-    if output is None or path.is_symlink() or not _unchanged(path, output):
+    if output is None or path.is_symlink() or not is_unchanged(path, output):
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_claimed(path) else "touched"
     for part, words in PARTS.items():
@@ -195,7 +195,8 @@ def _is_withdrawn(path: Path) -> bool:
     return path.parent.is_dir() and not os.path.lexists(path)
 
 
-def _unchanged(path: Path, output: OutputFile) -> bool:
+def is_unchanged(path: Path, output: OutputFile) -> bool:
+    """Whether a file is the one that was committed: by its stamp, or else by its content."""
     return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
 
 

@@ -9,14 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
 from itk_infer.batch.cases import Case, Inputs
-from itk_infer.batch.derived import tables_exist, write_derived
+from itk_infer.batch.derived import write_derived
 from itk_infer.batch.events import (
     CaseDone,
     CaseFailed,
@@ -29,6 +29,7 @@ from itk_infer.batch.events import (
 from itk_infer.batch.executor import Executor
 from itk_infer.batch.ledger import NAME as LEDGER
 from itk_infer.batch.ledger import Ledger
+from itk_infer.batch.ledger_file import ledger_fault
 from itk_infer.batch.lock import FolderLock
 from itk_infer.batch.messages import Began, Died, Failed, Finished, Message, Stopped, Task, Told
 from itk_infer.batch.model import ModelFacts
@@ -37,9 +38,9 @@ from itk_infer.batch.plan import ALREADY_DONE, Planned, make_plan
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
-from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
+from itk_infer.errors import Interrupted, ItkInferError, LockLostError, OutputError
 from itk_infer.volume.claim import release
-from itk_infer.volume.commit import sweep_partials
+from itk_infer.volume.commit import sweep_partials, verified_by
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -113,44 +114,54 @@ def run_cases(
     """
     events = events or Events()
     with StopRequest() as stop, executor:
-        facts = executor.open(stop.check)
+        checks = [stop.check]
+
+        def check() -> None:
+            for function in checks:
+                function()
+
+        facts = executor.open(check)
         on_model(facts)
         inputs = settings.find_inputs(facts.channels)
         make_folder(settings.output)
-        with _lock(settings) as lock, _ledger(settings, inputs.cases) as ledger:
-            run = _Run(executor, settings, events, ledger, stop, lock)
+        with _lock(settings, events, stop) as lock, _ledger(settings, inputs.cases, lock) as ledger:
+            if lock is not None:
+                checks.append(lock.raise_if_lost)
+            run = _Run(executor, settings, events, ledger, check, lock)
             plan = make_plan(inputs.cases, settings, facts.identity, ledger)
             run.sweep()
             ledger.begin_run(events.run, _about(facts, command))
             return run.work(plan, inputs, facts)
 
 
-def _lock(settings: RunSettings) -> AbstractContextManager[FolderLock | None]:
+def _lock(settings: RunSettings, events: Events, stop: StopRequest) -> AbstractContextManager[FolderLock | None]:
     """The lock of the output folder; none where the output is one file, which appears in one moment."""
-    return FolderLock(settings.output, settings.shard) if settings.file_name is None else nullcontext()
+    if settings.file_name is not None:
+        return nullcontext()
+    return FolderLock(
+        settings.output, settings.shard, tell=lambda words: events.emit(Warned(words)), check=stop.check
+    )
 
 
 @contextmanager
-def _ledger(settings: RunSettings, cases: Sequence[Case]) -> Iterator[Ledger]:
+def _ledger(settings: RunSettings, cases: Sequence[Case], lock: FolderLock | None) -> Iterator[Ledger]:
     """The ledger to write, in memory where the output is one file. A shard's begins with what others know."""
     shard = settings.shard
+    name = LEDGER if shard is None else f"{shard.stem}.db"
     try:
-        if shard is None:
-            with closing(Ledger(settings.output, in_memory=settings.file_name is not None)) as ledger:
+        verify = (lambda: None) if lock is None else lock.verify
+        with closing(Ledger(settings.output, name=name, verify=verify, in_memory=lock is None)) as ledger:
+            if shard is None:
                 yield ledger
-            return
-        with closing(Ledger(settings.output, name=f"{shard.stem}.db")) as ledger:
+                return
             names = [case.name for case in cases]
             for other in {settings.output / LEDGER, *shard_ledgers(settings.output)}:
-                if other.name != f"{shard.stem}.db":
+                if other.name != name:
                     with closing(Ledger(settings.output, read_only=True, name=other.name)) as known:
                         ledger.adopt(known, names)
             yield ledger
     except sqlite3.Error as error:
-        raise ConfigError(
-            f"{settings.output}: the ledger cannot be written ({error}); free some space, or check the file "
-            "system, and run the same command again"
-        ) from error
+        raise ledger_fault(settings.output / name, error) from error
 
 
 class _Run:
@@ -160,14 +171,14 @@ class _Run:
         settings: RunSettings,
         events: Events,
         ledger: Ledger,
-        stop: StopRequest,
+        check: Callable[[], None],
         lock: FolderLock | None,
     ) -> None:
         self.executor = executor
         self.settings = settings
         self.events = events
         self.ledger = ledger
-        self.stop = stop
+        self.check = check
         self.lock = lock
         self.summary = Summary()
         self.open: dict[str, Task] = {}
@@ -195,16 +206,19 @@ class _Run:
             self._warn(note)
         try:
             self._work(plan, inputs)
-            if self.deaths or summary.exit_code:  # who was killed could not tidy up
+            if self.deaths or summary.exit_code:  # what was killed could not tidy up
                 self.sweep()
             self._derive()
             summary.exit_code = summary.exit_code or _exit_code(summary, plan)
             self.ledger.end_run(self.events.run, summary.exit_code)
-        except sqlite3.Error:
-            if self.lock is None or self.ledger_path.exists():
+        except (LockLostError, sqlite3.Error) as error:
+            if self.lock is not None and not self.ledger_path.exists():
+                self._end_without_ledger(plan)
+                summary.exit_code = _exit_code(summary, plan)
+            elif isinstance(error, LockLostError):  # the folder is another run's
+                self._give_up(error)
+            else:
                 raise
-            self._end_without_ledger(plan)
-            summary.exit_code = _exit_code(summary, plan)
         summary.seconds = time.monotonic() - started
         counts = len(summary.done), len(summary.failed), len(summary.skipped)
         self.events.emit(RunDone(*counts, round(summary.seconds, 3), summary.exit_code))
@@ -219,7 +233,9 @@ class _Run:
     def _work(self, plan: list[Planned], inputs: Inputs) -> None:
         try:
             self._settle_the_rest(plan, inputs.passed)
-            self._compute([planned for planned in plan if planned.action == "run"])
+            self._compute(plan)
+        except LockLostError:
+            raise
         except (Interrupted, ItkInferError) as error:
             self.executor.stop(self._take)
             self.summary.exit_code = error.exit_code
@@ -244,6 +260,11 @@ class _Run:
             self.summary.failed[name] = reason
             self.events.emit(CaseFailed(name, reason, self.attempts.get(name, 0)))
 
+    def _give_up(self, lost: LockLostError) -> None:
+        """End without a trace: nothing more is written or deleted; cases at work are dropped, and not noted."""
+        self.summary.exit_code, self.summary.problem = lost.exit_code, str(lost)
+        self.executor.stop(lambda message: None)
+
     def _settle_the_rest(self, plan: list[Planned], passed: Sequence[PassedOver]) -> None:
         """Inputs that need no computing."""
         self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
@@ -254,20 +275,24 @@ class _Run:
             self.summary.passed_over.append(item.name)
             self.events.emit(CaseSkipped(item.name, item.reason, item.sort))
         for planned in plan:
-            self.stop.check()
+            self.check()
             if planned.action == "skip":
                 self._skip(planned.case, planned.reason, planned.reason != ALREADY_DONE)
             elif planned.action == "fail":
                 self._fail(planned.case.name, planned.reason, 0, 0)
 
-    def _compute(self, todo: list[Planned]) -> None:
+    def _compute(self, plan: list[Planned]) -> None:
+        todo = [planned for planned in plan if planned.action == "run"]
         if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
             todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
         self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
+        cases = [planned.case for planned in plan]
+        self.ledger.locate({case.name: [str(path.absolute()) for path in case.paths] for case in cases})
+        ticket = None if self.lock is None else self.lock.ticket
         for planned in todo:
-            self._submit(Task(planned))
+            self._submit(Task(planned, lock=ticket))
         while self.open:
-            self.stop.check()
+            self.check()
             self.executor.step(self._take)
 
     def _submit(self, task: Task) -> None:
@@ -326,7 +351,7 @@ class _Run:
         self.deaths[died.name] += 1
         if self.deaths[died.name] < MOST_ATTEMPTS:
             self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window at a time")
-            self._submit(Task(task.planned, safer=True))
+            self._submit(replace(task, safer=True))
         else:
             reason = f"{died.reason}; the same happened before, so it is not tried again"
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
@@ -335,16 +360,14 @@ class _Run:
         """Write the tables anew, if they may have changed."""
         if self.lock is None or self.settings.shard is not None:
             return  # one file has none; `itk_infer report` makes them from the ledgers of all shards
-        exist = tables_exist(self.settings.output, workbook=self.settings.save_conf)
-        if not self.summary.done and self.lock.crashed_at is None and exist:
-            return
         try:
-            kept = write_derived(
-                self.settings.output,
-                self.ledger,
-                workbook=self.settings.save_conf,
-                overwrite=self.settings.overwrite,
-            )
+            with verified_by(self.lock.verify):
+                kept = write_derived(
+                    self.settings.output,
+                    self.ledger,
+                    workbook=self.settings.save_conf,
+                    overwrite=self.settings.overwrite,
+                )
         except (OutputError, OSError) as error:
             kept = [f"the tables are not up to date: {error}; itk_infer report makes them again"]
         for sentence in kept:
@@ -393,4 +416,5 @@ def _about(facts: ModelFacts, command: Sequence[str]) -> dict[str, Any]:
         "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
         "notes": list(facts.notes),
         "identity": facts.identity,
+        "labels": facts.about["labels"],
     }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PROC = Path("/proc")
 
 
 def end_with_parent(parent: int) -> None:
@@ -47,3 +50,92 @@ def cause_of_death(exit_code: int | None) -> str:
     if name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
         return f"its worker process crashed in native code ({name})"
     return f"its worker process was ended by {name}"
+
+
+def boot_id() -> str | None:
+    """What tells one start of one machine from every other; None where it is not known."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip() or None
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, AttributeError):
+            import ctypes
+
+            text = ctypes.create_string_buffer(64)
+            size = ctypes.c_size_t(len(text))
+            if ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0) == 0:
+                return text.value.decode("ascii") or None
+    return None
+
+
+def process_namespace() -> str | None:
+    """Within which process ids and start times are comparable; None: there is but one. Empty: not known."""
+    if sys.platform != "linux":
+        return None
+    try:
+        names = [str((PROC / "self/ns/pid").readlink())]
+    except OSError:
+        return ""
+    with contextlib.suppress(OSError):  # kernels before 5.6 have one time only
+        names.append(str((PROC / "self/ns/time").readlink()))
+    return " ".join(names)
+
+
+def process_start(pid: int) -> int | None:
+    """When a process of this namespace began, in clock ticks since boot; None where that is not known."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_running(pid: int, start: int | None) -> bool:
+    """Whether a process of this namespace, on this machine, still runs.
+
+    Args:
+        pid: Its id. POSIX only: on Windows, asking would end the process.
+        start: As `process_start` gave it, so that a later process with the same id is not taken for it.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it runs, for another user
+    fields = _stat_fields(pid)
+    if not fields:
+        return True
+    return fields[0] not in "ZX" and (start is None or start == int(fields[19]))
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """What /proc says of a process, from its state on; empty where /proc shows another namespace, or none."""
+    try:
+        if str((PROC / "self").readlink()) != str(os.getpid()):
+            return []
+        return (PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def ownership(path: Path) -> str:
+    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, or if missing."""
+    if sys.platform == "win32" or not path.exists():
+        return ""
+    import grp
+
+    found = path.stat()
+    group = str(found.st_gid)
+    with contextlib.suppress(KeyError):
+        group = grp.getgrgid(found.st_gid).gr_name
+    return f"{user_name(found.st_uid)}, group {group}, mode {stat.filemode(found.st_mode)}"
+
+
+def user_name(number: int | None = None) -> str:
+    """Name of a user, or the number if it has none; None: the user of this process."""
+    if sys.platform == "win32":
+        return "this user"
+    import pwd
+
+    number = os.geteuid() if number is None else number
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)

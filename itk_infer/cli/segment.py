@@ -78,7 +78,7 @@ class MainJob(GroupedCommand):
 @option(
     "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
 )
-@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row a case.")
+@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row per mask.")
 @option(
     "--orientation",
     heading=OUTPUTS,

@@ -19,6 +19,7 @@ MOST = 20
 def status_command(output: Path, as_json: bool) -> int:
     """Show what is done, at work, waiting and failed in the folder OUTPUT. Changes nothing.
 
+    Also names masks that are gone, were made otherwise than the latest run would, or whose image is gone.
     Works beside a run, and with the ledgers of shards.
     """
     from itk_infer.batch.status import folder_status
@@ -41,9 +42,24 @@ def _lines(status: dict[str, Any]) -> list[str]:
             lines.append(f"last run: ended {last['ended']} with exit code {last['exit_code']}")
         elif last:
             lines.append(f"last run: began {last['started']} and was killed; the same command does the rest")
-    for state in ("running", "failed", "skipped"):
-        cases = status[state]
-        lines += [f"  {state}: {name}{f': {reason}' if reason else ''}" for name, reason in cases.items()][:MOST]
+    gone = {name: f"its image is no longer at {path}" for name, path in status["image_gone"].items()}
+    failed = {name: "; ".join(filter(None, (why, gone.get(name)))) for name, why in status["failed"].items()}
+    listed = {
+        "running": status["running"],
+        "failed": failed,
+        "skipped": status["skipped"],
+        "mask": status["masks"],
+    }
+    for title, cases in listed.items():
+        lines += [f"  {title}: {name}{f': {reason}' if reason else ''}" for name, reason in cases.items()][:MOST]
         if len(cases) > MOST:
             lines.append(f"  ... and {len(cases) - MOST} more; --json shows all")
+    if len(status["label_tables"]) > 1:
+        lines.append("The masks disagree about what a value means; each label table is that of these masks:")
+        lines += [f"  {name}: {_listed(masks)}" for name, masks in status["label_tables"].items()]
     return lines
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more

@@ -35,7 +35,7 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append(f"Error: the run was ended: {summary.problem}")
     if summary.exit_code > 128:
         lines.append("Interrupted. What is finished stays; the same command does the rest.")
-    elif not summary.done and not summary.failed and not kept:
+    elif not (summary.problem or summary.done or summary.failed or kept):
         lines.append("Nothing to do: every case was done before.")
     if settings.shard is not None:
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")

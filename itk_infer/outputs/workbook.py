@@ -23,7 +23,7 @@ _WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13}
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """One case of the workbook.
+    """One mask of the workbook.
 
     Attributes:
         file: Input, as the person knows it.
@@ -32,6 +32,8 @@ class CaseRow:
         confidence_per_label: By label name.
         volumes_ml: By label name, in millilitres.
         review: Why someone should look at it; empty if there is no reason.
+        mask: The label map that the numbers are of, below the output folder; empty if there is none.
+        label_table: The file that says what its values mean.
     """
 
     file: str
@@ -40,10 +42,12 @@ class CaseRow:
     confidence_per_label: dict[str, float | None] = field(default_factory=dict)
     volumes_ml: dict[str, float] = field(default_factory=dict)
     review: str = ""
+    mask: str = ""
+    label_table: str = ""
 
 
 def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label], *, claimed: bool = False) -> None:
-    """Write the workbook, one row a case, the least confident first and the unknown last.
+    """Write the workbook, one row per mask, the least confident first and the unknown last.
 
     Args:
         path: File to write, ``.xlsx``.
@@ -76,6 +80,8 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
         *((f"confidence {n}", _CONFIDENCE, [row.confidence_per_label.get(n) for row in rows]) for n in names),
         *((f"volume {n} (ml)", _MILLILITRES, [row.volumes_ml.get(n) for row in rows]) for n in names),
         ("review", _TEXT, (row.review for row in rows)),
+        ("mask", _TEXT, (row.mask for row in rows)),
+        ("label table", _TEXT, (row.label_table for row in rows)),
     ]
     for index, (title, number_format, values) in enumerate(columns, 1):
         _fill(sheet, index, title, number_format, values)
@@ -85,9 +91,9 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
     write_bytes(content.getvalue(), path, claimed=claimed)
 
 
-def _doubt(row: CaseRow) -> tuple[bool, float, str]:
+def _doubt(row: CaseRow) -> tuple[bool, float, str, str]:
     known = row.confidence is not None and math.isfinite(row.confidence)
-    return not known, row.confidence or 0.0 if known else 0.0, row.file
+    return not known, row.confidence or 0.0 if known else 0.0, row.file, row.mask
 
 
 def _fill(

@@ -47,6 +47,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def claim(partial: Path, final: Path) -> None:
     """Note that `partial`, complete and verified, is about to become `final`."""
+    release(final)  # one that another user's run left may be replaced, but not written
     with claim_path(final).open("w", encoding="utf-8") as file:
         json.dump({"name": final.name, **asdict(stamp_of(partial))}, file)
         file.flush()

@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from itk_infer.errors import OutputError
@@ -21,6 +22,21 @@ from itk_infer.volume.claim import claim
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{12}\.")
 _LONGEST_NAME = 255  # bytes, on every file system in common use
+_VERIFY: ContextVar[Callable[[], None]] = ContextVar("verify", default=lambda: None)
+
+
+@contextlib.contextmanager
+def verified_by(verify: Callable[[], None]) -> Iterator[None]:
+    """Within the block, and this thread, call `verify` whenever a partial is about to get its final name.
+
+    Args:
+        verify: Raises to prevent that; nothing is left behind then.
+    """
+    token = _VERIFY.set(verify)
+    try:
+        yield
+    finally:
+        _VERIFY.reset(token)
 
 
 def partial_path(final: Path) -> Path:
@@ -76,6 +92,7 @@ def commit_file(partial: Path, final: Path) -> None:
     """
     with writing(final):
         _sync_file(partial)
+        _VERIFY.get()()
         partial.replace(final)
     _sync_folder(final.parent)
 
@@ -92,6 +109,7 @@ def commit_folder(partial: Path, final: Path, *, claimed: bool = False) -> None:
             for name in names:
                 _sync_file(Path(folder, name))
             _sync_folder(Path(folder))
+        _VERIFY.get()()
         if claimed:
             claim(partial, final)
         replaces = os.path.lexists(final)

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
 
 from faulty import FaultyModel, marked
+from lock_files import write_lock
 
 from itk_infer.batch.cluster import RunningCluster
 from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, Events, Progress, RunStarted
@@ -172,3 +173,24 @@ def test_a_case_that_hangs_fails_by_its_time(run, folder, kind):
     summary = run(timeout=1.5)
     assert summary.done == ["b.mha"]
     assert "--case-timeout" in summary.failed["a.mha"]
+
+
+def test_a_run_that_has_lost_its_lock_writes_nothing_more(run, folder):
+    """Whichever executor: not a mask, not a row, not a table, and the new holder's lock stays."""
+    for index in range(6):
+        folder.scan(f"{index}.mha", index)
+    lock = folder.output / "itk_infer.lock"
+    seen: dict[str, bytes] = {}
+
+    def steal(event):
+        if isinstance(event, CaseDone) and not seen:
+            seen["lock"] = write_lock(lock, host="elsewhere")
+            seen.update({path.name: path.read_bytes() for path in folder.output.glob("[!.]*")})
+
+    summary = run(on_event=steal, pause=0.3)
+    assert (summary.exit_code, len(summary.done)) == (2, 1)
+    assert "on elsewhere has taken over itk_infer.lock" in summary.problem
+    left = {path.name: path.read_bytes() for path in folder.output.glob("[!.]*")}
+    assert left == {name: content for name, content in seen.items() if name != "lock"}
+    assert left["itk_infer.lock"] == seen["lock"]
+    assert folder.events[-1].exit_code == 2

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,28 @@ from conftest import write_scan
 from openpyxl import load_workbook
 
 from itk_infer.batch import run as run_module
+from itk_infer.batch.case_run import run_case
 from itk_infer.batch.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
     CaseStarted,
+    Events,
     Progress,
     RunDone,
     RunStarted,
     Warned,
 )
+from itk_infer.batch.in_process import InProcess
 from itk_infer.batch.ledger import Ledger
 from itk_infer.batch.lock import NAME as LOCK
+from itk_infer.batch.lock_ticket import LockTicket
+from itk_infer.batch.messages import Stopped
+from itk_infer.batch.run import run_cases
+from itk_infer.batch.settings import RunSettings
 from itk_infer.errors import ConfigError
+from itk_infer.model.fake import FakeBackend
+from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
 THRESHOLD = parse_spec({"output": {"decision": "threshold"}, "input": {"orientation": "LPI"}}, "test")
@@ -471,11 +481,7 @@ def test_a_second_run_in_the_same_folder_is_refused(folder):
     def other():
         from itk_infer.batch.lock import FolderLock
 
-        lock = FolderLock(folder.output)
-        owner = json.loads((folder.output / LOCK).read_text())
-        owner["pid"] = os.getppid()  # a process that lives
-        (folder.output / LOCK).write_text(json.dumps(owner))
-        with lock:
+        with FolderLock(folder.output):
             pass
 
     folder.run(on_event=intrude)
@@ -728,3 +734,29 @@ def test_a_failure_names_the_channel_that_is_broken_and_no_other_name_twice(fold
     (folder.source / "p_0000.mha").unlink()
     (folder.source / "a.mha").mkdir()
     assert folder.run().failed["a.mha"] == "is a folder; an image file is needed"
+
+
+def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
+    """A worker that wakes up after the run was robbed drops what it has computed."""
+    folder.scan("a.mha")
+    folder.scan("b.mha", 1)
+    tasks, stopped = [], []
+
+    class Robbed(InProcess):
+        def submit(self, task):
+            tasks.append(task)
+            super().submit(task)
+
+        def step(self, tell):
+            if len(tasks) == len(folder.of(CaseDone)) + 1:
+                lost = replace(self._queue.popleft(), lock=LockTicket(folder.output / LOCK, "another token"))
+                stopped.append(run_case(predictor, settings, lost, 0, lambda event: None, lambda: None))
+                tell(Stopped(lost.name))
+            else:
+                super().step(tell)
+
+    predictor, settings = Predictor(FakeBackend()), RunSettings(folder.source, folder.output, save_logits=True)
+    run_cases(Robbed(predictor, settings), settings, Events([folder.events.append]))
+    assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
+    assert stopped == [Stopped("b.mha")]
+    assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]
