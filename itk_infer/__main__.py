@@ -7,9 +7,16 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    from itk_infer.streams import forgive_streams, lost_output, open_missing_streams
+
+    open_missing_streams()
+    forgive_streams()
     from itk_infer.cli.group import main as run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if reason := lost_output():
+        sys.stderr.write(f"warning: standard output could not be written to its end ({reason})\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

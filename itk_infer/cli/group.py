@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 import signal
-import sys
 from collections.abc import Sequence
 
 import click
@@ -91,7 +89,7 @@ def main(args: Sequence[str]) -> int:
 
     Returns:
         0 all done, 2 usage or configuration, 3 some cases failed, 4 all failed, 5 no usable model,
-        6 no input, 130 / 143 interrupted, 1 a bug.
+        6 no input, 130 / 143 interrupted, 1 a bug, or what was asked for could not be printed.
     """
     try:
         # Click's own exit codes; the commands return theirs.
@@ -106,7 +104,3 @@ def main(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has left; what is unwritten goes nowhere, without a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
