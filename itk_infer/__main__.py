@@ -11,9 +11,13 @@ def main() -> None:
 
     open_missing_streams()
     forgive_streams()
-    from itk_infer.cli.group import main as run
+    try:
+        from itk_infer.cli.group import main as run
 
-    code = run(sys.argv[1:])
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were imported
+        sys.stderr.write("Interrupted.\n")
+        code = 130
     if reason := lost_output():
         sys.stderr.write(f"warning: standard output could not be written to its end ({reason})\n")
     sys.exit(code)

@@ -16,7 +16,7 @@ from itk_infer.batch.messages import Task, Told
 from itk_infer.batch.model import ModelFacts, ModelSource, facts_of
 from itk_infer.batch.placement import VARIABLE, Placement
 from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.system import end_with_parent
+from itk_infer.batch.system import end_with_parent, leave_signals_to_parent
 from itk_infer.errors import Interrupted, ItkInferError, ModelError
 from itk_infer.streams import forgive_streams, open_missing_streams
 
@@ -78,8 +78,7 @@ def serve(
     """
     end_with_parent(parent)
     open_missing_streams()
-    for name in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent alone decides
-        signal.signal(name, signal.SIG_IGN)
+    leave_signals_to_parent()
     os.dup2(2, 1)  # stdout belongs to the parent's events
     forgive_streams()
     tasks: queue.SimpleQueue[Given] = queue.SimpleQueue()

@@ -10,7 +10,7 @@ import click
 
 from itk_infer._version import __version__
 from itk_infer.cli.segment import segment_command
-from itk_infer.errors import ItkInferError
+from itk_infer.errors import Interrupted, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
@@ -97,6 +97,9 @@ def main(args: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
+        return error.exit_code
+    except Interrupted as error:  # before the first case
+        click.echo("Interrupted.", err=True)
         return error.exit_code
     except ItkInferError as error:
         click.echo(f"Error: {error}", err=True)
