@@ -18,6 +18,7 @@ from typing import Any
 
 from itk_infer.batch.fingerprint import Stamp
 from itk_infer.errors import ConfigError
+from itk_infer.temporary import MISSING
 
 NAME = "itk_infer.db"
 SCHEMA_VERSION = 1
@@ -100,6 +101,7 @@ class Ledger:
                 self._db = _read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
+            self._db.execute("PRAGMA temp_store = MEMORY")  # no temporary files: not every machine has a place for them
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
@@ -290,7 +292,13 @@ def _read_only(path: Path) -> sqlite3.Connection:
     else:
         return db
     # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
-    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder:
+    try:
+        private = tempfile.TemporaryDirectory(prefix="itk_infer-")
+    except OSError:
+        raise ConfigError(
+            f"{path}: a killed run has left a change half made, which is undone in a copy, and {MISSING}"
+        ) from None
+    with private as folder:
         for file in (path, journal):
             shutil.copyfile(file, Path(folder, file.name))
         db = sqlite3.connect(":memory:")

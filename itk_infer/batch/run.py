@@ -39,6 +39,7 @@ from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputErro
 from itk_infer.streams import open_missing_streams
 from itk_infer.volume.claim import release
 from itk_infer.volume.commit import sweep_partials
+from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -110,7 +111,7 @@ def run_cases(
     """
     open_missing_streams()
     events = events or Events()
-    with StopRequest() as stop, executor:
+    with temporary_folder(settings.output, SHARED_MEMORY), StopRequest() as stop, executor:
         facts = executor.open(stop.check)
         on_model(facts)
         cases = find_cases(settings.source, settings.output, recursive=settings.recursive, channels=facts.channels)

@@ -11,6 +11,7 @@ from itk_infer.batch.ledger import NAME, CaseRecord, Ledger
 from itk_infer.batch.lock import is_held, owner_of
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.errors import ConfigError
+from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
 STATES = ("done", "running", "waiting", "failed", "skipped", "interrupted")
 
@@ -27,7 +28,7 @@ def folder_status(folder: Path) -> dict[str, Any]:
     cases: dict[str, CaseRecord] = {}
     runs = []
     for path in ledgers:
-        with closing(Ledger(folder, read_only=True, name=path.name)) as ledger:
+        with temporary_folder(SHARED_MEMORY, folder), closing(Ledger(folder, read_only=True, name=path.name)) as ledger:
             for name, record in ledger.cases().items():
                 if name not in cases or record.started > cases[name].started:
                     cases[name] = record

@@ -21,8 +21,10 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     """
     from itk_infer.batch.model import describe
     from itk_infer.cli.load import load_predictor
+    from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
-    predictor = load_predictor(**model)
+    with temporary_folder(SHARED_MEMORY):
+        predictor = load_predictor(**model)
     if as_json:
         click.echo(json.dumps(describe(predictor)))
     else:

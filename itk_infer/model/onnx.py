@@ -21,7 +21,7 @@ from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, import_
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
 from itk_infer.model.threads import usable_cores
-from itk_infer.model.user_cache import user_cache
+from itk_infer.model.user_cache import kept_folder
 
 Network = Callable[[Windows], Logits]
 
@@ -134,10 +134,13 @@ class OnnxBackend:
             # torch is imported only where onnxruntime could use a GPU.
             offered = PROVIDERS[gpu] in self._runtime.get_available_providers()
             stream = torch_stream(index) if offered else None
-            self._gpu = Gpu(gpu, index, self._max_vram, stream, user_cache() / "tensorrt")
+            cache = kept_folder("tensorrt") if gpu == "tensorrt" else None
+            self._gpu = Gpu(gpu, index, self._max_vram, stream, cache)
             session = self._gpu.open(self._runtime, self._path, self._threads)
             if session is not None:
                 found = [f"device: cuda:{index}"]
+                if gpu == "tensorrt" and cache is None:
+                    found.append("TensorRT builds its engines anew, for minutes: the user's cache cannot be written")
                 if self._gpu.stream is None:
                     found.append("windows go through host memory; torch with CUDA would keep them on the GPU")
                 return session, f"cuda:{index}", gpu, found

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,8 @@ def sweep_partials(folder: Path, recursive: bool = False, before: float | None =
             path = Path(root, name)
             if before is not None and path.lstat().st_mtime >= before:
                 continue
+            if tempfile.tempdir is not None and path.absolute() == Path(tempfile.tempdir):
+                continue  # this run's own, see `temporary_folder`
             remove(path)
             if not os.path.lexists(path):
                 swept.append(path)

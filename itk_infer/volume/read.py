@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itk_infer.errors import InputError
+from itk_infer.temporary import MISSING
 from itk_infer.volume.formats import FORMATS, Format
 from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
@@ -157,7 +158,11 @@ def _under_alias(path: Path, alias: str | None) -> Iterator[Path]:
     if alias is None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder, _os_errors(path):
+    try:
+        private = tempfile.TemporaryDirectory(prefix="itk_infer-")
+    except OSError:
+        raise InputError(f"{shown(path.name)}: is read through a link of another name, and {MISSING}") from None
+    with private as folder, _os_errors(path):
         link = Path(folder, alias)
         try:
             link.symlink_to(path.absolute())
