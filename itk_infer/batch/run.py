@@ -37,9 +37,9 @@ from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
 from itk_infer.errors import ConfigError, Interrupted, ItkInferError, OutputError
 from itk_infer.streams import open_missing_streams
+from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 from itk_infer.volume.claim import release
 from itk_infer.volume.commit import sweep_partials
-from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor

@@ -28,7 +28,10 @@ def folder_status(folder: Path) -> dict[str, Any]:
     cases: dict[str, CaseRecord] = {}
     runs = []
     for path in ledgers:
-        with temporary_folder(SHARED_MEMORY, folder), closing(Ledger(folder, read_only=True, name=path.name)) as ledger:
+        with (
+            temporary_folder(SHARED_MEMORY, folder),
+            closing(Ledger(folder, read_only=True, name=path.name)) as ledger,
+        ):
             for name, record in ledger.cases().items():
                 if name not in cases or record.started > cases[name].started:
                     cases[name] = record

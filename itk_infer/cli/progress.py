@@ -105,7 +105,7 @@ class Bars(Lines):
         super().__init__(quiet=quiet, verbose=verbose)
         from tqdm import tqdm
 
-        tqdm.set_lock(threading.RLock())  # only this process draws; its own lock is a named semaphore on some systems
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore between processes; only this one draws
         self._cases: tqdm[NoReturn] | None = None
         self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
         self._at_work: dict[int, str] = {}  # the case that each began last

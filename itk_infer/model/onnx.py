@@ -14,13 +14,13 @@ import numpy as np
 
 from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, ModelError, SpecError
+from itk_infer.machine import usable_cores
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.onnx_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
 from itk_infer.model.onnxruntime import FLOAT_TYPES, OnnxRuntimeNetwork, import_runtime, open_session
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Document, Sources, older_window, resolve
-from itk_infer.model.threads import usable_cores
 from itk_infer.model.user_cache import kept_folder
 
 Network = Callable[[Windows], Logits]
@@ -140,7 +140,9 @@ class OnnxBackend:
             if session is not None:
                 found = [f"device: cuda:{index}"]
                 if gpu == "tensorrt" and cache is None:
-                    found.append("TensorRT builds its engines anew, for minutes: the user's cache cannot be written")
+                    found.append(
+                        "TensorRT builds its engines anew, for minutes: the user's cache cannot be written"
+                    )
                 if self._gpu.stream is None:
                     found.append("windows go through host memory; torch with CUDA would keep them on the GPU")
                 return session, f"cuda:{index}", gpu, found

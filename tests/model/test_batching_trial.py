@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from itk_infer.model.batching.host_memory import HostMemory, host_memory
 
 from itk_infer.errors import InferenceError, OutOfMemory
 from itk_infer.model.batching import host_memory as host
-from itk_infer.model.batching.host_memory import HostMemory, host_memory
 from itk_infer.model.batching.trial import SECONDS, BatchTrial
 
 WINDOWS = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1)

@@ -80,7 +80,7 @@ class BatchCache:
     def write(self, key: BatchKey, batch: int) -> None:
         """Keep a found batch; the file appears whole, or not at all."""
         if self.folder is None:
-            self.notes.append("batch cache: this user has no home folder; nothing was kept (--batch-cache names one)")
+            self.notes.append("batch cache: this user has no home folder; nothing was kept")
             return
         path = self._path(self.folder, key)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
