@@ -23,6 +23,8 @@ LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 USAGES = ("memory.current", "memory.usage_in_bytes")
 RECLAIMABLE = ("inactive_file", "total_inactive_file")  # of memory.stat: files that are only cached
 _RAN_OUT = re.compile(r"cannot allocate memory(?! in static)|failed to map segment|bad[_ ]alloc", re.IGNORECASE)
+_MEMBER = re.compile(r"^\d+:([^:]*):(.+)$", re.MULTILINE)
+_MOUNT = re.compile(r"^(?:\S+ ){3}(\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$", re.MULTILINE)
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # spaces, in the names of mount points
 
 
@@ -41,7 +43,7 @@ class MemoryBound:
     def __str__(self) -> str:
         return f"{self.bytes / MIB:,.0f} MiB {self.source}"
 
-    def check(self, needed: int) -> None:
+    def check(self, needed: int, purpose: str, remedy: str) -> None:
         """Refuse what would need more.
 
         Raises:
@@ -49,8 +51,7 @@ class MemoryBound:
         """
         if needed > self.bytes:
             raise InputError(
-                f"would need about {needed / MIB:,.0f} MiB of memory besides the network, more than the {self}: "
-                "choose a smaller --patch-size, above all along Z, or a model with fewer labels"
+                f"would need about {needed / MIB:,.0f} MiB of memory {purpose}, more than the {self}: {remedy}"
             )
 
 
@@ -132,7 +133,11 @@ def _own_memory(root: Path) -> dict[str, int]:
 
 def _sizes(path: Path) -> dict[str, int]:
     lines = (line.split() for line in _text(path).splitlines())
-    return {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if words[-1:] == ["kB"]}
+    return {
+        words[0].rstrip(":"): 1024 * int(words[1])
+        for words in lines
+        if words[-1:] == ["kB"] and words[1].isdecimal()
+    }
 
 
 def _ulimits(own: dict[str, int]) -> list[tuple[str, int, int]]:
@@ -186,15 +191,12 @@ def _quotas(root: Path) -> Iterator[float]:
 def _groups(root: Path, controller: str) -> Iterator[Path]:
     """Folders of the groups this process is in: its own, then those above, as far up as they can be seen."""
     paths: dict[str, str] = {}
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, names, path = line.split(":", 2)
+    for names, path in _MEMBER.findall(_text(root / "proc/self/cgroup")):
         paths.update(dict.fromkeys(names.split(","), path))  # version 2 has no names
-    for line in _text(root / "proc/self/mountinfo").splitlines():
-        place, _, system = line.partition(" - ")
-        top, point = (_ESCAPED.sub(lambda code: chr(int(code[1], 8)), word) for word in place.split()[3:5])
-        kind, _, options = system.split(" ", 2)
-        if kind not in ("cgroup", "cgroup2") or (kind == "cgroup" and controller not in options.split(",")):
+    for *words, kind, options in _MOUNT.findall(_text(root / "proc/self/mountinfo")):
+        if kind == "cgroup" and controller not in options.split(","):
             continue
+        top, point = (_ESCAPED.sub(lambda code: chr(int(code[1], 8)), word) for word in words)
         own = paths.get(controller if kind == "cgroup" else "")
         mounted = root / point.lstrip("/")
         yield from _upwards(mounted, "." if own is None else _below(own, top))
@@ -217,7 +219,7 @@ def _upwards(mounted: Path, path: str) -> Iterator[Path]:
 
 def _statistics(folder: Path) -> dict[str, int]:
     lines = (line.split() for line in _text(folder / "memory.stat").splitlines())
-    return {words[0]: int(words[1]) for words in lines if len(words) == 2}
+    return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdecimal()}
 
 
 def _number(path: Path) -> int | None:

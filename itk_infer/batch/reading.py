@@ -44,7 +44,7 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
     """
     started = time.perf_counter()
     if bound is not None:
-        bound.check(reading_memory(case) or 0)
+        bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
     images = [read_image(path) for path in case.paths]
     inputs = tuple(
         InputFile(str(path), image.sha256, stamp_of(path)) for path, image in zip(case.paths, images, strict=True)
@@ -98,7 +98,7 @@ class ReadAhead:
         """As `reading_memory`."""
         return self._thread.submit(reading_memory, case).result()
 
-    def read(self, case: Case, bound: MemoryBound | None) -> CaseImage:
+    def read(self, case: Case, bound: MemoryBound | None = None) -> CaseImage:
         """As `read_case`."""
         return self._thread.submit(read_case, case, bound).result()
 

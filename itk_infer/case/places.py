@@ -66,7 +66,11 @@ class Places:
             InputError: it does.
         """
         if self.bound is not None:
-            self.bound.check(self.host_memory(plan).peak)
+            self.bound.check(
+                self.host_memory(plan).peak,
+                "besides the network",
+                "choose a smaller --patch-size, above all along Z, or a model with fewer labels",
+            )
 
     def on_host(self) -> Places:
         """The same without a device."""
