@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from itk_infer.case.plan import CasePlan
@@ -27,17 +28,25 @@ class Places:
 
     Attributes:
         host: Host memory.
-        bound: What a case may need of it; None where nothing is known.
     """
 
     def __init__(self, tensor_device: str | None, threads: int, max_ram: int | None, max_vram: int | None) -> None:
         self.host = HostPlace(threads)
-        self.bound = MemoryBound(max_ram, "it may have (--max-ram)") if max_ram else memory_bound()
+        self._max_ram = max_ram
         self._device: DevicePlace | None = None
         if tensor_device is not None:
             from itk_infer.engine.device.place import DevicePlace
 
             self._device = DevicePlace(tensor_device, max_vram)
+
+    @cached_property
+    def bound(self) -> MemoryBound | None:
+        """What a case may need of host memory, once the libraries are loaded; None where nothing is known."""
+        if self._max_ram:
+            return MemoryBound(self._max_ram, "it may have (--max-ram)")
+        import SimpleITK  # noqa: F401
+
+        return memory_bound()
 
     def choose(self, plan: CasePlan) -> tuple[Place, list[str]]:
         """The place of a case, and what to tell about it.
