@@ -77,7 +77,7 @@ class Predictor:
         crop_foreground: Run only the smallest box that holds every voxel above this value, after
             intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
-            what the machine has.
+            what the machine, its container and ``ulimit`` leave.
         max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
             windows does not fit, it is in host memory. Default: what is free.
 
