@@ -143,7 +143,7 @@ def test_where_it_is(tmp_path, monkeypatch):
 
 
 def test_a_user_without_a_home_gets_no_folder_of_that_name(tmp_path, monkeypatch):
-    """Python leaves a ~ that stands for nobody's home as it is, which would be a folder "~" in the current one."""
+    """Python leaves a ~ without a home as it is; it would become a folder "~" in the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: Path("~/.cache") / name)
     cache = open_cache(True)

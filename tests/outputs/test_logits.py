@@ -282,7 +282,7 @@ def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path) -> None:
 KILLED = """
 import multiprocessing, os, sys
 from pathlib import Path
-multiprocessing.set_start_method("spawn")  # as in a worker: its semaphores have names, and someone who counts them
+multiprocessing.set_start_method("spawn")  # as in a worker: its semaphores have names, and are counted
 sys.path[:0] = [sys.argv[1]]
 import numpy as np
 from made_up import make_frame
