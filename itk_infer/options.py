@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     crop_foreground: float  # run only the box of voxels above this, after intensity
     max_vram: int  # bytes of a GPU that may be used; default: what is free
-    max_ram: int  # bytes a case may need besides the network; default: what the machine has
+    max_ram: int  # bytes a case may need besides the network; default: what machine, container and ulimit leave
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 

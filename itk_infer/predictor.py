@@ -30,19 +30,18 @@ from itk_infer.engine.memory import Memory
 from itk_infer.engine.place import Place
 from itk_infer.engine.segment import Findings, segment
 from itk_infer.errors import ConfigError, InputError
+from itk_infer.machine import MemoryBound, host_memory, usable_cores
 from itk_infer.model.answer_check import AnswerCheck
 from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
 from itk_infer.model.batching.auto import AutoBatch
 from itk_infer.model.batching.cache import open_cache
-from itk_infer.model.batching.host_memory import host_memory
 from itk_infer.model.batching.search import BatchWish
 from itk_infer.model.batching.trial import BatchTrial
 from itk_infer.model.fit import fit_window
 from itk_infer.model.mirror import Mirrored
 from itk_infer.model.onnx_gpu import PROVIDERS
 from itk_infer.model.self_check import check_precision
-from itk_infer.model.threads import usable_cores
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Frame, Sink
@@ -80,7 +79,7 @@ class Predictor:
         crop_foreground: Run only the smallest box that holds every voxel above this value, after
             intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
-            what the machine has.
+            what the machine, its container and ``ulimit`` leave.
         max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
             windows does not fit, it is in host memory. Default: what is free.
 
@@ -173,13 +172,18 @@ class Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
         twin.batch, twin.backend, twin._auto_batch = 1, self.backend.in_full_precision(), None
-        twin._places = Places(None, self.threads, self.max_ram, None)
+        twin._places = self._places.on_host()
         return twin
 
     @property
     def max_ram(self) -> int | None:
         """Bytes a case may need besides the network; None where nothing is known of the machine."""
-        return self._places.max_ram
+        return None if self._places.bound is None else self._places.bound.bytes
+
+    @property
+    def memory_bound(self) -> MemoryBound | None:
+        """As `max_ram`, with its source."""
+        return self._places.bound
 
     @property
     def windows_a_call(self) -> int | None:
@@ -267,6 +271,14 @@ class Predictor:
             batch=(batch or self.batch) * self._mirrorings,
             want_logits=want_logits,
         )
+
+    def check_memory(self, plan: CasePlan) -> None:
+        """Refuse a case that needs more host memory than it may have.
+
+        Raises:
+            InputError: it does.
+        """
+        self._places.check(plan)
 
     def host_memory(self, plan: CasePlan) -> Memory:
         """What a planned case needs of host memory: less where volume and ring are on a device."""

@@ -110,3 +110,16 @@ class FaultyModel:
             case "shape":
                 return logits[..., :-1]
         return logits
+
+
+class InterruptedModel(FaultyModel):
+    """Interrupts each worker while it is born: when the arguments of its main function are unpacked."""
+
+    def __reduce__(self) -> tuple[Callable[[Path], FaultyModel], tuple[Path]]:
+        return _interrupt, (self.scratch,)
+
+
+def _interrupt(scratch: Path) -> FaultyModel:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    return FaultyModel(scratch)

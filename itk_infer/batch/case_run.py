@@ -23,6 +23,7 @@ from itk_infer.batch.reading import CaseImage, read_case
 from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.engine.memory import Memory
 from itk_infer.errors import CaseError, ConfigError, Interrupted, LockLostError, OutputError
+from itk_infer.machine import MemoryBound, ran_out, shortage
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.layered import LayeredSegmentationSink
 from itk_infer.outputs.logits import LogitsSink
@@ -82,7 +83,7 @@ def compute_case(
     show: Show,
     check: Callable[[], None],
     *,
-    read: Callable[[Case], CaseImage] = read_case,
+    read: Callable[[Case, MemoryBound | None], CaseImage] = read_case,
     on_memory: Callable[[Memory], None] = lambda memory: None,
 ) -> Unwritten | Outcome:
     """The first part of `run_case`: all of it but the writing.
@@ -94,7 +95,7 @@ def compute_case(
         worker: Number of the worker, for events.
         show: Told what happens meanwhile, and by the writing.
         check: Called between windows; raises `Interrupted` to stop.
-        read: Reads the case.
+        read: Reads the case, within the memory there is.
         on_memory: Told what the case will need, before its first window.
     """
 
@@ -113,11 +114,12 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
         reason = task.planned.case.unnamed(str(error))
-    except MemoryError:
-        reason = "not enough memory for this image; see --dry-run for what it needs"
     except Exception as error:  # one bad case never stops the others, not even by a fault of ours
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        if ran_out(error):
+            reason = f"{shortage('this image and the libraries')}; see --dry-run for what the image needs"
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
     return Failed(task.name, worker, reason)
 
 
@@ -128,11 +130,11 @@ def _compute(
     worker: int,
     show: Show,
     check: Callable[[], None],
-    read: Callable[[Case], CaseImage],
+    read: Callable[[Case, MemoryBound | None], CaseImage],
     on_memory: Callable[[Memory], None],
 ) -> Unwritten:
     planned, case, started = task.planned, task.planned.case, time.perf_counter()
-    image = read(case)
+    image = read(case, predictor.memory_bound)
     check()
     volume = image.volume
     plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits=planned.logits)

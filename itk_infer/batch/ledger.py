@@ -131,6 +131,7 @@ class Ledger:
                 self._db = open_read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
+            self._db.execute("PRAGMA temp_store = MEMORY")  # not every machine has a place for files
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from itk_infer.batch.system import ownership, user_name
 from itk_infer.errors import ConfigError
+from itk_infer.temporary import MISSING
 
 
 def ledger_fault(path: Path, error: sqlite3.Error) -> ConfigError:
@@ -65,7 +66,13 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     else:
         return db
     # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
-    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder:
+    try:
+        private = tempfile.TemporaryDirectory(prefix="itk_infer-")
+    except OSError:
+        raise ConfigError(
+            f"{path}: a killed run has left a change half made, which is undone in a copy, and {MISSING}"
+        ) from None
+    with private as folder:
         for file in (path, journal):
             shutil.copyfile(file, Path(folder, file.name))
         db = sqlite3.connect(":memory:")

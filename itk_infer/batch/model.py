@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from itk_infer._version import __version__
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, ModelError
+from itk_infer.machine import ran_out, shortage
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Provider
@@ -85,10 +86,16 @@ class ModelRequest:
             given["device"] = device
         if threads is not None:
             given["threads"] = threads
-        if self.onnx is not None:
-            return Predictor.from_onnx(self.onnx, **given)
-        if self.config is not None and self.checkpoint is not None:
-            return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+        try:
+            if self.onnx is not None:
+                return Predictor.from_onnx(self.onnx, **given)
+            if self.config is not None and self.checkpoint is not None:
+                return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            # A library for which there is no memory may have been taken for a missing one.
+            raise ModelError(f"the model cannot be loaded: {shortage('it and its libraries')}") from error
         raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
 
 

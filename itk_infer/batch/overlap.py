@@ -19,6 +19,7 @@ from itk_infer.batch.settings import RunSettings
 from itk_infer.batch.worker import Computed
 from itk_infer.engine.memory import Memory
 from itk_infer.errors import Interrupted
+from itk_infer.machine import MemoryBound
 from itk_infer.predictor import Predictor
 
 
@@ -64,11 +65,11 @@ class Overlap:
             ahead: What to read meanwhile.
         """
 
-        def read(case: Case) -> CaseImage:
+        def read(case: Case, bound: MemoryBound | None) -> CaseImage:
             found = self._reading.take(case)
             if found is None:
                 self._make_room(self._reading.memory(case) or 0)
-                found = self._reading.read(case)
+                found = self._reading.read(case, bound)
             return found
 
         def on_memory(memory: Memory) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from itk_infer.errors import ConfigError
-from itk_infer.model.threads import usable_cores
+from itk_infer.machine import usable_cores
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 

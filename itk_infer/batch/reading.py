@@ -10,6 +10,7 @@ from itk_infer.batch.cases import Case
 from itk_infer.batch.fingerprint import Stamp, place_of, stamp_of
 from itk_infer.batch.ledger import InputFile
 from itk_infer.errors import ItkInferError
+from itk_infer.machine import MemoryBound
 from itk_infer.volume.names import shown
 from itk_infer.volume.read import read_header, read_image
 from itk_infer.volume.volume import Volume, volume_of
@@ -32,13 +33,19 @@ class CaseImage:
     seconds: float
 
 
-def read_case(case: Case) -> CaseImage:
+def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
     """Read and verify all channels.
 
+    Args:
+        case: The case.
+        bound: Memory that may be taken; None: any.
+
     Raises:
-        InputError: a file cannot be used.
+        InputError: a file cannot be used, or there is not the memory to read it.
     """
     started = time.perf_counter()
+    if bound is not None:
+        bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
     images = [read_image(path) for path in case.paths]
     inputs = tuple(
         InputFile(str(place_of(path)), image.sha256, stamp_of(path))
@@ -94,9 +101,9 @@ class ReadAhead:
         """As `reading_memory`."""
         return self._thread.submit(reading_memory, case).result()
 
-    def read(self, case: Case) -> CaseImage:
+    def read(self, case: Case, bound: MemoryBound | None = None) -> CaseImage:
         """As `read_case`."""
-        return self._thread.submit(read_case, case).result()
+        return self._thread.submit(read_case, case, bound).result()
 
 
 def _read_ahead(case: Case, room: int | None) -> CaseImage | None:

@@ -39,6 +39,8 @@ from itk_infer.batch.settings import RunSettings, make_folder
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.batch.stop import StopRequest
 from itk_infer.errors import Interrupted, ItkInferError, LockLostError, OutputError
+from itk_infer.streams import open_missing_streams
+from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 from itk_infer.volume.claim import release
 from itk_infer.volume.commit import sweep_partials, verified_by
 
@@ -112,8 +114,9 @@ def run_cases(
         ConfigError: the folders cannot be used, or another run is at work in the output folder.
         NoInputError: there is no image.
     """
+    open_missing_streams()
     events = events or Events()
-    with StopRequest() as stop, executor:
+    with temporary_folder(settings.output, SHARED_MEMORY), StopRequest() as stop, executor:
         checks = [stop.check]
 
         def check() -> None:

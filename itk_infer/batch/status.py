@@ -15,6 +15,7 @@ from itk_infer.batch.masks import images_gone, masks_on_record
 from itk_infer.batch.shard import shard_ledgers
 from itk_infer.errors import ConfigError
 from itk_infer.spec import Label
+from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
 STATES = ("done", "running", "waiting", "failed", "skipped", "interrupted")
 
@@ -34,7 +35,10 @@ def folder_status(folder: Path) -> dict[str, Any]:
     outputs: dict[str, OutputFile] = {}
     runs, models = [], []
     for path in ledgers:
-        with closing(Ledger(folder, read_only=True, name=path.name)) as ledger:
+        with (
+            temporary_folder(SHARED_MEMORY, folder),
+            closing(Ledger(folder, read_only=True, name=path.name)) as ledger,
+        ):
             records = ledger.cases()
             later = {name for name, r in records.items() if name not in cases or r.started > cases[name].started}
             cases |= {name: records[name] for name in later}

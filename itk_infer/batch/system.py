@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -29,6 +30,33 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
+
+
+@contextlib.contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait, and processes that are started inside be born with them waiting.
+
+    So a Ctrl-C, which reaches all processes of a terminal, does not end a new one before it can ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # starting it, which the first process does otherwise, lets the signals through again
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore SIGINT and SIGTERM, which reach the whole group, in a process born in `blocked_signals`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # what has waited is dropped now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
 def cause_of_death(exit_code: int | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,8 +16,9 @@ from itk_infer.batch.messages import Task, Told
 from itk_infer.batch.model import ModelFacts, ModelSource, facts_of
 from itk_infer.batch.placement import VARIABLE, Placement
 from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.system import end_with_parent
+from itk_infer.batch.system import end_with_parent, leave_signals_to_parent
 from itk_infer.errors import Interrupted, ItkInferError, ModelError
+from itk_infer.streams import forgive_streams, open_missing_streams
 
 STOP = "stop"  # sent instead of a task: drop the case at work
 
@@ -77,9 +77,10 @@ def serve(
         settings: Folders and outputs.
     """
     end_with_parent(parent)
-    for name in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent alone decides
-        signal.signal(name, signal.SIG_IGN)
-    os.dup2(sys.__stderr__.fileno() if sys.__stderr__ else 2, 1)  # stdout belongs to the parent's events
+    open_missing_streams()
+    leave_signals_to_parent()
+    os.dup2(2, 1)  # stdout belongs to the parent's events
+    forgive_streams()
     tasks: queue.SimpleQueue[Given] = queue.SimpleQueue()
     stopping = threading.Event()
     sending = threading.Lock()

@@ -22,7 +22,7 @@ from itk_infer.batch.messages import Began, Died, Failed, Stopped, Task, Tell, T
 from itk_infer.batch.model import ModelFacts, ModelSource
 from itk_infer.batch.placement import Placement
 from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.system import cause_of_death
+from itk_infer.batch.system import blocked_signals, cause_of_death
 from itk_infer.batch.worker import STOP, Computed, Given, NotLoaded, Ready, serve
 from itk_infer.errors import ModelError
 
@@ -134,7 +134,8 @@ class Workers:
         process = self._context.Process(
             target=serve, args=arguments, name=f"itk_infer worker {number}", daemon=True
         )
-        process.start()
+        with blocked_signals():
+            process.start()
         theirs.close()  # or its end would never be seen
         self._team.append(_Worker(number, process, ours))
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from itk_infer.case.plan import CasePlan
 from itk_infer.engine.host import HostPlace
-from itk_infer.engine.memory import Memory, machine_memory
+from itk_infer.engine.memory import Memory
 from itk_infer.engine.place import Place
-from itk_infer.errors import InputError
+from itk_infer.machine import MIB, MemoryBound, memory_bound
 
 if TYPE_CHECKING:
     from itk_infer.engine.device.place import DevicePlace
-
-MIB = 2**20
 
 
 class Places:
@@ -22,22 +22,31 @@ class Places:
     Args:
         tensor_device: Device whose tensors the backend takes; None: there is host memory only.
         threads: Of the host's work.
-        max_ram: Bytes of host memory that a case may need besides the network; None: what the machine has.
+        max_ram: Bytes of host memory that a case may need besides the network; None: what the machine, its
+            container and ``ulimit`` leave now.
         max_vram: Bytes of the device that may be used; None: what is free.
 
     Attributes:
         host: Host memory.
-        max_ram: Its bound; None where nothing is known of it.
     """
 
     def __init__(self, tensor_device: str | None, threads: int, max_ram: int | None, max_vram: int | None) -> None:
         self.host = HostPlace(threads)
-        self.max_ram = max_ram or machine_memory()
+        self._max_ram = max_ram
         self._device: DevicePlace | None = None
         if tensor_device is not None:
             from itk_infer.engine.device.place import DevicePlace
 
             self._device = DevicePlace(tensor_device, max_vram)
+
+    @cached_property
+    def bound(self) -> MemoryBound | None:
+        """What a case may need of host memory, once the libraries are loaded; None where nothing is known."""
+        if self._max_ram:
+            return MemoryBound(self._max_ram, "it may have (--max-ram)")
+        import SimpleITK  # noqa: F401
+
+        return memory_bound()
 
     def choose(self, plan: CasePlan) -> tuple[Place, list[str]]:
         """The place of a case, and what to tell about it.
@@ -56,14 +65,27 @@ class Places:
                     f"{plan.device_memory / MIB:,.0f} MiB besides the network, and "
                     f"{(self._device.room() or 0) / MIB:,.0f} MiB are to be had (--max-vram)"
                 )
-        peak = self.host_memory(plan).peak
-        if self.max_ram is not None and peak > self.max_ram:
-            raise InputError(
-                f"would need about {peak / MIB:,.0f} MiB of memory besides the network, more than the "
-                f"{self.max_ram / MIB:,.0f} MiB it may have (--max-ram): choose a smaller --patch-size, above "
-                "all along Z, or a model with fewer labels"
-            )
+        self.check(plan)
         return place, notes
+
+    def check(self, plan: CasePlan) -> None:
+        """Refuse a case that needs more host memory than it may have.
+
+        Raises:
+            InputError: it does.
+        """
+        if self.bound is not None:
+            self.bound.check(
+                self.host_memory(plan).peak,
+                "besides the network",
+                "choose a smaller --patch-size, above all along Z, or a model with fewer labels",
+            )
+
+    def on_host(self) -> Places:
+        """The same without a device."""
+        twin = copy.copy(self)
+        twin._device = None
+        return twin
 
     def host_memory(self, plan: CasePlan) -> Memory:
         """What a case needs of host memory, wherever it is computed."""
@@ -73,7 +95,7 @@ class Places:
     def fits(self, plan: CasePlan, place: Place) -> bool:
         """Whether a case fits where it is."""
         if place is self.host:
-            return self.max_ram is None or plan.memory.peak <= self.max_ram
+            return self.bound is None or plan.memory.peak <= self.bound.bytes
         room = self._device.room() if self._device is not None else 0
         return room is None or plan.device_memory <= room
 

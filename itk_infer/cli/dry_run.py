@@ -49,6 +49,7 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
         header = read_header(planned.case.paths[0])
         grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
         case = predictor.plan(grid, header.dtype.itemsize, want_logits=settings.save_logits)
+        predictor.check_memory(case)
     except CaseError as error:
         return f"will fail: {error}"
     device = predictor.backend.tensor_device

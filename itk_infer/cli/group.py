@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import os
 import signal
-import sys
 from collections.abc import Sequence
 
 import click
 
 from itk_infer._version import __version__
 from itk_infer.cli.segment import segment_command
-from itk_infer.errors import ItkInferError
+from itk_infer.errors import Interrupted, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
@@ -91,7 +89,7 @@ def main(args: Sequence[str]) -> int:
 
     Returns:
         0 all done, 2 usage or configuration, 3 some cases failed, 4 all failed, 5 no usable model,
-        6 no input, 130 / 143 interrupted, 1 a bug.
+        6 no input, 130 / 143 interrupted, 1 a bug, or what was asked for could not be printed.
     """
     try:
         # Click's own exit codes; the commands return theirs.
@@ -100,13 +98,12 @@ def main(args: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except Interrupted as error:  # before the first case
+        click.echo("Interrupted.", err=True)
+        return error.exit_code
     except ItkInferError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has left; what is unwritten goes nowhere, without a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1

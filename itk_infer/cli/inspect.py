@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from itk_infer.cli.options import GroupedCommand, model_options, option
+from itk_infer.streams import lost_output
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,15 +21,17 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     """
     from itk_infer.batch.model import describe
     from itk_infer.cli.load import load_predictor
+    from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
-    predictor = load_predictor(**model)
+    with temporary_folder(SHARED_MEMORY):
+        predictor = load_predictor(**model)
     if as_json:
         click.echo(json.dumps(describe(predictor)))
-        return 0
-    click.echo(model_text(describe(predictor)))
-    for note in predictor.backend.notes:
-        click.echo(note, err=True)
-    return 0
+    else:
+        click.echo(model_text(describe(predictor)))
+        for note in predictor.backend.notes:
+            click.echo(note, err=True)
+    return 1 if lost_output() else 0
 
 
 def model_text(about: dict[str, Any]) -> str:

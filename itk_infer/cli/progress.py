@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -103,6 +104,9 @@ class Bars(Lines):
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
+        from tqdm import tqdm
+
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore between processes; only this one draws
         self._cases: tqdm[NoReturn] | None = None
         self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
         self._at_work: dict[int, str] = {}  # the case that each began last

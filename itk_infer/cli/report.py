@@ -31,12 +31,17 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
     from itk_infer.batch.ledger import NAME, Ledger
     from itk_infer.batch.lock import FolderLock
     from itk_infer.batch.shard import shard_ledgers
+    from itk_infer.temporary import SHARED_MEMORY, temporary_folder
     from itk_infer.volume.commit import verified_by
 
     if not (output / NAME).is_file() and not shard_ledgers(output):
         raise click.UsageError(f"{output}: holds no {NAME}; give the output folder of a run")
     sentences = []
-    with FolderLock(output, tell=_tell) as lock, closing(Ledger(output, verify=lock.verify)) as ledger:
+    with (
+        temporary_folder(output, SHARED_MEMORY),
+        FolderLock(output, tell=_tell) as lock,
+        closing(Ledger(output, verify=lock.verify)) as ledger,
+    ):
         for path in shard_ledgers(output):
             with closing(Ledger(output, name=path.name)) as shard:
                 ledger.adopt(shard)

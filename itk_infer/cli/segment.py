@@ -11,6 +11,7 @@ import click
 
 from itk_infer.cli.execution import execution_options
 from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+from itk_infer.streams import lost_output
 
 if TYPE_CHECKING:
     from itk_infer.batch.model import ModelFacts, ModelRequest
@@ -178,11 +179,13 @@ def segment_command(
 def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbose: bool) -> int:
     from itk_infer.batch.model import facts_of
     from itk_infer.cli.dry_run import print_plan
+    from itk_infer.temporary import SHARED_MEMORY, temporary_folder
 
-    predictor = request.load()
-    _tell_model(facts_of(predictor), quiet=quiet, verbose=verbose)
-    print_plan(predictor, settings)
-    return 0
+    with temporary_folder(SHARED_MEMORY, settings.output):
+        predictor = request.load()
+        _tell_model(facts_of(predictor), quiet=quiet, verbose=verbose)
+        print_plan(predictor, settings)
+    return 1 if lost_output() else 0
 
 
 def _tell_model(facts: ModelFacts, *, quiet: bool, verbose: bool) -> None:

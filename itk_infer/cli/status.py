@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, option
+from itk_infer.streams import lost_output
 
 MOST = 20
 
@@ -29,7 +30,7 @@ def status_command(output: Path, as_json: bool) -> int:
         click.echo(json.dumps(status))
     else:
         click.echo("\n".join(_lines(status)))
-    return 0
+    return 1 if lost_output() else 0
 
 
 def _lines(status: dict[str, Any]) -> list[str]:

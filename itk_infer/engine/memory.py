@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from itk_infer.engine.host import SLAB_BYTES
@@ -40,14 +39,6 @@ class Memory:
     def peak(self) -> int:
         """The largest phase, in bytes."""
         return max(self.reading, self.preparing, self.running, self.writing)
-
-
-def machine_memory() -> int | None:
-    """Physical memory in bytes, where the system tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)

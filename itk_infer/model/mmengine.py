@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itk_infer.errors import InferenceError, ModelError, OutOfMemory
+from itk_infer.machine import usable_cores
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
 from itk_infer.model.fitting import network_error
@@ -28,7 +29,6 @@ from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.project_code import code_digest, importable
 from itk_infer.model.self_check import relative_error
 from itk_infer.model.sources import Sources, resolve
-from itk_infer.model.threads import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

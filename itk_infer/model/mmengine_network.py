@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from itk_infer.model.checkpoint import load_state_dict
 from itk_infer.model.mmcv_stand_in import import_mmcv_ops
 from itk_infer.model.project_code import check_imports
 from itk_infer.model.weight_names import fit_names
+from itk_infer.temporary import MISSING
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +39,10 @@ def read_config(path: Path) -> Any:
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such config; give the .py file that the network was trained with")
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        raise ModelError(f"{path}: MMEngine reads a copy of each config, and {MISSING}") from None
     with _blamed_on(path):
         from mmengine.config import Config
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemory
+from itk_infer.machine import usable_cores
 from itk_infer.model import openvino
 from itk_infer.model.backend import Backend, Logits, Provider, Windows
 from itk_infer.model.fallback import WithFallback
@@ -28,8 +29,7 @@ from itk_infer.model.onnxruntime import (
 )
 from itk_infer.model.precision import Precision, Wish, choose_precision
 from itk_infer.model.sources import Sources, resolve
-from itk_infer.model.threads import usable_cores
-from itk_infer.model.user_cache import user_cache
+from itk_infer.model.user_cache import kept_folder
 from itk_infer.model.weight_files import model_digest, weight_files
 
 Network = Callable[[Windows], Logits]
@@ -163,10 +163,15 @@ class OnnxBackend:
             # torch is imported only where onnxruntime could use a GPU.
             offered = PROVIDERS[gpu] in self._runtime.get_available_providers()
             stream = torch_stream(index) if offered else None
-            self._gpu = Gpu(gpu, index, self._max_vram, stream, user_cache() / "tensorrt" / self.digest[:16])
+            cache = kept_folder(f"tensorrt/{self.digest[:16]}") if gpu == "tensorrt" else None
+            self._gpu = Gpu(gpu, index, self._max_vram, stream, cache)
             session = self._gpu.open(self._runtime, self._path, self._threads)
             if session is not None:
                 found = [f"device: cuda:{index}"]
+                if gpu == "tensorrt" and cache is None:
+                    found.append(
+                        "TensorRT builds its engines anew, for minutes: the user's cache cannot be written"
+                    )
                 if self._gpu.stream is None:
                     found.append("windows go through host memory; torch with CUDA would keep them on the GPU")
                 return session, f"cuda:{index}", gpu, found

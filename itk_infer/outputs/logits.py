@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ class LogitsSink:
     needs_logits = True
 
     def __init__(self, path: Path, frame: Frame) -> None:
-        import zarr
+        zarr = import_zarr()
         from zarr.codecs import BloscCodec
 
         self._claimed = frame.claimed
@@ -90,8 +92,7 @@ class LogitsSink:
 
     def commit(self) -> Path:
         """Open it as a reader would, and move it to the final name."""
-        import zarr
-
+        zarr = import_zarr()
         self._planes.finish()
         with _reading_back(self._path):
             read = zarr.open_array(self._partial, mode="r")
@@ -130,13 +131,27 @@ class LogitsSink:
                     raise ValueError("other values")
 
 
+def import_zarr() -> Any:
+    """The zarr module, with a compressor whose lock belongs to this process alone.
+
+    On its first call, blosc makes a lock between processes: a named semaphore, which a worker that is killed
+    leaves behind, and which machines without /dev/shm do not have. Blosc's own threads, which it is for, are
+    switched off by zarr.
+    """
+    import zarr
+    from numcodecs import blosc
+
+    if not getattr(blosc, "_MUTEX_IS_INIT", True):
+        blosc._MUTEX, blosc._MUTEX_IS_INIT = threading.Lock(), True
+    return zarr
+
+
 def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
     """The whole array (C, Z, Y, X) and the grid it lies on.
 
     For a part of it, index ``zarr.open_array(path)`` instead.
     """
-    import zarr
-
+    zarr = import_zarr()
     array = zarr.open_array(path, mode="r")
     known = array.attrs
     logits: NDArray[np.float16] = np.asarray(array[:])

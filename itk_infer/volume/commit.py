@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -148,6 +149,8 @@ def sweep_partials(
                 continue
             if before is not None and path.lstat().st_mtime >= before:
                 continue
+            if tempfile.tempdir is not None and path.absolute() == Path(tempfile.tempdir):
+                continue  # this run's own, see `temporary_folder`
             remove(path)
             if not os.path.lexists(path):
                 swept.append(path)

@@ -21,6 +21,7 @@ from itk_infer.batch.plan import Planned
 from itk_infer.batch.reading import ReadAhead, reading_memory
 from itk_infer.batch.settings import RunSettings
 from itk_infer.batch.worker import Computed
+from itk_infer.machine import MemoryBound
 from itk_infer.model.fake import FakeBackend
 from itk_infer.outputs import label_map
 from itk_infer.predictor import Predictor
@@ -107,7 +108,8 @@ def test_a_second_attempt_ends_before_anything_else_begins(worker, disk):
 
 
 def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms):
-    limit = worker.predictor._places.max_ram = 2**30
+    limit = 2**30
+    worker.predictor._places.bound = MemoryBound(limit, "")
     peak, writing = worker.memory.peak, worker.memory.writing
     worker.run("a.mha", "b.mha")
     worker.run("b.mha", "c.mha")
@@ -119,14 +121,14 @@ def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms)
 
 
 def test_without_a_limit_there_is_room(worker, rooms):
-    worker.predictor._places.max_ram = None
+    worker.predictor._places.bound = None
     worker.run("a.mha", "b.mha")
     assert rooms == [None]
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_case_waits_for_the_disk_where_both_do_not_fit(worker, disk, missing):
-    worker.predictor._places.max_ram = worker.memory.peak + worker.memory.writing - missing
+    worker.predictor._places.bound = MemoryBound(worker.memory.peak + worker.memory.writing - missing, "")
     worker.run("a.mha")
     thread = threading.Thread(target=worker.run, args=("b.mha",))
     thread.start()
@@ -145,7 +147,7 @@ def test_reading_waits_for_the_disk_where_both_do_not_fit(worker, disk, monkeypa
 
     needed = reading_memory(worker.cases["b.mha"])
     worker.run("a.mha")
-    worker.predictor._places.max_ram = worker.memory.writing + needed - 1
+    worker.predictor._places.bound = MemoryBound(worker.memory.writing + needed - 1, "")
     read = []
     monkeypatch.setattr(reading, "read_image", lambda path: (read.append(path.name), read_image(path))[1])
     thread = threading.Thread(target=worker.run, args=("b.mha",))

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from itk_infer import __version__
 from itk_infer.cli.group import main
+from itk_infer.errors import Interrupted
 
 
 def network(path, metadata):
@@ -239,6 +240,15 @@ def test_a_reader_that_leaves_early_causes_no_traceback(work):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["event"] == "run_started"
     assert "Traceback" not in done.stderr
+
+
+def test_interrupted_before_the_first_case(work, capfd, monkeypatch):
+    def run_cases(*args):
+        raise Interrupted(15)
+
+    monkeypatch.setattr("itk_infer.batch.run.run_cases", run_cases)
+    assert main(MAIN) == 143
+    assert capfd.readouterr().err == "Interrupted.\n"
 
 
 def test_any_locale_will_do(work):

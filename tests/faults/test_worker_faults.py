@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty import InterruptedModel
 
 from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
 from itk_infer.errors import ModelError
@@ -139,6 +140,12 @@ def test_workers_write_nothing_to_stdout(batch, capfd):
     batch.scan("a.mha", "raise")
     batch.run()
     assert capfd.readouterr().out == ""
+
+
+def test_a_worker_interrupted_while_it_is_born_works_all_the_same(batch):
+    """Ctrl-C reaches the whole group; only the parent decides what it means."""
+    batch.scan("a.mha")
+    assert batch.run(model=InterruptedModel(batch.scratch)).done == ["a.mha"]
 
 
 # --- the whole program: signals, and a parent that is killed ---------------------------------------

@@ -277,3 +277,28 @@ def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert sink.commit().is_dir()
+
+
+KILLED = """
+import multiprocessing, os, sys
+from pathlib import Path
+multiprocessing.set_start_method("spawn")  # as in a worker: its semaphores have names, and are counted
+sys.path[:0] = [sys.argv[1]]
+import numpy as np
+from made_up import make_frame
+from itk_infer.outputs.logits import LogitsSink
+from itk_infer.volume.slab import DecidedSlab
+sink = LogitsSink(Path(sys.argv[2]), make_frame((4, 5, 6), "LPI", channels=2))
+sink.write(DecidedSlab(0, np.zeros((4, 5, 6), np.uint8), logits=np.ones((2, 4, 5, 6), np.float16)))
+sink.commit()
+sys.stdout.write("written")
+sys.stdout.flush()
+os._exit(0)  # as a worker ends
+"""
+
+
+def test_a_worker_that_is_killed_leaves_nothing_to_complain_of(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, Path(__file__).parent, tmp_path / "a.zarr"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("written", "")
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], 1)

@@ -45,19 +45,21 @@ class BatchCache:
     """A folder of found batches. Never raises: what cannot be read or written costs a search, and a note.
 
     Args:
-        folder: Made when something is written.
+        folder: Made when something is written; None: there is no place for one.
 
     Attributes:
         notes: What went wrong.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.notes: list[str] = []
 
     def read(self, key: BatchKey) -> int | None:
         """Windows a call that were found for a key; None if there is no usable file."""
-        path = self._path(key)
+        if self.folder is None:
+            return None
+        path = self._path(self.folder, key)
         try:
             document = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
@@ -77,7 +79,10 @@ class BatchCache:
 
     def write(self, key: BatchKey, batch: int) -> None:
         """Keep a found batch; the file appears whole, or not at all."""
-        path = self._path(key)
+        if self.folder is None:
+            self.notes.append("batch cache: this user has no home folder; nothing was kept")
+            return
+        path = self._path(self.folder, key)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,15 +94,14 @@ class BatchCache:
         except OSError as error:
             self.notes.append(f"batch cache: {self.folder} cannot be written ({error.strerror}); nothing was kept")
 
-    def _path(self, key: BatchKey) -> Path:
+    @staticmethod
+    def _path(folder: Path, key: BatchKey) -> Path:
         digest = hashlib.sha256(json.dumps(key.document(), sort_keys=True).encode()).hexdigest()
-        return self.folder / f"batch-{digest[:16]}.json"
+        return folder / f"batch-{digest[:16]}.json"
 
 
 def open_cache(where: bool | Path) -> BatchCache | None:
     """A cache: True: in the user's cache folder; False: none; else the folder to use."""
     if where is False:
         return None
-    if where is True:
-        where = user_cache()
-    return BatchCache(where)
+    return BatchCache(user_cache() if where is True else where)

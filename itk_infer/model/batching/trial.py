@@ -9,8 +9,8 @@ import numpy as np
 
 from itk_infer.arrays import wait_for
 from itk_infer.errors import InferenceError, OutOfMemory
+from itk_infer.machine import HostMemory, host_memory
 from itk_infer.model.backend import Logits, Windows
-from itk_infer.model.batching.host_memory import HostMemory, host_memory
 
 CALLS = 2  # timed, at least
 SECONDS = 0.25  # and for at least so long
