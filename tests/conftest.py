@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from case_ids import case_id
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 CONFIGS = REPOSITORY / "configs"
@@ -32,6 +34,10 @@ cfg.train_cfg.update(max_epochs=3, val_interval=3)
 cfg.default_hooks.checkpoint.interval = 3
 Runner.from_cfg(cfg).train()
 """
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    return case_id(val)
 
 
 @pytest.fixture(scope="session")

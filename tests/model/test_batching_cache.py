@@ -75,6 +75,19 @@ def test_everything_in_the_key_counts(tmp_path, other):
         json.dumps({"key": replace(KEY, model="x").document(), "batch": 4}).encode(),
         json.dumps({"key": KEY.document(), "batch": 4}).encode()[:-9],
     ],
+    ids=[
+        "nothing",
+        "no text",
+        "a list",
+        "an empty object",
+        "no key",
+        "none",
+        "true",
+        "a float",
+        "too many",
+        "another key",
+        "cut short",
+    ],
 )
 def test_a_file_that_is_not_ours_is_named_and_replaced(tmp_path, content):
     cache = BatchCache(tmp_path)
