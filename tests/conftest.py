@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from case_ids import case_id
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -64,6 +63,6 @@ def trained_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -
     start = shared / "demo" / "hippocampus_unet_state_dict.pth"
     config = CONFIGS / "hippocampus_unet_train.py"
     command = [sys.executable, "-c", TRAIN, config, shared / "hippocampus", start, folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder / "epoch_3.pth"

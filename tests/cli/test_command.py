@@ -50,7 +50,7 @@ def run(*args):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
 

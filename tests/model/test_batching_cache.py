@@ -140,7 +140,7 @@ def test_two_processes_at_once(tmp_path):
         for batch in (2, 4)
     ]
     for process in both:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     assert BatchCache(tmp_path).read(KEY) in (2, 4)
     assert len(list(tmp_path.iterdir())) == 1

@@ -167,7 +167,7 @@ def test_full_disk_is_an_error_in_every_format_and_leaves_nothing(tmp_path: Path
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     messages = child.stdout.splitlines()
     assert [Path(message.split(": ")[0]).name for message in messages] == [n.split(":")[0] for n in names]
