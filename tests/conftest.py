@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from case_ids import case_id
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -42,6 +43,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("there is no CUDA device")
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    return case_id(val)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real networks and scans that lies beside a checkout, where there is one."""
@@ -66,6 +71,6 @@ def trained_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -
     start = shared / "demo" / "hippocampus_unet_state_dict.pth"
     config = CONFIGS / "hippocampus_unet_train.py"
     command = [sys.executable, "-c", TRAIN, config, shared / "hippocampus", start, folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder / "epoch_3.pth"

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +17,12 @@ from itk_infer.errors import ModelError
 from itk_infer.model.fake import FakeBackend
 from itk_infer.predictor import Predictor
 
+if TYPE_CHECKING:  # workers import this module, and need no pytest
+    import pytest
+
 NAMES = (
     "kill", "abort", "segfault", "exit", "kill_once", "kill_batch", "hang", "raise", "nan", "shape", "memory",
-    "slow", "sleep", "dark", "gate",
+    "slow", "dark", "gate", "pair",
 )  # fmt: skip
 FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
 
@@ -29,7 +34,31 @@ def marked(array: np.ndarray, fault: str) -> np.ndarray:
     return array
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+class Clock:
+    """The clock by which an executor measures how long a case takes, put forward by hand.
+
+    A case can so be given ten minutes, and be too late at once.
+
+    Args:
+        monkeypatch: Puts the clock in the place of `time`.
+        modules: Where.
+    """
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        self._ahead = 0.0
+        for module in modules:
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
     """Wait for another process or thread, which will not let down unless something is broken."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -76,6 +105,8 @@ class FaultyModel:
         brightest = int(windows.max())
         fault = next((name for name, value in FAULTS.items() if value == brightest), "")
         logits = np.concatenate([-windows, windows], axis=1)
+        if fault in ("abort", "segfault"):
+            _leave_no_core()
         match fault:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -97,10 +128,10 @@ class FaultyModel:
                     time.sleep(3600)
             case "slow":
                 time.sleep(0.3)
-            case "sleep":
-                time.sleep(10)
             case "gate":
                 wait_until((self.scratch / "go").exists)
+            case "pair":
+                self._meet()
             case "raise":
                 raise RuntimeError("a surprise in the network")
             case "memory":
@@ -110,6 +141,12 @@ class FaultyModel:
             case "shape":
                 return logits[..., :-1]
         return logits
+
+    def _meet(self) -> None:
+        """Wait for another worker to come as far: to its first such case, its second, and so on."""
+        mine = len(list(self.scratch.glob(f"met-*-{os.getpid()}")))
+        (self.scratch / f"met-{mine}-{os.getpid()}").touch()
+        wait_until(lambda: len(list(self.scratch.glob(f"met-{mine}-*"))) > 1)
 
 
 class InterruptedModel(FaultyModel):
@@ -123,3 +160,10 @@ def _interrupt(scratch: Path) -> FaultyModel:
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(os.getpid(), number)
     return FaultyModel(scratch)
+
+
+def _leave_no_core() -> None:
+    """Have the system keep no image of this process where it crashes, which would lie in the folder of the tests."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from faulty import FaultyModel, wait_until
 
-from itk_infer.errors import OutputError
+from itk_infer.errors import Interrupted, OutputError
 from itk_infer.predictor import Predictor
 
 
@@ -19,6 +20,7 @@ class GatedModel:
 
     A file whose name has these words in it:
         ``held``: is not written before `release`.
+        ``till_stopped``: is not written before the worker knows that it shall stop.
         ``full``: cannot be written.
         ``doomed``: kills the worker as soon as it has its final name; ``doomed_once``: only once.
     """
@@ -30,10 +32,24 @@ class GatedModel:
         return self.model.scratch
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        import itk_infer.batch.overlap as overlap
         import itk_infer.batch.reading as reading
         import itk_infer.outputs.label_map as label_map
 
         read_image, write_image = reading.read_image, label_map.write_image
+        checks: list[Callable[[], None]] = []
+
+        class Overlap(overlap.Overlap):
+            def __init__(self, *args):
+                super().__init__(*args)
+                checks.append(args[-1])
+
+        def stopping():
+            try:
+                checks[0]()
+            except Interrupted:
+                return True
+            return False
 
         def read(path):
             found = read_image(path)
@@ -43,7 +59,9 @@ class GatedModel:
         def write(image, path, **options):
             self.note(f"write {path.name}")
             if "held" in path.name:
-                wait_until((self.scratch / f"release {path.name}").exists, 60)
+                wait_until((self.scratch / f"release {path.name}").exists, 600)
+            if "till_stopped" in path.name:
+                wait_until(stopping)
             if "full" in path.name:
                 raise OutputError(f"{path}: cannot be written: the disk is full; free some space and run again")
             write_image(image, path, **options)
@@ -52,7 +70,7 @@ class GatedModel:
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        reading.read_image, label_map.write_image = read, write
+        reading.read_image, label_map.write_image, overlap.Overlap = read, write, Overlap
         return self.model.load(device=device, threads=threads)
 
     def note(self, line: str) -> None:

@@ -48,7 +48,7 @@ def answers() -> bool:
     """Whether a SLURM is at work here already."""
     if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
         return False
-    return subprocess.run(["sinfo"], capture_output=True, timeout=20, check=False).returncode == 0
+    return subprocess.run(["sinfo"], capture_output=True, timeout=200, check=False).returncode == 0
 
 
 def why_not() -> str:
@@ -97,14 +97,14 @@ def one_node_slurm() -> Iterator[dict[str, str]]:
 
 
 def _start(name: str, *words: str, **environment: str) -> None:
-    subprocess.run([str(_which(name)), *words], env={**os.environ, **environment}, check=True, timeout=20)
+    subprocess.run([str(_which(name)), *words], env={**os.environ, **environment}, check=True, timeout=200)
 
 
 def _wait_until_idle(environment: dict[str, str]) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         words = ["sinfo", "--noheader", "--format=%T"]
         done = subprocess.run(
-            words, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=20
+            words, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=200
         )
         if done.stdout.strip() == "idle":
             return
@@ -118,7 +118,7 @@ def _end(pid_file: Path) -> None:
     pid = int(pid_file.read_text())
     try:
         os.kill(pid, signal.SIGTERM)
-        for _ in range(50):
+        for _ in range(500):
             os.kill(pid, 0)
             time.sleep(0.1)
         os.kill(pid, signal.SIGKILL)

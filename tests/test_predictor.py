@@ -72,6 +72,7 @@ def test_one_image_a_channel():
         (sitk.Image([4, 4, 4], sitk.sitkComplexFloat32), "one plain number"),
         (sitk.GetImageFromArray(np.full((2, 2, 2), np.nan, np.float32)), "8 voxels that are NaN"),
     ],
+    ids=["2D", "4D", "colours", "complex", "NaN"],
 )
 def test_images_that_cannot_be_used(bad, words):
     with pytest.raises(InputError, match=words):

@@ -242,7 +242,7 @@ def test_a_run_of_eight_interrupted_after_the_third(shared, tmp_path):
             process.send_signal(signal.SIGINT)
             break
     events = [json.loads(line) for line in process.stdout]
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     finished = done + sum(event["event"] == "case_done" for event in events)
     assert 3 <= finished < 8  # cases are short: the worker goes on until the signal has come to it

@@ -57,6 +57,14 @@ class Overlap:
         self._writing = ThreadPoolExecutor(1, "writing")
         self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is not on the disk yet
 
+    def close(self) -> None:
+        """Wait for what is being written and read, and end both threads.
+
+        An image must not be in the hands of a thread that goes on when nothing waits for it any more.
+        """
+        self._writing.shutdown()
+        self._reading.close()
+
     def run(self, task: Task, ahead: Case | None) -> None:
         """Compute a case, leave its files to the writing thread, and tell both.
 

@@ -81,6 +81,11 @@ class ReadAhead:
         self._case: Case | None = None
         self._ahead: Future[CaseImage | None] | None = None
 
+    def close(self) -> None:
+        """Wait for what is being read, and end the thread."""
+        self._thread.shutdown()
+        self._ahead = self._case = None
+
     def start(self, case: Case, room: int | None) -> None:
         """Begin to read a case.
 

@@ -127,9 +127,13 @@ def serve(
     if predictor.backend.device != "cpu":
         overlap = Overlap(predictor, settings, number, send, show, check)
     send(Ready(facts, overlap is not None))
-    while True:
-        given = tasks.get()
+    try:
+        while True:
+            given = tasks.get()
+            if overlap is not None:
+                overlap.run(given.task, given.ahead)
+            else:
+                send(run_case(predictor, settings, given.task, number, show, check))
+    finally:  # by an error, as when the parent cannot be reached
         if overlap is not None:
-            overlap.run(given.task, given.ahead)
-        else:
-            send(run_case(predictor, settings, given.task, number, show, check))
+            overlap.close()

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
 
-from faulty import FaultyModel, marked
+from faulty import Clock, FaultyModel, marked
 from lock_files import write_lock
 
 from itk_infer.batch.cluster import RunningCluster
@@ -126,19 +126,20 @@ def test_a_case_that_fails_is_one_failure(run, folder, name, words):
 
 def test_a_run_that_is_stopped_leaves_nothing_half_done(run, folder):
     for index in range(8):
-        fault(folder, f"{index}.mha", "slow")
+        folder.scan(f"{index}.mha", index)
+    small = {"patch": (2, 2, 2)}  # 210 windows a case, so that a stop finds one at work on any machine
 
     def interrupt(event):
         if isinstance(event, CaseStarted) and len(folder.of(CaseStarted)) == 1:  # a second signal would be the end
             signal.raise_signal(signal.SIGINT)
 
-    summary = run(on_event=interrupt)
+    summary = run(on_event=interrupt, pause=0.05, **small)
     assert summary.exit_code == 130
     found = {state for state, _ in states(folder).values()}
     assert found <= {"done", "interrupted", "waiting"}
     assert "interrupted" in found
     assert not leftovers(folder)
-    assert run().exit_code == 0
+    assert run(**small).exit_code == 0
     assert {state for state, _ in states(folder).values()} == {"done"}
 
 
@@ -165,12 +166,20 @@ def test_a_dead_worker_costs_its_case_a_second_attempt(run, folder, kind):
     assert not leftovers(folder)
 
 
-def test_a_case_that_hangs_fails_by_its_time(run, folder, kind):
+def test_a_case_that_hangs_fails_by_its_time(run, folder, kind, monkeypatch):
     if kind == "in_process":
         pytest.skip("nothing outside it can end it")
+    from itk_infer.batch import dask, jobs
+
     fault(folder, "a.mha", "hang")
     folder.scan("b.mha")
-    summary = run(timeout=1.5)
+    clock = Clock(monkeypatch, jobs, dask)
+
+    def on_event(event):
+        if {item.case for item in folder.of(CaseStarted)} == {"a.mha", "b.mha"} and folder.of(CaseDone):
+            clock.forward(600)
+
+    summary = run(timeout=600, on_event=on_event)
     assert summary.done == ["b.mha"]
     assert "--case-timeout" in summary.failed["a.mha"]
 

@@ -231,8 +231,13 @@ def test_the_heart_beats_while_the_main_thread_is_in_native_code(tmp_path, impat
     image = sitk.Image(120, 120, 120, sitk.sitkFloat32)
     with FolderLock(tmp_path):
         before = (tmp_path / NAME).read_bytes()
-        sitk.DiscreteGaussian(image, 4.0)
-        assert len(beats) > 3
+        for _ in range(100):
+            already = len(beats)
+            sitk.DiscreteGaussian(image, 4.0)  # one call of native code
+            if len(beats) > already + 1:
+                break
+        else:
+            pytest.fail("no heart beat within a call")
         assert (tmp_path / NAME).read_bytes()[:-1] == before[:-1]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +54,9 @@ class Worker:
     def run(self, name, ahead=None, *, safer=False):
         self.overlap.run(Task(Planned(self.cases[name], "run"), safer), self.cases.get(ahead))
 
+    def close(self):
+        self.overlap.close()
+
     def started(self, name):
         return any(isinstance(event, CaseStarted) and event.case == name for event in self.shown)
 
@@ -62,7 +67,8 @@ class Worker:
 
 @pytest.fixture
 def worker(folder):
-    return Worker(folder)
+    with closing(Worker(folder)) as found:
+        yield found
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def disk(monkeypatch):
 
     def write(*args, **options):
         threads.append(threading.current_thread())
-        assert go.wait(15)
+        assert go.wait(150)
         write_image(*args, **options)
 
     monkeypatch.setattr(label_map, "write_image", write)
@@ -160,22 +166,33 @@ def test_reading_waits_for_the_disk_where_both_do_not_fit(worker, disk, monkeypa
     assert isinstance(worker.told[-1], Failed)  # nor would it fit alone
 
 
-@pytest.mark.skipif(os.name != "posix", reason="forks")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_nothing_is_at_work_once_it_is_closed(worker, disk):
+    before = set(threading.enumerate())
+    worker.run("a.mha", "b.mha")
+    disk.set()
+    worker.close()
+    assert worker.outcomes == ["a.mha"]
+    assert set(threading.enumerate()) <= before
+
+
+def cannot_tell(source, output):
+    worker = Worker(SimpleNamespace(source=source, output=output, scan=lambda *_: None))
+
+    def send(message):
+        if isinstance(message, Finished):
+            raise TypeError("cannot be pickled")
+
+    worker.overlap._send = send
+    worker.run("a.mha")
+    threading.Event().wait(150)
+
+
 def test_a_worker_that_cannot_tell_an_outcome_ends(folder, capfd):
     """The parent would wait for it for ever."""
-    child = os.fork()
-    if not child:
-        worker = Worker(folder)
-
-        def send(message):
-            if isinstance(message, Finished):
-                raise TypeError("cannot be pickled")
-
-        worker.overlap._send = send
-        worker.run("a.mha")
-        threading.Event().wait(15)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 1
+    for name in NAMES:
+        folder.scan(name)
+    child = multiprocessing.get_context("spawn").Process(target=cannot_tell, args=(folder.source, folder.output))
+    child.start()
+    child.join()
+    assert child.exitcode == 1
     assert "cannot be pickled" in capfd.readouterr().err

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from contextlib import closing
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -26,6 +28,12 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(reading, "read_image", read)
     return names
+
+
+@pytest.fixture
+def ahead():
+    with closing(ReadAhead()) as found:
+        yield found
 
 
 def case_of(folder, *names):
@@ -57,19 +65,19 @@ def test_memory_of_what_cannot_be_read_is_not_known(folder):
     assert reading_memory(case_of(folder, "b.mha")) is None
 
 
-def test_what_was_read_ahead_is_not_read_again(folder, reads):
+def test_what_was_read_ahead_is_not_read_again(folder, reads, ahead):
     array = folder.scan("a.mha")
-    ahead, case = ReadAhead(), case_of(folder, "a.mha")
+    case = case_of(folder, "a.mha")
     ahead.start(case, None)
     np.testing.assert_array_equal(ahead.take(case).volume.array[0], array)
     assert reads == ["a.mha"]
     assert ahead.take(case) is None  # given away
 
 
-def test_another_case_lets_go_of_it(folder, reads):
+def test_another_case_lets_go_of_it(folder, reads, ahead):
     folder.scan("a.mha")
     folder.scan("b.mha")
-    ahead, a, b = ReadAhead(), case_of(folder, "a.mha"), case_of(folder, "b.mha")
+    a, b = case_of(folder, "a.mha"), case_of(folder, "b.mha")
     ahead.start(a, None)
     assert ahead.take(b) is None
     assert ahead.take(a) is None
@@ -78,17 +86,17 @@ def test_another_case_lets_go_of_it(folder, reads):
 
 
 @pytest.mark.parametrize(("room", "taken"), [(2 * 2 * 6 * 7 * 8, True), (2 * 2 * 6 * 7 * 8 - 1, False)])
-def test_nothing_is_read_without_room(folder, reads, room, taken):
+def test_nothing_is_read_without_room(folder, reads, room, taken, ahead):
     folder.scan("a.mha", size=SIZE)
-    ahead, case = ReadAhead(), case_of(folder, "a.mha")
+    case = case_of(folder, "a.mha")
     ahead.start(case, room)
     assert (ahead.take(case) is not None) == taken
     assert reads == ["a.mha"] * taken
 
 
-def test_a_file_that_changed_or_went_is_not_what_was_read(folder, reads):
+def test_a_file_that_changed_or_went_is_not_what_was_read(folder, reads, ahead):
     folder.scan("a.mha")
-    ahead, case = ReadAhead(), case_of(folder, "a.mha")
+    case = case_of(folder, "a.mha")
     ahead.start(case, None)
     ahead.read(case)  # the first one has come to its end
     folder.scan("a.mha", 1, size=(6, 7, 9))
@@ -99,7 +107,7 @@ def test_a_file_that_changed_or_went_is_not_what_was_read(folder, reads):
     assert ahead.take(case) is None
 
 
-def test_a_file_that_changes_while_it_is_read_ahead_is_not_kept(folder, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_ahead_is_not_kept(folder, monkeypatch, ahead):
     folder.scan("a.mha")
     read_image = reading.read_image
 
@@ -108,7 +116,7 @@ def test_a_file_that_changes_while_it_is_read_ahead_is_not_kept(folder, monkeypa
         folder.scan("a.mha", 1, size=(6, 7, 9))
         return found
 
-    ahead, case = ReadAhead(), case_of(folder, "a.mha")
+    case = case_of(folder, "a.mha")
     with monkeypatch.context() as patch:
         patch.setattr(reading, "read_image", read)
         ahead.start(case, None)
@@ -116,12 +124,12 @@ def test_a_file_that_changes_while_it_is_read_ahead_is_not_kept(folder, monkeypa
 
 
 @pytest.mark.parametrize("error", [InputError("damaged"), MemoryError(), RuntimeError("odd")])
-def test_a_failure_ahead_is_forgotten(folder, monkeypatch, error):
+def test_a_failure_ahead_is_forgotten(folder, monkeypatch, error, ahead):
     def read(path):
         raise error
 
     folder.scan("a.mha")
-    ahead, case = ReadAhead(), case_of(folder, "a.mha")
+    case = case_of(folder, "a.mha")
     with monkeypatch.context() as patch:
         patch.setattr(reading, "read_image", read)
         ahead.start(case, None)
@@ -131,12 +139,33 @@ def test_a_failure_ahead_is_forgotten(folder, monkeypatch, error):
     assert ahead.read(case).volume.name == "a.mha"
 
 
-def test_simpleitk_warns_again_after_readings_of_two_threads(folder):
+def test_simpleitk_warns_again_after_readings_of_two_threads(folder, ahead):
     """Its switch belongs to the whole process; two readings at once could leave it off."""
     folder.scan("a.nii.gz")
-    ahead, case = ReadAhead(), case_of(folder, "a.nii.gz")
+    case = case_of(folder, "a.nii.gz")
     sitk.ProcessObject.SetGlobalWarningDisplay(True)
     for _ in range(20):
         ahead.start(case, None)
         ahead.read(case)
         assert sitk.ProcessObject.GetGlobalWarningDisplay()
+
+
+def test_what_is_being_read_ends_with_it(folder, monkeypatch):
+    """A thread that is left alone with an image goes on beside whatever comes next, in code that is not Python's."""
+    folder.scan("a.mha")
+    begun, ended, read_image = threading.Event(), threading.Event(), reading.read_image
+
+    def read(path):
+        begun.set()
+        found = read_image(path)
+        ended.set()
+        return found
+
+    monkeypatch.setattr(reading, "read_image", read)
+    before = set(threading.enumerate())
+    ahead = ReadAhead()
+    ahead.start(case_of(folder, "a.mha"), None)
+    begun.wait()
+    ahead.close()
+    assert ended.is_set()
+    assert set(threading.enumerate()) == before

@@ -35,6 +35,7 @@ def test_shards_are_disjoint_and_complete():
             Shard(1, 1),
         ),
     ],
+    ids=["written out", "an array with a step", "the first of an array", "an array of one"],
 )
 def test_what_a_shard_is_called(text, environment, expected):
     assert parse_shard(text, environment) == expected

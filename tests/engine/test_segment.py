@@ -118,7 +118,7 @@ def test_slab_height_and_batch_change_nothing(problem, slab_bytes, batch):
 
 
 @pytest.mark.parametrize("alignment", ["center", "edge"])
-@pytest.mark.parametrize("output", [OutputSpec(), OutputSpec(decision="threshold")])
+@pytest.mark.parametrize("output", [OutputSpec(), OutputSpec(decision="threshold")], ids=["argmax", "threshold"])
 def test_native_decision_equals_resampling_all_logits_first(alignment, output):
     from scipy.ndimage import map_coordinates
 

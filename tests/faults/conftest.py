@@ -45,6 +45,10 @@ class Batch:
     def settings(self, **options) -> RunSettings:
         return RunSettings(self.source, self.output, **options)
 
+    def of(self, kind: type) -> list:
+        """The events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
     def model(self, **options) -> FaultyModel:
         return FaultyModel(self.scratch, **options)
 

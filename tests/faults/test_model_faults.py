@@ -62,7 +62,7 @@ def test_a_false_model_is_refused(batch, make):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode in (2, 5), done.stderr
     assert done.stdout == ""

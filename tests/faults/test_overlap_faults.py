@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 
 import numpy as np
 import pytest
-from faulty import wait_until
+from faulty import Clock, wait_until
 from gated import GatedModel
 
+from itk_infer.batch import jobs, workers
 from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
 from itk_infer.batch.ledger import Ledger
+from itk_infer.batch.worker import Computed
+from itk_infer.batch.workers import Workers
 from itk_infer.outputs.logits import read_logits
 from itk_infer.volume.read import file_sha256
 
@@ -22,6 +24,27 @@ posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 @pytest.fixture
 def model(batch):
     return GatedModel(batch.model(device="pretended"))
+
+
+@pytest.fixture
+def on_computed(monkeypatch):
+    """Has a function called with the worker, after the parent has been told that a case is computed, and has given the next."""
+    then = {}
+    understand = Workers._understand
+
+    def understand_and_tell(self, worker, message, tell):
+        understand(self, worker, message, tell)
+        if isinstance(message, Computed) and message.name in then:
+            then.pop(message.name)(worker)
+
+    monkeypatch.setattr(Workers, "_understand", understand_and_tell)
+    return then.__setitem__
+
+
+@pytest.fixture
+def long_grace(monkeypatch):
+    """A worker that is told to stop has as long as it likes."""
+    monkeypatch.setattr(workers, "STOP_GRACE_S", 120.0)
 
 
 def attempts(batch):
@@ -50,21 +73,24 @@ def test_windows_begin_while_the_last_case_is_written(batch, model):
         if isinstance(event, Progress) and event.case == "b.mha":
             model.release("a_held.mha")
 
-    assert batch.run(model=model, on_event=on_event, timeout=20).done == ["a_held.mha", "b.mha"]
+    assert batch.run(model=model, on_event=on_event, timeout=300).done == ["a_held.mha", "b.mha"]
     assert position(batch, Progress, "b.mha") < position(batch, CaseDone, "a_held.mha")
     for name, array in arrays.items():
         np.testing.assert_array_equal(batch.labels(name), array > 0)
 
 
-def test_two_cases_wait_for_a_disk_and_no_more(batch, model):
+def test_two_cases_wait_for_a_disk_and_no_more(batch, model, on_computed):
     for name in ("a_held.mha", "b.mha", "c.mha", "d.mha"):
         batch.scan(name)
+    given = []
 
-    def on_event(event):
-        if isinstance(event, Progress) and event.case == "b.mha":
-            threading.Timer(0.5, model.release, ["a_held.mha"]).start()
+    def release(worker):
+        given.extend(job.name for job in worker.jobs.all)
+        model.release("a_held.mha")
 
-    assert len(batch.run(model=model, on_event=on_event, timeout=20).done) == 4
+    on_computed("b.mha", release)
+    assert len(batch.run(model=model, timeout=300).done) == 4
+    assert given == ["a_held.mha", "b.mha"]
     assert position(batch, CaseDone, "a_held.mha") < position(batch, CaseStarted, "c.mha")
     order = [line.split()[1] for line in model.trace() if line.startswith("write")]
     assert order == ["a_held.mha", "b.mha", "c.mha", "d.mha"]
@@ -225,15 +251,18 @@ def test_a_network_that_kills_costs_the_case_being_written_one_attempt(batch, mo
 
 
 @posix
-def test_a_second_attempt_has_nothing_beside_it(batch, model):
+def test_a_second_attempt_has_nothing_beside_it(batch, model, on_computed):
     batch.scan("a.mha", "kill")
     batch.scan("b_held.mha", seed=1)
+    given = []
 
-    def on_event(event):
-        if isinstance(event, Progress) and event.case == "b_held.mha":
-            threading.Timer(0.5, model.release, ["b_held.mha"]).start()
+    def release(worker):
+        given.extend(job.name for job in worker.jobs.all)
+        model.release("b_held.mha")
 
-    assert batch.run(model=model, on_event=on_event).done == ["b_held.mha"]
+    on_computed("b_held.mha", release)
+    assert batch.run(model=model).done == ["b_held.mha"]
+    assert given == ["b_held.mha"]  # and "a.mha" waits
     assert attempts(batch) == {"a.mha": ("failed", 2), "b_held.mha": ("done", 1)}
 
 
@@ -251,50 +280,56 @@ def test_one_killing_case_never_takes_another_with_it(batch, model):
 # --- stopping, and time ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("released", [True, False])
-def test_stopped_while_writing(batch, released):
-    model = GatedModel(batch.model(device="pretended", pause=0.2, patch=(8, 8, 2)))
-    for name in ("a_held.mha", "b.mha", "c.mha"):
+@pytest.mark.parametrize(
+    ("first", "grace"), [("a_till_stopped.mha", 120.0), ("a_held.mha", 0.5)], ids=["ends", "goes on"]
+)
+def test_stopped_while_writing(batch, first, grace, monkeypatch):
+    monkeypatch.setattr(workers, "STOP_GRACE_S", grace)
+    model = GatedModel(batch.model(device="pretended", pause=0.2, patch=(2, 2, 2)))  # minutes, if nothing stops it
+    batch.scan(first, size=(2, 2, 2))
+    for name in ("b.mha", "c.mha"):
         batch.scan(name)
-    timer = threading.Timer(0.5, model.release, ["a_held.mha"])
 
     def on_event(event):
         if isinstance(event, CaseStarted) and event.case == "b.mha":
             signal.raise_signal(signal.SIGINT)
-            if released:
-                timer.start()
 
     summary = batch.run(model=model, on_event=on_event)
     assert summary.exit_code == 130
-    assert summary.done == (["a_held.mha"] if released else [])
-    first = "done" if released else "interrupted"
-    assert batch.states() == {"a_held.mha": first, "b.mha": "interrupted", "c.mha": "waiting"}
+    ends = first == "a_till_stopped.mha"
+    assert summary.done == ([first] if ends else [])
+    state = "done" if ends else "interrupted"
+    assert batch.states() == {first: state, "b.mha": "interrupted", "c.mha": "waiting"}
     assert not batch.leftovers()
-    model.release("a_held.mha")
-    assert batch.run(model=model).exit_code == 0
+    assert batch.run(0, model=batch.model(patch=(2, 2, 2))).exit_code == 0
     assert set(batch.states().values()) == {"done"}
 
 
-def test_what_waits_to_be_written_is_dropped_by_a_stop(batch, model):
-    batch.scan("a_held.mha")
+def test_what_waits_to_be_written_is_dropped_by_a_stop(batch, model, long_grace):
+    batch.scan("a_till_stopped.mha")
     batch.scan("b.mha")
 
     def on_event(event):
         if isinstance(event, Progress) and event.case == "b.mha":
             signal.raise_signal(signal.SIGINT)
-            threading.Timer(0.5, model.release, ["a_held.mha"]).start()
 
     summary = batch.run(model=model, on_event=on_event)
-    assert summary.done == ["a_held.mha"]
-    assert batch.states() == {"a_held.mha": "done", "b.mha": "interrupted"}
+    assert summary.done == ["a_till_stopped.mha"]
+    assert batch.states() == {"a_till_stopped.mha": "done", "b.mha": "interrupted"}
     assert "write b.mha" not in model.trace()
     assert not batch.leftovers()
 
 
-def test_a_case_whose_writing_hangs_fails_by_its_time_and_alone(batch, model):
+def test_a_case_whose_writing_hangs_fails_by_its_time_and_alone(batch, model, monkeypatch):
     for name in ("a_held.mha", "b.mha", "c.mha"):
         batch.scan(name)
-    summary = batch.run(model=model, timeout=2.0)
+    clock = Clock(monkeypatch, jobs)
+
+    def on_event(event):
+        if isinstance(event, Progress) and event.case == "b.mha" and not batch.of(CaseFailed):
+            clock.forward(600)
+
+    summary = batch.run(model=model, timeout=600, on_event=on_event)
     assert list(summary.failed) == ["a_held.mha"]
     assert "--case-timeout" in summary.failed["a_held.mha"]
     assert sorted(summary.done) == ["b.mha", "c.mha"]

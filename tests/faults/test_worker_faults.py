@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty import InterruptedModel
+from faulty import Clock, InterruptedModel, wait_until
 
+from itk_infer.batch import jobs
 from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
+from itk_infer.batch.workers import STOP_GRACE_S
 from itk_infer.errors import ModelError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
@@ -55,10 +57,16 @@ def test_the_second_attempt_takes_one_window_at_a_time(batch):
     assert batch.run(model=model).done == ["a.mha"]
 
 
-def test_a_case_that_hangs_fails_by_its_time_and_at_once(batch):
+def test_a_case_that_hangs_fails_by_its_time_and_at_once(batch, monkeypatch):
     batch.scan("a.mha", "hang")
     batch.scan("b.mha")
-    summary = batch.run(timeout=1.0)
+    clock = Clock(monkeypatch, jobs)
+
+    def on_event(event):
+        if isinstance(event, CaseStarted) and event.case == "a.mha":
+            clock.forward(600)
+
+    summary = batch.run(timeout=600, on_event=on_event)
     assert summary.done == ["b.mha"]
     assert "--case-timeout" in summary.failed["a.mha"]
     assert [event.attempt for event in batch.events if isinstance(event, CaseFailed)] == [1]
@@ -126,7 +134,7 @@ def test_a_worker_killed_from_outside_is_replaced(batch):
 def test_workers_share_equal_cases_and_take_the_largest_first(batch):
     sizes = (8, 12, 16, 10)
     for index, size in enumerate(sizes):
-        batch.scan(f"{index}.mha", "slow", size=(8, 8, size))
+        batch.scan(f"{index}.mha", "pair", size=(8, 8, size))
     batch.run(2)
     started = [event for event in batch.events if isinstance(event, CaseStarted)]
     assert [event.case for event in started[:2]] in (["2.mha", "1.mha"], ["1.mha", "2.mha"])
@@ -160,12 +168,14 @@ if __name__ == "__main__":
     from itk_infer.batch.placement import Placement
     from itk_infer.batch.run import run_cases
     from itk_infer.batch.settings import RunSettings
-    from itk_infer.batch.workers import Workers
+    from itk_infer.batch import workers
     from itk_infer.cli.progress import JsonLines
     from itk_infer.errors import ItkInferError
 
     settings = RunSettings(Path("in"), Path("out"))
-    executor = Workers(FaultyModel(Path("scratch"), pause={pause}, device={device!r}), settings, (Placement(),) * {workers})
+    workers.STOP_GRACE_S = {grace}
+    model = FaultyModel(Path("scratch"), pause={pause}, patch={patch}, device={device!r})
+    executor = workers.Workers(model, settings, (Placement(),) * {workers})
     try:
         sys.exit(run_cases(executor, settings, Events([JsonLines("test")])).exit_code)
     except ItkInferError as error:
@@ -173,10 +183,11 @@ if __name__ == "__main__":
 """
 
 
-def start(batch, *, workers=1, pause=0.0, device="cpu"):
+def start(batch, *, workers=1, pause=0.0, patch=None, device="cpu", grace=STOP_GRACE_S):
     script = batch.folder / "program.py"
     tests = str(Path(__file__).resolve().parents[1])
-    script.write_text(PROGRAM.format(tests=tests, workers=workers, pause=pause, device=device))
+    options = {"workers": workers, "pause": pause, "patch": patch, "device": device, "grace": grace}
+    script.write_text(PROGRAM.format(tests=tests, **options))
     return subprocess.Popen([sys.executable, str(script)], cwd=batch.folder, stdout=subprocess.PIPE, text=True)
 
 
@@ -204,57 +215,58 @@ def workers_of(batch):
     return [int(path.name[5:]) for path in batch.scratch.glob("load-*")]
 
 
-def all_gone(pids, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(map(alive, pids)):
-            return True
-        time.sleep(0.02)
-    return False
+def wait_for_the_end_of(pids):
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("fault", ["slow", "sleep"])
+@pytest.mark.parametrize("fault", ["", "hang"], ids=["between windows", "within a window"])
 @pytest.mark.parametrize("device", ["cpu", "pretended"])
 def test_a_signal_ends_everything_in_good_order(batch, number, fault, device):
     for index in range(6):
         batch.scan(f"{index}.mha", fault, index)
-    with start(batch, workers=2, device=device) as program:
+    # 343 windows a case: without the signal they would take minutes, or for ever.
+    with start(batch, workers=2, pause=0.1, patch=(2, 2, 2), device=device) as program:
         wait_for(program, "case_started", 2)
         began = time.monotonic()
         program.send_signal(number)
         program.stdout.read()
-        assert program.wait(10) == 128 + number
-        assert time.monotonic() - began < 5
-    assert all_gone(workers_of(batch), 0.5)
+        assert program.wait(300) == 128 + number
+        assert time.monotonic() - began < 10 * STOP_GRACE_S
+    assert not any(map(alive, workers_of(batch)))
     assert not batch.leftovers()
     assert "interrupted" in batch.states().values()
     assert "running" not in batch.states().values()
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks in /proc whether a signal would be caught")
 def test_a_second_interrupt_is_immediate(batch):
-    batch.scan("a.mha", "sleep")
-    with start(batch) as program:
+    batch.scan("a.mha", "hang")
+    with start(batch, grace=600) as program:
         wait_for(program, "case_started")
+        assert catches(program.pid, signal.SIGINT)
         program.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        began = time.monotonic()
+        wait_until(lambda: not catches(program.pid, signal.SIGINT))
         program.send_signal(signal.SIGINT)
-        program.wait(10)
-        assert program.returncode in (-signal.SIGINT, 130)
-        assert time.monotonic() - began < 1
-    assert all_gone(workers_of(batch))
+        assert program.wait(300) == -signal.SIGINT  # not 130, which is the end of a stop in good order
+    wait_for_the_end_of(workers_of(batch))
+
+
+def catches(pid, number):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(mask >> (number - 1) & 1)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for zombies in /proc")
 def test_workers_end_with_a_killed_parent(batch):
     for index in range(4):
-        batch.scan(f"{index}.mha", "sleep", index)
+        batch.scan(f"{index}.mha", "hang", index)
     with start(batch, workers=2) as program:
         wait_for(program, "case_started", 2)
         program.kill()
         program.stdout.read()
-    assert all_gone(workers_of(batch))
+    wait_for_the_end_of(workers_of(batch))
 
 
 @pytest.mark.parametrize("seed", range(26))
@@ -267,7 +279,7 @@ def test_a_parent_killed_anywhere_is_made_good_by_the_next_run(batch, seed):
         threading.Event().wait(random.uniform(0, 0.3))
         program.kill()
         program.stdout.read()
-    assert all_gone(workers_of(batch))
+    wait_for_the_end_of(workers_of(batch))
     before = {path.name: path.stat().st_mtime_ns for path in batch.output.glob("[0-9]*.nii.gz")}
     noted = {name for name, state in batch.states().items() if state == "done"}
     summary = batch.run(0)

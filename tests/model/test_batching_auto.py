@@ -93,7 +93,9 @@ def test_the_next_run_takes_it_from_the_cache(machine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"tta": True}, {"threads": 7}, {"spec": parse_spec({"window": {"patch_size": [2, 2, 2]}}, "t")}]
+    "options",
+    [{"tta": True}, {"threads": 7}, {"spec": parse_spec({"window": {"patch_size": [2, 2, 2]}}, "t")}],
+    ids=["mirrored", "threads", "patch size"],
 )
 def test_other_circumstances_are_searched_anew(machine, tmp_path, options):
     machine.predictor(batch_cache=tmp_path, threads=2)(scan())

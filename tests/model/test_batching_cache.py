@@ -77,6 +77,19 @@ def test_everything_in_the_key_counts(tmp_path, other):
         json.dumps({"key": replace(KEY, model="x").document(), "batch": 4}).encode(),
         json.dumps({"key": KEY.document(), "batch": 4}).encode()[:-9],
     ],
+    ids=[
+        "nothing",
+        "no text",
+        "a list",
+        "an empty object",
+        "no key",
+        "none",
+        "true",
+        "a float",
+        "too many",
+        "another key",
+        "cut short",
+    ],
 )
 def test_a_file_that_is_not_ours_is_named_and_replaced(tmp_path, content):
     cache = BatchCache(tmp_path)
@@ -129,7 +142,7 @@ def test_two_processes_at_once(tmp_path):
         for batch in (2, 4)
     ]
     for process in both:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     assert BatchCache(tmp_path).read(KEY) in (2, 4)
     assert len(list(tmp_path.iterdir())) == 1

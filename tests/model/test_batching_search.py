@@ -40,6 +40,17 @@ def always(batch):
         (lambda n: InferenceError("Reshape: cannot reshape") if n > 1 else 1, 1, 1, [1, 2]),
         (lambda n: n, 1, 1, [1, 2]),
     ],
+    ids=[
+        "no gain",
+        "too small a gain",
+        "just enough",
+        "four at once",
+        "ever more",
+        "memory of the device ends",
+        "memory of the host ends",
+        "a fixed batch",
+        "slower",
+    ],
 )
 def test_the_search(each, batch, gain, tried):
     machine = Machine(each)

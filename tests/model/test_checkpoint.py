@@ -109,7 +109,7 @@ def test_getattr_in_a_file_reaches_no_attribute(tmp_path):
         load_state_dict(path)
 
 
-@pytest.mark.parametrize("core", [b"numpy._core.", b"numpy.core."])
+@pytest.mark.parametrize("core", [b"numpy._core.", b"numpy.core."], ids=["numpy 2", "numpy 1"])
 def test_numpy_numbers_of_both_numpy_generations(tmp_path, core):
     path = tmp_path / "weights.pth"
     torch.save(
@@ -169,6 +169,17 @@ def save_compressed(path: Path) -> None:
             "a mapping with the keys state_dict, epoch",
         ),
         (lambda path: None, "no such checkpoint"),
+    ],
+    ids=[
+        "text",
+        "cut short",
+        "compressed",
+        "empty",
+        "a tensor",
+        "an empty mapping",
+        "no weights",
+        "weights of nothing",
+        "absent",
     ],
 )
 def test_what_is_no_checkpoint_is_said_in_a_sentence(tmp_path, save, message):

@@ -257,7 +257,7 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit: int, fa
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     assert "case.zarr: cannot be written" in child.stdout
     assert ("aborted" in child.stdout) is (fails_in == "chunk")

@@ -109,7 +109,7 @@ def panel_module():
 def until(panel_module) -> Iterator[Callable[..., None]]:
     """Let Qt work until something holds."""
 
-    def wait(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    def wait(holds: Callable[[], bool], seconds: float = 300.0) -> None:
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, "waited in vain"

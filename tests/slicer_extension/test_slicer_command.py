@@ -67,6 +67,18 @@ def test_nothing_chosen_says_nothing():
         ({"options": Options(1.0, 0.0)}, "width"),
         ({"options": Options(patch=(4, 4, 4), stride=(4, 5, 4))}, "larger than the patch"),
     ],
+    ids=[
+        "no model",
+        "no config",
+        "no network",
+        "no input",
+        "absent input",
+        "no output",
+        "output is a file",
+        "output is input",
+        "window without width",
+        "stride beyond patch",
+    ],
 )
 def test_what_cannot_work_is_said_before_anything_is_started(files, change, message):
     settings = {

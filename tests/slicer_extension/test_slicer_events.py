@@ -36,7 +36,7 @@ def test_every_event_of_the_program_is_known():
 @pytest.mark.parametrize(
     "line",
     ["", "hello", "{", '{"event": "progr', "[]", "3", "null", '{"event": "later"}', '{"event": 3}', '{"event": []}',
-     '{"event": null}', "[" * 100000, "\ufffd\ufffd", '{"other": 1}'],
+     '{"event": null}', pytest.param("[" * 100000, id="deep"), "\ufffd\ufffd", '{"other": 1}'],
 )  # fmt: skip
 def test_noise_is_no_event(line):
     assert events.parse(line) is None
@@ -54,6 +54,7 @@ def test_noise_is_no_event(line):
         ('{"event": "case_done", "outputs": "a", "volumes_ml": []}', events.CaseDone()),
         ('{"event": "run_started", "cases": 2.0, "model": null}', events.RunStarted(cases=2)),
     ],
+    ids=["missing", "text", "no number", "true", "in a list", "no list", "null"],
 )  # fmt: skip
 def test_fields_of_another_type_keep_their_default(line, event):
     assert events.parse(line) == event

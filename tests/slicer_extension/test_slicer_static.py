@@ -44,7 +44,9 @@ def test_annotations_of_values_are_those_of_python_3_9(extension):
 
 
 @pytest.mark.parametrize(
-    ("name", "homes"), [("slicer", {"scene.py", "ItkInfer.py"}), ("qt", {"widget.py", "table.py", "wiring.py"})]
+    ("name", "homes"),
+    [("slicer", {"scene.py", "ItkInfer.py"}), ("qt", {"widget.py", "table.py", "wiring.py"})],
+    ids=["slicer", "qt"],
 )
 def test_only_these_files_import_it(name, homes, extension):
     found = set()

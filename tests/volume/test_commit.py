@@ -38,7 +38,7 @@ def test_partial_stands_beside_the_file_and_keeps_its_extension(tmp_path: Path) 
     assert one != two
 
 
-@pytest.mark.parametrize("stem", ["x" * 248, "ü" * 124, "像" * 82])
+@pytest.mark.parametrize("stem", ["x" * 248, "ü" * 124, "像" * 82], ids=["1 byte", "2 bytes", "3 bytes"])
 def test_partial_of_the_longest_name_can_still_be_made(tmp_path: Path, stem: str) -> None:
     final = tmp_path / f"{stem}.nii.gz"
     assert len(os.fsencode(final.name)) <= 255

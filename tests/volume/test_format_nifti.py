@@ -84,8 +84,8 @@ def test_every_type_in_both_byte_orders(tmp_path: Path, suffix: str, order: str,
         (108, "f", [354.0], "holds 238 bytes of voxels where its header announces 240"),
         (280, "f", [NAN], "orientation holds NaN"),
         (280, "f", [0.0], "axis of no length"),
-        (344, "4s", [b"ni1\0"], "half of an Analyze or NIfTI pair"),
-        (344, "4s", [b"\0\0\0\0"], "half of an Analyze or NIfTI pair"),
+        pytest.param(344, "4s", [b"ni1\0"], "half of an Analyze or NIfTI pair", id="half of a NIfTI pair"),
+        pytest.param(344, "4s", [b"\0\0\0\0"], "half of an Analyze or NIfTI pair", id="half of an Analyze pair"),
     ],
 )
 def test_a_header_that_cannot_be_trusted(

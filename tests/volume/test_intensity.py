@@ -116,7 +116,9 @@ def test_steps_follow_each_other_and_can_name_channels():
 
 
 @pytest.mark.parametrize(
-    "step", [op.ZScore(), op.ZScore("nonzero"), op.ZScore("above_mean"), op.MinMax(), op.DivideByMax()]
+    "step",
+    [op.ZScore(), op.ZScore("nonzero"), op.ZScore("above_mean"), op.MinMax(), op.DivideByMax()],
+    ids=["zscore", "zscore nonzero", "zscore above_mean", "minmax", "divide_by_max"],
 )
 @pytest.mark.parametrize("value", [0, 7, 0.1])
 def test_a_constant_image_gives_finite_values(step, value):

@@ -193,9 +193,9 @@ def test_several_gzip_members_are_one_stream(
     stored = path.read_bytes()
     start = stored.index(b"\x1f\x8b")
     raw = gzip.decompress(stored[start:])
-    path.write_bytes(stored[:start] + gzip.compress(raw[:500]) + gzip.compress(raw[500:]))
+    path.write_bytes(stored[:start] + gzip.compress(raw[:500], mtime=0) + gzip.compress(raw[500:], mtime=0))
     np.testing.assert_array_equal(voxels(path), NOISE)
-    path.write_bytes(stored[:start] + gzip.compress(raw[:500]) + gzip.compress(raw[500:])[:-9])
+    path.write_bytes(stored[:start] + gzip.compress(raw[:500], mtime=0) + gzip.compress(raw[500:], mtime=0)[:-9])
     with pytest.raises(InputError, match="end too early"):
         read_image(path)
 
@@ -203,7 +203,7 @@ def test_several_gzip_members_are_one_stream(
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.nii.gz", NOISE)
     monkeypatch.setattr(stream, "SURPLUS_LIMIT", 1 << 20)
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(3 << 20)))
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(3 << 20), mtime=0))
     with pytest.raises(InputError, match="unpacks to far more"):
         read_image(path)
 
@@ -231,7 +231,6 @@ class TestPaths:
                 assert str(caught.value).isprintable()
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-    @pytest.mark.timeout(20)
     def test_a_fifo_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "a.nii.gz")
         with pytest.raises(InputError, match="no regular file"):
@@ -255,7 +254,7 @@ class TestPaths:
             "        except InputError as error: print(error)\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=600, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.count(r"caf\udce9.nii: the name is not valid UTF-8; rename the file") == 3
@@ -286,8 +285,17 @@ class TestPaths:
             read_image(tmp_path / "notes.txt")
 
 
+RUBBISH = {
+    "zeros": b"\0" * 400,
+    "a magic": b"NRRD0004\n",
+    "magics of gzip": b"\x1f\x8b" * 300,
+    "every byte": bytes(range(256)) * 4,
+    "a letter": b"a",
+}
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", [b"\0" * 400, b"NRRD0004\n", b"\x1f\x8b" * 300, bytes(range(256)) * 4, b"a"])
+@pytest.mark.parametrize("content", RUBBISH.values(), ids=RUBBISH)
 def test_rubbish_is_refused_in_one_sentence(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
