@@ -12,7 +12,7 @@ def main() -> None:
     open_missing_streams()
     forgive_streams()
     try:
-        from itk_infer.cli.group import main as run
+        from itk_infer.cli.main import main as run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules were imported

@@ -49,7 +49,7 @@ class InferenceError(CaseError):
     """The network answered with something that is no segmentation."""
 
 
-class OutOfMemory(InferenceError):
+class OutOfMemoryError(InferenceError):
     """Memory ran out in the network; fewer windows a call may fit."""
 
 
@@ -75,7 +75,7 @@ class LockLostError(ItkInferError):
     exit_code = 2
 
 
-class Interrupted(ItkInferError):
+class InterruptedRunError(ItkInferError):
     """A signal asked the program to stop.
 
     Args:

@@ -19,37 +19,37 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from itk_infer._version import __version__
 from itk_infer.arrays import Array
-from itk_infer.case.places import Places
+from itk_infer.case.clock import Clock
 from itk_infer.case.plan import CasePlan, plan_case
 from itk_infer.case.prepare import Prepared, prepare
+from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs, Result
 from itk_infer.case.sinks import CaseSinks
-from itk_infer.clock import Clock
-from itk_infer.engine.busiest import busiest_windows
+from itk_infer.case.workspaces import Workspaces
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.memory import Memory
-from itk_infer.engine.place import Place
-from itk_infer.engine.segment import Findings, segment
+from itk_infer.engine.probe_windows import probe_windows
+from itk_infer.engine.segment import SegmentStats, segment
+from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import ConfigError, InputError
 from itk_infer.machine import MemoryBound, host_memory, usable_cores
-from itk_infer.model.answer_check import AnswerCheck
-from itk_infer.model.answering import Answering
 from itk_infer.model.backend import Backend
-from itk_infer.model.batching.auto import AutoBatch
-from itk_infer.model.batching.cache import open_cache
-from itk_infer.model.batching.search import BatchWish
-from itk_infer.model.batching.trial import BatchTrial
-from itk_infer.model.fit import fit_window
-from itk_infer.model.mirror import Mirrored
-from itk_infer.model.onnx_gpu import PROVIDERS
-from itk_infer.model.self_check import check_precision
+from itk_infer.model.batch_size.auto import AutoBatch
+from itk_infer.model.batch_size.cache import open_cache
+from itk_infer.model.batch_size.search import BatchChoice
+from itk_infer.model.batch_size.trial import BatchTrial
+from itk_infer.model.inferer.answer_check import AnswerCheck
+from itk_infer.model.inferer.inferer import WindowInferer
+from itk_infer.model.inferer.mirror import Mirrored
+from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS
+from itk_infer.model.runtimes.precision_check import check_precision
+from itk_infer.model.window import fit_window
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label, ModelSpec
 from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import Volume, volume_of
 
@@ -91,7 +91,7 @@ class Predictor:
         self,
         backend: Backend,
         *,
-        batch: BatchWish | None = None,
+        batch: BatchChoice | None = None,
         batch_cache: bool | Path = True,
         orientation: str = "LPI",
         threads: int | None = None,
@@ -112,7 +112,7 @@ class Predictor:
         self.tta = tta
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # the other half is onnxruntime's own
-        self._places = Places(backend.tensor_device, self.threads, max_ram, max_vram)
+        self._workspaces = Workspaces(backend.tensor_device, self.threads, max_ram, max_vram)
         self.skip_empty = skip_empty
         self.crop_foreground = crop_foreground
         # Refuses models that allow none.
@@ -141,7 +141,7 @@ class Predictor:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.onnx import OnnxBackend
+        from itk_infer.model.kinds.onnx import OnnxBackend
 
         check_options(options)
         backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
@@ -160,7 +160,7 @@ class Predictor:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.mmengine import MMEngineBackend
+        from itk_infer.model.kinds.mmengine import MMEngineBackend
 
         check_options(options)
         backend = MMEngineBackend(
@@ -168,25 +168,25 @@ class Predictor:
         )
         return cls(backend, **result_options(options))
 
-    def careful(self) -> Predictor:
+    def safe_mode(self) -> Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
         twin = copy.copy(self)
         twin.batch, twin.backend, twin._auto_batch = 1, self.backend.in_full_precision(), None
-        twin._places = self._places.on_host()
+        twin._workspaces = self._workspaces.on_host()
         return twin
 
     @property
     def max_ram(self) -> int | None:
         """Bytes a case may need besides the network; None where nothing is known of the machine."""
-        return None if self._places.bound is None else self._places.bound.bytes
+        return None if self._workspaces.bound is None else self._workspaces.bound.bytes
 
     @property
     def memory_bound(self) -> MemoryBound | None:
         """As `max_ram`, with its source."""
-        return self._places.bound
+        return self._workspaces.bound
 
     @property
-    def windows_a_call(self) -> int | None:
+    def batch_size(self) -> int | None:
         """Windows a call; None where they are still to be found."""
         auto = self._auto_batch
         return self.batch if auto is None else auto.known(self.backend, self.window.patch)
@@ -235,7 +235,7 @@ class Predictor:
             if isinstance(part, str | Path):
                 read = read_image(Path(part))
                 images.append(read.image)
-                names.append(shown(Path(part).name))
+                names.append(printable(Path(part).name))
                 warnings.extend(read.warnings)
             elif hasattr(part, "GetDirection"):
                 names.append(f"channel {len(images)}")
@@ -244,7 +244,7 @@ class Predictor:
                 raise InputError(f"a {type(part).__name__} is no image: give a SimpleITK image or a path")
         sinks: list[LabelMapSink] = []
 
-        def make_sinks(frame: Frame) -> list[LabelMapSink]:
+        def make_sinks(frame: OutputHeader) -> list[LabelMapSink]:
             sinks[:] = [LabelMapSink(None, frame)]
             return sinks
 
@@ -278,19 +278,19 @@ class Predictor:
         Raises:
             InputError: it does.
         """
-        self._places.check(plan)
+        self._workspaces.check(plan)
 
     def host_memory(self, plan: CasePlan) -> Memory:
         """What a planned case needs of host memory: less where volume and ring are on a device."""
-        return self._places.host_memory(plan)
+        return self._workspaces.host_memory(plan)
 
     def run(
         self,
         volume: Volume,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
+        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
     ) -> Measurements:
-        """Segment one volume into sinks, and commit them: `compute`, then `Uncommitted.commit`.
+        """Segment one volume into sinks, and commit them: `compute`, then `PendingOutputs.commit`.
 
         Args:
             volume: The case.
@@ -306,40 +306,40 @@ class Predictor:
     def compute(
         self,
         volume: Volume,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
+        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Uncommitted:
+    ) -> PendingOutputs:
         """Segment one volume into sinks that are still to be committed. Arguments and errors as of `run`."""
         if len(volume.array) != len(self.spec.input.channels):
             raise InputError(
                 f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
             )
         plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
-        place, told = self._places.choose(plan)
+        workspace, told = self._workspaces.choose(plan)
         told += plan.warnings
         try:
-            return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
+            return self._compute_at(workspace, volume, plan, make_sinks, on_windows, told)
         except Exception as error:
-            if place is self._places.host or not self._places.leave_device(error):
+            if workspace is self._workspaces.host or not self._workspaces.leave_device(error):
                 raise
-        self._places.free_device()  # not before the error has let go of what it held
-        place, notes = self._places.choose(plan)
+        self._workspaces.free_device()  # not before the error has let go of what it held
+        workspace, notes = self._workspaces.choose(plan)
         told += [*notes, "the device's memory ran out; from here on overlaps are summed in host memory"]
-        return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
+        return self._compute_at(workspace, volume, plan, make_sinks, on_windows, told)
 
     def _compute_at(
         self,
-        place: Place,
+        workspace: Workspace,
         volume: Volume,
         plan: CasePlan,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
+        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
         on_windows: Callable[[int, int], None],
         told: list[str],
-    ) -> Uncommitted:
+    ) -> PendingOutputs:
         """One attempt. What it finds out once and for all is added to `told`, and outlives it."""
         clock, warnings = Clock(), list[str]()
         every = len(plan.windows)
-        prepared = prepare(place.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
+        prepared = prepare(workspace.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
         plan = prepared.plan
         if prepared.crop is not None:
             saved = f"{every - len(plan.windows)} of {every} windows saved"
@@ -350,11 +350,11 @@ class Predictor:
             clock.lap("self-check")
         auto = self._auto_batch
         if auto is not None and len(plan.windows) > 1:
-            told.extend(self._find_batch(auto, place, prepared))
+            told.extend(self._find_batch(auto, workspace, prepared))
             clock.lap("batch")
         below = None if isinstance(self.skip_empty, bool) else self.skip_empty
         lowest = prepared.volume.min() if below is not None else 0.0  # without a bound, nobody asks for it
-        answering = Answering(
+        answering = WindowInferer(
             self.backend,
             self.spec.window.mirror_axes if self.tta else None,
             None if self.skip_empty is False else lowest,
@@ -379,7 +379,7 @@ class Predictor:
                 forward,
                 self.spec.output,
                 sinks.open,
-                place=place,
+                workspace=workspace,
                 repair=None if self.backend.precision == "fp32" else answering.repair,
                 batch=self.batch,
                 on_windows=lambda done: on_windows(done, len(plan.windows)),
@@ -398,7 +398,7 @@ class Predictor:
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         measured = _measurements(findings, sinks.labels, plan, clock.seconds, [*told, *warnings])
-        return Uncommitted(sinks.opened, measured)
+        return PendingOutputs(sinks.open_outputs, measured)
 
     def _check_precision(self, prepared: Prepared) -> list[str]:
         """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
@@ -415,7 +415,7 @@ class Predictor:
         reduced, self.backend = self.backend.precision, full
         return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
 
-    def _find_batch(self, auto: AutoBatch, place: Place, prepared: Prepared) -> list[str]:
+    def _find_batch(self, auto: AutoBatch, workspace: Workspace, prepared: Prepared) -> list[str]:
         """Set the windows a call that are fastest, as many as this case has memory for."""
 
         def trial() -> BatchTrial:
@@ -425,16 +425,16 @@ class Predictor:
             return BatchTrial(network, _most_telling(prepared), memory=memory)
 
         def fits(batch: int) -> bool:
-            return self._places.fits(prepared.plan.with_batch(batch * self._mirrorings), place)
+            return self._workspaces.fits(prepared.plan.with_batch(batch * self._mirrorings), workspace)
 
         self.batch, notes = auto.find(self.backend, prepared.plan.windows.patch, trial, fits)
         return notes
 
-    def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
+    def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> OutputHeader:
         if self.orientation == "input":
-            grid, turn = stored, plan.turn.inverse  # the very numbers of the input's header
+            grid, reorientation = stored, plan.reorientation.inverse  # the very numbers of the input's header
         else:
-            grid, turn = plan.native.reoriented(self.orientation)
+            grid, reorientation = plan.native.reoriented(self.orientation)
         about = {
             "model": self.spec.name,
             "model_version": self.spec.version,
@@ -442,16 +442,16 @@ class Predictor:
             "itk_infer": __version__,
             "values": self.spec.output.values,
         }
-        return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
+        return OutputHeader(grid, reorientation, plan.native.size, decision.table, decision.channels, about)
 
 
 def _most_telling(prepared: Prepared) -> Array:
     """A few windows on which to try a network."""
-    return busiest_windows(prepared.volume, prepared.plan.windows, CHECKED_WINDOWS)
+    return probe_windows(prepared.volume, prepared.plan.windows, CHECKED_WINDOWS)
 
 
 def _measurements(
-    findings: Findings,
+    findings: SegmentStats,
     table: tuple[Label, ...],
     plan: CasePlan,
     seconds: dict[str, float],
@@ -460,7 +460,7 @@ def _measurements(
     voxel_ml = plan.native.voxel_volume_ml
     return Measurements(
         findings=tuple(
-            LabelFinding(label, voxels, voxels * voxel_ml, confidence)
+            LabelMeasurement(label, voxels, voxels * voxel_ml, confidence)
             for label, voxels, confidence in zip(
                 table, findings.voxels, findings.confidence.per_label, strict=True
             )

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from itk_infer.batch.heartbeat import _change
-from itk_infer.batch.lock_owner import LockOwner, this_process
-from itk_infer.batch.system import process_start
+from itk_infer.files.lock_owner import LockOwner, this_process
+from itk_infer.run.heartbeat import _change
+from itk_infer.system import process_start
 
 ELSEWHERE = {
     "another namespace": {"namespace": "pid:[1] time:[1]"},

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from itk_infer.arrays import namespace
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
@@ -148,18 +148,18 @@ def test_a_device_that_runs_full_beside_the_network_is_left_for_the_host(monkeyp
 
 def test_a_network_with_no_room_beside_the_ring_gets_the_whole_device():
     """One window alone does not fit: volume and ring make room, and windows come from the host."""
-    from itk_infer.errors import OutOfMemory
+    from itk_infer.errors import OutOfMemoryError
 
     def needs_room(windows):
         if not isinstance(windows, np.ndarray):
-            raise OutOfMemory("the network failed: CUDA out of memory")
+            raise OutOfMemoryError("the network failed: CUDA out of memory")
         return blurred(windows)
 
     expected = sitk.GetArrayFromImage(predictor(None)(image()).labels)
     result = predictor("cpu", needs_room, batch=4)(image())
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), expected)
     assert any("from here on overlaps are summed in host memory" in text for text in result.measurements.warnings)
-    with pytest.raises(OutOfMemory):  # the host has nowhere to go
+    with pytest.raises(OutOfMemoryError):  # the host has nowhere to go
         predictor(None, lambda windows: needs_room(torch.from_numpy(windows)))(image())
 
 
@@ -220,14 +220,14 @@ def test_other_errors_of_a_device_are_not_taken_for_full_memory(monkeypatch):
 
 @DEVICES
 def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(device):
-    from itk_infer.errors import OutOfMemory
+    from itk_infer.errors import OutOfMemoryError
 
     calls = []
 
     def small(windows):
         calls.append(len(windows))
         if len(windows) > 2:
-            raise OutOfMemory("full")
+            raise OutOfMemoryError("full")
         return blurred(windows)
 
     expected = sitk.GetArrayFromImage(predictor(None)(image()).labels)
@@ -242,5 +242,5 @@ def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(devi
 
 def test_careful_keeps_to_the_host():
     function = Seen()
-    predictor("cpu", function).careful()(image())
+    predictor("cpu", function).safe_mode()(image())
     assert set(function.kinds) == {np.ndarray}

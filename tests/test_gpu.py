@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.model.mmengine_network import quiet_imports
+from itk_infer.model.kinds.mmengine_network import quiet_imports
 from itk_infer.predictor import Predictor
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -167,7 +167,7 @@ def test_a_ring_that_does_not_fit_is_in_host_memory(model):
 @DEVICES
 def test_copies_to_the_host_are_not_overwritten_by_what_follows(device):
     """Slabs are copied while the device goes on; what it reuses meanwhile must not show."""
-    from itk_infer.engine.device.outgoing import DeviceSlab, to_host_slabs
+    from itk_infer.engine.device.to_host import DeviceSlab, to_host_slabs
 
     rng = np.random.default_rng(0)
     stored = [rng.integers(0, 255, (8, 512, 512), dtype=np.uint8) for _ in range(12)]

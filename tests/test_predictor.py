@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import itk_infer
 from itk_infer.errors import ConfigError, InputError, OutputError
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.logits import LogitsSink, read_logits
 from itk_infer.predictor import Predictor

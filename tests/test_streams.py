@@ -166,10 +166,10 @@ def test_a_pipe_that_another_program_made_non_blocking(tmp_path):
 LIBRARY = """
 import os, sys
 from pathlib import Path
-from itk_infer.batch.model import ModelRequest
-from itk_infer.batch.run import run_cases
-from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.workers import Workers
+from itk_infer.executors.loader import ModelRequest
+from itk_infer.run.folder import run_cases
+from itk_infer.run.settings import RunSettings
+from itk_infer.executors.workers import Workers
 if __name__ == "__main__":
     for number in (0, 1, 2):
         os.close(number)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from itk_infer.temporary import temporary_folder
-from itk_infer.volume.commit import sweep_partials
+from itk_infer.files.commit import sweep_partials
+from itk_infer.files.temporary import temporary_folder
 
 
 @pytest.fixture

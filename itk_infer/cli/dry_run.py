@@ -9,9 +9,9 @@ import click
 from itk_infer.cli.progress import counted
 
 if TYPE_CHECKING:
-    from itk_infer.batch.plan import Planned
-    from itk_infer.batch.settings import RunSettings
     from itk_infer.predictor import Predictor
+    from itk_infer.run.plan import CaseAction
+    from itk_infer.run.settings import RunSettings
 
 
 def print_plan(predictor: Predictor, settings: RunSettings) -> None:
@@ -20,8 +20,8 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     Raises:
         NoInputError: there is no image.
     """
-    from itk_infer.batch.ledger import Ledger
-    from itk_infer.batch.plan import make_plan
+    from itk_infer.run.ledger import Ledger
+    from itk_infer.run.plan import make_plan
 
     inputs = settings.find_inputs(len(predictor.spec.input.channels))
     ledger = Ledger(settings.output, read_only=True, in_memory=settings.file_name is not None)
@@ -38,7 +38,7 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     click.echo(f"{run} to do, {len(lines) - run} not; memory is without the network's own. Nothing was written.")
 
 
-def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
+def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> str:
     from itk_infer.errors import CaseError
     from itk_infer.volume.grid import Grid
     from itk_infer.volume.read import read_header

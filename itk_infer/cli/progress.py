@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from itk_infer.batch.events import (
+from itk_infer.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
@@ -22,7 +22,7 @@ from itk_infer.batch.events import (
     Warned,
     to_json,
 )
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -96,7 +96,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Print a line where it disturbs nothing."""
-        click.echo(shown(line), err=True)
+        click.echo(printable(line), err=True)
 
 
 class Bars(Lines):
@@ -154,7 +154,7 @@ class Bars(Lines):
         """Print above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(shown(line), file=sys.stderr)
+        tqdm.write(printable(line), file=sys.stderr)
 
     def _close_windows(self, worker: int) -> None:
         bar = self._windows.pop(worker, None)

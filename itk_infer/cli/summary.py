@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
-    from itk_infer.batch.run import Summary
-    from itk_infer.batch.settings import RunSettings
+    from itk_infer.run.folder import Summary
+    from itk_infer.run.settings import RunSettings
 
 MOST_REASONS = 20
 
@@ -41,4 +41,4 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     if settings.target.exists():
         lines.append(f"results: {settings.target}")
-    click.echo("\n".join(shown(line) for line in lines), err=True)
+    click.echo("\n".join(printable(line) for line in lines), err=True)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import OutputError
+from itk_infer.files.commit import commit_folder, partial_path, remove, writing
 from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.sink import Frame
-from itk_infer.volume.commit import commit_folder, partial_path, remove, writing
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.slab import DecidedSlab
 
@@ -37,16 +37,16 @@ class LogitsSink:
 
     needs_logits = True
 
-    def __init__(self, path: Path, frame: Frame) -> None:
+    def __init__(self, path: Path, frame: OutputHeader) -> None:
         zarr = import_zarr()
         from zarr.codecs import BloscCodec
 
-        self._claimed = frame.claimed
+        self._track = frame.track
         self._path = path
         self._partial = partial_path(path)
-        self._turn = frame.turn
+        self._turn = frame.reorientation
         self._planes = Planes(frame)
-        self._axis = frame.turn.axes.index(0)
+        self._axis = frame.reorientation.axes.index(0)
         self._depth, *plane = frame.slab_size
         self._row = np.empty((frame.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
         self._attributes = _attributes(frame)
@@ -98,7 +98,7 @@ class LogitsSink:
             read = zarr.open_array(self._partial, mode="r")
             if read.shape != self._array.shape or dict(read.attrs) != self._attributes:
                 raise ValueError("another header")
-        commit_folder(self._partial, self._path, claimed=self._claimed)
+        commit_folder(self._partial, self._path, track=self._track)
         return self._path
 
     def abort(self) -> None:
@@ -172,7 +172,7 @@ def _reading_back(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _attributes(frame: Frame) -> dict[str, object]:
+def _attributes(frame: OutputHeader) -> dict[str, object]:
     grid = frame.grid
     return {
         "format_version": FORMAT_VERSION,

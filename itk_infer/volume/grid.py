@@ -83,7 +83,7 @@ class Grid:
             axis = next(i for i, other in enumerate(source) if other in (letter, OPPOSITE[letter]))
             axes_xyz.append(axis)
             flips_xyz.append(source[axis] != letter)
-        turn = Reorientation(
+        reorientation = Reorientation(
             (2 - axes_xyz[2], 2 - axes_xyz[1], 2 - axes_xyz[0]),
             (flips_xyz[2], flips_xyz[1], flips_xyz[0]),
         )
@@ -92,15 +92,15 @@ class Grid:
         for axis, flip in zip(axes_xyz, flips_xyz, strict=True):
             first[axis] = self.size[2 - axis] - 1 if flip else 0
         signs = np.where(flips_xyz, -1.0, 1.0)
-        size = tuple(self.size[axis] for axis in turn.axes)
-        spacing = tuple(self.spacing[axis] for axis in turn.axes)
+        size = tuple(self.size[axis] for axis in reorientation.axes)
+        spacing = tuple(self.spacing[axis] for axis in reorientation.axes)
         turned = Grid(
             (size[0], size[1], size[2]),
             (spacing[0], spacing[1], spacing[2]),
             self._point(first),
             tuple(float(value) + 0.0 for value in (direction[:, axes_xyz] * signs).ravel()),
         )
-        return turned, turn
+        return turned, reorientation
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids put every voxel within `tolerance`, in voxels, of a voxel of the same place."""

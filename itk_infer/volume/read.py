@@ -24,7 +24,7 @@ from itk_infer.volume.formats import FORMATS, Format
 from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import SUFFIXES, shown, split_suffix
+from itk_infer.volume.names import SUFFIXES, printable, split_suffix
 from itk_infer.volume.right_angles import straightened
 from itk_infer.volume.volume import grid_of, image_of, place_on
 
@@ -97,7 +97,7 @@ def read_image(path: Path) -> ReadImage:
             image = place_on(reader.Execute(), grid)
         else:
             image = image_of(_values(stored, layout), grid)
-    return ReadImage(image, digest, tuple(f"{shown(path.name)}: {warning}" for warning in layout.warnings))
+    return ReadImage(image, digest, tuple(f"{printable(path.name)}: {warning}" for warning in layout.warnings))
 
 
 def file_sha256(path: Path) -> str:
@@ -121,11 +121,11 @@ def _checked(path: Path) -> tuple[Format, Layout]:
     _, suffix = split_suffix(path.name)
     form = next((form for form in FORMATS if suffix in form.suffixes), None)
     if form is None:
-        raise InputError(f"{shown(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
+        raise InputError(f"{printable(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
     with _os_errors(path):
         layout = form.check_header(path)
     if layout.grid is not None:
-        grid, warning = straightened(shown(path.name), layout.grid)
+        grid, warning = straightened(printable(path.name), layout.grid)
         layout = replace(layout, grid=grid, warnings=(*layout.warnings, *([warning] if warning else [])))
     return form, layout
 
@@ -136,7 +136,7 @@ def _os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{shown(path)}: cannot be read ({error.strerror or error}); check the file and its permissions"
+            f"{printable(path)}: cannot be read ({error.strerror or error}); check the file and its permissions"
         ) from error
 
 
@@ -161,12 +161,12 @@ def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid,
         size = tuple(reader.GetSize())[::-1]
         if size != layout.size:
             raise InputError(
-                f"{shown(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says {layout.size}; "
-                "the header is ambiguous, save the image again"
+                f"{printable(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says "
+                f"{layout.size}; the header is ambiguous, save the image again"
             )
         yield layout.grid or grid_of(reader), reader
     except RuntimeError as error:
-        raise InputError(f"{shown(path.name)}: SimpleITK cannot read it: {_essence(str(error))}") from error
+        raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {_essence(str(error))}") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
 
@@ -190,6 +190,6 @@ def _essence(message: str) -> str:
     _, marked, tail = message.rpartition("ERROR: ")
     lines = [line.strip() for line in re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", tail).splitlines() if line.strip()]
     teem = [line for line in lines if line.startswith("[nrrd]")]
-    return shown(
+    return printable(
         teem[-1].rpartition(": ")[2] if teem else lines[0 if marked else -1] if lines else "no reason given"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.errors import OutputError
-from itk_infer.volume.commit import new_file, remove
+from itk_infer.files.commit import new_file, remove
 from itk_infer.volume.marks import INTENT_LABEL, INTENT_OFFSET, PREFIX
 from itk_infer.volume.names import NIFTI
 from itk_infer.volume.volume import grid_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TOLERANCE_VOXELS = 0.05
 
 
-def write_image(image: sitk.Image, final: Path, *, claimed: bool = False) -> None:
+def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
     """Write a 3D label map, compressed, in the format of the extension; read it back, then give it its name.
 
     SimpleITK reports no error when the disk fills up under a NIfTI file and later reads the stub as
@@ -34,7 +34,7 @@ def write_image(image: sitk.Image, final: Path, *, claimed: bool = False) -> Non
         image: Scalar or vector. Its metadata go into ``.nrrd`` files; into ``.mha`` files go those of this
             program, and ``.nii`` files, which hold none, get the intent code of a label map.
         final: The name to appear: ``.nii``, ``.nii.gz``, ``.mha``, ``.nrrd``.
-        claimed: Leave a claim, for whoever keeps a ledger.
+        track: Leave a claim, for whoever keeps a ledger.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written; nothing is left then.
@@ -52,7 +52,7 @@ def write_image(image: sitk.Image, final: Path, *, claimed: bool = False) -> Non
         for key in image.GetMetaDataKeys():
             if is_nifti or not key.startswith(PREFIX):  # dropped in the file, with warnings
                 image.EraseMetaData(key)
-    with new_file(final, claimed=claimed) as partial:
+    with new_file(final, track=track) as partial:
         try:
             if is_nifti:
                 _write_nifti(image, partial)

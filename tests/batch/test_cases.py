@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from itk_infer.batch.cases import find_cases
 from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.run.cases import find_cases
 
 
 def make(folder, *names):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from openpyxl import load_workbook
 
-from itk_infer.batch.events import Warned
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.shard import Shard
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
+from itk_infer.events import Warned
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.shard import Shard
 from itk_infer.spec import parse_spec
 
 

@@ -9,14 +9,14 @@ import SimpleITK as sitk
 import zarr
 from conftest import write_scan
 
-from itk_infer.batch.destination import with_destination
-from itk_infer.batch.events import CaseSkipped, Events, Warned
-from itk_infer.batch.run import run_batch
-from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.shard import Shard
 from itk_infer.errors import ConfigError
-from itk_infer.model.fake import FakeBackend
+from itk_infer.events import CaseSkipped, Events, Warned
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
+from itk_infer.run.destination import with_destination
+from itk_infer.run.folder import run_folder
+from itk_infer.run.settings import RunSettings
+from itk_infer.run.shard import Shard
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def scan(tmp_path):
 def run(source, output, *, orientation="LPI", listener=None, **options):
     settings = with_destination(RunSettings(source, output, **options))
     predictor = Predictor(FakeBackend(), orientation=orientation)
-    return run_batch(predictor, settings, Events([listener] if listener else []))
+    return run_folder(predictor, settings, Events([listener] if listener else []))
 
 
 def names(folder):
@@ -58,7 +58,7 @@ def test_it_may_lie_beside_the_input(scan):
     assert names(source.parent) == ["a.nii.gz", "a_seg.nii.gz"]
     assert source.read_bytes() == before
     # and is no scan of the next run
-    summary = run_batch(Predictor(FakeBackend()), RunSettings(source.parent, source.parent / "masks"))
+    summary = run_folder(Predictor(FakeBackend()), RunSettings(source.parent, source.parent / "masks"))
     assert (summary.done, list(summary.skipped)) == (["a.nii.gz"], ["a_seg.nii.gz"])
 
 
@@ -182,6 +182,6 @@ def test_one_case_of_several_channels(tmp_path):
         write_scan(tmp_path / "scans" / f"p_000{channel}.mha", channel)
     spec = parse_spec({"input": {"channels": ["a", "b"], "orientation": "LPI"}}, "test")
     settings = with_destination(RunSettings(tmp_path / "scans" / "p_0000.mha", tmp_path / "out.mha"))
-    summary = run_batch(Predictor(FakeBackend(lambda windows: windows, spec)), settings)
+    summary = run_folder(Predictor(FakeBackend(lambda windows: windows, spec)), settings)
     assert summary.done == ["p.mha"]
     assert (tmp_path / "out.mha").is_file()

@@ -14,13 +14,13 @@ import SimpleITK as sitk
 from faulty import wait_until
 from lock_files import ELSEWHERE, beating_lock, living_owner, write_lock
 
-from itk_infer.batch import heartbeat
-from itk_infer.batch import lock as lock_module
-from itk_infer.batch.lock import NAME, FolderLock, at_work
-from itk_infer.batch.lock_owner import read_owner, this_process
-from itk_infer.batch.shard import Shard
-from itk_infer.batch.system import boot_id, process_namespace, process_start
-from itk_infer.errors import ConfigError, Interrupted, LockLostError
+from itk_infer.errors import ConfigError, InterruptedRunError, LockLostError
+from itk_infer.files.lock_owner import read_owner, this_process
+from itk_infer.run import heartbeat
+from itk_infer.run import lock as lock_module
+from itk_infer.run.lock import NAME, FolderLock, at_work
+from itk_infer.run.shard import Shard
+from itk_infer.system import boot_id, process_namespace, process_start
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -152,9 +152,9 @@ def test_waiting_can_be_stopped(tmp_path):
     write_lock(tmp_path / NAME, **ELSEWHERE["another host"])
 
     def check():
-        raise Interrupted(signal.SIGINT)
+        raise InterruptedRunError(signal.SIGINT)
 
-    with pytest.raises(Interrupted), FolderLock(tmp_path, check=check):
+    with pytest.raises(InterruptedRunError), FolderLock(tmp_path, check=check):
         pass
     assert (tmp_path / NAME).exists()
 

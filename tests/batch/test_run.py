@@ -16,9 +16,8 @@ import SimpleITK as sitk
 from conftest import write_scan
 from openpyxl import load_workbook
 
-from itk_infer.batch import run as run_module
-from itk_infer.batch.case_run import run_case
-from itk_infer.batch.events import (
+from itk_infer.errors import ConfigError
+from itk_infer.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
@@ -29,16 +28,17 @@ from itk_infer.batch.events import (
     RunStarted,
     Warned,
 )
-from itk_infer.batch.in_process import InProcess
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.batch.lock_ticket import LockTicket
-from itk_infer.batch.messages import Stopped
-from itk_infer.batch.run import run_cases
-from itk_infer.batch.settings import RunSettings
-from itk_infer.errors import ConfigError
-from itk_infer.model.fake import FakeBackend
+from itk_infer.executors.case_files import run_case
+from itk_infer.executors.in_process import InProcess
+from itk_infer.executors.messages import Stopped
+from itk_infer.files.lock_ticket import LockTicket
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
+from itk_infer.run import folder as run_module
+from itk_infer.run.folder import run_cases
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.lock import NAME as LOCK
+from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
 
 THRESHOLD = parse_spec({"output": {"decision": "threshold"}, "input": {"orientation": "LPI"}}, "test")
@@ -479,7 +479,7 @@ def test_a_second_run_in_the_same_folder_is_refused(folder):
             problems.append(str(caught.value))
 
     def other():
-        from itk_infer.batch.lock import FolderLock
+        from itk_infer.run.lock import FolderLock
 
         with FolderLock(folder.output):
             pass

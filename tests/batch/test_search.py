@@ -12,11 +12,11 @@ import pytest
 import SimpleITK as sitk
 from conftest import write_scan
 
-from itk_infer.batch.cases import find_cases
-from itk_infer.batch.events import CaseSkipped, RunDone, RunStarted, Warned
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.status import folder_status
 from itk_infer.errors import NoInputError
+from itk_infer.events import CaseSkipped, RunDone, RunStarted, Warned
+from itk_infer.run.cases import find_cases
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.status import folder_status
 from itk_infer.spec import parse_spec
 
 TWO_CHANNELS = parse_spec({"input": {"channels": ["T1", "T2"], "orientation": "LPI"}}, "test")
@@ -119,8 +119,8 @@ def test_data_of_a_detached_header_is_no_file_of_its_own(folder):
 
 
 def test_shards_share_the_unread_ones(unread):
-    from itk_infer.batch.settings import RunSettings
-    from itk_infer.batch.shard import Shard
+    from itk_infer.run.settings import RunSettings
+    from itk_infer.run.shard import Shard
 
     for name in ("b.nii.gz", "c.nii.gz"):
         unread.scan(name)

@@ -8,11 +8,11 @@ import os
 import pytest
 from lock_files import write_lock
 
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.lock import FolderLock
-from itk_infer.batch.shard import Shard, parse_shard
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.lock import FolderLock
+from itk_infer.run.shard import Shard, parse_shard
 
 ARRAY = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "4"}
 

@@ -8,13 +8,13 @@ import stat
 
 import pytest
 
-from itk_infer.batch import ledger_file
-from itk_infer.batch.events import CaseStarted
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.batch.system import ownership
 from itk_infer.errors import ConfigError
-from itk_infer.volume.claim import claim, claim_path, is_claimed
+from itk_infer.events import CaseStarted
+from itk_infer.files.intent import claim, claim_path, is_intended
+from itk_infer.run import ledger_file
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.lock import NAME as LOCK
+from itk_infer.system import ownership
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes of POSIX")
 
@@ -124,6 +124,6 @@ def test_the_claim_of_another_user_is_replaced(tmp_path):
     other = tmp_path / "holds the inode"
     os.link(claim_path(final), other)
     claim(final, final)
-    assert is_claimed(final)
+    assert is_intended(final)
     assert claim_path(final).stat().st_ino != inode
     assert other.read_text() == "theirs"

@@ -6,7 +6,7 @@ import pytest
 
 from itk_infer.case.plan import CasePlan, plan_case
 from itk_infer.errors import InputError
-from itk_infer.model.fit import FittedWindow
+from itk_infer.model.window import ModelWindow
 from itk_infer.spec import parse_spec
 from itk_infer.volume.grid import Grid
 
@@ -14,7 +14,7 @@ from itk_infer.volume.grid import Grid
 def plan(size, spacing, patch=(16, 16, 16), wanted=(1.0, 1.0, 1.0)) -> CasePlan:
     spec = parse_spec({"input": {"spacing": wanted and list(wanted)}}, "t")
     grid = Grid(size, spacing)
-    window = FittedWindow(patch, (None, None, None))
+    window = ModelWindow(patch, (None, None, None))
     return plan_case(grid, 2, spec, window, channels_out=2, batch=1, want_logits=False)
 
 

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from onnx import TensorProto, helper
 
 from itk_infer import __version__
-from itk_infer.cli.group import main
-from itk_infer.errors import Interrupted
+from itk_infer.cli.main import main
+from itk_infer.errors import InterruptedRunError
 
 
 def network(path, metadata):
@@ -207,7 +207,7 @@ def test_help_shows_options_commands_and_examples():
 def test_help_imports_nothing_heavy():
     heavy = ("numpy", "SimpleITK", "onnxruntime", "torch", "mmengine", "zarr", "openpyxl", "PIL", "tqdm")
     program = (
-        "import sys\nfrom itk_infer.cli.group import main\ncode = main(['--help'])\n"
+        "import sys\nfrom itk_infer.cli.main import main\ncode = main(['--help'])\n"
         f"found = [name for name in {heavy!r} if name in sys.modules]\nsys.exit(f'imported {{found}}' if found else code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -244,9 +244,9 @@ def test_a_reader_that_leaves_early_causes_no_traceback(work):
 
 def test_interrupted_before_the_first_case(work, capfd, monkeypatch):
     def run_cases(*args):
-        raise Interrupted(15)
+        raise InterruptedRunError(15)
 
-    monkeypatch.setattr("itk_infer.batch.run.run_cases", run_cases)
+    monkeypatch.setattr("itk_infer.run.folder.run_cases", run_cases)
     assert main(MAIN) == 143
     assert capfd.readouterr().err == "Interrupted.\n"
 
@@ -280,7 +280,7 @@ def test_the_parent_of_workers_imports_nothing_heavy(work):
     program = f"""
 import sys
 if __name__ == "__main__":
-    from itk_infer.cli.group import main
+    from itk_infer.cli.main import main
     code = main({[*MAIN, "--num-proc", "2"]!r})
     found = [name for name in {heavy!r} if name in sys.modules]
     sys.exit(f"imported {{found}}" if found else code)

@@ -18,11 +18,11 @@ import SimpleITK as sitk
 from lock_files import ELSEWHERE, beating_lock, write_lock
 from test_worker_faults import start, wait_for
 
-from itk_infer.batch import lock
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.batch.run import run_batch
 from itk_infer.errors import ConfigError
 from itk_infer.predictor import Predictor
+from itk_infer.run import lock
+from itk_infer.run.folder import run_folder
+from itk_infer.run.lock import NAME as LOCK
 
 DEMO = Path(__import__("itk_infer").__file__).parent / "demo"
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
@@ -135,10 +135,10 @@ def test_a_ledger_cut_short_costs_no_mask(batch, size):
 def test_a_model_that_changed_by_a_byte_is_another_model(batch):
     batch.scan("a.mha")
     model = batch.model().load()
-    run_batch(model, batch.settings())
+    run_folder(model, batch.settings())
     backend = model.backend
     backend.digest = "another"
-    summary = run_batch(Predictor(backend), batch.settings())
+    summary = run_folder(Predictor(backend), batch.settings())
     assert summary.done == ["a.mha"]
 
 
@@ -244,7 +244,7 @@ def test_stdout_that_is_closed(batch):
 
 def test_workers_are_spawned_never_forked(batch):
     """A fork of a process with threads, as a notebook or a viewer is, can hang for ever."""
-    from itk_infer.batch.workers import Workers
+    from itk_infer.executors.workers import Workers
 
     executor = Workers(batch.model(), batch.settings())
     assert executor._context.get_start_method() == "spawn"
@@ -278,7 +278,7 @@ def test_a_disk_that_is_full_for_one_case_only(batch):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_a_worker_does_not_grow(batch):
-    from itk_infer.batch.events import CaseDone
+    from itk_infer.events import CaseDone
 
     for index in range(60):
         batch.scan(f"{index:02d}.mha", seed=index, size=(24, 24, 24))

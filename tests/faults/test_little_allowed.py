@@ -16,9 +16,9 @@ import pytest
 import SimpleITK as sitk
 from test_folder_faults import DEMO, program
 
-from itk_infer.batch.ledger import NAME, Ledger
 from itk_infer.errors import ConfigError, InputError, ModelError
-from itk_infer.temporary import temporary_folder
+from itk_infer.files.temporary import temporary_folder
+from itk_infer.run.ledger import NAME, Ledger
 from itk_infer.volume.read import read_image
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -113,7 +113,7 @@ def test_a_name_that_needs_a_link_without_a_place_for_it(batch, no_temporary_fol
 
 def test_a_config_without_a_place_for_its_copy(tmp_path, no_temporary_folder):
     pytest.importorskip("mmengine")
-    from itk_infer.model.mmengine_network import quiet_imports, read_config
+    from itk_infer.model.kinds.mmengine_network import quiet_imports, read_config
 
     (tmp_path / "config.py").write_text("model = dict(type='X')")
     with pytest.raises(ModelError, match=r"config\.py: MMEngine reads a copy .* set TMPDIR"):

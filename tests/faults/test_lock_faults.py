@@ -17,15 +17,16 @@ from faulty import wait_until
 from lock_files import ELSEWHERE
 from test_worker_faults import start, wait_for
 
-from itk_infer.batch import heartbeat, lock
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.batch.lock_owner import read_owner
 from itk_infer.errors import ConfigError
+from itk_infer.files.lock_owner import read_owner
+from itk_infer.run import heartbeat, lock
+from itk_infer.run.lock import NAME as LOCK
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 BRISK = """
-from itk_infer.batch import heartbeat, lock
+from itk_infer.run import heartbeat
+from itk_infer.run import lock
 heartbeat.BEAT_S, heartbeat.POLL_S, lock.STALE_S = 0.1, 0.05, 2.0
 """
 

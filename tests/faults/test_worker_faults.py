@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from faulty import Clock, InterruptedModel, wait_until
 
-from itk_infer.batch import jobs
-from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
-from itk_infer.batch.workers import STOP_GRACE_S
 from itk_infer.errors import ModelError
+from itk_infer.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
+from itk_infer.executors import in_flight as jobs
+from itk_infer.executors.workers import STOP_GRACE_S
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 
@@ -164,11 +164,11 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}]
 if __name__ == "__main__":
     from faulty import FaultyModel
-    from itk_infer.batch.events import Events
-    from itk_infer.batch.placement import Placement
-    from itk_infer.batch.run import run_cases
-    from itk_infer.batch.settings import RunSettings
-    from itk_infer.batch import workers
+    from itk_infer.events import Events
+    from itk_infer.executors.gpus import Placement
+    from itk_infer.run.folder import run_cases
+    from itk_infer.run.settings import RunSettings
+    from itk_infer.executors import workers
     from itk_infer.cli.progress import JsonLines
     from itk_infer.errors import ItkInferError
 

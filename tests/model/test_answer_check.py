@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import InferenceError
-from itk_infer.model.answer_check import ENOUGH, AnswerCheck
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.inferer.answer_check import ENOUGH, AnswerCheck
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import OutputSpec, parse_spec
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.batch.model import describe
-from itk_infer.errors import ConfigError, OutOfMemory
+from itk_infer.errors import ConfigError, OutOfMemoryError
+from itk_infer.executors.loader import describe
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.batching.trial import BatchTrial
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.batch_size.trial import BatchTrial
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
@@ -36,7 +36,7 @@ class Machine:
     def __call__(self, windows):
         self.calls.append(len(windows))
         if len(windows) > self.room:
-            raise OutOfMemory("full")
+            raise OutOfMemoryError("full")
         self.now += max(10, 3 * len(windows))
         return np.concatenate([-windows, windows], axis=1)
 
@@ -136,7 +136,7 @@ def test_memory_that_runs_out_later_is_remembered_in_this_run(monkeypatch):
     machine.calls.clear()
     predictor(scan())
     assert set(machine.calls) == {2, 1}
-    assert predictor.windows_a_call == 2
+    assert predictor.batch_size == 2
 
 
 def test_the_limit_for_a_case_bounds_search_and_use(monkeypatch, tmp_path):
@@ -166,23 +166,23 @@ def itk_grid(image):
 def test_networks_and_cases_without_a_choice(machine):
     fixed = machine.predictor(shape=NetworkShape(batch=3))
     whole = machine.predictor(spec=parse_spec({}, "t"))
-    assert (fixed.windows_a_call, whole.windows_a_call) == (3, 1)
+    assert (fixed.batch_size, whole.batch_size) == (3, 1)
     for predictor in (fixed, whole):
         assert notes(predictor(scan())) == []
     predictor = machine.predictor()
     machine.calls.clear()
     assert notes(predictor(scan(4))) == []  # one window: nothing to find, nothing to keep
     assert machine.calls == [1]
-    assert predictor.windows_a_call is None
+    assert predictor.batch_size is None
 
 
 def test_careful_is_one_window_a_call(machine):
     predictor = machine.predictor()
     machine.calls.clear()
-    careful = predictor.careful()
-    careful(scan())
+    safe_mode = predictor.safe_mode()
+    safe_mode(scan())
     assert set(machine.calls) == {1}
-    assert careful.windows_a_call == 1
+    assert safe_mode.batch_size == 1
 
 
 def test_slices_as_large_as_each_image_are_searched_for_each_size(machine):

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from itk_infer.model.batching.cache import BatchCache, BatchKey, open_cache
-from itk_infer.model.user_cache import kept_folder
+from itk_infer.files.user_cache import kept_folder
+from itk_infer.model.batch_size.cache import BatchCache, BatchKey, open_cache
 
 KEY = BatchKey("digest", "a processor, 2 thread(s)", "openvino (openvino 1)", "fp32", (64, 64, 64), 1)
 
 WRITE = """
 import pickle, sys
 from pathlib import Path
-from itk_infer.model.batching.cache import BatchCache
+from itk_infer.model.batch_size.cache import BatchCache
 cache = BatchCache(Path(sys.argv[1]))
 key = pickle.loads(bytes.fromhex(sys.argv[2]))
 for _ in range(300):

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from itk_infer.errors import InferenceError, OutOfMemory
+from itk_infer.errors import InferenceError, OutOfMemoryError
 from itk_infer.machine import HostMemory, host_memory
-from itk_infer.model.batching.trial import SECONDS, BatchTrial
+from itk_infer.model.batch_size.trial import SECONDS, BatchTrial
 
 WINDOWS = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1)
 
@@ -74,7 +74,7 @@ def test_what_must_be_expected_not_to_fit_is_not_run(spare, runs):
     if runs:
         trial(8)
     else:
-        with pytest.raises(OutOfMemory, match="8 windows a call"):
+        with pytest.raises(OutOfMemoryError, match="8 windows a call"):
             trial(8)
     assert network.most == (8 if runs else 4)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ModelError
-from itk_infer.model.checkpoint import load_state_dict
+from itk_infer.model.kinds.checkpoint import load_state_dict
 
 torch = pytest.importorskip("torch", reason="needs the mmengine extra")
 

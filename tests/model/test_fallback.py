@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from onnx import TensorProto, helper, numpy_helper
 from onnx_files import save, sign_network
 
-from itk_infer.errors import InferenceError, ModelError, OutOfMemory
-from itk_infer.model import openvino as module
-from itk_infer.model.fallback import WithFallback
-from itk_infer.model.onnx import OnnxBackend
+from itk_infer.errors import InferenceError, ModelError, OutOfMemoryError
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.runtimes import openvino as module
+from itk_infer.model.runtimes.fallback import WithFallback
 from itk_infer.predictor import Predictor
 
 METADATA = {"itk_infer": json.dumps({"spec": 1, "input": {"orientation": None}})}
@@ -65,8 +65,8 @@ def test_where_neither_can_the_first_ones_reason_stands():
 
 
 def test_memory_that_runs_out_is_no_reason_to_fall_back():
-    network = WithFallback(Recorder([A], OutOfMemory), lambda: pytest.fail("opened"), lambda *what: None)
-    with pytest.raises(OutOfMemory):
+    network = WithFallback(Recorder([A], OutOfMemoryError), lambda: pytest.fail("opened"), lambda *what: None)
+    with pytest.raises(OutOfMemoryError):
         network(np.ones(A))
 
 

@@ -13,9 +13,9 @@ from onnx_files import save, sign_network
 
 from itk_infer.errors import ModelError, SpecError
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fit import fit_window
-from itk_infer.model.layout import Layout, find_layout
-from itk_infer.model.onnx import OnnxBackend
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.kinds.onnx_layout import Layout, find_layout
+from itk_infer.model.window import fit_window
 from itk_infer.predictor import Predictor
 
 PROVIDERS = [
@@ -138,8 +138,8 @@ def test_a_gpus_network_is_told_the_shape_of_its_answer(tmp_path):
     torch = pytest.importorskip("torch", reason="needs torch")
     import onnxruntime
 
-    from itk_infer.model.onnx_gpu import OnnxTensorNetwork
-    from itk_infer.model.onnxruntime import open_session
+    from itk_infer.model.runtimes.onnxruntime import open_session
+    from itk_infer.model.runtimes.onnxruntime_gpu import OnnxTensorNetwork
 
     path = network(tmp_path / "m.onnx", ("n", "d", "h", "w"), last_in=True, last_out=True)
     session = open_session(onnxruntime, path, ["CPUExecutionProvider"], 1)

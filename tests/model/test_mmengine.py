@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
-from itk_infer.model.mmengine import MMEngineBackend
-from itk_infer.model.mmengine_network import quiet_imports
-from itk_infer.model.sources import Overrides, Sources
-from itk_infer.spec.intensity import Window
+from itk_infer.model.kinds.mmengine import MMEngineBackend
+from itk_infer.model.kinds.mmengine_network import quiet_imports
+from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.spec.intensity import WindowLevel
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmengine")
@@ -324,7 +324,7 @@ def test_where_openvino_cannot_torch_can_unless_openvino_was_asked_for(load, mon
     def refuse(self, windows):
         raise InferenceError("no conversion rule")
 
-    monkeypatch.setattr("itk_infer.model.openvino.OpenVinoNetwork.__call__", refuse)
+    monkeypatch.setattr("itk_infer.model.runtimes.openvino.OpenVinoNetwork.__call__", refuse)
     x, model = windows(1, 1, 2, 3, 4), "dict(type='TestBackboneOnly')"
     by_itself = load(model, provider="auto")
     np.testing.assert_allclose(by_itself.forward(x), WEIGHT * x)
@@ -341,7 +341,7 @@ def test_a_broken_installation_of_openvino_is_named(load, monkeypatch):
     def broken():
         raise ImportError("libopenvino.so is missing")
 
-    monkeypatch.setattr("itk_infer.model.openvino.import_openvino", broken)
+    monkeypatch.setattr("itk_infer.model.runtimes.openvino.import_openvino", broken)
     found = load("dict(type='TestBackboneOnly')", provider="auto")
     assert found.provider == "torch"
     assert any("libopenvino.so is missing); torch runs the network instead" in note for note in found.notes)
@@ -375,10 +375,10 @@ def test_sidecars_stand_above_the_config_and_the_command_line_above_all(load, tm
     sidecar = {"window": {"patch_size": [8, 8, 8], "patch_stride": [2, 2, 2]}, "name": "from the sidecar"}
     (tmp_path / "net.spec.json").write_text(json.dumps(sidecar))
     extra = "wl, ww = 40, 400\nitk_infer = dict(name='from the config', window=dict(patch_stride=[4, 4, 4]))"
-    backend = load(model, extra, sources=Sources(overrides=Overrides(window_level=50)))
+    backend = load(model, extra, sources=SpecSources(overrides=Overrides(window_level=50)))
     assert backend.spec.name == "from the sidecar"
     assert backend.spec.window.patch_stride == (2, 2, 2)
-    assert backend.spec.input.intensity == (Window(50, 400),)
+    assert backend.spec.input.intensity == (WindowLevel(50, 400),)
 
 
 def test_a_config_silent_about_intensities_needs_the_command_line(load):

@@ -14,20 +14,20 @@ from onnx import TensorProto, helper
 from onnx_files import save, sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
-from itk_infer.model import onnx as module
-from itk_infer.model import onnxruntime as runtimes
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fit import fit_window
-from itk_infer.model.onnx import OnnxBackend
-from itk_infer.model.sources import Overrides, Sources
-from itk_infer.spec.intensity import MinMax, Window, ZScore
+from itk_infer.model.kinds import onnx as module
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.runtimes import onnxruntime as runtimes
+from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.model.window import fit_window
+from itk_infer.spec.intensity import MinMax, WindowLevel, ZScore
 
 WINDOW = {"window_level": "40", "window_width": "80"}
 SPEC = {"spec": 1, "name": "sign", "input": {"intensity": [{"op": "minmax"}]}}
 
 
 def backend(path, **overrides):
-    return OnnxBackend(path, device="cpu", provider="cpu", sources=Sources(overrides=Overrides(**overrides)))
+    return OnnxBackend(path, device="cpu", provider="cpu", sources=SpecSources(overrides=Overrides(**overrides)))
 
 
 def windows(*shape):
@@ -79,7 +79,7 @@ def test_precedence_of_sources(tmp_path):
     (tmp_path / "mine.json").write_text(
         json.dumps({"spec": 1, "name": "mine", "window": {"patch_size": [4, 4, 4]}})
     )
-    spec = OnnxBackend(path, device="cpu", sources=Sources(tmp_path / "mine.json")).spec
+    spec = OnnxBackend(path, device="cpu", sources=SpecSources(tmp_path / "mine.json")).spec
     assert (spec.name, spec.version, spec.licence) == ("mine", "2", "A")
     assert spec.window.patch_size == (4, 4, 4)
     assert spec.window.blend == "constant"  # blocks merge key by key
@@ -90,7 +90,7 @@ def test_older_keys(tmp_path):
     older = {"patch_size": [8, 8, 8], "patch_stride": [4, 4, 4], "forward_batch_windows": 3, "argmax_batchsize": 4}
     metadata = {"window_level": "40.5", "window_width": "80", "inference_config": json.dumps(older)}
     network = backend(sign_network(tmp_path / "m.onnx", metadata=metadata))
-    assert network.spec.input.intensity == (Window(40.5, 80.0),)
+    assert network.spec.input.intensity == (WindowLevel(40.5, 80.0),)
     assert network.spec.window.patch_size == (8, 8, 8)
     assert network.spec.window.patch_stride == (4, 4, 4)
     assert network.shape.batch_hint == 3
@@ -116,9 +116,9 @@ def test_metadata_that_cannot_be_used(tmp_path, metadata, error, words):
 
 def test_command_line_window(tmp_path):
     path = sign_network(tmp_path / "m.onnx", metadata=WINDOW)
-    assert backend(path, window_level=0.0).spec.input.intensity == (Window(0.0, 80.0),)  # 0 is a value
+    assert backend(path, window_level=0.0).spec.input.intensity == (WindowLevel(0.0, 80.0),)  # 0 is a value
     bare = sign_network(tmp_path / "bare.onnx")
-    assert backend(bare, window_level=0.0, window_width=1.0).spec.input.intensity == (Window(0.0, 1.0),)
+    assert backend(bare, window_level=0.0, window_width=1.0).spec.input.intensity == (WindowLevel(0.0, 1.0),)
     with pytest.raises(ConfigError, match="belong together"):
         backend(bare, window_level=0.0)
     with pytest.raises(ConfigError, match="above 0"):
@@ -130,7 +130,7 @@ def test_a_window_that_replaces_other_steps_says_so(tmp_path):
     path = sign_network(tmp_path / "m.onnx", metadata={"itk_infer": json.dumps(spec)})
     assert backend(path).spec.input.intensity == (ZScore(),)
     network = backend(path, window_level=1.0, window_width=2.0)
-    assert network.spec.input.intensity == (Window(1.0, 2.0),)
+    assert network.spec.input.intensity == (WindowLevel(1.0, 2.0),)
     assert any("replaces: zscore" in note for note in network.notes)
 
 

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import save
 
 from itk_infer.errors import ModelError
-from itk_infer.model.onnx import OnnxBackend
-from itk_infer.model.onnx_end import graph_end
-from itk_infer.model.onnx_graph import Function, Node, OnnxGraph
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.kinds.onnx_end import graph_end
+from itk_infer.model.kinds.onnx_graph import Function, Node, OnnxGraph
 from itk_infer.predictor import Predictor
 
 FREE = ("n", 1, "d", "h", "w")

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from itk_infer.model.onnx_graph import ExternalData, OnnxGraph, read_graph
+from itk_infer.model.kinds.onnx_graph import ExternalData, OnnxGraph, read_graph
 
 FREE = ("n", 1, "d", "h", "w")
 

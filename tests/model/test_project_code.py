@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from itk_infer.errors import ModelError
-from itk_infer.model.project_code import check_imports, code_digest, importable
+from itk_infer.model.kinds.project_code import check_imports, code_digest, importable
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from itk_infer.model.mmengine import MMEngineBackend
+from itk_infer.model.kinds.mmengine import MMEngineBackend
 before = list(sys.path)
 backend = MMEngineBackend(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu", provider="cpu")
 assert sys.path == before, sys.path
@@ -149,7 +149,7 @@ def test_a_folder_that_is_importable_anyway_stays_so(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_the_remedy_is_the_end_of_the_sentence(tmp_path, config, words):
     pytest.importorskip("mmengine", reason="needs the mmengine extra")
-    from itk_infer.model.mmengine import MMEngineBackend
+    from itk_infer.model.kinds.mmengine import MMEngineBackend
 
     (tmp_path / "config.py").write_text(config)
     with pytest.raises(ModelError, match=words) as caught:

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import save
 
 from itk_infer.errors import ModelError
-from itk_infer.model.onnx import OnnxBackend
-from itk_infer.model.onnx_gpu import Gpu
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.runtimes.onnxruntime_gpu import Gpu
 
 FREE = ("n", 1, "d", "h", "w")
 METADATA = {"itk_infer": json.dumps({"spec": 1})}
@@ -110,7 +110,7 @@ def test_engines_of_tensorrt_are_kept_apart_by_model(tmp_path, monkeypatch):
     """Its cache knows a network by its operations; two with other weights would share an engine."""
     import onnxruntime
 
-    from itk_infer.model import onnx as module
+    from itk_infer.model.kinds import onnx as module
 
     caches = []
 

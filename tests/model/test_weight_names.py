@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from itk_infer.errors import ModelError
-from itk_infer.model.weight_names import fit_names
+from itk_infer.model.kinds.weight_names import fit_names
 
 OWN = ("backbone.conv.weight", "backbone.conv.bias", "head.weight")
 PATH = Path("net.pth")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import OutputError
 from itk_infer.outputs import logits as logits_module
 from itk_infer.outputs.logits import LogitsSink, read_logits
-from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import grid_of, image_of
 
@@ -47,7 +47,7 @@ def fill(sink: Sink, logits: Logits, heights: list[int]) -> None:
         sink.write(DecidedSlab(first, labels, logits=logits[:, first:last]))
 
 
-def write(path: Path, frame: Frame, logits: Logits, heights: list[int]) -> None:
+def write(path: Path, frame: OutputHeader, logits: Logits, heights: list[int]) -> None:
     sink: Sink = LogitsSink(path, frame)
     assert sink.needs_logits
     before = path.exists()
@@ -90,7 +90,7 @@ def test_every_orientation(tmp_path: Path, code: str) -> None:
     frame = make_frame(SIZE, code)
     write(tmp_path / "case.zarr", frame, logits, [3, 1, 5])
     found, grid = read_logits(tmp_path / "case.zarr")
-    np.testing.assert_array_equal(found, frame.turn.apply(logits))
+    np.testing.assert_array_equal(found, frame.reorientation.apply(logits))
     assert grid == frame.grid
 
 

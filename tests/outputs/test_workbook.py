@@ -9,7 +9,7 @@ from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from itk_infer.errors import OutputError
-from itk_infer.outputs.workbook import CaseRow, write_workbook
+from itk_infer.outputs.tables.workbook import CaseRow, write_workbook
 from itk_infer.spec import Label
 
 LABELS = [Label(1, "liver", "#e6194b", 1), Label(2, "spleen", "#00ff10", 2)]
@@ -91,12 +91,12 @@ def test_text_stays_text(tmp_path: Path, name: str) -> None:
     path = tmp_path / "confidences.xlsx"
     write_workbook(path, [CaseRow(name, 0.5, None, {name: 0.5}, {}, name)], [])
     sheet = sheet_of(path)
-    shown = name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\uffff", "\ufffd")
+    printable = name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\uffff", "\ufffd")
     for cell in (sheet["A2"], sheet["F2"]):
-        assert cell.value == shown
+        assert cell.value == printable
         assert cell.data_type == "s"
         assert bool(cell.quotePrefix) is (name[0] in "=+-@")
-    assert sheet["D1"].value == f"confidence {shown}"
+    assert sheet["D1"].value == f"confidence {printable}"
 
 
 def test_dress(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from itk_infer.errors import SpecError
 from itk_infer.spec import Label, ModelSpec, merge, parse_spec
-from itk_infer.spec.intensity import Standardize, Window, ZScore
+from itk_infer.spec.intensity import Standardize, WindowLevel, ZScore
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_spec_survives_its_own_json():
         "output": {"decision": "threshold", "labels": [{"value": 3, "name": "n", "channel": 0}]},
     }
     spec = parse_spec(document, "test")
-    assert spec.input.intensity == (Window(0, 80), Standardize((1, 2), (3,), (0, 1)))
+    assert spec.input.intensity == (WindowLevel(0, 80), Standardize((1, 2), (3,), (0, 1)))
     assert parse_spec(spec.to_dict(), "again") == spec
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from itk_infer.errors import LockLostError, OutputError
-from itk_infer.volume import commit
-from itk_infer.volume.commit import (
+from itk_infer.files import commit
+from itk_infer.files.commit import (
     commit_file,
     commit_folder,
     new_file,
@@ -206,7 +206,7 @@ def test_sweep_deletes_links_and_enters_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["untracked", "tracked"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_nothing_gets_its_name_without_verification(tmp_path: Path, kind: str, claimed: bool) -> None:
+def test_nothing_gets_its_name_without_verification(tmp_path: Path, kind: str, track: bool) -> None:
     final, partial = tmp_path / "a", tmp_path / "p"
     if kind == "file":
         final.write_text("old")
@@ -219,9 +219,9 @@ def test_nothing_gets_its_name_without_verification(tmp_path: Path, kind: str, c
 
     def commit() -> None:
         if kind == "file":
-            write_bytes(b"new", final, claimed=claimed)
+            write_bytes(b"new", final, track=track)
         else:
-            commit_folder(partial, final, claimed=claimed)
+            commit_folder(partial, final, track=track)
 
     with verified_by(refuse), pytest.raises(LockLostError):
         commit()

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import Frame
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.marks import detached_data, label_mark, own_keys
@@ -37,8 +37,10 @@ def test_a_scan_is_none(tmp_path, extension):
 
 @pytest.mark.parametrize("extension", ["nii", "nii.gz", "mha", "nrrd", "seg.nrrd"])
 def test_every_format_that_is_written_is_known_again(tmp_path, extension):
-    grid, turn = GRID.reoriented("LPI")
-    frame = Frame(grid, turn, SIZE, (Label(1, "one", "#e6194b", 1),), 2, {"model": "", "itk_infer": "1.2.3"})
+    grid, reorientation = GRID.reoriented("LPI")
+    frame = OutputHeader(
+        grid, reorientation, SIZE, (Label(1, "one", "#e6194b", 1),), 2, {"model": "", "itk_infer": "1.2.3"}
+    )
     sink = LabelMapSink(tmp_path / f"a.{extension}", frame)
     sink.write(DecidedSlab(0, np.ones(SIZE, np.uint8)))
     assert label_mark(sink.commit()) != ""

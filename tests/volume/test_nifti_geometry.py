@@ -21,9 +21,9 @@ UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # of nifti1.h, in millimetres
 
 
 def rotation(axis, degrees):
-    turn = sitk.VersorRigid3DTransform()
-    turn.SetRotation(tuple(axis), float(np.radians(degrees)))
-    return np.reshape(turn.GetMatrix(), (3, 3))
+    reorientation = sitk.VersorRigid3DTransform()
+    reorientation.SetRotation(tuple(axis), float(np.radians(degrees)))
+    return np.reshape(reorientation.GetMatrix(), (3, 3))
 
 
 def save(path: Path, sform, qform, codes, unit=2, shape=SHAPE) -> Path:

@@ -21,9 +21,9 @@ from itk_infer.volume.write import write_image
 
 
 def rotation(axis, degrees):
-    turn = sitk.VersorRigid3DTransform()
-    turn.SetRotation(tuple(axis), float(np.radians(degrees)))
-    return np.reshape(turn.GetMatrix(), (3, 3))
+    reorientation = sitk.VersorRigid3DTransform()
+    reorientation.SetRotation(tuple(axis), float(np.radians(degrees)))
+    return np.reshape(reorientation.GetMatrix(), (3, 3))
 
 
 def orthogonal_factor(matrix):
@@ -57,8 +57,8 @@ spacings = st.tuples(*[st.floats(0.2, 5)] * 3)
     sizes,
     spacings,
 )
-def test_the_nearest_axes_or_none(turn, noise, mirrored, size, spacing):
-    direction = turn @ (np.eye(3) + np.reshape(noise, (3, 3)) / 3)
+def test_the_nearest_axes_or_none(reorientation, noise, mirrored, size, spacing):
+    direction = reorientation @ (np.eye(3) + np.reshape(noise, (3, 3)) / 3)
     direction[:, 0] *= -1 if mirrored else 1
     grid = Grid(size, spacing, (1.0, 2.0, 3.0), tuple(direction.ravel()))
     expected = orthogonal_factor(direction)
@@ -83,8 +83,8 @@ def test_the_nearest_axes_or_none(turn, noise, mirrored, size, spacing):
 
 @settings(deadline=None, max_examples=50)
 @given(rotations, sizes, spacings)
-def test_axes_at_right_angles_keep_their_very_numbers(turn, size, spacing):
-    grid = Grid(size, spacing, direction_xyz=tuple(turn.ravel()))
+def test_axes_at_right_angles_keep_their_very_numbers(reorientation, size, spacing):
+    grid = Grid(size, spacing, direction_xyz=tuple(reorientation.ravel()))
     assert straightened("a", grid) == (grid, None)
 
 
@@ -193,9 +193,9 @@ def test_an_image_in_memory_is_straightened_too() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(rotations, st.lists(st.floats(-0.003, 0.003), min_size=9, max_size=9))
-def test_nibabel_strips_small_shears_alike(turn, noise):
+def test_nibabel_strips_small_shears_alike(reorientation, noise):
     affine = np.eye(4)
-    affine[:3, :3] = turn @ (np.eye(3) + np.reshape(noise, (3, 3)))
+    affine[:3, :3] = reorientation @ (np.eye(3) + np.reshape(noise, (3, 3)))
     image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), None)
     image.set_qform(affine, 1, strip_shears=True)
     expected = image.get_qform()[:3, :3]

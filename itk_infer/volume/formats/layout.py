@@ -14,7 +14,7 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 VOXEL_LIMIT = 2**31
 TEXT_HEADER_LIMIT = 4 << 20  # bytes
@@ -66,7 +66,7 @@ class Layout:
 
 def quoted(text: str) -> str:
     """A piece of a header as a message can quote it: escaped, in quotes, never long."""
-    escaped = shown(text)
+    escaped = printable(text)
     return f"'{escaped if len(escaped) <= 60 else escaped[:57] + '...'}'"
 
 
@@ -81,17 +81,17 @@ def check_regular_file(path: Path) -> None:
         os.fspath(path).encode("utf-8")
         status = path.stat()
     except UnicodeEncodeError:
-        raise InputError(f"{shown(path)}: the name is not valid UTF-8; rename the file") from None
+        raise InputError(f"{printable(path)}: the name is not valid UTF-8; rename the file") from None
     except (OSError, ValueError) as error:
         if path.is_symlink():
-            raise InputError(f"{shown(path)}: a link that leads to no file; repair or remove it") from error
+            raise InputError(f"{printable(path)}: a link that leads to no file; repair or remove it") from error
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"{shown(path)}: cannot be opened ({reason}); check the path") from error
+        raise InputError(f"{printable(path)}: cannot be opened ({reason}); check the path") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise InputError(f"{shown(path)}: is {kind}; an image file is needed")
+        raise InputError(f"{printable(path)}: is {kind}; an image file is needed")
     if status.st_size == 0:
-        raise InputError(f"{shown(path)}: is empty; write or copy it again")
+        raise InputError(f"{printable(path)}: is empty; write or copy it again")
 
 
 def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
@@ -99,11 +99,11 @@ def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
     x, y, z = sizes_xyz
     if min(x, y, z) < 1:
         raise InputError(
-            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels; every size must be positive"
+            f"{printable(path.name)}: the header gives {x} x {y} x {z} voxels; every size must be positive"
         )
     if x * y * z > VOXEL_LIMIT:
         raise InputError(
-            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels, more than the {VOXEL_LIMIT:,} "
+            f"{printable(path.name)}: the header gives {x} x {y} x {z} voxels, more than the {VOXEL_LIMIT:,} "
             "that are read; if that is no error, resample or split the image"
         )
     return z, y, x
@@ -114,13 +114,13 @@ def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
     values = " x ".join(f"{value:g}" for value in spacing_xyz)
     if not all(math.isfinite(value) and value > 0 for value in spacing_xyz):
         raise InputError(
-            f"{shown(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
+            f"{printable(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
             "correct the header"
         )
     low, high = SPACING_LIMITS
     if not low <= min(spacing_xyz) <= max(spacing_xyz) <= high:
         raise InputError(
-            f"{shown(path.name)}: the header gives a spacing of {values} mm, which no image has; correct the "
+            f"{printable(path.name)}: the header gives a spacing of {values} mm, which no image has; correct the "
             "header (spacings are in millimetres)"
         )
 
@@ -128,7 +128,7 @@ def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
 def beside(path: Path, name: str) -> Path:
     """The data file that the detached header `path` names; it must lie in the header's own folder."""
     plain = name.removeprefix("./")
-    named = f"{shown(path.name)}: names {quoted(name)} as its data file"
+    named = f"{printable(path.name)}: names {quoted(name)} as its data file"
     # A per cent sign makes a pattern of the name, unless a file of that very name lies there.
     pattern = "%" in plain and not os.path.lexists(path.parent / plain)
     if plain.startswith("LIST") or pattern:
@@ -155,7 +155,7 @@ def text_header(path: Path, is_last: Callable[[str], bool]) -> tuple[list[str], 
             # Readers disagree whether a lone carriage return ends a line: a field could hide behind it.
             if "\r" in text or "\0" in text or file.tell() > TEXT_HEADER_LIMIT:
                 raise InputError(
-                    f"{shown(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "
+                    f"{printable(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "
                     "another format"
                 )
             lines.append(text)

@@ -13,7 +13,7 @@ import numpy as np
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
@@ -41,7 +41,7 @@ def check_header(path: Path) -> Layout:
         InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
             from elsewhere.
     """
-    name = shown(path.name)
+    name = printable(path.name)
     header = _Header(name)
     _, end = text_header(path, header.take)
     if header.numbers("NDims", int, 1) != [3]:

@@ -14,7 +14,7 @@ from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout, checked_size
 from itk_infer.volume.formats.nifti_geometry import header_grid
 from itk_infer.volume.formats.stream import GZIP_MAGIC
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 HEADER_BYTES = 348
 FIRST_VOXEL = 352
@@ -34,7 +34,7 @@ def check_header(path: Path) -> Layout:
     Raises:
         InputError: the header is damaged, or describes what is not one 3D scalar volume.
     """
-    name = shown(path.name)
+    name = printable(path.name)
     header, packed = _header(path)
     order = next(
         (o for o in "<>" if len(header) >= 4 and struct.unpack_from(o + "i", header)[0] == HEADER_BYTES), ""
@@ -89,7 +89,7 @@ def _header(path: Path) -> tuple[bytes, bool]:
         return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, HEADER_BYTES), True
     except zlib.error as error:
         raise InputError(
-            f"{shown(path.name)}: the compressed data are damaged; copy or export it again"
+            f"{printable(path.name)}: the compressed data are damaged; copy or export it again"
         ) from error
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import check_spacing
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 from itk_infer.volume.right_angles import ORTHONORMAL_TOLERANCE
 
 NOTICEABLE = 0.5  # voxels
@@ -40,7 +40,7 @@ def header_grid(path: Path, header: bytes, order: str, size: tuple[int, int, int
     Raises:
         InputError: a form that counts is no affine of finite numbers.
     """
-    name, unit = shown(path.name), UNITS.get(header[123] & 7, 1.0)
+    name, unit = printable(path.name), UNITS.get(header[123] & 7, 1.0)
     pixdim = np.array(struct.unpack_from(order + "3f", header, 80), dtype=np.float64)
     check_spacing(path, (pixdim * unit).tolist())
     qform_code, sform_code = struct.unpack_from(order + "2h", header, 252)

@@ -12,7 +12,7 @@ import numpy as np
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 TYPE_NAMES = {
     "i1": "signed char|int8|int8_t",
@@ -44,7 +44,7 @@ def check_header(path: Path) -> Layout:
         InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
             from elsewhere.
     """
-    name = shown(path.name)
+    name = printable(path.name)
     lines, end = text_header(path, lambda line: not line)
     if not re.fullmatch(r"NRRD\d{4}", lines[0]):
         raise InputError(f"{name}: has no NRRD header; the file is damaged or of another format")
@@ -109,7 +109,7 @@ def _geometry(
     path: Path, fields: dict[str, str], size: tuple[int, int, int]
 ) -> tuple[Grid | None, tuple[str, ...]]:
     """The grid in LPS and millimetres, if the header has space directions, and what the header leaves open."""
-    name = shown(path.name)
+    name = printable(path.name)
     if "space directions" not in fields:
         x, y, z = _numbers(name, fields, "spacings", r"\S+") if "spacings" in fields else (1.0, 1.0, 1.0)
         check_spacing(path, (x, y, z))

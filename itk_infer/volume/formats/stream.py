@@ -12,7 +12,7 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 try:  # about twice as fast, and it checks the same checksums; there are no wheels for every platform
     from isal import isal_zlib as inflater
@@ -47,7 +47,7 @@ def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None)
         InputError: the data end early, a checksum does not fit, or voxels are NaN or infinite.
     """
     check_raw_length(path, layout)
-    name = shown(layout.data_path.name)
+    name = printable(layout.data_path.name)
     digest = hashlib.sha256()
     if layout.data_path != path:
         for _ in _stored(path, digest):
@@ -81,10 +81,10 @@ def check_raw_length(path: Path, layout: Layout) -> None:
     stored = layout.data_path.stat().st_size - layout.start
     needed = layout.voxel_bytes if layout.encoding == "raw" else (layout.stop or 0) - layout.start
     if stored < needed:
-        header = "its header" if layout.data_path == path else f"the header {shown(path.name)}"
+        header = "its header" if layout.data_path == path else f"the header {printable(path.name)}"
         raise InputError(
-            f"{shown(layout.data_path.name)}: holds {max(0, stored):,} bytes of voxels where {header} announces "
-            f"{needed:,}; the file is truncated, copy or export it again"
+            f"{printable(layout.data_path.name)}: holds {max(0, stored):,} bytes of voxels where {header} "
+            f"announces {needed:,}; the file is truncated, copy or export it again"
         )
 
 
