@@ -124,7 +124,7 @@ class Predictor:
                 self._auto_batch = AutoBatch(self.threads, self._mirrorings, open_cache(batch_cache))
                 batch = self._auto_batch.known(backend, self.window.patch) or 1
         self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
-        self._most: int | None = None  # windows a call, once memory has run out
+        self._max_batch: int | None = None  # windows a call, once memory has run out
         self._precision = backend.precision  # as it was asked for, whatever the self-check says
         self._checked = backend.precision == "fp32"
         self._answers_known = False  # whether they are what the spec takes them for
@@ -359,7 +359,7 @@ class Predictor:
             self.spec.window.mirror_axes if self.tta else None,
             None if self.skip_empty is False else lowest,
             below,
-            self._most,
+            self._max_batch,
         )
         check = None if self._answers_known else AnswerCheck(self.spec.output)
         sinks = CaseSinks(make_sinks, lambda decision: self._frame(volume.grid, plan, decision), prepared)
@@ -392,9 +392,9 @@ class Predictor:
         if check is not None:
             warnings.extend(found := check.warnings())
             self._answers_known = check.done or bool(found)
-        if answering.most is not None:  # what fits is known now; no finding stands above it
-            self._most, self._auto_batch = answering.most, None
-            self.batch = min(self.batch, max(1, answering.most // self._mirrorings))
+        if answering.max_batch is not None:  # what fits is known now; no finding stands above it
+            self._max_batch, self._auto_batch = answering.max_batch, None
+            self.batch = min(self.batch, max(1, answering.max_batch // self._mirrorings))
         if findings.clipped:
             warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
         measured = _measurements(findings, sinks.labels, plan, clock.seconds, [*told, *warnings])

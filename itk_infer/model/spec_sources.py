@@ -1,4 +1,4 @@
-"""Where a model spec comes from, and which source wins.
+"""The sources of a model spec, merged by precedence.
 
 Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
 """
@@ -22,12 +22,12 @@ MAX_SPEC_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source, in the form of a version-1 spec, perhaps partial.
+    """One source, in the form of a version-1 spec; it may be partial.
 
     Attributes:
-        name: What messages call it: a path, ``metadata of model.onnx``, ...
+        name: Name in messages: a path, ``metadata of model.onnx``, ...
         content: The mapping.
-        older: Made from keys that existed before the spec; says only what those keys said.
+        older: Whether it was made from keys older than the spec format, which cover only a part of it.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says about the model. None: nothing."""
+    """Settings from the command line or Python arguments that replace the model's own. None: not given."""
 
     window_level: float | None = None
     window_width: float | None = None
@@ -48,11 +48,11 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class SpecSources:
-    """Everything that speaks about a model besides the model's own files.
+    """The sources of a model spec other than the model's own files and their sidecars.
 
     Attributes:
-        spec_path: A spec file the user named.
-        overrides: The command line.
+        spec_path: Spec file named by the user.
+        overrides: Settings that replace the model's own.
     """
 
     spec_path: Path | None = None
@@ -69,11 +69,11 @@ def read_json(path: Path) -> Any:
     """The content of a spec file.
 
     Raises:
-        SpecError: it cannot be read, is absurdly large, or is no JSON.
+        SpecError: it cannot be read, is larger than `MAX_SPEC_BYTES`, or is not JSON.
     """
     try:
         if path.stat().st_size > MAX_SPEC_BYTES:
-            raise SpecError(f"{path}: larger than 1 MiB; this is no model spec")
+            raise SpecError(f"{path}: larger than 1 MiB; this is not a model spec")
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
@@ -82,7 +82,7 @@ def read_json(path: Path) -> Any:
 
 
 def older_window(level: Any, width: Any, source: str) -> Document | None:
-    """The older pair of window keys as a document; None where both are absent.
+    """The older keys for window level and width as a document; None where both are absent.
 
     Raises:
         SpecError: one is missing, or one is not a number.
@@ -99,18 +99,18 @@ def older_window(level: Any, width: Any, source: str) -> Document | None:
 
 
 def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelSpec, list[str]]:
-    """One spec out of all sources.
+    """Merge all sources into one spec.
 
     Args:
-        documents: Lowest precedence first.
-        overrides: The command line, above them all.
+        documents: Sources, lowest precedence first.
+        overrides: Settings with precedence over all documents.
 
     Returns:
-        The spec, and notes about what the overrides changed that the user might not expect.
+        The spec, and notes for the user about unexpected effects of the overrides.
 
     Raises:
-        SpecError: a source is invalid, or they contradict each other.
-        ConfigError: the model needs a window level and width, and nobody gave them.
+        SpecError: a source is invalid, or sources contradict each other.
+        ConfigError: the model needs a window level and width, and none were given.
     """
     spec = _parse(documents)
     notes: list[str] = []
@@ -125,7 +125,7 @@ def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelS
         )
     window = spec.window
     if overrides.patch_size is not None:
-        # The old stride was chosen for the old patch; it may not even cover the volume with this one.
+        # The model's stride was chosen for its own patch; with this one it might not cover the volume.
         window = replace(window, patch_size=overrides.patch_size, patch_stride=None)
     if overrides.patch_stride is not None:
         window = replace(window, patch_stride=overrides.patch_stride)
@@ -142,7 +142,7 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
         return parse_spec(merge(*(document.content for document in documents)), "the model spec")
     except SpecError:
         for document in documents:
-            parse_spec(document.content, document.name)  # names the one at fault
+            parse_spec(document.content, document.name)  # the message then names the invalid document
         raise
 
 
