@@ -73,7 +73,7 @@ class Backend(Protocol):
         ...
 
     def in_full_precision(self) -> Backend:
-        """The same model in fp32, to which reduced precision is compared, and which replaces it if it is inaccurate.
+        """The same model in fp32: the reference for reduced precision, and its replacement if that is inaccurate.
 
         Every call makes a new one, which takes as much memory as the model: keep it no longer than needed. A
         model that already runs in fp32, or whose weights are stored in half precision, returns itself.

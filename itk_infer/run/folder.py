@@ -29,7 +29,7 @@ from itk_infer.executors.executor import Executor
 from itk_infer.executors.loader import ModelInfo
 from itk_infer.executors.messages import CaseBegun, Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
 from itk_infer.files.commit import sweep_partials, verified_by
-from itk_infer.files.intent import release
+from itk_infer.files.intent import remove_intent
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
 from itk_infer.run.cases import Case, Inputs
 from itk_infer.run.ledger import NAME as LEDGER
@@ -313,7 +313,7 @@ class _Run:
                 del self.open[message.name]
                 self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
                 for output in message.outputs:
-                    release(self.settings.output / output.path)
+                    remove_intent(self.settings.output / output.path)
                 self.summary.done.append(message.name)
                 results = message.results
                 self.events.emit(

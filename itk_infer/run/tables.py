@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from itk_infer._version import __version__
-from itk_infer.files.intent import is_intended, release
+from itk_infer.files.intent import is_intended, remove_intent
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.outputs.tables.label_table import write_label_table
 from itk_infer.outputs.tables.workbook import CaseRow, write_workbook
@@ -69,7 +69,7 @@ def write_derived(
             continue
         write(path)
         ledger.record_output(OutputFile(name, "", "derived", {"content": digest}, sha256_of(path), stamp_of(path)))
-        release(path)
+        remove_intent(path)
     for name, output in outputs.items():
         if output.kind == "derived" and OTHER_TABLE.fullmatch(name) and name not in tables:
             if not _touched(folder / name, output):
