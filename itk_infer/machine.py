@@ -116,7 +116,7 @@ def shortage(what: str) -> str:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores this process may use, by its affinity and its container's quota; libraries count all of the machine's."""
+    """Cores this process may use, by its affinity and its container's quota (libraries count the machine's)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *(math.ceil(quota) for quota in _quotas(root))]))
 

@@ -138,7 +138,7 @@ def is_running(pid: int, start: int | None) -> bool:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Fields of ``/proc/<pid>/stat`` from the state on; empty without /proc, or where it shows another namespace."""
+    """Fields of ``/proc/<pid>/stat`` from the state on; empty where there is no /proc for this namespace."""
     try:
         if str((PROC / "self").readlink()) != str(os.getpid()):
             return []

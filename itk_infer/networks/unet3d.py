@@ -29,8 +29,9 @@ class _ConvBlock(nn.Sequential):
 
 @MODELS.register_module()
 class UNet3D(nn.Module):
-    """A U-Net of three levels: encoders ``e0`` to ``e2``, strided convolutions ``d``, transposed ``u``, decoders ``b``.
+    """A U-Net of three levels.
 
+    Encoders ``e0`` to ``e2``, strided convolutions ``d``, transposed convolutions ``u``, decoders ``b``.
     The short names are keys of existing weights and cannot change.
 
     Args:
