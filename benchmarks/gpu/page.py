@@ -32,7 +32,8 @@ def page(found: dict[str, Any]) -> str:
         f"and MONAI {machine['monai']} on {machine.get('date', '-')}, by `benchmarks/gpu/bench.sh`.",
         "",
         f"One volume of {size} voxels (float32, in host memory) to a label map in host memory: "
-        f"{setting['windows']} windows of {patch}, {setting['tflop']:,.0f} TFLOP, through nnU-Net's plain U-Net with random weights.",
+        f"{setting['windows']} windows of {patch}, {setting['tflop']:,.0f} TFLOP, "
+        "through nnU-Net's plain U-Net with random weights.",
         "",
         '* **itk_infer**: the Python API as a user calls it, number of windows per call found by `batch="auto"`; '
         "it also sums confidences and counts voxels, which the others do not.",
