@@ -35,7 +35,7 @@ def test_an_image_in_and_a_result_out():
     assert result.labels.GetDirection() == image().GetDirection()
     assert result.volumes_ml == {"label 1": pytest.approx(np.count_nonzero(ARRAY > 0) / 1000)}
     assert 0 < result.confidence <= 1
-    assert result.measurements.findings[0].voxels == np.count_nonzero(ARRAY > 0)
+    assert result.measurements.labels[0].voxels == np.count_nonzero(ARRAY > 0)
 
 
 def test_the_default_orientation_is_lpi_on_the_same_anatomy():

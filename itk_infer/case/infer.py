@@ -140,7 +140,7 @@ def _measurements(
     voxel_ml = plan.native.voxel_volume_ml
     measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
     return Measurements(
-        findings=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
+        labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
         confidence=stats.confidence.overall,
         confidence_foreground=stats.confidence.foreground,
         windows=len(plan.windows),

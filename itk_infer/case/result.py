@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelMeasurement:
-    """What was found of one label.
+    """Measurements of one label.
 
     Attributes:
-        label: Which.
+        label: The label.
         voxels: Voxels of the case's own grid.
         volume_ml: The same in millilitres.
         confidence: Mean over these voxels, 0 to 1; None if there are none.
@@ -37,7 +37,7 @@ class Measurements:
     """What one case gave, apart from its voxels.
 
     Attributes:
-        findings: One a label, in the order of the label table.
+        labels: One measurement per label, in the order of the label table.
         confidence: Mean over all voxels, 0 (knows nothing) to 1 (certain).
         confidence_foreground: Mean over the voxels of any label; None if there are none.
         windows: Windows run.
@@ -46,7 +46,7 @@ class Measurements:
         paths: Files written.
     """
 
-    findings: tuple[LabelMeasurement, ...]
+    labels: tuple[LabelMeasurement, ...]
     confidence: float | None
     confidence_foreground: float | None
     windows: int
@@ -57,7 +57,7 @@ class Measurements:
     @property
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres by label name."""
-        return {finding.label.name: finding.volume_ml for finding in self.findings}
+        return {label.label.name: label.volume_ml for label in self.labels}
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "volume_ml": item.volume_ml,
                 "confidence": item.confidence,
             }
-            for item in found.findings
+            for item in found.labels
         ],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
