@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.sink import OutputHeader
+from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.slicer_keys import is_segmentation, segment_keys
 from itk_infer.volume.marks import own_keys
 from itk_infer.volume.slab import DecidedSlab
@@ -48,10 +48,15 @@ class LabelMapSink:
         self._in_slab_axes[planes] = slab.labels
 
     @property
+    def finished(self) -> FinishedCase:
+        """The label map as an array, complete after the last slab."""
+        self._planes.finish()
+        return FinishedCase(self._frame, self._array)
+
+    @property
     def image(self) -> sitk.Image:
         """The label map as an image, complete after the last slab."""
-        self._planes.finish()
-        return image_of(self._array, self._frame.grid)
+        return image_of(self.finished.labels, self._frame.grid)
 
     def commit(self) -> Path | None:
         """Write, read back, and move to the final name; nothing without a path."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
+from itk_infer.case.case import Case
 from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, OutputError
 from itk_infer.events import (
     CaseDone,
@@ -29,16 +30,18 @@ from itk_infer.executors.executor import Executor
 from itk_infer.executors.loader import ModelInfo
 from itk_infer.executors.messages import CaseBegun, Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
 from itk_infer.files.commit import sweep_partials, verified_by
+from itk_infer.files.folders import make_folder
 from itk_infer.files.intent import release
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-from itk_infer.run.cases import Case, Inputs
+from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.run.cases import Inputs
 from itk_infer.run.ledger import NAME as LEDGER
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.ledger_file import ledger_fault
 from itk_infer.run.lock import FolderLock
 from itk_infer.run.passed_over import PassedOver
 from itk_infer.run.plan import ALREADY_DONE, CaseAction, make_plan
-from itk_infer.run.settings import RunSettings, make_folder
+from itk_infer.run.settings import RunSettings
 from itk_infer.run.shard import shard_ledgers
 from itk_infer.run.stop import StopRequest
 from itk_infer.run.tables import write_derived
@@ -87,7 +90,7 @@ def run_folder(
     """
     from itk_infer.executors.in_process import InProcess
 
-    return run_cases(InProcess(predictor, settings), settings, events, command)
+    return run_cases(InProcess(predictor), settings, events, command)
 
 
 def run_cases(
@@ -184,6 +187,7 @@ class _Run:
         self.check = check
         self.lock = lock
         self.summary = Summary()
+        self.actions: dict[str, CaseAction] = {}
         self.open: dict[str, Task] = {}
         self.attempts: dict[str, int] = {}  # as the ledger counts them, over all runs
         self.deaths: Counter[str] = Counter()
@@ -191,7 +195,7 @@ class _Run:
     def sweep(self) -> None:
         """Remove what killed runs, or killed workers of this run, have left half written."""
         if self.lock is None:
-            sweep_partials(self.settings.output, of=(self.settings.target, self.settings.target_logits))
+            sweep_partials(self.settings.output, of=self.settings.target_files)
             return
         others = self.settings.shard is not None and self.lock.others()
         if not others:
@@ -293,7 +297,8 @@ class _Run:
         self.ledger.locate({case.name: [str(path.absolute()) for path in case.paths] for case in cases})
         ticket = None if self.lock is None else self.lock.ticket
         for planned in todo:
-            self._submit(Task(planned, lock=ticket))
+            self.actions[planned.case.name] = planned
+            self._submit(Task(planned.case, self.settings.output, planned.wanted, lock=ticket))
         while self.open:
             self.check()
             self.executor.step(self._take)
@@ -308,7 +313,7 @@ class _Run:
             case Reported():
                 self.events.emit(message.event)
             case CaseBegun():
-                self._begin(self.open[message.name].planned)
+                self._begin(self.actions[message.name])
             case Finished():
                 del self.open[message.name]
                 self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
@@ -343,8 +348,8 @@ class _Run:
             return
         for path in planned.kept:
             self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
-        for path in planned.outdated:
-            self._warn(f"{name}: {path} stays as an earlier run left it; --save-logits renews it")
+        for output, path in planned.outdated:
+            self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].flags[0]} renews it")
         if planned.reason:
             self._warn(f"{name}: computed again: {planned.reason}")
 
@@ -368,7 +373,7 @@ class _Run:
                 kept = write_derived(
                     self.settings.output,
                     self.ledger,
-                    workbook=self.settings.save_conf,
+                    asked=self.settings.outputs,
                     overwrite=self.settings.overwrite,
                 )
         except (OutputError, OSError) as error:
