@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.case.case import Case
+from itk_infer.errors import ConfigError
 from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
@@ -28,6 +29,9 @@ class RunSettings:
         shard: Only this part of the cases, with a ledger of its own; None: all.
         file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
+
+    Raises:
+        ConfigError: `save` names an output that there is not.
     """
 
     source: Path
@@ -40,6 +44,11 @@ class RunSettings:
     shard: Shard | None = None
     file_name: str | None = None
     save: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.save if name not in OUTPUTS]
+        if unknown:
+            raise ConfigError(f"save {unknown[0]!r}: no such output; there are {', '.join(OUTPUTS)}")
 
     @property
     def outputs(self) -> tuple[str, ...]:
