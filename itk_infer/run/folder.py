@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itk_infer._version import __version__
 from itk_infer.case.case import Case
 from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, OutputError
-from itk_infer.events import (
-    CaseDone,
-    CaseFailed,
-    CaseSkipped,
-    Events,
-    RunDone,
-    RunStarted,
-    Warned,
-)
+from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Events, RunDone, RunStarted, Warned
 from itk_infer.executors.executor import Executor
 from itk_infer.executors.loader import ModelInfo
 from itk_infer.executors.messages import CaseBegun, Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
@@ -34,6 +24,7 @@ from itk_infer.files.folders import make_folder
 from itk_infer.files.intent import release
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
 from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.run.about import about_run
 from itk_infer.run.cases import Inputs
 from itk_infer.run.ledger import NAME as LEDGER
 from itk_infer.run.ledger import Ledger
@@ -50,7 +41,6 @@ from itk_infer.streams import open_missing_streams
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
-PACKAGES = ("numpy", "SimpleITK", "onnxruntime", "onnxruntime-gpu", "torch", "mmengine", "mmsegmentation", "zarr")
 MOST_ATTEMPTS = 2  # of a case whose worker dies
 
 
@@ -136,7 +126,7 @@ def run_cases(
             run = _Run(executor, settings, events, ledger, check, lock)
             plan = make_plan(inputs.cases, settings, facts.identity, ledger)
             run.sweep()
-            ledger.begin_run(events.run, _about(facts, command))
+            ledger.begin_run(events.run, about_run(facts, command))
             return run.work(plan, inputs, facts)
 
 
@@ -404,25 +394,3 @@ def _exit_code(summary: Summary, plan: Sequence[CaseAction]) -> int:
 def _size(case: Case) -> int:
     """Bytes of its files: what can be known of its cost without reading it."""
     return sum(path.stat().st_size if path.is_file() else 0 for path in case.paths)
-
-
-def _about(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
-    versions = {"itk_infer": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "command": list(command),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "versions": versions,
-        "device": facts.device,
-        "provider": facts.about["provider"],
-        "precision": facts.about["precision"],
-        "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
-        "notes": list(facts.notes),
-        "identity": facts.identity,
-        "labels": facts.about["labels"],
-    }
