@@ -1,14 +1,31 @@
-"""Everything besides the image that decides what the labels of a case are."""
+"""All that decides what the outputs of a case are, and the words for each part of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from itk_infer.model.runtimes.precision import Precision
-from itk_infer.model.window import ModelWindow
-from itk_infer.spec import ModelSpec
+if TYPE_CHECKING:
+    from itk_infer.files.records import InputFile
+    from itk_infer.model.runtimes.precision import Precision
+    from itk_infer.model.window import ModelWindow
+    from itk_infer.spec import ModelSpec
 
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
+# What changed, in words, for each part of `output_identity`.
+PARTS = {
+    "inputs": "another input",
+    "engine": "another version of the engine",
+    "model": "another model",
+    "spec": "other model settings",
+    "patch": "another patch size",
+    "stride": "another patch stride",
+    "orientation": "another output orientation",
+    "precision": "another precision",
+    "tta": "other mirroring",
+    "crop_foreground": "another crop",
+    "skip_empty": "another rule for empty windows",
+}
 
 
 def model_identity(
@@ -41,3 +58,8 @@ def model_identity(
         "crop_foreground": crop_foreground,
         "skip_empty": None if isinstance(skip_empty, bool) else skip_empty,
     }
+
+
+def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
+    """All that decides the content of an output: `model_identity`, and the image."""
+    return {**identity, "inputs": [item.sha256 for item in inputs]}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.outputs import CaseSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.prepare import prepare
 from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs
-from itk_infer.case.sinks import CaseSinks
 from itk_infer.case.warmup import settle_batch, settle_precision
 from itk_infer.engine.segment import SegmentStats, segment
 from itk_infer.engine.workspace import Workspace

@@ -148,7 +148,15 @@ class LoadedModel:
             "itk_infer": __version__,
             "values": self.spec.output.values,
         }
-        return OutputHeader(grid, reorientation, plan.native.size, decision.table, decision.channels, about)
+        return OutputHeader(
+            grid,
+            reorientation,
+            plan.native.size,
+            decision.table,
+            decision.channels,
+            about,
+            overlaps=self.spec.output.decision == "threshold",
+        )
 
     def note_max_batch(self, max_batch: int) -> None:
         """Keep how many network inputs per call fit, after memory has run out; no search stands above it."""

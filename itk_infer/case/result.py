@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
 from itk_infer.spec import Label
 
@@ -59,6 +60,12 @@ class Measurements:
         """Millilitres by label name."""
         return {label.label.name: label.volume_ml for label in self.labels}
 
+    def recounted(self, voxels: Sequence[int], voxel_ml: float) -> Measurements:
+        """The same with other counts: one per label, in the order of the label table."""
+        counted = zip(self.labels, voxels, strict=True)
+        findings = tuple(replace(item, voxels=n, volume_ml=n * voxel_ml) for item, n in counted)
+        return replace(self, labels=findings)
+
 
 @dataclass(frozen=True, slots=True)
 class PendingOutputs:
@@ -85,7 +92,14 @@ class PendingOutputs:
             self.abort()
             raise
         seconds = {**self.measurements.seconds, "write": time.perf_counter() - started}
-        return replace(self.measurements, seconds=seconds, paths=paths)
+        return replace(self._counted(), seconds=seconds, paths=paths)
+
+    def _counted(self) -> Measurements:
+        """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""
+        for sink in self.sinks:
+            if isinstance(sink, LabelMapSink) and sink.voxels is not None:
+                return self.measurements.recounted(sink.voxels, sink.finished.header.grid.voxel_volume_ml)
+        return self.measurements
 
     def abort(self) -> None:
         """Leave nothing behind."""

@@ -90,11 +90,11 @@ def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) 
         given = [name for name in JOB_OPTIONS if options[name]]
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} needs --cluster")
-        return _local(request, settings, **options)
+        return _local(request, **options)
     return _cluster(request, settings, **options)
 
 
-def _local(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+def _local(request: ModelRequest, **options: Any) -> Executor:
     from itk_infer.executors.gpus import VARIABLE, place_workers
     from itk_infer.executors.workers import Workers
 
@@ -105,7 +105,7 @@ def _local(request: ModelRequest, settings: RunSettings, **options: Any) -> Exec
         threads=options["threads"],
         visible=os.environ.get(VARIABLE),
     )
-    return Workers(request, settings, placements, options["case_timeout"])
+    return Workers(request, placements, options["case_timeout"])
 
 
 def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
@@ -136,7 +136,6 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
             directives=options["sbatch"],
         )
     # The workers have other current folders.
-    settings = replace(settings, source=settings.source.absolute(), output=settings.output.absolute())
     request = replace(
         request,
         onnx=_absolute(request.onnx),
@@ -144,7 +143,7 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
         checkpoint=_absolute(request.checkpoint),
         spec=_absolute(request.spec),
     )
-    return DaskCluster(request, settings, cluster, options["threads"], options["case_timeout"])
+    return DaskCluster(request, cluster, options["threads"], options["case_timeout"])
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -750,13 +750,13 @@ def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
         def step(self, tell):
             if len(tasks) == len(folder.of(CaseDone)) + 1:
                 lost = replace(self._queue.popleft(), lock=LockTicket(folder.output / LOCK, "another token"))
-                stopped.append(run_case(predictor, settings, lost, 0, lambda event: None, lambda: None))
+                stopped.append(run_case(predictor, lost, 0, lambda event: None, lambda: None))
                 tell(Stopped(lost.name))
             else:
                 super().step(tell)
 
     predictor, settings = Predictor(FakeBackend()), RunSettings(folder.source, folder.output, save_logits=True)
-    run_cases(Robbed(predictor, settings), settings, Events([folder.events.append]))
+    run_cases(Robbed(predictor), settings, Events([folder.events.append]))
     assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
     assert stopped == [Stopped("b.mha")]
     assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]

@@ -11,13 +11,16 @@ import click
 
 from itk_infer.cli.executors import execution_options
 from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+from itk_infer.cli.outputs import HEADING as OUTPUTS
+from itk_infer.cli.outputs import output_options, outputs_asked_for
+from itk_infer.outputs.registry import LABEL_FORMATS
 from itk_infer.streams import lost_output
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelInfo, ModelRequest
     from itk_infer.run.settings import RunSettings
 
-FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+FILES, RUNNING = "Input and output", "Running"
 EXAMPLES = """\b
 Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
@@ -76,10 +79,7 @@ class MainJob(GroupedCommand):
 )
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
 @model_options
-@option(
-    "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
-)
-@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row per mask.")
+@output_options
 @option(
     "--orientation",
     heading=OUTPUTS,
@@ -94,7 +94,7 @@ class MainJob(GroupedCommand):
     heading=OUTPUTS,
     default="same",
     show_default=True,
-    type=click.Choice(["same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd"]),
+    type=click.Choice(LABEL_FORMATS),
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
@@ -114,8 +114,6 @@ def segment_command(
     input_folder: Path,
     output: Path,
     recursive: bool,
-    save_logits: bool,
-    save_conf: bool,
     orientation: str,
     file_format: str,
     overwrite: bool,
@@ -140,6 +138,7 @@ def segment_command(
     from itk_infer.run.settings import RunSettings
     from itk_infer.run.shard import parse_shard
 
+    save = outputs_asked_for(options)
     request = model_request(orientation=orientation, **options)
     settings = with_destination(
         RunSettings(
@@ -147,10 +146,9 @@ def segment_command(
             output,
             recursive,
             file_format,
-            save_logits,
-            save_conf,
-            overwrite,
-            None if shard is None else parse_shard(shard, os.environ),
+            overwrite=overwrite,
+            shard=None if shard is None else parse_shard(shard, os.environ),
+            save=save,
         )
     )
     if dry_run:
