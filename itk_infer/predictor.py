@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from itk_infer._version import __version__
 from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
+from itk_infer.case.idle import idle_options
 from itk_infer.case.plan import CasePlan, plan_case
 from itk_infer.case.prepare import Prepared, prepare
 from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs, Result
@@ -30,24 +31,23 @@ from itk_infer.engine.memory import Memory
 from itk_infer.engine.probe_windows import probe_windows
 from itk_infer.engine.segment import SegmentStats, segment
 from itk_infer.engine.workspace import Workspace
-from itk_infer.errors import ConfigError, InputError
+from itk_infer.errors import InputError
 from itk_infer.machine import MemoryBound, host_memory, usable_cores
 from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.auto import AutoBatch
 from itk_infer.model.batch_size.cache import open_cache
-from itk_infer.model.batch_size.search import BatchChoice
 from itk_infer.model.batch_size.trial import BatchTrial
 from itk_infer.model.inferer.answer_check import AnswerCheck
 from itk_infer.model.inferer.inferer import WindowInferer
 from itk_infer.model.inferer.mirror import Mirrored
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS
 from itk_infer.model.runtimes.precision_check import check_precision
+from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import fit_window
-from itk_infer.options import Options, check_options, result_options, running_options, sources_of
+from itk_infer.options import Options, declared
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label, ModelSpec
-from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import printable
 from itk_infer.volume.read import read_image
@@ -68,60 +68,39 @@ class Predictor:
 
     Args:
         backend: What runs the network.
-        batch: Windows a call; default: what the model's author chose, else 1. ``"auto"``: found by trying,
-            before the first case.
-        batch_cache: Where found batches are kept: True, the user's cache folder; False, nowhere; or a folder.
-        orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
-        threads: Threads beside the network; default: as many as cores may be used.
-        tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
-        skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
-            are windows that nowhere exceed it after intensity, which may.
-        crop_foreground: Run only the smallest box that holds every voxel above this value, after
-            intensity; what lies outside is background. Not with logits.
-        max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
-            what the machine, its container and ``ulimit`` leave.
-        max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
-            windows does not fit, it is in host memory. Default: what is free.
+        options: How to run it; those about loading a model are not used.
+        **keywords: Single options, above `options`.
 
     Raises:
+        TypeError: a keyword names no option, or one that is used only where a model is loaded.
         ConfigError: the spec, the network and the options contradict each other.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        batch: BatchChoice | None = None,
-        batch_cache: bool | Path = True,
-        orientation: str = "LPI",
-        threads: int | None = None,
-        tta: bool = False,
-        skip_empty: bool | float = False,
-        crop_foreground: float | None = None,
-        max_ram: int | None = None,
-        max_vram: int | None = None,
-    ) -> None:
-        if orientation != "input" and not orientation_code(str(orientation).upper()):
-            raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
-            raise ConfigError(f"batch {batch!r}: at least one window a call, or 'auto'")
+    def __init__(self, backend: Backend, options: Options | None = None, **keywords: Any) -> None:
+        for name in keywords:
+            if name in declared() and "predictor" not in declared()[name].used_by:
+                raise TypeError(f"option {name!r} is used where a model is loaded; this one is loaded already")
+        options = (options or Options()).changed(**keywords)
+        self.options = options
         self.backend = backend
-        self.threads = threads or usable_cores()
-        self.orientation = orientation if orientation == "input" else orientation.upper()
+        self.threads = options.threads or usable_cores()
+        self.orientation = options.orientation
         self.window = fit_window(backend.spec, backend.shape)
-        self.tta = tta
+        self.tta = options.tta
+        max_vram = options.max_vram
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # the other half is onnxruntime's own
-        self._workspaces = Workspaces(backend.tensor_device, self.threads, max_ram, max_vram)
-        self.skip_empty = skip_empty
-        self.crop_foreground = crop_foreground
+        self._workspaces = Workspaces(backend.tensor_device, self.threads, options.max_ram, max_vram)
+        self.skip_empty = options.skip_empty
+        self.crop_foreground = options.crop_foreground
         # Refuses models that allow none.
-        self._mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
+        self._mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if self.tta else 1
         self._auto_batch: AutoBatch | None = None
+        batch = options.batch
         if batch == "auto":
             batch = backend.shape.batch or 1  # until it is found; for some networks that is all
             if backend.shape.batch is None and any(self.window.patch):
-                self._auto_batch = AutoBatch(self.threads, self._mirrorings, open_cache(batch_cache))
+                self._auto_batch = AutoBatch(self.threads, self._mirrorings, open_cache(options.batch_cache))
                 batch = self._auto_batch.known(backend, self.window.patch) or 1
         self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
         self._most: int | None = None  # windows a call, once memory has run out
@@ -130,43 +109,54 @@ class Predictor:
         self._answers_known = False  # whether they are what the spec takes them for
 
     @classmethod
-    def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
+    def from_onnx(cls, path: str | Path, options: Options | None = None, **keywords: Any) -> Predictor:
         """Load an ONNX model.
 
         Args:
             path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
-            **options: See `Options`.
+            options: How to load and run it.
+            **keywords: Single options, above `options`.
 
         Raises:
+            TypeError: a keyword names no option.
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
         from itk_infer.model.kinds.onnx import OnnxBackend
 
-        check_options(options)
-        backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
-        return cls(backend, **result_options(options))
+        options = (options or Options()).changed(**keywords)
+        backend = OnnxBackend(Path(path), sources=SpecSources(options), **options.for_backend())
+        return cls(backend, options)
 
     @classmethod
-    def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
+    def from_mmengine(
+        cls, config: str | Path, checkpoint: str | Path, options: Options | None = None, **keywords: Any
+    ) -> Predictor:
         """Load an MMEngine config and checkpoint. A Python config is code, and it runs.
 
         Args:
             config: The config file.
             checkpoint: The weights; loaded strictly, and nothing in them is run.
-            **options: See `Options`.
+            options: How to load and run it.
+            **keywords: Single options, above `options`.
 
         Raises:
+            TypeError: a keyword names no option.
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
         from itk_infer.model.kinds.mmengine import MMEngineBackend
 
-        check_options(options)
+        options = (options or Options()).changed(**keywords)
         backend = MMEngineBackend(
-            Path(config), Path(checkpoint), sources=sources_of(options), **running_options(options)
+            Path(config), Path(checkpoint), sources=SpecSources(options), **options.for_backend()
         )
-        return cls(backend, **result_options(options))
+        return cls(backend, options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: devices chosen, keys ignored, options that do nothing with this model."""
+        return (*self.backend.notes, *idle_options(self.options, self.backend, self.window))
 
     def safe_mode(self) -> Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
@@ -208,11 +198,8 @@ class Predictor:
             "spec": {block: spec[block] for block in ("input", "window", "output")},
             "patch": list(self.window.patch),
             "stride": list(self.window.stride),
-            "orientation": self.orientation,
-            "precision": self._precision,
-            "tta": self.tta,
-            "crop_foreground": self.crop_foreground,
-            "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
+            **self.options.identity(),
+            "precision": self._precision,  # what the choice came to
         }
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:

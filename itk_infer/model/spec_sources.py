@@ -6,16 +6,15 @@ Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError, SpecError
+from itk_infer.options import Options
 from itk_infer.spec import ModelSpec, merge, parse_spec
 from itk_infer.spec.intensity import OPS, WindowLevel
-from itk_infer.spec.model_spec import Blend, Triplet
 
 MAX_SPEC_BYTES = 2**20
 
@@ -36,33 +35,20 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line says about the model. None: nothing."""
-
-    window_level: float | None = None
-    window_width: float | None = None
-    patch_size: Triplet | None = None
-    patch_stride: Triplet | None = None
-    blend: Blend | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SpecSources:
     """Everything that speaks about a model besides the model's own files.
 
     Attributes:
-        spec_path: A spec file the user named.
-        overrides: The command line.
+        overrides: A spec file that the user named, and what stands above it.
     """
 
-    spec_path: Path | None = None
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: Options = Options()
 
     def beside(self, *models: Path) -> list[Document]:
         """The sidecars of `models` and the user's spec, lowest precedence first."""
         sidecars = dict.fromkeys(model.with_name(f"{model.stem}.spec.json") for model in models)
         paths = [path for path in sidecars if path.is_file()]
-        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.spec_path])]]
+        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.overrides.spec])]]
 
 
 def read_json(path: Path) -> Any:
@@ -98,12 +84,12 @@ def older_window(level: Any, width: Any, source: str) -> Document | None:
     return Document(source, {"input": {"intensity": [step]}}, older=True)
 
 
-def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelSpec, list[str]]:
+def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpec, list[str]]:
     """One spec out of all sources.
 
     Args:
         documents: Lowest precedence first.
-        overrides: The command line, above them all.
+        overrides: Options that replace a part of the spec, above them all.
 
     Returns:
         The spec, and notes about what the overrides changed that the user might not expect.
@@ -147,9 +133,6 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
 
 
 def _with_window(spec: ModelSpec, level: float | None, width: float | None, notes: list[str]) -> ModelSpec:
-    for name, value in (("--wl", level), ("--ww", width)):
-        if value is not None and not math.isfinite(value):
-            raise ConfigError(f"{name} {value}: give a number")
     if width is not None and width <= 0:
         raise ConfigError(f"--ww {width:g}: a window width must be above 0")
     steps = spec.input.intensity

@@ -12,6 +12,7 @@ from typing import Any
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
 from itk_infer.files.stamp import place_of, sha256_of, stamp_of
+from itk_infer.options import result_words
 from itk_infer.run.cases import Case
 from itk_infer.run.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.run.settings import RunSettings
@@ -27,11 +28,7 @@ PARTS = {
     "spec": "other model settings",
     "patch": "another patch size",
     "stride": "another patch stride",
-    "orientation": "another output orientation",
-    "precision": "another precision",
-    "tta": "other mirroring",
-    "crop_foreground": "another crop",
-    "skip_empty": "another rule for empty windows",
+    **dict(result_words()),
 }
 
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.executors import execution_options
-from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+from itk_infer.cli.model import model_options, model_request
+from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option
+from itk_infer.options import WRITTEN
 from itk_infer.streams import lost_output
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelInfo, ModelRequest
     from itk_infer.run.settings import RunSettings
 
-FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+FILES, OUTPUTS, RUNNING = "Input and output", WRITTEN, "Running"
 EXAMPLES = """\b
 Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
@@ -80,14 +82,7 @@ class MainJob(GroupedCommand):
     "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
 )
 @option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row per mask.")
-@option(
-    "--orientation",
-    heading=OUTPUTS,
-    default="LPI",
-    show_default=True,
-    metavar="[LPI|input|CODE]",
-    help="Grid of the outputs; input: exactly the input's.",
-)
+@flags_of("orientation")[0]
 @option(
     "--format",
     "file_format",
@@ -116,7 +111,6 @@ def segment_command(
     recursive: bool,
     save_logits: bool,
     save_conf: bool,
-    orientation: str,
     file_format: str,
     overwrite: bool,
     shard: str | None,
@@ -135,12 +129,11 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
-    from itk_infer.cli.model import model_request
     from itk_infer.run.destination import with_destination
     from itk_infer.run.settings import RunSettings
     from itk_infer.run.shard import parse_shard
 
-    request = model_request(orientation=orientation, **options)
+    request = model_request(**options)
     settings = with_destination(
         RunSettings(
             input_folder,

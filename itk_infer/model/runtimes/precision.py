@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Literal
 
 from itk_infer.errors import ConfigError
+from itk_infer.options import PrecisionChoice
 
 Precision = Literal["fp32", "fp16", "bf16"]
-PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind the device has
 
 
 def choose_precision(
