@@ -301,7 +301,7 @@ class Options:
         heading=WORKERS,
         help="CPU threads a worker; default an equal share of the cores.",
         values="a whole number",
-        unset="an equal share of the cores",
+        unset="the cores that it may use",
         text=int,
         least=1,
         metavar="N",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from itk_infer.option import Option, OptionError
 from itk_infer.options import Options, declared, default_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")
 PATH = click.Path(path_type=Path)
 
 
@@ -64,6 +66,25 @@ def flags_of(name: str) -> list[Decorator]:
     own = option(*about.flags, name, heading=about.heading, help=about.help, **settings)
     more = [option(short.flag, is_flag=True, heading=about.heading, help=short.help) for short in about.shorthands]
     return [own, *more]
+
+
+def with_flags(message: str) -> str:
+    """A message of the library with flags in place of Python arguments, which it writes in backquotes.
+
+    `batch` becomes --batch, `batch=auto` becomes --batch auto, and `precision=half` becomes --fp16.
+    """
+    return MENTION.sub(_flag, message)
+
+
+def _flag(mention: re.Match[str]) -> str:
+    name, value = mention["name"], mention["value"]
+    about = declared().get(name)
+    if about is None:
+        return mention[0]
+    for short in about.shorthands:
+        if value == str(short.value):
+            return short.flag
+    return about.flags[0] if value is None or about.text is bool else f"{about.flags[0]} {value}"
 
 
 def _click_type(about: Option) -> Any:

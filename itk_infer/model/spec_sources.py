@@ -1,6 +1,6 @@
 """Where a model spec comes from, and which source wins.
 
-Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
+Options > the spec file that they name > sidecar > embedded > older keys > defaults.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpe
         spec = _with_window(spec, level, width, notes)
     elif all(document.older for document in documents) and not spec.input.intensity:
         raise ConfigError(
-            "this model says nothing about intensities and requires --wl/--ww: give a window level and width "
-            "on the command line, or write them into the model (metadata window_level and window_width, or "
-            "wl and ww in a config), or describe the model in a spec file (--spec)"
+            "this model says nothing about intensities and requires `window_level`/`window_width`: give both, "
+            "or write them into the model (metadata window_level and window_width, or wl and ww in a config), "
+            "or describe the model in a spec file (`spec`)"
         )
     window = spec.window
     if overrides.patch_size is not None:
@@ -134,7 +134,7 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
 
 def _with_window(spec: ModelSpec, level: float | None, width: float | None, notes: list[str]) -> ModelSpec:
     if width is not None and width <= 0:
-        raise ConfigError(f"--ww {width:g}: a window width must be above 0")
+        raise ConfigError(f"`window_width={width:g}`: a window width must be above 0")
     steps = spec.input.intensity
     if any(isinstance(step, WindowLevel) for step in steps):
         steps = tuple(
@@ -148,13 +148,17 @@ def _with_window(spec: ModelSpec, level: float | None, width: float | None, note
             for step in steps
         )
     elif level is None or width is None:
-        raise ConfigError("--wl and --ww belong together: this model has no window of its own to complete them")
+        raise ConfigError(
+            "`window_level` and `window_width` belong together: this model has no window of its own "
+            "to complete them"
+        )
     else:
         names = {step: op for op, step in OPS.items()}
         dropped = ", ".join(names[type(step)] for step in steps)
         notes.append(
-            f"--wl/--ww: the model has no window step of its own; the window {level:g}/{width:g} is now the only "
-            "intensity step" + (f" and replaces: {dropped}" if dropped else "")
+            f"`window_level`/`window_width`: the model has no window step of its own; the window "
+            f"{level:g}/{width:g} is now the only intensity step"
+            + (f" and replaces: {dropped}" if dropped else "")
         )
         steps = (WindowLevel(level, width),)
     return replace(spec, input=replace(spec.input, intensity=steps))

@@ -12,7 +12,7 @@ from typing import Any
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
 from itk_infer.files.stamp import place_of, sha256_of, stamp_of
-from itk_infer.options import result_words
+from itk_infer.options import Options, result_words
 from itk_infer.run.cases import Case
 from itk_infer.run.ledger import CaseRecord, InputFile, Ledger, OutputFile
 from itk_infer.run.settings import RunSettings
@@ -30,6 +30,7 @@ PARTS = {
     "stride": "another patch stride",
     **dict(result_words()),
 }
+BEFORE = Options().identity()  # holds for results that are older than an option
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def _state(
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
     for part, words in PARTS.items():
-        if output.identity.get(part) != identity[part]:
+        if output.identity.get(part, BEFORE.get(part)) != identity[part]:
             return f"was made with {words}"
     return "fresh"
 

@@ -383,7 +383,7 @@ def test_sidecars_stand_above_the_config_and_the_command_line_above_all(load, tm
 
 
 def test_a_config_silent_about_intensities_needs_the_command_line(load):
-    with pytest.raises(ConfigError, match="--wl/--ww"):
+    with pytest.raises(ConfigError, match="`window_level`/`window_width`"):
         load("dict(type='TestBackboneOnly')", extra="")
     with pytest.raises(SpecError, match=r"net\.py, itk_infer: unknown key blend; did you mean"):
         load("dict(type='TestBackboneOnly')", extra="itk_infer = dict(blend='gaussian')")

@@ -101,7 +101,7 @@ def test_older_keys(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "error", "words"),
     [
-        ({}, ConfigError, "requires --wl/--ww.*metadata window_level.*--spec"),
+        ({}, ConfigError, "requires `window_level`/`window_width`.*metadata window_level.*`spec`"),
         ({"window_level": "40"}, SpecError, "only one of window level and width"),
         ({"window_level": "a", "window_width": "80"}, SpecError, "must be numbers"),
         ({"inference_config": "{"}, SpecError, "not valid JSON"),

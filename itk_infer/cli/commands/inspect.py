@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from itk_infer.cli.model import load_predictor, model_options
-from itk_infer.cli.options import GroupedCommand, option
+from itk_infer.cli.options import GroupedCommand, option, with_flags
 from itk_infer.streams import lost_output
 
 
@@ -30,7 +30,7 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     else:
         click.echo(model_text(describe(predictor)))
         for note in predictor.notes:
-            click.echo(note, err=True)
+            click.echo(with_flags(note), err=True)
     return 1 if lost_output() else 0
 
 

@@ -11,7 +11,7 @@ import click
 
 from itk_infer.cli.executors import execution_options
 from itk_infer.cli.model import model_options, model_request
-from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option
+from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
 from itk_infer.options import WRITTEN
 from itk_infer.streams import lost_output
 
@@ -183,7 +183,7 @@ def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbo
 
 def _tell_model(facts: ModelInfo, *, quiet: bool, verbose: bool) -> None:
     for note in facts.notes:
-        click.echo(note, err=True)
+        click.echo(with_flags(note), err=True)
     if verbose:
         from itk_infer.cli.commands.inspect import model_text
 

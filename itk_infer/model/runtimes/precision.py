@@ -35,4 +35,6 @@ def choose_precision(
         if precision == wish:
             return precision, []
     there = " and ".join(["fp32", *offered])
-    raise ConfigError(f"--precision {wish}: {where} runs {there}; choose one of these, or --fp16 for the best")
+    raise ConfigError(
+        f"`precision={wish}`: {where} runs {there}; choose one of these, or `precision=half` for the best"
+    )
