@@ -222,7 +222,7 @@ def test_no_process_is_started(monkeypatch):
 
 
 def test_the_public_names():
-    assert set(itk_infer.__all__) == {"Predictor", "Result", "__version__"}
+    assert set(itk_infer.__all__) == {"Options", "Predictor", "Result", "__version__"}
     assert itk_infer.Predictor is Predictor
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = itk_infer.nothing

@@ -210,5 +210,5 @@ def test_what_the_network_says_on_the_way_is_told(monkeypatch):
 
 @pytest.mark.parametrize("batch", [0, -1, "many", 1.5])
 def test_other_words_are_refused(batch):
-    with pytest.raises(ConfigError, match="at least one window a call, or 'auto'"):
+    with pytest.raises(ConfigError, match="at least one window per call, or 'auto'"):
         Predictor(FakeBackend(), batch=batch)
