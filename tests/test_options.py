@@ -147,7 +147,7 @@ def test_values_are_kept_in_one_form():
 
 def test_keywords_stand_above_options():
     predictor = Predictor(FakeBackend(), Options(orientation="RAS", batch=4), batch=2)
-    assert (predictor.orientation, predictor.batch) == ("RAS", 2)
+    assert (predictor.options.orientation, predictor.batch_size) == ("RAS", 2)
     assert predictor.options == Options(orientation="RAS", batch=2)
 
 
