@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from itk_infer.options import Options, result_words
+
 if TYPE_CHECKING:
     from itk_infer.files.records import InputFile
     from itk_infer.model.runtimes.precision import Precision
@@ -20,28 +22,24 @@ PARTS = {
     "spec": "other model settings",
     "patch": "another patch size",
     "stride": "another patch stride",
-    "orientation": "another output orientation",
-    "precision": "another precision",
-    "tta": "other mirroring",
-    "crop_foreground": "another crop",
-    "skip_empty": "another rule for empty windows",
+    **dict(result_words()),
 }
+BEFORE = Options().identity()  # holds for results that are older than an option
 
 
 def model_identity(
-    digest: str,
-    spec: ModelSpec,
-    window: ModelWindow,
-    *,
-    orientation: str,
-    precision: Precision,
-    tta: bool,
-    crop_foreground: float | None,
-    skip_empty: bool | float,
+    digest: str, spec: ModelSpec, window: ModelWindow, options: Options, precision: Precision
 ) -> dict[str, Any]:
     """Model, spec, window and options that change the result; JSON-ready.
 
     A result is reused only where all of it is the same.
+
+    Args:
+        digest: Of the model's files.
+        spec: Complete.
+        window: What patch and stride came to be.
+        options: How the model is run.
+        precision: What the choice of the options came to be.
     """
     document = spec.to_dict()
     # What patch and stride came to be is recorded below; whether they were asked for does not matter.
@@ -52,11 +50,8 @@ def model_identity(
         "spec": {block: document[block] for block in ("input", "window", "output")},
         "patch": list(window.patch),
         "stride": list(window.stride),
-        "orientation": orientation,
+        **options.identity(),
         "precision": precision,
-        "tta": tta,
-        "crop_foreground": crop_foreground,
-        "skip_empty": None if isinstance(skip_empty, bool) else skip_empty,
     }
 
 

@@ -69,7 +69,7 @@ def _attempt(
     """Run the case once. Notes that stay true for a retry are appended to `notes`."""
     clock, warnings = Clock(), list[str]()
     every = len(plan.windows)
-    prepared = prepare(workspace.put(volume.array), plan, model.spec, model.window, model.crop_foreground)
+    prepared = prepare(workspace.put(volume.array), plan, model.spec, model.window, model.options.crop_foreground)
     plan = prepared.plan
     if prepared.crop is not None:
         saved = f"{every - len(plan.windows)} of {every} windows saved"
@@ -81,12 +81,12 @@ def _attempt(
     if model.auto_batch is not None and len(plan.windows) > 1:
         notes += settle_batch(model, prepared, workspace)
         clock.lap("batch")
-    below = None if isinstance(model.skip_empty, bool) else model.skip_empty
+    below = None if isinstance(model.options.skip_empty, bool) else model.options.skip_empty
     lowest = prepared.volume.min() if below is not None else 0.0  # not needed without a bound
     inferer = WindowInferer(
         model.backend,
-        model.spec.window.mirror_axes if model.tta else None,
-        None if model.skip_empty is False else lowest,
+        model.spec.window.mirror_axes if model.options.tta else None,
+        None if model.options.skip_empty is False else lowest,
         below,
         model.max_batch,
     )

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from itk_infer.cli.options import option
+from itk_infer.options import WRITTEN
 from itk_infer.outputs.registry import optional_outputs
-
-HEADING = "What is written"
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags of all outputs that are written on request."""
     for kind in reversed(optional_outputs()):
-        command = option(*kind.flags, kind.keyword, heading=HEADING, is_flag=True, help=kind.help)(command)
+        command = option(*kind.flags, kind.keyword, heading=WRITTEN, is_flag=True, help=kind.help)(command)
     return command
 
 

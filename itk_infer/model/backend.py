@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from itk_infer.arrays import Array
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.spec import ModelSpec
 
-Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Windows: TypeAlias = Array  # (N, C_in, Z, Y, X) float32
 Logits: TypeAlias = Array  # (N, C_out, Z, Y, X), any floating type
 

@@ -1,21 +1,20 @@
 """The sources of a model spec, merged by precedence.
 
-Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
+Options > the spec file that they name > sidecar > embedded > older keys > defaults.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError, SpecError
+from itk_infer.options import Options
 from itk_infer.spec import ModelSpec, merge, parse_spec
 from itk_infer.spec.intensity import OPS, WindowLevel
-from itk_infer.spec.model_spec import Blend, Triplet
 
 MAX_SPEC_BYTES = 2**20
 
@@ -36,33 +35,20 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """Settings from the command line or Python arguments that replace the model's own. None: not given."""
-
-    window_level: float | None = None
-    window_width: float | None = None
-    patch_size: Triplet | None = None
-    patch_stride: Triplet | None = None
-    blend: Blend | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SpecSources:
     """The sources of a model spec other than the model's own files and their sidecars.
 
     Attributes:
-        spec_path: Spec file named by the user.
-        overrides: Settings that replace the model's own.
+        overrides: Options of the user: a spec file, and settings that replace the model's own.
     """
 
-    spec_path: Path | None = None
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: Options = Options()
 
     def beside(self, *models: Path) -> list[Document]:
         """The sidecars of `models` and the user's spec, lowest precedence first."""
         sidecars = dict.fromkeys(model.with_name(f"{model.stem}.spec.json") for model in models)
         paths = [path for path in sidecars if path.is_file()]
-        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.spec_path])]]
+        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.overrides.spec])]]
 
 
 def read_json(path: Path) -> Any:
@@ -98,12 +84,12 @@ def older_window(level: Any, width: Any, source: str) -> Document | None:
     return Document(source, {"input": {"intensity": [step]}}, older=True)
 
 
-def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelSpec, list[str]]:
+def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpec, list[str]]:
     """Merge all sources into one spec.
 
     Args:
         documents: Sources, lowest precedence first.
-        overrides: Settings with precedence over all documents.
+        overrides: Options that replace a part of the spec, with precedence over all documents.
 
     Returns:
         The spec, and notes for the user about unexpected effects of the overrides.
@@ -119,9 +105,9 @@ def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelS
         spec = _with_window(spec, level, width, notes)
     elif all(document.older for document in documents) and not spec.input.intensity:
         raise ConfigError(
-            "this model says nothing about intensities and requires --wl/--ww: give a window level and width "
-            "on the command line, or write them into the model (metadata window_level and window_width, or "
-            "wl and ww in a config), or describe the model in a spec file (--spec)"
+            "this model says nothing about intensities and requires `window_level`/`window_width`: give both, "
+            "or write them into the model (metadata window_level and window_width, or wl and ww in a config), "
+            "or describe the model in a spec file (`spec`)"
         )
     window = spec.window
     if overrides.patch_size is not None:
@@ -147,11 +133,8 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
 
 
 def _with_window(spec: ModelSpec, level: float | None, width: float | None, notes: list[str]) -> ModelSpec:
-    for name, value in (("--wl", level), ("--ww", width)):
-        if value is not None and not math.isfinite(value):
-            raise ConfigError(f"{name} {value}: give a number")
     if width is not None and width <= 0:
-        raise ConfigError(f"--ww {width:g}: a window width must be above 0")
+        raise ConfigError(f"`window_width={width:g}`: a window width must be above 0")
     steps = spec.input.intensity
     if any(isinstance(step, WindowLevel) for step in steps):
         steps = tuple(
@@ -165,13 +148,17 @@ def _with_window(spec: ModelSpec, level: float | None, width: float | None, note
             for step in steps
         )
     elif level is None or width is None:
-        raise ConfigError("--wl and --ww belong together: this model has no window of its own to complete them")
+        raise ConfigError(
+            "`window_level` and `window_width` belong together: this model has no window of its own "
+            "to complete them"
+        )
     else:
         names = {step: op for op, step in OPS.items()}
         dropped = ", ".join(names[type(step)] for step in steps)
         notes.append(
-            f"--wl/--ww: the model has no window step of its own; the window {level:g}/{width:g} is now the only "
-            "intensity step" + (f" and replaces: {dropped}" if dropped else "")
+            f"`window_level`/`window_width`: the model has no window step of its own; the window "
+            f"{level:g}/{width:g} is now the only intensity step"
+            + (f" and replaces: {dropped}" if dropped else "")
         )
         steps = (WindowLevel(level, width),)
     return replace(spec, input=replace(spec.input, intensity=steps))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.case.case import Case
-from itk_infer.case.identity import PARTS
+from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
 from itk_infer.files.records import InputFile, OutputFile
@@ -173,7 +173,7 @@ def _state(
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
     for part, words in PARTS.items():
-        if output.identity.get(part) != identity[part]:
+        if output.identity.get(part, BEFORE.get(part)) != identity[part]:
             return f"was made with {words}"
     return "fresh"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -760,3 +761,12 @@ def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
     assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
     assert stopped == [Stopped("b.mha")]
     assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]
+
+
+def test_results_that_are_older_than_an_option_were_made_with_its_default(folder):
+    folder.scan("a.mha")
+    folder.run()
+    with contextlib.closing(sqlite3.connect(folder.output / "itk_infer.db")) as ledger, ledger:
+        ledger.execute("UPDATE outputs SET identity = json_remove(identity, '$.tta', '$.skip_empty')")
+        assert ledger.execute("SELECT count(*) FROM outputs WHERE identity LIKE '%tta%'").fetchone() == (0,)
+    assert folder.run().skipped == {"a.mha": "already done"}

@@ -26,8 +26,8 @@ def test_counts_are_those_of_a_label_map_that_was_changed_after_deciding(tmp_pat
     largest[2:4, 3, 5] = 1
     sinks[0].replace(largest)
     written = pending.commit()
-    (label,) = written.findings
+    (label,) = written.labels
     assert (label.voxels, label.volume_ml) == (2, pytest.approx(0.002))
-    assert label.confidence == decided.findings[0].confidence
+    assert label.confidence == decided.labels[0].confidence
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.mha"))), largest)
-    assert decided.findings[0].voxels == np.count_nonzero(array > 0)
+    assert decided.labels[0].voxels == np.count_nonzero(array > 0)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.executors import execution_options
-from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
-from itk_infer.cli.outputs import HEADING as OUTPUTS
+from itk_infer.cli.model import model_options, model_request
+from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
 from itk_infer.cli.outputs import output_options, outputs_asked_for
+from itk_infer.options import WRITTEN as OUTPUTS
 from itk_infer.outputs.registry import LABEL_FORMATS
 from itk_infer.streams import lost_output
 
@@ -80,14 +81,7 @@ class MainJob(GroupedCommand):
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
 @model_options
 @output_options
-@option(
-    "--orientation",
-    heading=OUTPUTS,
-    default="LPI",
-    show_default=True,
-    metavar="[LPI|input|CODE]",
-    help="Grid of the outputs; input: exactly the input's.",
-)
+@flags_of("orientation")[0]
 @option(
     "--format",
     "file_format",
@@ -114,7 +108,6 @@ def segment_command(
     input_folder: Path,
     output: Path,
     recursive: bool,
-    orientation: str,
     file_format: str,
     overwrite: bool,
     shard: str | None,
@@ -133,13 +126,12 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
-    from itk_infer.cli.model import model_request
     from itk_infer.run.destination import with_destination
     from itk_infer.run.settings import RunSettings
     from itk_infer.run.shard import parse_shard
 
     save = outputs_asked_for(options)
-    request = model_request(orientation=orientation, **options)
+    request = model_request(**options)
     settings = with_destination(
         RunSettings(
             input_folder,
@@ -188,7 +180,7 @@ def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbo
 
 def _tell_model(facts: ModelInfo, *, quiet: bool, verbose: bool) -> None:
     for note in facts.notes:
-        click.echo(note, err=True)
+        click.echo(with_flags(note), err=True)
     if verbose:
         from itk_infer.cli.commands.inspect import model_text
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from itk_infer.errors import InferenceError
-
-BatchChoice = int | Literal["auto"]
 
 MAX_BATCH = 64
 LEAST_GAIN = 0.05  # of the time per window; a smaller gain does not justify twice the memory
