@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
@@ -70,25 +71,26 @@ def check_options(options: Options) -> None:
         raise ConfigError(f"batch_cache {given['batch_cache']!r}: give True, False or a folder")
 
 
-class Running(TypedDict):
-    """Options of every backend."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Options of every backend, see `BackendOptions`."""
 
-    device: str
-    provider: Provider
-    precision: PrecisionChoice
-    threads: int | None
-    max_vram: int | None
+    device: str = "auto"
+    provider: Provider = "auto"
+    precision: PrecisionChoice = "auto"
+    threads: int | None = None
+    max_vram: int | None = None
 
 
 def running_options(options: Options) -> Running:
     """What a backend needs, with defaults filled in."""
-    return {
-        "device": options.get("device", "auto"),
-        "provider": options.get("provider", "auto"),
-        "precision": options.get("precision", "auto"),
-        "threads": options.get("threads"),
-        "max_vram": options.get("max_vram"),
-    }
+    return Running(
+        options.get("device", "auto"),
+        options.get("provider", "auto"),
+        options.get("precision", "auto"),
+        options.get("threads"),
+        options.get("max_vram"),
+    )
 
 
 class ResultOptions(TypedDict):

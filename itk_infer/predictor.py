@@ -130,43 +130,52 @@ class Predictor:
         self._answers_known = False  # whether they are what the spec takes them for
 
     @classmethod
-    def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
-        """Load an ONNX model.
+    def load(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        *,
+        kind: str | None = None,
+        **options: Unpack[Options],
+    ) -> Predictor:
+        """Load a model of any kind.
 
         Args:
-            path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
+            path: The file or folder of the model; a sequence: the files that together make it, for a `kind` of
+                several. A folder with an MMEngine config holds code, and it runs.
+            kind: ``onnx``, ``mmengine``, see `MODEL_KINDS`; default: told from the file or folder.
             **options: See `Options`.
 
         Raises:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.kinds.onnx import OnnxBackend
+        from itk_infer.model.registry import load_backend
 
         check_options(options)
-        backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+        backend = load_backend(kind, paths, sources_of(options), running_options(options))
         return cls(backend, **result_options(options))
 
     @classmethod
+    def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
+        """Load an ONNX model, see `load`.
+
+        Args:
+            path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
+            **options: See `Options`.
+        """
+        return cls.load(path, kind="onnx", **options)
+
+    @classmethod
     def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
-        """Load an MMEngine config and checkpoint. A Python config is code, and it runs.
+        """Load an MMEngine config and checkpoint, see `load`. A Python config is code, and it runs.
 
         Args:
             config: The config file.
             checkpoint: The weights; loaded strictly, and nothing in them is run.
             **options: See `Options`.
-
-        Raises:
-            ModelError: the model or the device cannot be used.
-            ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.kinds.mmengine import MMEngineBackend
-
-        check_options(options)
-        backend = MMEngineBackend(
-            Path(config), Path(checkpoint), sources=sources_of(options), **running_options(options)
-        )
-        return cls(backend, **result_options(options))
+        return cls.load([config, checkpoint], kind="mmengine", **options)
 
     def safe_mode(self) -> Predictor:
         """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""

@@ -174,7 +174,7 @@ if __name__ == "__main__":
     for number in (0, 1, 2):
         os.close(number)
     source, settings = Path(sys.argv[1]), RunSettings(Path(sys.argv[1]) / "scans", Path("out"))
-    os._exit(run_cases(Workers(ModelRequest(source / "model.onnx", provider="cpu"), settings), settings).exit_code)
+    os._exit(run_cases(Workers(ModelRequest((source / "model.onnx",), provider="cpu"), settings), settings).exit_code)
 """
 
 

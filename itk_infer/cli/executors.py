@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -139,16 +138,10 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
     settings = replace(settings, source=settings.source.absolute(), output=settings.output.absolute())
     request = replace(
         request,
-        onnx=_absolute(request.onnx),
-        config=_absolute(request.config),
-        checkpoint=_absolute(request.checkpoint),
-        spec=_absolute(request.spec),
+        paths=tuple(path.absolute() for path in request.paths),
+        spec=None if request.spec is None else request.spec.absolute(),
     )
     return DaskCluster(request, settings, cluster, options["threads"], options["case_timeout"])
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
 
 
 def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.model_files import named_model
+
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelRequest
     from itk_infer.model.batch_size.search import BatchChoice
@@ -19,7 +21,7 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
     Raises:
         click.UsageError: the options do not name one model.
     """
-    backend = _backend(options)
+    paths, kind = named_model(options)
     if options["fp16"] and options["precision"] not in ("auto", "fp16"):
         raise click.UsageError(f"--fp16 and --precision {options['precision']} contradict each other")
     if options["no_batch_cache"] and options["batch_cache"] is not None:
@@ -27,9 +29,8 @@ def model_request(*, orientation: str = "LPI", **options: Any) -> ModelRequest:
     from itk_infer.executors.loader import ModelRequest
 
     return ModelRequest(
-        onnx=options["onnx"] if backend == "onnx" else None,
-        config=options["cfg_path"],
-        checkpoint=options["ckpt_path"],
+        paths=paths,
+        kind=kind,
         device=options["device"],
         provider=options["provider"],
         precision="half" if options["fp16"] and options["precision"] == "auto" else options["precision"],
@@ -58,21 +59,6 @@ def load_predictor(*, orientation: str = "LPI", **options: Any) -> Predictor:
         ItkInferError: it cannot be loaded, or the options do not fit it.
     """
     return model_request(orientation=orientation, **options).load()
-
-
-def _backend(options: dict[str, Any]) -> str:
-    onnx, cfg, ckpt = options["onnx"], options["cfg_path"], options["ckpt_path"]
-    backend: str | None = options["backend"]
-    if backend is None and onnx is None and cfg is None and ckpt is None:
-        raise click.UsageError("no model: give --onnx MODEL.onnx, or -cfg CONFIG and -ckpt CHECKPOINT")
-    if onnx is not None and (cfg is not None or ckpt is not None):
-        raise click.UsageError("--onnx and -cfg/-ckpt name two models; give one of them")
-    backend = backend or ("onnx" if onnx is not None else "mmengine")
-    if backend == "onnx" and onnx is None:
-        raise click.UsageError("--backend onnx needs --onnx MODEL.onnx")
-    if backend == "mmengine" and (cfg is None or ckpt is None):
-        raise click.UsageError("--backend mmengine needs both -cfg CONFIG and -ckpt CHECKPOINT")
-    return backend
 
 
 def _bytes(option: str, size: str | None) -> int | None:

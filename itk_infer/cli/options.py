@@ -43,17 +43,11 @@ def option(*names: str, heading: str, **settings: Any) -> Decorator:
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which model, shared by every command that loads one."""
+    from itk_infer.cli.model_files import file_options
+
     model, spec = "Model", "Intensity and windows"
     options = [
-        option(
-            "--backend",
-            heading=model,
-            type=click.Choice(["onnx", "mmengine"]),
-            help="May be left out: --onnx, or --cfg-path and --ckpt-path, tell it.",
-        ),
-        option("--onnx", heading=model, type=PATH, help="ONNX model file."),
-        option("-cfg", "--cfg-path", heading=model, type=PATH, help="MMEngine config. It is code, and it runs."),
-        option("-ckpt", "--ckpt-path", heading=model, type=PATH, help="MMEngine checkpoint."),
+        *file_options(),
         option("--spec", heading=model, type=PATH, help="Model spec (JSON) above what the model itself says."),
         option(
             "--device",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from itk_infer._version import __version__
-from itk_infer.errors import ConfigError, ModelError
+from itk_infer.errors import ModelError
 from itk_infer.machine import ran_out, shortage
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from itk_infer.spec.model_spec import Blend, Triplet
 
 
-FILES = ("onnx", "config", "checkpoint")
+MODEL = ("paths", "kind")  # the fields that are no options
 
 
 class ModelLoader(Protocol):
@@ -45,9 +45,8 @@ class ModelRequest:
     """The model that the command line names.
 
     Attributes:
-        onnx: ONNX file; None for a model of MMEngine.
-        config: MMEngine config, with `checkpoint`.
-        checkpoint: Its weights.
+        paths: Its file or folder, or the files that its kind's flags name.
+        kind: A name in `MODEL_KINDS`; None: told from the path where the model is loaded.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         provider: What runs the network there.
         precision: Number format.
@@ -55,9 +54,8 @@ class ModelRequest:
     The others: see `itk_infer.options.Options`.
     """
 
-    onnx: Path | None = None
-    config: Path | None = None
-    checkpoint: Path | None = None
+    paths: tuple[Path, ...]
+    kind: str | None = None
     device: str = "auto"
     provider: Provider = "auto"
     precision: PrecisionChoice = "auto"
@@ -80,23 +78,19 @@ class ModelRequest:
         """See `ModelLoader.load`."""
         from itk_infer.predictor import Predictor
 
-        asked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FILES}
+        asked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in MODEL}
         given = cast("Options", {name: value for name, value in asked.items() if value is not None})
         if device is not None:
             given["device"] = device
         if threads is not None:
             given["threads"] = threads
         try:
-            if self.onnx is not None:
-                return Predictor.from_onnx(self.onnx, **given)
-            if self.config is not None and self.checkpoint is not None:
-                return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+            return Predictor.load(self.paths, kind=self.kind, **given)
         except Exception as error:
             if not ran_out(error):
                 raise
             # A library for which there is no memory may have been taken for a missing one.
             raise ModelError(f"the model cannot be loaded: {shortage('it and its libraries')}") from error
-        raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
 
 
 @dataclass(frozen=True, slots=True)

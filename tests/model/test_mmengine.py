@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from loading import mmengine_backend
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
-from itk_infer.model.kinds.mmengine import MMEngineBackend
 from itk_infer.model.kinds.mmengine_network import quiet_imports
 from itk_infer.model.spec_sources import Overrides, SpecSources
 from itk_infer.spec.intensity import WindowLevel
@@ -116,7 +116,7 @@ def load(tmp_path):
             "provider": "cpu" if options.get("device", "cpu") == "cpu" else "auto",
             **options,
         }
-        return MMEngineBackend(config, checkpoint, **options)
+        return mmengine_backend(config, checkpoint, **options)
 
     return make
 
@@ -266,7 +266,7 @@ def test_a_config_that_describes_no_network_is_said_in_a_sentence(tmp_path, text
     config = tmp_path / "net.py"
     config.write_text(text + "\nwl, ww = 0, 1\n")
     with pytest.raises(ModelError, match=message) as caught:
-        MMEngineBackend(config, tmp_path / "net.pth", device="cpu")
+        mmengine_backend(config, tmp_path / "net.pth", device="cpu")
     sentence = str(caught.value)
     del caught
     gc.collect()
@@ -277,10 +277,10 @@ def test_a_config_that_describes_no_network_is_said_in_a_sentence(tmp_path, text
 def test_a_missing_config_and_a_missing_checkpoint(tmp_path):
     config = tmp_path / "net.py"
     with pytest.raises(ModelError, match="no such config"):
-        MMEngineBackend(config, tmp_path / "net.pth", device="cpu")
+        mmengine_backend(config, tmp_path / "net.pth", device="cpu")
     config.write_text("model = dict(type='TestScale')\nwl, ww = 0, 1\n")
     with pytest.raises(ModelError, match="no such checkpoint"):
-        MMEngineBackend(config, tmp_path / "net.pth", device="cpu")
+        mmengine_backend(config, tmp_path / "net.pth", device="cpu")
 
 
 def test_custom_imports_register_a_network(tmp_path, monkeypatch, load):
