@@ -15,9 +15,13 @@ from itk_infer.model.kinds.project_code import check_imports, code_digest, impor
 
 PROGRAM = """
 import sys
-from itk_infer.predictor import Predictor
+from pathlib import Path
+from itk_infer.model.registry import load_backend
+from itk_infer.model.spec_sources import SpecSources
+from itk_infer.options import Running
 before = list(sys.path)
-backend = Predictor.from_mmengine(sys.argv[1], sys.argv[2], device="cpu", provider="cpu").backend
+files = Path(sys.argv[1]), Path(sys.argv[2])
+backend = load_backend("mmengine", files, SpecSources(), Running(device="cpu", provider="cpu"))
 assert sys.path == before, sys.path
 import numpy as np
 print(backend.digest, float(backend.forward(np.ones((1, 1, 1, 1, 1), np.float32)).ravel()[0]))
