@@ -175,7 +175,8 @@ if __name__ == "__main__":
     for number in (0, 1, 2):
         os.close(number)
     source, settings = Path(sys.argv[1]), RunSettings(Path(sys.argv[1]) / "scans", Path("out"))
-    os._exit(run_cases(Workers(ModelRequest(source / "model.onnx", options=Options(provider="cpu"))), settings).exit_code)
+    request = ModelRequest((source / "model.onnx",), options=Options(provider="cpu"))
+    os._exit(run_cases(Workers(request), settings).exit_code)
 """
 
 

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from loading import mmengine_backend
 
-from itk_infer.model.kinds.mmengine import MMEngineBackend
 from itk_infer.model.kinds.mmengine_network import build_network, quiet_imports, read_config
 from itk_infer.spec import parse_spec
 from itk_infer.spec.intensity import Standardize, WindowLevel
@@ -29,14 +29,14 @@ def with_random_weights(configs, tmp_path):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         torch.save(network.state_dict(), tmp_path / "weights.pth")
-        return network.eval(), MMEngineBackend(path, tmp_path / "weights.pth", device="cpu", provider="cpu")
+        return network.eval(), mmengine_backend(path, tmp_path / "weights.pth", device="cpu", provider="cpu")
 
     return make
 
 
 def test_the_demo_config_says_what_the_demo_spec_says(configs, shared):
     demo = shared / "demo"
-    backend = MMEngineBackend(
+    backend = mmengine_backend(
         configs / "hippocampus_unet.py", demo / "hippocampus_unet_state_dict.pth", device="cpu"
     )
     assert backend.spec == parse_spec(json.loads((demo / "hippocampus_unet.spec.json").read_text()), "demo")
@@ -48,7 +48,7 @@ def test_the_demo_config_says_what_the_demo_spec_says(configs, shared):
 def test_the_demo_network_answers_as_its_onnx_file_does(configs, shared):
     runtime = pytest.importorskip("onnxruntime")
     demo = shared / "demo"
-    backend = MMEngineBackend(
+    backend = mmengine_backend(
         configs / "hippocampus_unet.py", demo / "hippocampus_unet_state_dict.pth", device="cpu"
     )
     windows = RNG.normal(size=(2, 1, 40, 56, 40)).astype(np.float32)
@@ -103,7 +103,7 @@ def test_a_config_that_builds_on_one_of_mmsegmentations_own(tmp_path):
     with quiet_imports():
         network = build_network(read_config(config), config)
     torch.save(network.state_dict(), checkpoint)
-    backend = MMEngineBackend(config, checkpoint, device="cpu", provider="cpu")
+    backend = mmengine_backend(config, checkpoint, device="cpu", provider="cpu")
     assert backend.notes == ("drive.py: ignored data_preprocessor.bgr_to_rgb",)
     assert backend.shape.channels_in == len(backend.spec.input.channels) == 3
     assert backend.spec.window.patch_stride == (1, 42, 42)
@@ -112,7 +112,7 @@ def test_a_config_that_builds_on_one_of_mmsegmentations_own(tmp_path):
 
 def test_a_checkpoint_of_the_runner_still_finds_both_labels(configs, shared, trained_checkpoint):
     sitk = pytest.importorskip("SimpleITK")
-    backend = MMEngineBackend(configs / "hippocampus_unet.py", trained_checkpoint, device="cpu", provider="cpu")
+    backend = mmengine_backend(configs / "hippocampus_unet.py", trained_checkpoint, device="cpu", provider="cpu")
     dice = []
     for image_path in sorted((shared / "hippocampus" / "images").glob("*.nii.gz")):
         image, truth = (

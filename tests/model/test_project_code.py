@@ -16,9 +16,12 @@ from itk_infer.model.kinds.project_code import check_imports, code_digest, impor
 PROGRAM = """
 import sys
 from pathlib import Path
-from itk_infer.model.kinds.mmengine import MMEngineBackend
+from itk_infer.model.registry import load_backend
+from itk_infer.model.spec_sources import SpecSources
+from itk_infer.options import Running
 before = list(sys.path)
-backend = MMEngineBackend(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu", provider="cpu")
+files = Path(sys.argv[1]), Path(sys.argv[2])
+backend = load_backend("mmengine", files, SpecSources(), Running(device="cpu", provider="cpu"))
 assert sys.path == before, sys.path
 import numpy as np
 print(backend.digest, float(backend.forward(np.ones((1, 1, 1, 1, 1), np.float32)).ravel()[0]))
@@ -149,11 +152,11 @@ def test_a_folder_that_is_importable_anyway_stays_so(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_the_remedy_is_the_end_of_the_sentence(tmp_path, config, words):
     pytest.importorskip("mmengine", reason="needs the mmengine extra")
-    from itk_infer.model.kinds.mmengine import MMEngineBackend
+    from loading import mmengine_backend
 
     (tmp_path / "config.py").write_text(config)
     with pytest.raises(ModelError, match=words) as caught:
-        MMEngineBackend(tmp_path / "config.py", Path("net.pth"), device="cpu")
+        mmengine_backend(tmp_path / "config.py", Path("net.pth"), device="cpu")
     sentence = str(caught.value)
     del caught
     gc.collect()
