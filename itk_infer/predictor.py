@@ -1,8 +1,6 @@
 """One case from image to results: what the command line calls for every case, and the Python API.
 
-import itk_infer
-
-predictor = itk_infer.Predictor.from_onnx("model.onnx", device="cpu")
+predictor = itk_infer.Predictor.load("model.onnx", device="cpu")
 result = predictor("case.nii.gz")
 result.labels        # SimpleITK image
 result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
