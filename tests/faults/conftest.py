@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
-
-from faulty import FaultyModel, marked
+from support.faulty import FaultyModel, marked
 
 from itk_infer.events import Events
 from itk_infer.executors.gpus import Placement

@@ -7,8 +7,8 @@ import signal
 
 import numpy as np
 import pytest
-from faulty import Clock, wait_until
-from gated import GatedModel
+from support.faulty import Clock, wait_until
+from support.gated import GatedModel
 
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
 from itk_infer.executors import in_flight as jobs

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = ("-m", "pytest", "--collect-only", "--quiet", "--numprocesses", "0", "-p", "no:cacheprovider")
 MOST_SHOWN = 20
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from faulty import FaultyModel, wait_until
-
 from itk_infer.errors import InterruptedRunError, OutputError
 from itk_infer.predictor import Predictor
+from support.faulty import FaultyModel, wait_until
 
 
 @dataclass(frozen=True, slots=True)

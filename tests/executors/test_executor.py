@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
-
-from faulty import Clock, FaultyModel, marked
-from lock_files import write_lock
+from support.faulty import Clock, FaultyModel, marked
+from support.lock_files import write_lock
 
 from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Events, Progress, RunStarted
@@ -23,8 +18,7 @@ from itk_infer.executors.in_process import InProcess
 from itk_infer.executors.workers import Workers
 from itk_infer.run.folder import run_cases
 from itk_infer.run.ledger import Ledger
-
-from itk_infer.run.settings import RunSettings  # isort: skip
+from itk_infer.run.settings import RunSettings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 

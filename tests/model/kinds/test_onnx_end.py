@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import save
+from support.onnx_files import save
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.onnx import OnnxBackend

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_files import save, sign_network
+from support.onnx_files import save, sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
 from itk_infer.model.backend import NetworkShape

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import SimpleITK as sitk
-from onnx_files import position_network, sign_network
+from support.onnx_files import position_network, sign_network
 
 import itk_infer
 from itk_infer.errors import InferenceError, ModelError

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from onnx import TensorProto
-from onnx_files import sign_network
+from support.onnx_files import sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError
 from itk_infer.model.kinds.onnx import OnnxBackend

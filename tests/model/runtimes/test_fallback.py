@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import save, sign_network
+from support.onnx_files import save, sign_network
 
 from itk_infer.errors import InferenceError, ModelError, OutOfMemoryError
 from itk_infer.model.kinds.onnx import OnnxBackend

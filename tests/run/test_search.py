@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import write_scan
+from support.folders import write_scan
 
 from itk_infer.errors import NoInputError
 from itk_infer.events import CaseSkipped, RunDone, RunStarted, Warned

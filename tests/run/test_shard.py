@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from lock_files import write_lock
+from support.lock_files import write_lock
 
 from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError

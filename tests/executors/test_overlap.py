@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import threading
 from contextlib import closing
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from faulty import wait_until
+from support.faulty import wait_until
 
 from itk_infer.events import CaseStarted
 from itk_infer.executors.messages import Failed, Finished, Task

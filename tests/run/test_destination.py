@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import zarr
-from conftest import write_scan
+from support.folders import write_scan
 
 from itk_infer.errors import ConfigError
 from itk_infer.events import CaseSkipped, Events, Warned

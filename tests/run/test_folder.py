@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import write_scan
 from openpyxl import load_workbook
+from support.folders import write_scan
 
 from itk_infer.errors import ConfigError
 from itk_infer.events import (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from faulty import wait_until
-from lock_files import ELSEWHERE, beating_lock, living_owner, write_lock
+from support.faulty import wait_until
+from support.lock_files import ELSEWHERE, beating_lock, living_owner, write_lock
 
 from itk_infer.errors import ConfigError, InterruptedRunError, LockLostError
 from itk_infer.files.lock_owner import read_owner, this_process

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import SimpleITK as sitk
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import save, sign_network
+from support.onnx_files import save, sign_network
 
 from itk_infer.errors import ModelError, SpecError
 from itk_infer.model.backend import NetworkShape

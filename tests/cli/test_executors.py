@@ -12,10 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from one_node_slurm import answers, one_node_slurm, why_not
+from support.one_node_slurm import answers, one_node_slurm, why_not
 
 from itk_infer.cli.main import main
 from itk_infer.events import CaseDone, CaseStarted, Events
