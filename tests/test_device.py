@@ -236,7 +236,7 @@ def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(devi
     assert np.mean(sitk.GetArrayFromImage(result.labels) != expected) <= 0.001
     assert calls[:3] == [8, 4, 2]
     assert set(calls[3:]) == {1, 2}  # what is left over at the end is one window
-    assert one.batch == 2
+    assert one.batch_size == 2
     assert any("2 window(s) a call" in text for text in result.measurements.warnings)
 
 

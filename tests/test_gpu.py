@@ -113,7 +113,7 @@ def test_windows_that_overflow_in_half_precision_are_run_again(model):
     """Logits far above 65,504: the first case is small enough for the check of the precision, the second is not."""
     network = model(scale=20_000.0)
     predictor = network.load("cuda:0", precision="fp16")
-    predictor._checked = True  # the check would settle for fp32 before the guard has anything to do
+    predictor.model.precision_checked = True  # the check would settle for fp32 before the guard has anything to do
     image = scan()
     result = predictor(image)
     assert predictor.backend.precision == "fp16"
@@ -140,7 +140,7 @@ def test_memory_that_runs_out_halves_the_windows_per_call(model):
     try:
         result = predictor(image)
         assert np.mean(labels(result) == network.on_the_host(image)) > 0.9999
-        assert 1 <= predictor.batch < 64
+        assert 1 <= predictor.batch_size < 64
         assert any("window(s) a call" in warning for warning in result.measurements.warnings)
         assert torch.cuda.max_memory_reserved() <= 3 * 2**30
         again = predictor(image)

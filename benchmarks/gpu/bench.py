@@ -165,7 +165,7 @@ def case(
             row[name] = {key: statistics.median(one[key] for one in several) for key in several[0]}
             row[name]["all_seconds"] = [one["seconds"] for one in several]
     ours = runs["itk_infer"]
-    row["itk_infer"] |= {"stages": ours.seconds, "batch": ours.predictor.batch, "notes": ours.notes}
+    row["itk_infer"] |= {"stages": ours.seconds, "batch": ours.predictor.batch_size, "notes": ours.notes}
     row["itk_infer"]["ran_in"] = ours.predictor.backend.precision
     return row
 

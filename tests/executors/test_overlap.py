@@ -110,7 +110,7 @@ def test_a_second_attempt_ends_before_anything_else_begins(worker, disk):
 
 def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms):
     limit = 2**30
-    worker.predictor._workspaces.bound = MemoryBound(limit, "")
+    worker.predictor.model.workspaces.bound = MemoryBound(limit, "")
     peak, writing = worker.memory.peak, worker.memory.writing
     worker.run("a.mha", "b.mha")
     worker.run("b.mha", "c.mha")
@@ -122,14 +122,14 @@ def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms)
 
 
 def test_without_a_limit_there_is_room(worker, rooms):
-    worker.predictor._workspaces.bound = None
+    worker.predictor.model.workspaces.bound = None
     worker.run("a.mha", "b.mha")
     assert rooms == [None]
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_case_waits_for_the_disk_where_both_do_not_fit(worker, disk, missing):
-    worker.predictor._workspaces.bound = MemoryBound(worker.memory.peak + worker.memory.writing - missing, "")
+    worker.predictor.model.workspaces.bound = MemoryBound(worker.memory.peak + worker.memory.writing - missing, "")
     worker.run("a.mha")
     thread = threading.Thread(target=worker.run, args=("b.mha",))
     thread.start()
@@ -148,7 +148,7 @@ def test_reading_waits_for_the_disk_where_both_do_not_fit(worker, disk, monkeypa
 
     needed = reading_memory(worker.cases["b.mha"])
     worker.run("a.mha")
-    worker.predictor._workspaces.bound = MemoryBound(worker.memory.writing + needed - 1, "")
+    worker.predictor.model.workspaces.bound = MemoryBound(worker.memory.writing + needed - 1, "")
     read = []
     monkeypatch.setattr(reading, "read_image", lambda path: (read.append(path.name), read_image(path))[1])
     thread = threading.Thread(target=worker.run, args=("b.mha",))

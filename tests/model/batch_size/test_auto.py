@@ -31,7 +31,7 @@ class Machine:
         self.now, self.room = 0.0, room
         self.calls: list[int] = []
         trial = partial(BatchTrial, clock=lambda: self.now, memory=lambda: None)
-        monkeypatch.setattr("itk_infer.predictor.BatchTrial", trial)
+        monkeypatch.setattr("itk_infer.case.warmup.BatchTrial", trial)
 
     def __call__(self, windows):
         self.calls.append(len(windows))
@@ -67,7 +67,7 @@ def test_found_on_the_first_case_and_told_once(machine):
     assert notes(first) == ["batch: 4 window(s) a call, 3.33 times as fast as one"]
     assert "batch" in first.measurements.seconds
     assert calls == [4] * 6 + [3]  # 27 windows
-    assert predictor.batch == describe(predictor)["batch"] == 4
+    assert predictor.batch_size == describe(predictor)["batch"] == 4
     calls, second = machine.engine_calls(predictor, scan())
     assert notes(second) == []
     assert calls == [4] * 6 + [3]
@@ -85,7 +85,7 @@ def test_the_next_run_takes_it_from_the_cache(machine, tmp_path):
     machine.predictor(batch_cache=tmp_path)(scan())
     machine.calls.clear()
     again = machine.predictor(batch_cache=tmp_path)
-    assert describe(again)["batch"] == again.batch == 4
+    assert describe(again)["batch"] == again.batch_size == 4
     result = again(scan())
     assert machine.calls == [4] * 6 + [3]  # no search
     assert notes(result) == ["batch: 4 window(s) a call, as an earlier run found"]
@@ -116,7 +116,7 @@ def test_a_broken_cache_is_told_once(machine, tmp_path):
     predictor = machine.predictor(batch_cache=tmp_path / "file" / "below")
     told = notes(predictor(scan()))
     assert len([note for note in told if "cannot be written" in note]) == 1
-    assert predictor.batch == 4
+    assert predictor.batch_size == 4
     assert notes(predictor(scan())) == []
 
 
@@ -124,7 +124,7 @@ def test_memory_that_runs_out_ends_the_search(monkeypatch):
     machine = Machine(monkeypatch, room=2)
     predictor = machine.predictor()
     assert notes(predictor(scan())) == ["batch: 2 window(s) a call, 2.00 times as fast as one"]
-    assert predictor.batch == 2
+    assert predictor.batch_size == 2
 
 
 def test_memory_that_runs_out_later_is_remembered_in_this_run(monkeypatch):
@@ -147,14 +147,14 @@ def test_the_limit_for_a_case_bounds_search_and_use(monkeypatch, tmp_path):
     machine = Machine(monkeypatch)
     predictor = machine.predictor(shape=shape, max_ram=volume[1], batch_cache=tmp_path)
     predictor(small)
-    assert predictor.batch == 4
+    assert predictor.batch_size == 4
     machine.calls.clear()
     predictor(large)  # four windows a call would be too much here, and are no reason to refuse it
     assert set(machine.calls) == {2, 1}
     machine.calls.clear()
     searched = machine.predictor(shape=shape, max_ram=volume[1])
     searched(large)
-    assert max(machine.calls) == searched.batch == 2
+    assert max(machine.calls) == searched.batch_size == 2
 
 
 def itk_grid(image):
@@ -210,5 +210,5 @@ def test_what_the_network_says_on_the_way_is_told(monkeypatch):
 
 @pytest.mark.parametrize("batch", [0, -1, "many", 1.5])
 def test_other_words_are_refused(batch):
-    with pytest.raises(ConfigError, match="at least one window a call, or 'auto'"):
+    with pytest.raises(ConfigError, match="at least one window per call, or 'auto'"):
         Predictor(FakeBackend(), batch=batch)

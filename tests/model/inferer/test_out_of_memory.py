@@ -119,4 +119,4 @@ def test_a_case_goes_on_with_smaller_calls_and_says_so():
     usual = Predictor(FakeBackend(None, spec), batch=8, orientation="input")(sitk.GetImageFromArray(array))
     assert sitk.GetArrayFromImage(result.labels).tolist() == sitk.GetArrayFromImage(usual.labels).tolist()
     assert any("memory ran out" in warning for warning in result.measurements.warnings)
-    assert predictor.batch == 2
+    assert predictor.batch_size == 2
