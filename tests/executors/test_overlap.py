@@ -8,7 +8,7 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from support.faulty import wait_until
+from support.spawned import call
 
 from itk_infer.events import CaseStarted
 from itk_infer.executors.messages import Failed, Finished, Task
@@ -22,6 +22,7 @@ from itk_infer.predictor import Predictor
 from itk_infer.run.cases import find_cases
 from itk_infer.run.plan import CaseAction
 from itk_infer.run.settings import RunSettings
+from itk_infer.testing.faulty import wait_until
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import volume_of
 
@@ -186,7 +187,8 @@ def test_a_worker_that_cannot_tell_an_outcome_ends(folder, capfd):
     """The parent would wait for it for ever."""
     for name in NAMES:
         folder.scan(name)
-    child = multiprocessing.get_context("spawn").Process(target=cannot_tell, args=(folder.source, folder.output))
+    words = (__file__, "cannot_tell", folder.source, folder.output)
+    child = multiprocessing.get_context("spawn").Process(target=call, args=words)
     child.start()
     child.join()
     assert child.exitcode == 1

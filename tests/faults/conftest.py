@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from support.faulty import FaultyModel, marked
 
 from itk_infer.events import Events
 from itk_infer.executors.gpus import Placement
@@ -17,6 +16,7 @@ from itk_infer.executors.workers import Workers
 from itk_infer.run.folder import Summary, run_cases, run_folder
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
+from itk_infer.testing.faulty import FaultyModel, marked
 
 
 class Batch:

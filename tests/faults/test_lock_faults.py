@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import child_environment
-from support.faulty import wait_until
 from support.lock_files import ELSEWHERE, write_lock
 from support.programs import start, wait_for
 
@@ -22,6 +21,7 @@ from itk_infer.errors import ConfigError
 from itk_infer.files.lock_owner import read_owner
 from itk_infer.run import heartbeat, lock
 from itk_infer.run.lock import NAME as LOCK
+from itk_infer.testing.faulty import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")

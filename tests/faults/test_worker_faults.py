@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.faulty import Clock, InterruptedModel, wait_until
 from support.programs import start, wait_for
 
 from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
 from itk_infer.executors import in_flight as jobs
 from itk_infer.executors.workers import STOP_GRACE_S
+from itk_infer.testing.faulty import Clock, InterruptedModel, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 

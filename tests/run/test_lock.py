@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from support.faulty import wait_until
 from support.lock_files import ELSEWHERE, beating_lock, living_owner, write_lock
 
 from itk_infer.errors import ConfigError, InterruptedRunError, LockLostError
@@ -21,6 +20,7 @@ from itk_infer.run import lock as lock_module
 from itk_infer.run.lock import NAME, FolderLock, at_work
 from itk_infer.run.shard import Shard
 from itk_infer.system import boot_id, process_namespace, process_start
+from itk_infer.testing.faulty import wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from itk_infer.errors import InterruptedRunError, OutputError
 from itk_infer.predictor import Predictor
-from support.faulty import FaultyModel, wait_until
+from itk_infer.testing.faulty import FaultyModel, wait_until
 
 
 @dataclass(frozen=True, slots=True)

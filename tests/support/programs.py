@@ -42,7 +42,7 @@ import sys
 from pathlib import Path
 if __name__ == "__main__":
     from support import child_environment
-from support.faulty import FaultyModel
+from itk_infer.testing.faulty import FaultyModel
     from itk_infer.events import Events
     from itk_infer.executors.gpus import Placement
     from itk_infer.run.folder import run_cases

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -52,9 +52,11 @@ class Clock:
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self) -> float:
+        """As of `time`."""
         return time.monotonic() + self._ahead
 
     def forward(self, seconds: float) -> None:
+        """Put the clock forward."""
         self._ahead += seconds
 
 
@@ -73,7 +75,7 @@ class FaultyModel:
 
     Attributes:
         scratch: A folder in which it remembers what it did.
-        load: ``""``, or how loading fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on).
+        loading: How it fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on), or not.
         pause: Seconds a window takes.
         batch: Windows a call.
         device: Where it pretends to run. On anything but a CPU, a worker reads and writes beside it.
@@ -86,7 +88,12 @@ class FaultyModel:
     patch: tuple[int, int, int] | None = None
     device: str = "cpu"
 
+    def on(self, device: str) -> FaultyModel:
+        """The same, which pretends to run elsewhere."""
+        return replace(self, device=device)
+
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        """See `ModelLoader.load`."""
         from itk_infer.spec import parse_spec
 
         loads = len(list(self.scratch.glob("load-*")))
@@ -163,7 +170,7 @@ def _interrupt(scratch: Path) -> FaultyModel:
 
 
 def _leave_no_core() -> None:
-    """Have the system keep no image of this process where it crashes, which would lie in the folder of the tests."""
+    """Have the system keep no image of this process when it crashes: it would lie in the folder of the tests."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
