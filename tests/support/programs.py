@@ -41,8 +41,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 if __name__ == "__main__":
-    from support import child_environment
-from itk_infer.testing.faulty import FaultyModel
+    from itk_infer.testing.faulty import FaultyModel
     from itk_infer.events import Events
     from itk_infer.executors.gpus import Placement
     from itk_infer.run.folder import run_cases
