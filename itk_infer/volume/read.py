@@ -120,7 +120,9 @@ def _checked(path: Path) -> tuple[Format, Layout]:
     check_regular_file(path)
     form = format_of(path.name)
     if form is None:
-        raise InputError(f"{printable(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{printable(path.name)}: is not an image of a supported format; supported are {', '.join(SUFFIXES)}"
+        )
     with _os_errors(path):
         layout = form.check_header(path)
     if layout.grid is not None:
