@@ -16,11 +16,11 @@ from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.model.kinds.mmengine_folder import model_files
 from itk_infer.model.registry import MODEL_KINDS, ModelKind, kind_of, load_backend
 from itk_infer.model.spec_sources import SpecSources
-from itk_infer.options import Running
+from itk_infer.options import Options
 from itk_infer.predictor import Predictor
 
 DEMO = "itk_infer/demo/hippocampus_unet.onnx"
-OPTIONS = Running(device="cpu")
+OPTIONS = Options(device="cpu")
 
 
 @pytest.fixture

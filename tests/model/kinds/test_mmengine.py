@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from loading import mmengine_backend
+from support.loading import mmengine_backend
 
 from itk_infer.errors import ConfigError, ModelError, SpecError
 from itk_infer.model.kinds.mmengine_network import quiet_imports

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from loading import mmengine_backend
+from support.loading import mmengine_backend
 
 from itk_infer.model.kinds.mmengine_network import build_network, quiet_imports, read_config
 from itk_infer.spec import parse_spec

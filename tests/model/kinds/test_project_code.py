@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 from itk_infer.model.registry import load_backend
 from itk_infer.model.spec_sources import SpecSources
-from itk_infer.options import Running
+from itk_infer.options import Options
 before = list(sys.path)
 files = Path(sys.argv[1]), Path(sys.argv[2])
-backend = load_backend("mmengine", files, SpecSources(), Running(device="cpu", provider="cpu"))
+backend = load_backend("mmengine", files, SpecSources(), Options(device="cpu", provider="cpu"))
 assert sys.path == before, sys.path
 import numpy as np
 print(backend.digest, float(backend.forward(np.ones((1, 1, 1, 1, 1), np.float32)).ravel()[0]))

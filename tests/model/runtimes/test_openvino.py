@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from loading import mmengine_backend
 from onnx import TensorProto
+from support.loading import mmengine_backend
 from support.onnx_files import sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loading import torch_backend
+from support.loading import torch_backend
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemoryError
 from itk_infer.model.runtimes import openvino

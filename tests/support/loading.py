@@ -9,14 +9,14 @@ from itk_infer.model.backend import Backend
 from itk_infer.model.registry import load_backend
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.spec_sources import SpecSources
-from itk_infer.options import Running
+from itk_infer.options import Options
 from itk_infer.spec import ModelSpec
 
 
 def mmengine_backend(
     config: Path, checkpoint: Path, sources: SpecSources | None = None, **options: Any
 ) -> Backend:
-    return load_backend("mmengine", (config, checkpoint), sources or SpecSources(), Running(**options))
+    return load_backend("mmengine", (config, checkpoint), sources or SpecSources(), Options(**options))
 
 
 def torch_backend(
@@ -29,4 +29,4 @@ def torch_backend(
         built = network if isinstance(network, nn.Module) else network()
         return TorchModel(built, built, spec or ModelSpec(), "digest", batch_hint, notes)
 
-    return TorchBackend(build, Running(**options))
+    return TorchBackend(build, Options(**options))
