@@ -48,7 +48,7 @@ def command(setting: Setting, name: str, work: Path, out: Path) -> list[object]:
     return [*start, *more, *(["--fp16"] if name == "ours-fp16" else [])]
 
 
-def shown(setting: Setting, name: str, work: Path) -> str:
+def printable(setting: Setting, name: str, work: Path) -> str:
     """The command as a person would type it."""
     words = [str(word) for word in command(setting, name, work, Path("OUT"))]
     text = " ".join(words).replace(f"{work}/images", "IN").replace(str(work), "WORK")
@@ -67,7 +67,7 @@ def segment(setting: Setting, name: str, work: Path) -> tuple[dict[str, Any], np
     ended = setting.watch(*command(setting, name, work, out))
     written = out / (CASE.replace("_0000", "") if name == "nnunet" else CASE)
     if ended.code or not written.exists():
-        raise SystemExit(f"{shown(setting, name, work)} ended with {ended.code}:\n{ended.text[-3000:]}")
+        raise SystemExit(f"{printable(setting, name, work)} ended with {ended.code}:\n{ended.text[-3000:]}")
     given, labels = sitk.ReadImage(str(work / "images" / CASE)), sitk.ReadImage(str(written))
     found = {
         "seconds": ended.seconds,

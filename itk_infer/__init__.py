@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from itk_infer._version import __version__
 
 if TYPE_CHECKING:
+    from itk_infer.case.result import Result
     from itk_infer.predictor import Predictor
-    from itk_infer.result import Result
 
 __all__ = ["Predictor", "Result", "__version__"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
 
         return Predictor
     if name == "Result":
-        from itk_infer.result import Result
+        from itk_infer.case.result import Result
 
         return Result
     raise AttributeError(f"module 'itk_infer' has no attribute {name!r}")

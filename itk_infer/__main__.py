@@ -7,9 +7,20 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from itk_infer.cli.group import main as run
+    from itk_infer.streams import forgive_streams, lost_output, open_missing_streams
 
-    sys.exit(run(sys.argv[1:]))
+    open_missing_streams()
+    forgive_streams()
+    try:
+        from itk_infer.cli.main import main as run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were imported
+        sys.stderr.write("Interrupted.\n")
+        code = 130
+    if reason := lost_output():
+        sys.stderr.write(f"warning: standard output could not be written to its end ({reason})\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
     │   └── OutputError          3  its results cannot be written
     ├── ModelError               5  the model cannot be loaded
     ├── NoInputError             6  nothing to do: no image found
+    ├── LockLostError            2  another run has taken over the output folder
     └── Interrupted        130/143  stopped by a signal
 
 The class carries the exit code; the message says what is wrong, where, and what to do.
@@ -48,7 +49,7 @@ class InferenceError(CaseError):
     """The network answered with something that is no segmentation."""
 
 
-class OutOfMemory(InferenceError):
+class OutOfMemoryError(InferenceError):
     """Memory ran out in the network; fewer windows a call may fit."""
 
 
@@ -68,7 +69,13 @@ class NoInputError(ItkInferError):
     exit_code = 6
 
 
-class Interrupted(ItkInferError):
+class LockLostError(ItkInferError):
+    """The run no longer holds the lock of its output folder, so it writes nothing more there."""
+
+    exit_code = 2
+
+
+class InterruptedRunError(ItkInferError):
     """A signal asked the program to stop.
 
     Args:

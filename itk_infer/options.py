@@ -8,9 +8,9 @@ from typing import Any, TypedDict, get_args
 
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Provider
-from itk_infer.model.batching.search import BatchWish
-from itk_infer.model.precision import Wish
-from itk_infer.model.sources import Overrides, Sources
+from itk_infer.model.batch_size.search import BatchChoice
+from itk_infer.model.runtimes.precision import PrecisionChoice
+from itk_infer.model.spec_sources import Overrides, SpecSources
 from itk_infer.spec.model_spec import Blend, Triplet
 
 
@@ -19,7 +19,7 @@ class Options(TypedDict, total=False):
 
     device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
     provider: Provider  # "auto" (default), "cpu", "openvino", "cuda" or "tensorrt"
-    precision: Wish  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
+    precision: PrecisionChoice  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
     threads: int  # on a CPU; default: as many as cores may be used
     spec: str | Path  # a spec file above what the model itself says
     window_level: float
@@ -27,13 +27,13 @@ class Options(TypedDict, total=False):
     patch_size: Triplet  # Z, Y, X
     patch_stride: Triplet  # Z, Y, X
     blend: Blend
-    batch: BatchWish  # windows a call, or "auto": found on the first case
+    batch: BatchChoice  # windows a call, or "auto": found on the first case
     batch_cache: bool | str | Path  # where found batches are kept; True: the user's cache folder; False: nowhere
     tta: bool  # average over the mirrorings that the model's spec allows
     skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
     crop_foreground: float  # run only the box of voxels above this, after intensity
     max_vram: int  # bytes of a GPU that may be used; default: what is free
-    max_ram: int  # bytes a case may need besides the network; default: what the machine has
+    max_ram: int  # bytes a case may need besides the network; default: what machine, container and ulimit leave
     orientation: str  # of label maps: a code, default "LPI", or "input"
 
 
@@ -54,7 +54,7 @@ def check_options(options: Options) -> None:
     for name, choices in (
         ("blend", get_args(Blend)),
         ("provider", get_args(Provider)),
-        ("precision", get_args(Wish)),
+        ("precision", get_args(PrecisionChoice)),
     ):
         if given.get(name) is not None and given[name] not in choices:
             raise ConfigError(f"{name} {given[name]!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
@@ -75,7 +75,7 @@ class Running(TypedDict):
 
     device: str
     provider: Provider
-    precision: Wish
+    precision: PrecisionChoice
     threads: int | None
     max_vram: int | None
 
@@ -94,7 +94,7 @@ def running_options(options: Options) -> Running:
 class ResultOptions(TypedDict):
     """Options of the predictor itself."""
 
-    batch: BatchWish | None
+    batch: BatchChoice | None
     batch_cache: bool | Path
     orientation: str
     threads: int | None
@@ -121,7 +121,7 @@ def result_options(options: Options) -> ResultOptions:
     }
 
 
-def sources_of(options: Options) -> Sources:
+def sources_of(options: Options) -> SpecSources:
     """What the options say about the model."""
     spec = options.get("spec")
     overrides = Overrides(
@@ -131,4 +131,4 @@ def sources_of(options: Options) -> Sources:
         options.get("patch_stride"),
         options.get("blend"),
     )
-    return Sources(Path(spec) if spec else None, overrides)
+    return SpecSources(Path(spec) if spec else None, overrides)

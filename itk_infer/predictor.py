@@ -10,54 +10,32 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from itk_infer._version import __version__
-from itk_infer.arrays import Array
-from itk_infer.case.places import Places
-from itk_infer.case.plan import CasePlan, plan_case
-from itk_infer.case.prepare import Prepared, prepare
-from itk_infer.case.sinks import CaseSinks
-from itk_infer.clock import Clock
-from itk_infer.engine.busiest import busiest_windows
-from itk_infer.engine.decision import Decision
+from itk_infer.case.infer import infer
+from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.plan import CasePlan
+from itk_infer.case.result import Measurements, PendingOutputs, Result
 from itk_infer.engine.memory import Memory
-from itk_infer.engine.place import Place
-from itk_infer.engine.segment import Findings, segment
-from itk_infer.errors import ConfigError, InputError
-from itk_infer.model.answering import Answering
+from itk_infer.errors import InputError
+from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
-from itk_infer.model.batching.auto import AutoBatch
-from itk_infer.model.batching.cache import open_cache
-from itk_infer.model.batching.host_memory import host_memory
-from itk_infer.model.batching.search import BatchWish
-from itk_infer.model.batching.trial import BatchTrial
-from itk_infer.model.fit import fit_window
-from itk_infer.model.mirror import Mirrored
-from itk_infer.model.onnx_gpu import PROVIDERS
-from itk_infer.model.self_check import check_precision
-from itk_infer.model.threads import usable_cores
+from itk_infer.model.batch_size.search import BatchChoice
+from itk_infer.model.window import ModelWindow
 from itk_infer.options import Options, check_options, result_options, running_options, sources_of
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import Frame, Sink
-from itk_infer.result import LabelFinding, Measurements, Result, Uncommitted
-from itk_infer.spec import Label, ModelSpec
-from itk_infer.spec.values import orientation_code
+from itk_infer.outputs.sink import OutputHeader, Sink
+from itk_infer.spec import ModelSpec
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import printable
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import Volume, volume_of
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-
-CHECKED_WINDOWS = 3
-ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
 
 
 class Predictor:
@@ -78,7 +56,7 @@ class Predictor:
         crop_foreground: Run only the smallest box that holds every voxel above this value, after
             intensity; what lies outside is background. Not with logits.
         max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
-            what the machine has.
+            what the machine, its container and ``ulimit`` leave.
         max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
             windows does not fit, it is in host memory. Default: what is free.
 
@@ -90,7 +68,7 @@ class Predictor:
         self,
         backend: Backend,
         *,
-        batch: BatchWish | None = None,
+        batch: BatchChoice | None = None,
         batch_cache: bool | Path = True,
         orientation: str = "LPI",
         threads: int | None = None,
@@ -100,32 +78,18 @@ class Predictor:
         max_ram: int | None = None,
         max_vram: int | None = None,
     ) -> None:
-        if orientation != "input" and not orientation_code(str(orientation).upper()):
-            raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
-            raise ConfigError(f"batch {batch!r}: at least one window a call, or 'auto'")
-        self.backend = backend
-        self.threads = threads or usable_cores()
-        self.orientation = orientation if orientation == "input" else orientation.upper()
-        self.window = fit_window(backend.spec, backend.shape)
-        self.tta = tta
-        if max_vram is not None and backend.provider in PROVIDERS:
-            max_vram //= 2  # the other half is onnxruntime's own
-        self._places = Places(backend.tensor_device, self.threads, max_ram, max_vram)
-        self.skip_empty = skip_empty
-        self.crop_foreground = crop_foreground
-        # Refuses models that allow none.
-        self._mirrorings = len(Mirrored(backend.forward, backend.spec.window.mirror_axes).flips) if tta else 1
-        self._auto_batch: AutoBatch | None = None
-        if batch == "auto":
-            batch = backend.shape.batch or 1  # until it is found; for some networks that is all
-            if backend.shape.batch is None and any(self.window.patch):
-                self._auto_batch = AutoBatch(self.threads, self._mirrorings, open_cache(batch_cache))
-                batch = self._auto_batch.known(backend, self.window.patch) or 1
-        self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
-        self._most: int | None = None  # windows a call, once memory has run out
-        self._precision = backend.precision  # as it was asked for, whatever the self-check says
-        self._checked = backend.precision == "fp32"
+        self.model = LoadedModel(
+            backend,
+            batch=batch,
+            batch_cache=batch_cache,
+            orientation=orientation,
+            threads=threads,
+            tta=tta,
+            skip_empty=skip_empty,
+            crop_foreground=crop_foreground,
+            max_ram=max_ram,
+            max_vram=max_vram,
+        )
 
     @classmethod
     def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
@@ -139,7 +103,7 @@ class Predictor:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.onnx import OnnxBackend
+        from itk_infer.model.kinds.onnx import OnnxBackend
 
         check_options(options)
         backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
@@ -158,7 +122,7 @@ class Predictor:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.mmengine import MMEngineBackend
+        from itk_infer.model.kinds.mmengine import MMEngineBackend
 
         check_options(options)
         backend = MMEngineBackend(
@@ -166,47 +130,46 @@ class Predictor:
         )
         return cls(backend, **result_options(options))
 
-    def careful(self) -> Predictor:
-        """The same model in the way in which least can go wrong: fp32, one window a call, sums on the host."""
-        twin = copy.copy(self)
-        twin.batch, twin.backend, twin._auto_batch = 1, self.backend.in_full_precision(), None
-        twin._places = Places(None, self.threads, self.max_ram, None)
+    def safe_mode(self) -> Predictor:
+        """The same model in fp32, one window per call, sums in host memory: for a case that a worker died of."""
+        twin = Predictor.__new__(Predictor)
+        twin.model = self.model.in_safe_mode()
         return twin
 
     @property
-    def max_ram(self) -> int | None:
-        """Bytes a case may need besides the network; None where nothing is known of the machine."""
-        return self._places.max_ram
-
-    @property
-    def windows_a_call(self) -> int | None:
-        """Windows a call; None where they are still to be found."""
-        auto = self._auto_batch
-        return self.batch if auto is None else auto.known(self.backend, self.window.patch)
+    def backend(self) -> Backend:
+        """Runs the network."""
+        return self.model.backend
 
     @property
     def spec(self) -> ModelSpec:
         """The model spec, complete."""
-        return self.backend.spec
+        return self.model.spec
 
-    @cached_property
+    @property
+    def window(self) -> ModelWindow:
+        """Patch and stride, fitted to the network."""
+        return self.model.window
+
+    @property
+    def batch_size(self) -> int | None:
+        """Windows per call; None before the search of ``batch="auto"``."""
+        return self.model.batch_size
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Everything besides the image that decides what the labels are; JSON-ready."""
-        spec = self.spec.to_dict()
-        # What patch and stride came to be is told below; whether they were asked for does not matter.
-        del spec["window"]["patch_size"], spec["window"]["patch_stride"]
-        return {
-            "engine": ENGINE_VERSION,
-            "model": self.backend.digest,
-            "spec": {block: spec[block] for block in ("input", "window", "output")},
-            "patch": list(self.window.patch),
-            "stride": list(self.window.stride),
-            "orientation": self.orientation,
-            "precision": self._precision,
-            "tta": self.tta,
-            "crop_foreground": self.crop_foreground,
-            "skip_empty": None if isinstance(self.skip_empty, bool) else self.skip_empty,
-        }
+        return self.model.identity
+
+    @property
+    def memory_bound(self) -> MemoryBound | None:
+        """Host memory that a case may need besides the network, and what limits it; None: nothing is known."""
+        return self.model.workspaces.bound
+
+    @property
+    def max_ram(self) -> int | None:
+        """Bytes of `memory_bound`."""
+        return None if self.memory_bound is None else self.memory_bound.bytes
 
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
         """Segment one image.
@@ -222,24 +185,28 @@ class Predictor:
         if not parts:
             raise InputError("no image was given")
         images: list[sitk.Image] = []
+        names: list[str] = []
         warnings: list[str] = []
         for part in parts:
             if isinstance(part, str | Path):
                 read = read_image(Path(part))
                 images.append(read.image)
+                names.append(printable(Path(part).name))
                 warnings.extend(read.warnings)
             elif hasattr(part, "GetDirection"):
+                names.append(f"channel {len(images)}")
                 images.append(part)
             else:
                 raise InputError(f"a {type(part).__name__} is no image: give a SimpleITK image or a path")
         sinks: list[LabelMapSink] = []
 
-        def make_sinks(frame: Frame) -> list[LabelMapSink]:
+        def make_sinks(frame: OutputHeader) -> list[LabelMapSink]:
             sinks[:] = [LabelMapSink(None, frame)]
             return sinks
 
-        measurements = self.run(volume_of(images, "the image"), make_sinks)
-        measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
+        volume = volume_of(images, "the image", names)
+        measurements = self.run(volume, make_sinks)
+        measurements = replace(measurements, warnings=(*warnings, *volume.warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
@@ -249,198 +216,36 @@ class Predictor:
             grid: The case's grid as stored.
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
-            batch: Windows a call, if other than the predictor's.
+            batch: Windows per call, if other than the predictor's.
         """
-        return plan_case(
-            grid,
-            itemsize,
-            self.spec,
-            self.window,
-            channels_out=self.backend.shape.channels_out,
-            batch=(batch or self.batch) * self._mirrorings,
-            want_logits=want_logits,
-        )
+        return self.model.plan(grid, itemsize, want_logits=want_logits, batch=batch)
+
+    def check_memory(self, plan: CasePlan) -> None:
+        """Refuse a case that needs more host memory than it may have.
+
+        Raises:
+            InputError: it does.
+        """
+        self.model.workspaces.check(plan)
 
     def host_memory(self, plan: CasePlan) -> Memory:
         """What a planned case needs of host memory: less where volume and ring are on a device."""
-        return self._places.host_memory(plan)
+        return self.model.workspaces.host_memory(plan)
 
     def run(
         self,
         volume: Volume,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
+        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
     ) -> Measurements:
-        """Segment one volume into sinks, and commit them: `compute`, then `Uncommitted.commit`.
-
-        Args:
-            volume: The case.
-            make_sinks: Called when the number of channels is known; again if a device's memory ran out and
-                the case is begun anew.
-            on_windows: Told windows done, and windows in all.
-
-        Raises:
-            CaseError: the case cannot be finished; no sink has left anything behind.
-        """
+        """Segment one volume into sinks, and commit them: `compute`, then `PendingOutputs.commit`."""
         return self.compute(volume, make_sinks, on_windows).commit()
 
     def compute(
         self,
         volume: Volume,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
+        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
         on_windows: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Uncommitted:
-        """Segment one volume into sinks that are still to be committed. Arguments and errors as of `run`."""
-        if len(volume.array) != len(self.spec.input.channels):
-            raise InputError(
-                f"{volume.name}: has {len(volume.array)} channels; the model takes {len(self.spec.input.channels)}"
-            )
-        plan = self.plan(volume.grid, volume.array.itemsize, batch=1 if self._auto_batch else None)
-        place, told = self._places.choose(plan)
-        try:
-            return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
-        except Exception as error:
-            if place is self._places.host or not self._places.leave_device(error):
-                raise
-        self._places.free_device()  # not before the error has let go of what it held
-        place, notes = self._places.choose(plan)
-        told += [*notes, "the device's memory ran out; from here on overlaps are summed in host memory"]
-        return self._compute_at(place, volume, plan, make_sinks, on_windows, told)
-
-    def _compute_at(
-        self,
-        place: Place,
-        volume: Volume,
-        plan: CasePlan,
-        make_sinks: Callable[[Frame], Sequence[Sink]],
-        on_windows: Callable[[int, int], None],
-        told: list[str],
-    ) -> Uncommitted:
-        """One attempt. What it finds out once and for all is added to `told`, and outlives it."""
-        clock, warnings = Clock(), list[str]()
-        every = len(plan.windows)
-        prepared = prepare(place.put(volume.array), plan, self.spec, self.window, self.crop_foreground)
-        plan = prepared.plan
-        if prepared.crop is not None:
-            saved = f"{every - len(plan.windows)} of {every} windows saved"
-            warnings.append(f"cropped to {prepared.crop.share:.0%} of its voxels: {saved}, background outside")
-        clock.lap("prepare")
-        if not self._checked:
-            told.extend(self._check_precision(prepared))
-            clock.lap("self-check")
-        auto = self._auto_batch
-        if auto is not None and len(plan.windows) > 1:
-            told.extend(self._find_batch(auto, place, prepared))
-            clock.lap("batch")
-        below = None if isinstance(self.skip_empty, bool) else self.skip_empty
-        lowest = prepared.volume.min() if below is not None else 0.0  # without a bound, nobody asks for it
-        answering = Answering(
-            self.backend,
-            self.spec.window.mirror_axes if self.tta else None,
-            None if self.skip_empty is False else lowest,
-            below,
-            self._most,
-        )
-        sinks = CaseSinks(make_sinks, lambda decision: self._frame(volume.grid, plan, decision), prepared)
-
-        def forward(windows: Array) -> Array:
-            with clock.inside("network"):
-                return answering(windows)
-
-        try:
-            findings = segment(
-                prepared.volume,
-                plan.windows,
-                plan.model,
-                forward,
-                self.spec.output,
-                sinks.open,
-                place=place,
-                repair=None if self.backend.precision == "fp32" else answering.repair,
-                batch=self.batch,
-                on_windows=lambda done: on_windows(done, len(plan.windows)),
-            )
-            clock.lap("engine")
-        except BaseException:
-            sinks.abort()
-            raise
-        warnings.extend(answering.warnings(len(plan.windows)))
-        if answering.most is not None:  # what fits is known now; no finding stands above it
-            self._most, self._auto_batch = answering.most, None
-            self.batch = min(self.batch, max(1, answering.most // self._mirrorings))
-        if findings.clipped:
-            warnings.append(f"{findings.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-        measured = _measurements(findings, sinks.labels, plan, clock.seconds, [*told, *warnings])
-        return Uncommitted(sinks.opened, measured)
-
-    def _check_precision(self, prepared: Prepared) -> list[str]:
-        """Before its first case, hold reduced precision against fp32; where they differ, fp32 it is."""
-        full = self.backend.in_full_precision()
-        if full is self.backend:
-            self._checked = True
-            return []  # stored in half precision: there is nothing better to hold it against
-        notes = self.backend.notes
-        found = check_precision(self.backend, full, _most_telling(prepared))
-        self._checked = True
-        news = [note for note in self.backend.notes if note not in notes]
-        if found.passed:
-            return news
-        reduced, self.backend = self.backend.precision, full
-        return [*news, f"{reduced} differs too much from fp32 ({found}); fp32 is used instead"]
-
-    def _find_batch(self, auto: AutoBatch, place: Place, prepared: Prepared) -> list[str]:
-        """Set the windows a call that are fastest, as many as this case has memory for."""
-
-        def trial() -> BatchTrial:
-            forward = self.backend.forward
-            network = Mirrored(forward, self.spec.window.mirror_axes) if self.tta else forward
-            memory = host_memory if self.backend.device == "cpu" else lambda: None
-            return BatchTrial(network, _most_telling(prepared), memory=memory)
-
-        def fits(batch: int) -> bool:
-            return self._places.fits(prepared.plan.with_batch(batch * self._mirrorings), place)
-
-        self.batch, notes = auto.find(self.backend, prepared.plan.windows.patch, trial, fits)
-        return notes
-
-    def _frame(self, stored: Grid, plan: CasePlan, decision: Decision) -> Frame:
-        if self.orientation == "input":
-            grid, turn = stored, plan.turn.inverse  # the very numbers of the input's header
-        else:
-            grid, turn = plan.native.reoriented(self.orientation)
-        about = {
-            "model": self.spec.name,
-            "model_version": self.spec.version,
-            "model_sha256": self.backend.digest,
-            "itk_infer": __version__,
-            "values": self.spec.output.values,
-        }
-        return Frame(grid, turn, plan.native.size, decision.table, decision.channels, about)
-
-
-def _most_telling(prepared: Prepared) -> Array:
-    """A few windows on which to try a network."""
-    return busiest_windows(prepared.volume, prepared.plan.windows, CHECKED_WINDOWS)
-
-
-def _measurements(
-    findings: Findings,
-    table: tuple[Label, ...],
-    plan: CasePlan,
-    seconds: dict[str, float],
-    warnings: list[str],
-) -> Measurements:
-    voxel_ml = plan.native.voxel_volume_ml
-    return Measurements(
-        findings=tuple(
-            LabelFinding(label, voxels, voxels * voxel_ml, confidence)
-            for label, voxels, confidence in zip(
-                table, findings.voxels, findings.confidence.per_label, strict=True
-            )
-        ),
-        confidence=findings.confidence.overall,
-        confidence_foreground=findings.confidence.foreground,
-        windows=len(plan.windows),
-        seconds=seconds,
-        warnings=tuple(warnings),
-    )
+    ) -> PendingOutputs:
+        """Segment one volume into sinks that are still to be committed. Arguments and errors as of `infer`."""
+        return infer(self.model, volume, make_sinks, on_windows)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.errors import ModelError
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 
 if TYPE_CHECKING:  # workers import this module, and need no pytest
@@ -69,7 +69,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FaultyModel:
-    """See `ModelSource`. Labels what is above zero.
+    """See `ModelLoader`. Labels what is above zero.
 
     Attributes:
         scratch: A folder in which it remembers what it did.
@@ -147,6 +147,19 @@ class FaultyModel:
         mine = len(list(self.scratch.glob(f"met-*-{os.getpid()}")))
         (self.scratch / f"met-{mine}-{os.getpid()}").touch()
         wait_until(lambda: len(list(self.scratch.glob(f"met-{mine}-*"))) > 1)
+
+
+class InterruptedModel(FaultyModel):
+    """Interrupts each worker while it is born: when the arguments of its main function are unpacked."""
+
+    def __reduce__(self) -> tuple[Callable[[Path], FaultyModel], tuple[Path]]:
+        return _interrupt, (self.scratch,)
+
+
+def _interrupt(scratch: Path) -> FaultyModel:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    return FaultyModel(scratch)
 
 
 def _leave_no_core() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from faulty import FaultyModel, wait_until
 
-from itk_infer.errors import Interrupted, OutputError
+from itk_infer.errors import InterruptedRunError, OutputError
 from itk_infer.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True)
 class GatedModel:
-    """See `ModelSource`. To be loaded in worker processes only: it changes how they read and write.
+    """See `ModelLoader`. To be loaded in worker processes only: it changes how they read and write.
 
     A file whose name has these words in it:
         ``held``: is not written before `release`.
@@ -32,8 +32,8 @@ class GatedModel:
         return self.model.scratch
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
-        import itk_infer.batch.overlap as overlap
-        import itk_infer.batch.reading as reading
+        import itk_infer.executors.overlap as overlap
+        import itk_infer.executors.reading as reading
         import itk_infer.outputs.label_map as label_map
 
         read_image, write_image = reading.read_image, label_map.write_image
@@ -47,7 +47,7 @@ class GatedModel:
         def stopping():
             try:
                 checks[0]()
-            except Interrupted:
+            except InterruptedRunError:
                 return True
             return False
 

@@ -11,15 +11,13 @@ import SimpleITK as sitk
 
 from itk_infer.arrays import namespace
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-GPU = pytest.param(
-    "cuda:0", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-)
+GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
 DEVICES = pytest.mark.parametrize("device", ["cpu", GPU])
 ARRAY = np.random.default_rng(0).normal(20, 50, (20, 22, 24)).astype(np.int16)
 SPEC = {
@@ -150,18 +148,18 @@ def test_a_device_that_runs_full_beside_the_network_is_left_for_the_host(monkeyp
 
 def test_a_network_with_no_room_beside_the_ring_gets_the_whole_device():
     """One window alone does not fit: volume and ring make room, and windows come from the host."""
-    from itk_infer.errors import OutOfMemory
+    from itk_infer.errors import OutOfMemoryError
 
     def needs_room(windows):
         if not isinstance(windows, np.ndarray):
-            raise OutOfMemory("the network failed: CUDA out of memory")
+            raise OutOfMemoryError("the network failed: CUDA out of memory")
         return blurred(windows)
 
     expected = sitk.GetArrayFromImage(predictor(None)(image()).labels)
     result = predictor("cpu", needs_room, batch=4)(image())
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), expected)
     assert any("from here on overlaps are summed in host memory" in text for text in result.measurements.warnings)
-    with pytest.raises(OutOfMemory):  # the host has nowhere to go
+    with pytest.raises(OutOfMemoryError):  # the host has nowhere to go
         predictor(None, lambda windows: needs_room(torch.from_numpy(windows)))(image())
 
 
@@ -222,14 +220,14 @@ def test_other_errors_of_a_device_are_not_taken_for_full_memory(monkeypatch):
 
 @DEVICES
 def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(device):
-    from itk_infer.errors import OutOfMemory
+    from itk_infer.errors import OutOfMemoryError
 
     calls = []
 
     def small(windows):
         calls.append(len(windows))
         if len(windows) > 2:
-            raise OutOfMemory("full")
+            raise OutOfMemoryError("full")
         return blurred(windows)
 
     expected = sitk.GetArrayFromImage(predictor(None)(image()).labels)
@@ -238,11 +236,11 @@ def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(devi
     assert np.mean(sitk.GetArrayFromImage(result.labels) != expected) <= 0.001
     assert calls[:3] == [8, 4, 2]
     assert set(calls[3:]) == {1, 2}  # what is left over at the end is one window
-    assert one.batch == 2
+    assert one.batch_size == 2
     assert any("2 window(s) a call" in text for text in result.measurements.warnings)
 
 
 def test_careful_keeps_to_the_host():
     function = Seen()
-    predictor("cpu", function).careful()(image())
+    predictor("cpu", function).safe_mode()(image())
     assert set(function.kinds) == {np.ndarray}

@@ -10,16 +10,16 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import InputError
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 
 MEASURE = """
 import pathlib, sys
 import numpy as np
-from itk_infer.batch.run import run_batch
-from itk_infer.batch.settings import RunSettings
+from itk_infer.run.folder import run_batch
+from itk_infer.run.settings import RunSettings
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 from itk_infer.volume.read import read_header

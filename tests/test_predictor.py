@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import itk_infer
 from itk_infer.errors import ConfigError, InputError, OutputError
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.logits import LogitsSink, read_logits
 from itk_infer.predictor import Predictor
@@ -147,6 +147,25 @@ def test_what_reading_noticed_is_passed_on(tmp_path):
     )
     warnings = Predictor(FakeBackend())(tmp_path / "a.nrrd").measurements.warnings
     assert any("orientation" in warning for warning in warnings)
+
+
+def test_what_is_odd_about_the_geometry_is_passed_on():
+    spec = parse_spec({"input": {"spacing": [1, 1, 1]}, "window": {"patch_size": [8, 8, 8]}}, "t")
+    rounded = sitk.GetImageFromArray(np.zeros((20, 20, 20), np.int16))
+    rounded.SetSpacing((0.1, 0.1, 0.1))
+    rounded.SetDirection((1, 0, 0, 0, 1, 0.01, 0, 0, 1))
+    result = Predictor(FakeBackend(spec=spec), orientation="input")(rounded)
+    assert [
+        word in " ".join(result.measurements.warnings) for word in ("straightened", "fewer than one window")
+    ] == [
+        True,
+        True,
+    ]
+    axes = np.reshape(result.labels.GetDirection(), (3, 3))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+    rounded.SetSpacing((0.001, 0.001, 0.001))
+    with pytest.raises(InputError, match="check the header"):
+        Predictor(FakeBackend(spec=spec))(rounded)
 
 
 def test_options_are_checked_before_any_image():

@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from openpyxl import load_workbook
 
 from itk_infer import Predictor
-from itk_infer.batch.run import run_batch
-from itk_infer.batch.settings import RunSettings
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
+from itk_infer.run.folder import run_folder
+from itk_infer.run.settings import RunSettings
 
 
 def array(path: Path) -> np.ndarray:
@@ -200,7 +200,7 @@ def test_deepbrain(shared, model):
 @pytest.mark.parametrize("suffix", ["same", "nrrd", "mha", "nii.gz"])
 def test_orientation(shared, tmp_path, scan, suffix):
     """Input grid exactly; LPI on the same anatomy. The network is a threshold in the model's orientation."""
-    from itk_infer.model.fake import FakeBackend
+    from itk_infer.model.kinds.fake import FakeBackend
     from itk_infer.spec import parse_spec
 
     path = shared / scan
@@ -213,7 +213,7 @@ def test_orientation(shared, tmp_path, scan, suffix):
 
     for orientation in ("input", "LPI"):
         predictor = Predictor(FakeBackend(threshold, spec), orientation=orientation)
-        assert run_batch(predictor, RunSettings(path, tmp_path / orientation, format=suffix)).exit_code == 0
+        assert run_folder(predictor, RunSettings(path, tmp_path / orientation, format=suffix)).exit_code == 0
     (in_input,) = [p for p in (tmp_path / "input").iterdir() if p.name.startswith(path.name.split(".")[0])]
     (in_lpi,) = [p for p in (tmp_path / "LPI").iterdir() if p.name.startswith(path.name.split(".")[0])]
     mask = sitk.ReadImage(str(in_input))
@@ -246,7 +246,7 @@ def test_a_run_of_eight_interrupted_after_the_third(shared, tmp_path):
     assert process.returncode == 130
     finished = done + sum(event["event"] == "case_done" for event in events)
     assert 3 <= finished < 8  # cases are short: the worker goes on until the signal has come to it
-    assert "Interrupted" in errors
+    assert "InterruptedRunError" in errors
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name or p.name.endswith(".lock")]
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0

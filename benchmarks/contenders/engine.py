@@ -86,11 +86,11 @@ def loaded(folder: Path, classes: int):
 
 def ours(provider: str, precision: str):
     def prepare(folder: Path, classes: int, threads: int, array: np.ndarray):
-        from itk_infer.engine.host import HostPlace
+        from itk_infer.engine.host import HostWorkspace
         from itk_infer.engine.segment import segment
         from itk_infer.engine.windows import place_windows
-        from itk_infer.model.onnx import OnnxBackend
-        from itk_infer.model.sources import Overrides, Sources
+        from itk_infer.model.kinds.onnx import OnnxBackend
+        from itk_infer.model.spec_sources import Overrides, SpecSources
         from itk_infer.spec import OutputSpec
         from itk_infer.volume.interpolation import AxisMap, ModelGrid
 
@@ -100,7 +100,7 @@ def ours(provider: str, precision: str):
             provider=provider,
             precision=precision,
             threads=threads,
-            sources=Sources(overrides=Overrides(0.0, 1.0)),
+            sources=SpecSources(overrides=Overrides(0.0, 1.0)),
         )
         grid = place_windows(SIZE, PATCH, STRIDE, (1, 1, 1), "gaussian")
         same = ModelGrid(tuple(AxisMap(n, n, 1.0, 0.0) for n in SIZE))
@@ -126,7 +126,7 @@ def ours(provider: str, precision: str):
                 forward,
                 OutputSpec(),
                 lambda decision: (take, False),
-                place=HostPlace(threads),
+                place=HostWorkspace(threads),
             )
             return labels
 

@@ -80,7 +80,7 @@ def nnunet(kind: str):
 def ours(array: np.ndarray, threads: int):
     from itk_infer.engine.decision import Decision
     from itk_infer.engine.native_decision import decide_on_native
-    from itk_infer.engine.place import Slab
+    from itk_infer.engine.workspace import Slab
     from itk_infer.spec import OutputSpec
     from itk_infer.volume.interpolation import ModelGrid, axis_map
 

@@ -32,8 +32,8 @@ def convolutions(path: Path, count: int) -> None:
 
 def peak_gflops(provider: str, precision: str, threads: int) -> float:
     """Best rate over single runs of all chains, in GFLOP/s."""
-    from itk_infer.model.onnx import OnnxBackend
-    from itk_infer.model.sources import Overrides, Sources
+    from itk_infer.model.kinds.onnx import OnnxBackend
+    from itk_infer.model.spec_sources import Overrides, SpecSources
 
     best = 0.0
     windows = np.random.default_rng(0).normal(size=(1, CHANNELS, *SIZE)).astype(np.float32)
@@ -47,7 +47,7 @@ def peak_gflops(provider: str, precision: str, threads: int) -> float:
                 provider=provider,
                 precision=precision,
                 threads=threads,
-                sources=Sources(overrides=Overrides(0.0, 1.0)),
+                sources=SpecSources(overrides=Overrides(0.0, 1.0)),
             )
             operations = 2 * 27 * CHANNELS * CHANNELS * np.prod(SIZE) * count
             for _ in range(REPEATS):

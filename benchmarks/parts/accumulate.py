@@ -27,10 +27,10 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 def section(found: dict[str, Any]) -> list[str]:
     rows = []
-    for name, shown in NAMES.items():
+    for name, printable in NAMES.items():
         times = [row["ms"][name] for row in found["rounds"]]
         ratios = [row["ms"][name] / row["ms"]["addcmul"] for row in found["rounds"]]
-        rows.append((shown, f"{statistics.median(times):.1f}", f"{statistics.median(ratios):.2f}"))
+        rows.append((printable, f"{statistics.median(times):.1f}", f"{statistics.median(ratios):.2f}"))
     error = max(row["error"] for row in found["rounds"])
     return [
         "## Adding one window",

@@ -56,14 +56,14 @@ def section(found: dict[str, Any]) -> list[str]:
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:
-    shown = []
+    printable = []
     for key, unit in (("seconds", "seconds"), ("peak_mib", "MiB beyond the logits")):
         bars = {
             f"{NAMES[name]}, {classes} classes": median(seen, key)
             for classes, result in found["rounds"].items()
             for name, seen in result.items()
         }
-        shown.append(
+        printable.append(
             Figure(f"export-{key.partition('_')[0]}", "Logits to labels on a grid twice as fine", unit, bars)
         )
-    return shown
+    return printable

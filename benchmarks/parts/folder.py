@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from folders import NAMES, segment, shown
+from folders import NAMES, printable, segment
 from plots import Figure
 from setting import Setting, rounds
 from tables import median, ratio, share, spread, table
@@ -33,7 +33,7 @@ def measure(setting: Setting) -> dict[str, Any]:
 
     found = {
         "rounds": rounds(setting, 3, list(NAMES), run),
-        "commands": {name: shown(setting, name, work) for name in NAMES},
+        "commands": {name: printable(setting, name, work) for name in NAMES},
         "foreground": float(np.mean(expected["exact"] > 0)),
     }
     return {**found, "itkit": itkit(setting, work)}
@@ -129,8 +129,8 @@ def _itkit_lines(seen: dict[str, Any]) -> list[str]:
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:
-    shown = []
+    printable = []
     for key, unit in (("seconds", "seconds"), ("peak_mib", "MiB, all processes")):
         bars = {NAMES[name].replace("`", ""): median(seen, key) for name, seen in found["rounds"].items()}
-        shown.append(Figure(f"folder-{key.partition('_')[0]}", "One CT from file to label map", unit, bars))
-    return shown
+        printable.append(Figure(f"folder-{key.partition('_')[0]}", "One CT from file to label map", unit, bars))
+    return printable

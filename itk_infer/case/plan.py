@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from itk_infer.engine.memory import Memory, Work, predict_device_memory, predict_memory
+from itk_infer.engine.memory import CaseSize, Memory, predict_device_memory, predict_memory
 from itk_infer.engine.windows import WindowGrid, place_windows
-from itk_infer.model.fit import FittedWindow
+from itk_infer.model.window import ModelWindow
 from itk_infer.spec import ModelSpec
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.interpolation import ModelGrid
@@ -19,17 +20,19 @@ class CasePlan:
 
     Attributes:
         native: The case's grid, in the model's orientation.
-        turn: From the stored axes to the model's orientation.
+        reorientation: From the stored axes to the model's orientation.
         model: The model's grid over it.
         windows: The windows over that.
         work: What memory is predicted from.
+        warnings: What makes one doubt the header, one sentence each.
     """
 
     native: Grid
-    turn: Reorientation
+    reorientation: Reorientation
     model: ModelGrid
     windows: WindowGrid
-    work: Work
+    work: CaseSize
+    warnings: tuple[str, ...] = ()
 
     @property
     def memory(self) -> Memory:
@@ -46,7 +49,7 @@ class CasePlan:
         """Predicted peak on a device, with volume and ring there, in bytes."""
         return predict_device_memory(self.work)
 
-    def over(self, model: ModelGrid, spec: ModelSpec, window: FittedWindow) -> CasePlan:
+    def over(self, model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> CasePlan:
         """The same case, seen by the network on another grid."""
         windows = _windows(model, spec, window)
         return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
@@ -60,7 +63,7 @@ def plan_case(
     grid: Grid,
     itemsize: int,
     spec: ModelSpec,
-    window: FittedWindow,
+    window: ModelWindow,
     *,
     channels_out: int | None,
     batch: int,
@@ -77,15 +80,27 @@ def plan_case(
         batch: Windows a call.
         want_logits: Whether logits will be written.
     """
-    native, turn = grid.reoriented(spec.input.orientation)
+    native, reorientation = grid.reoriented(spec.input.orientation)
     model = model_grid(native, spec.input)
     windows = _windows(model, spec, window)
     channels_out = channels_out or len(spec.output.labels or ()) + 1
     cubic = spec.input.resampling.interpolation == "cubic" and not model.identity
-    work = Work(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits, cubic)
-    return CasePlan(native, turn, model, windows, work)
+    work = CaseSize(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits, cubic)
+    return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
 
 
-def _windows(model: ModelGrid, spec: ModelSpec, window: FittedWindow) -> WindowGrid:
+def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str, ...]:
+    """What to tell where resampling leaves less than one window of image: the spacing may be wrong."""
+    patch = tuple(wanted or size for wanted, size in zip(window.patch, model.size, strict=True))
+    if model.identity or math.prod(model.size) >= math.prod(patch):
+        return ()
+    sizes, spacing = (" x ".join(f"{value:.4g}" for value in values) for values in (model.size, native.spacing))
+    return (
+        f"at the model's spacing it has {sizes} voxels (Z Y X), fewer than one window of "
+        f"{' x '.join(map(str, patch))}; check that its spacing of {spacing} mm is right",
+    )
+
+
+def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> WindowGrid:
     rule = spec.window
     return place_windows(model.size, window.patch, window.stride, rule.multiple_of, rule.blend)

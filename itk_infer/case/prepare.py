@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from itk_infer.arrays import Array
 from itk_infer.case.plan import CasePlan
-from itk_infer.model.fit import FittedWindow
+from itk_infer.model.window import ModelWindow
 from itk_infer.spec import ModelSpec
 from itk_infer.volume.crop import Crop, foreground_crop
 from itk_infer.volume.intensity import Intensity, apply_intensity
@@ -31,7 +31,7 @@ class Prepared:
 
 
 def prepare(
-    stored: Array, plan: CasePlan, spec: ModelSpec, window: FittedWindow, crop_above: float | None
+    stored: Array, plan: CasePlan, spec: ModelSpec, window: ModelWindow, crop_above: float | None
 ) -> Prepared:
     """Prepare a volume where it is.
 
@@ -42,7 +42,11 @@ def prepare(
         window: Patch and stride.
         crop_above: Run only the smallest box that holds every voxel above this; None: everything.
     """
-    voxels, steps, how = plan.turn.apply(stored), spec.input.intensity, spec.input.resampling.interpolation
+    voxels, steps, how = (
+        plan.reorientation.apply(stored),
+        spec.input.intensity,
+        spec.input.resampling.interpolation,
+    )
     if spec.input.resampling.order == "after_intensity" and not plan.model.identity:
         voxels, steps = apply_intensity(voxels, steps), ()
     voxels = to_model_grid(voxels, plan.model, how)

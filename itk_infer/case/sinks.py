@@ -8,9 +8,9 @@ from itk_infer.case.prepare import Prepared
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import TakeSlab
 from itk_infer.errors import ConfigError
-from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
-from itk_infer.volume.crop import Embedder
+from itk_infer.volume.crop import Uncrop
 from itk_infer.volume.slab import DecidedSlab
 
 
@@ -23,17 +23,17 @@ class CaseSinks:
         prepared: The case.
 
     Attributes:
-        opened: The sinks, once there are any.
+        open_outputs: The sinks, once there are any.
         labels: The label table, likewise.
     """
 
     def __init__(
         self,
-        make: Callable[[Frame], Sequence[Sink]],
-        frame: Callable[[Decision], Frame],
+        make: Callable[[OutputHeader], Sequence[Sink]],
+        frame: Callable[[Decision], OutputHeader],
         prepared: Prepared,
     ) -> None:
-        self.opened: list[Sink] = []
+        self.open_outputs: list[Sink] = []
         self.labels: tuple[Label, ...] = ()
         self._make = make
         self._frame = frame
@@ -46,19 +46,19 @@ class CaseSinks:
             ConfigError: logits were asked for that a cropped case does not have.
         """
         self.labels = decision.table
-        self.opened.extend(self._make(self._frame(decision)))
-        want_logits = any(sink.needs_logits for sink in self.opened)
+        self.open_outputs.extend(self._make(self._frame(decision)))
+        want_logits = any(sink.needs_logits for sink in self.open_outputs)
         if self._prepared.crop is None:
             return self._take, want_logits
         if want_logits:
             raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
-        return Embedder(self._take, self._prepared.crop, self._prepared.plan.native.size), False
+        return Uncrop(self._take, self._prepared.crop, self._prepared.plan.native.size), False
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        for sink in self.opened:
+        for sink in self.open_outputs:
             sink.abort()
 
     def _take(self, slab: DecidedSlab) -> None:
-        for sink in self.opened:
+        for sink in self.open_outputs:
             sink.write(slab)

@@ -9,9 +9,9 @@ import click
 from itk_infer.cli.progress import counted
 
 if TYPE_CHECKING:
-    from itk_infer.batch.plan import Planned
-    from itk_infer.batch.settings import RunSettings
     from itk_infer.predictor import Predictor
+    from itk_infer.run.plan import CaseAction
+    from itk_infer.run.settings import RunSettings
 
 
 def print_plan(predictor: Predictor, settings: RunSettings) -> None:
@@ -20,31 +20,25 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     Raises:
         NoInputError: there is no image.
     """
-    from itk_infer.batch.cases import find_cases
-    from itk_infer.batch.ledger import Ledger
-    from itk_infer.batch.plan import make_plan
+    from itk_infer.run.ledger import Ledger
+    from itk_infer.run.plan import make_plan
 
-    cases = find_cases(
-        settings.source,
-        settings.output,
-        recursive=settings.recursive,
-        channels=len(predictor.spec.input.channels),
-    )
-    if settings.shard is not None:
-        cases = settings.shard.select(cases)
-    ledger = Ledger(settings.output, read_only=True)
+    inputs = settings.find_inputs(len(predictor.spec.input.channels))
+    ledger = Ledger(settings.output, read_only=True, in_memory=settings.file_name is not None)
     try:
-        plan = make_plan(cases, settings, predictor.identity, ledger)
+        plan = make_plan(inputs.cases, settings, predictor.identity, ledger)
     finally:
         ledger.close()
-    width = max((len(case.name) for case in cases), default=0)
-    for planned in plan:
-        click.echo(f"{planned.case.name:<{width}}  {_line(planned, predictor, settings)}")
+    lines = {planned.case.name: _line(planned, predictor, settings) for planned in plan}
+    lines |= {item.name: f"skip: {item.reason}" for item in inputs.passed}
+    width = max(map(len, lines), default=0)
+    for name, line in lines.items():
+        click.echo(f"{name:<{width}}  {line}")
     run = sum(planned.action == "run" for planned in plan)
-    click.echo(f"{run} to do, {len(plan) - run} not; memory is without the network's own. Nothing was written.")
+    click.echo(f"{run} to do, {len(lines) - run} not; memory is without the network's own. Nothing was written.")
 
 
-def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
+def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> str:
     from itk_infer.errors import CaseError
     from itk_infer.volume.grid import Grid
     from itk_infer.volume.read import read_header
@@ -55,6 +49,7 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
         header = read_header(planned.case.paths[0])
         grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
         case = predictor.plan(grid, header.dtype.itemsize, want_logits=settings.save_logits)
+        predictor.check_memory(case)
     except CaseError as error:
         return f"will fail: {error}"
     device = predictor.backend.tensor_device
@@ -62,7 +57,8 @@ def _line(planned: Planned, predictor: Predictor, settings: RunSettings) -> str:
     size, patch = (" x ".join(map(str, values)) for values in (header.size, case.windows.patch))
     resampled = "" if case.model.identity else f", on {' x '.join(map(str, case.model.size))}"
     again = f" ({planned.reason})" if planned.reason else ""
+    doubts = "".join(f"; {warning}" for warning in case.warnings)
     return (
         f"{size} voxels{resampled}, {counted(len(case.windows), 'window')} of {patch}, "
-        f"about {predictor.host_memory(case).peak / 2**20:,.0f} MiB{on_device}{again}"
+        f"about {predictor.host_memory(case).peak / 2**20:,.0f} MiB{on_device}{again}{doubts}"
     )

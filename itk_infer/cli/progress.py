@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from itk_infer.batch.events import (
+from itk_infer.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
@@ -21,7 +22,7 @@ from itk_infer.batch.events import (
     Warned,
     to_json,
 )
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -81,7 +82,8 @@ class Lines:
                 self.say(f"[{self._count}/{self._total}] {failed_line(event)}")
             case CaseSkipped():
                 self._count += 1
-                if self._verbose or event.reason != "already done":
+                # What was passed over is named once, by a warning.
+                if self._verbose or (event.reason != "already done" and not event.sort):
                     self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
             case Warned():
                 self.say(f"warning: {event.message}")
@@ -94,7 +96,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Print a line where it disturbs nothing."""
-        click.echo(shown(line), err=True)
+        click.echo(printable(line), err=True)
 
 
 class Bars(Lines):
@@ -102,6 +104,9 @@ class Bars(Lines):
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
+        from tqdm import tqdm
+
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore between processes; only this one draws
         self._cases: tqdm[NoReturn] | None = None
         self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
         self._at_work: dict[int, str] = {}  # the case that each began last
@@ -149,7 +154,7 @@ class Bars(Lines):
         """Print above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(shown(line), file=sys.stderr)
+        tqdm.write(printable(line), file=sys.stderr)
 
     def _close_windows(self, worker: int) -> None:
         bar = self._windows.pop(worker, None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.engine.blocks import BLOCK_VOXELS, blocks
-from itk_infer.engine.place import AxisWeights
+from itk_infer.engine.workspace import AxisWeights
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from itk_infer.volume.slab import LabelArray
 Floats = NDArray[np.float32]
 
 
-class Contest:
+class RunningArgmax:
     """Finds the largest channel of every voxel, the first where several are, one channel after another.
 
     Args:
@@ -47,7 +47,7 @@ def winners(values: Floats) -> NDArray[np.unsignedinteger[Any]]:
     """
     found = np.empty(values.shape[1:], np.uint8 if len(values) <= 256 else np.uint16)
     for block in blocks(found.shape):
-        contest = Contest(found[block].shape, len(values))
+        contest = RunningArgmax(found[block].shape, len(values))
         for number, channel in enumerate(values):
             contest.enter(number, channel[block])
         found[block] = contest.winner

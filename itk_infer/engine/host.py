@@ -15,7 +15,7 @@ from itk_infer.engine.decision import Decision
 from itk_infer.engine.finite import all_finite
 from itk_infer.engine.native import to_native
 from itk_infer.engine.native_decision import decide_on_native
-from itk_infer.engine.place import Slab
+from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
@@ -23,15 +23,15 @@ SLAB_BYTES = 8 * 2**20  # what is computed from a slab stays near the processor
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-class HostPlace:
-    """See `Place`.
+class HostWorkspace:
+    """See `Workspace`.
 
     Args:
         threads: Blocks of native planes decided at the same time.
         slab_bytes: Float32 logits of a slab at most.
     """
 
-    ahead = 0
+    prefetch_calls = 0
 
     def __init__(self, threads: int = 1, slab_bytes: int = SLAB_BYTES) -> None:
         self._threads = threads
@@ -42,22 +42,22 @@ class HostPlace:
         return array
 
     def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> HostAccumulator:
-        """See `Place.accumulator`."""
+        """See `Workspace.accumulator`."""
         return HostAccumulator(channels, depth, plane)
 
     def finite(self, windows: Array) -> Callable[[], list[bool]]:
-        """See `Place.finite`."""
+        """See `Workspace.finite`."""
         # NumPy is slow with half precision.
         found = [all_finite(window.astype(np.float32, copy=False)) for window in windows]
         return lambda: found
 
-    def deciding(self, decision: Decision, model: ModelGrid, want_logits: bool) -> HostDeciding:
-        """See `Place.deciding`."""
-        return HostDeciding(decision, model, want_logits, self._threads, self.slab_bytes)
+    def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> HostDecider:
+        """See `Workspace.decider`."""
+        return HostDecider(decision, model, want_logits, self._threads, self.slab_bytes)
 
 
-class HostDeciding:
-    """See `Deciding`."""
+class HostDecider:
+    """See `Decider`."""
 
     def __init__(
         self, decision: Decision, model: ModelGrid, want_logits: bool, threads: int, slab_bytes: int
@@ -69,13 +69,23 @@ class HostDeciding:
         self._threads = threads
         self._slab_bytes = slab_bytes
         self._sum = ConfidenceSum(decision)
+        self._voxels = np.zeros(len(decision.table), np.int64)
+
+    def voxels(self) -> NDArray[np.int64]:
+        """See `Decider.voxels`."""
+        return self._voxels
 
     def confidence(self) -> Confidence:
-        """See `Deciding.confidence`."""
+        """See `Decider.confidence`."""
         return self._sum.result()
 
-    def decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
-        """See `Deciding.decided`."""
+    def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
+        """See `Decider.decide`."""
+        for slab in self._decided(slabs):
+            self._voxels += self._decision.counts(slab.labels, slab.masks)
+            yield slab
+
+    def _decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         if self._model.identity:
             return self._decide(slabs, measure=True)
         measured = self._measured(slabs)

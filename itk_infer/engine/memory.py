@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from itk_infer.engine.host import SLAB_BYTES
-from itk_infer.engine.place import DEVICE_SLAB_BYTES
 from itk_infer.engine.windows import WindowGrid
+from itk_infer.engine.workspace import DEVICE_SLAB_BYTES
 from itk_infer.volume.interpolation import ModelGrid
 
 SLAB_FACTOR = 5  # a slab's logits, what is computed from them, and what of it lives at the same time
@@ -42,16 +41,8 @@ class Memory:
         return max(self.reading, self.preparing, self.running, self.writing)
 
 
-def machine_memory() -> int | None:
-    """Physical memory in bytes, where the system tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 @dataclass(frozen=True, slots=True)
-class Work:
+class CaseSize:
     """What there is to do.
 
     Attributes:
@@ -124,7 +115,7 @@ class Work:
         return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
 
 
-def predict_memory(work: Work, *, on_device: bool = False) -> Memory:
+def predict_memory(work: CaseSize, *, on_device: bool = False) -> Memory:
     """Predict what a case needs of host memory.
 
     Args:
@@ -147,7 +138,7 @@ def predict_memory(work: Work, *, on_device: bool = False) -> Memory:
     return Memory(2 * work.stored, preparing, running, work.stored + 4 * voxels)
 
 
-def predict_device_memory(work: Work) -> int:
+def predict_device_memory(work: CaseSize) -> int:
     """Predict the bytes a case needs on a device, with everything there and the network's own apart.
 
     Two calls of the network are in flight, and one window is in single precision while it is added.

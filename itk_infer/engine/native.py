@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, namespace
-from itk_infer.engine.place import Slab
 from itk_infer.engine.slabs import height_that_fits
+from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, resample_axis
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.engine.blocks import BLOCK_VOXELS
-from itk_infer.engine.contenders import contenders
-from itk_infer.engine.decision import Contest, Decision
+from itk_infer.engine.candidates import candidates
+from itk_infer.engine.decision import Decision, RunningArgmax
 from itk_infer.engine.native import stacks
-from itk_infer.engine.place import Slab
+from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 
@@ -28,7 +28,7 @@ TILE_DEPTH = 8  # native planes decided at once
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Interval:
     """A run of native voxels along one axis.
 
     Attributes:
@@ -42,7 +42,7 @@ class Stretch:
     weights: Floats
 
 
-def stretches(positions: NDArray[np.float64], count: int, length: int, first: int = 0) -> list[Stretch]:
+def stretches(positions: NDArray[np.float64], count: int, length: int, first: int = 0) -> list[Interval]:
     """Cut native voxels into runs.
 
     Args:
@@ -63,7 +63,7 @@ def stretches(positions: NDArray[np.float64], count: int, length: int, first: in
         above = np.minimum(lower + 1, end - 1) - begin
         weights[rows, above] += (here - lower).astype(np.float32)
         native = slice(first + start, first + start + len(here))
-        found.append(Stretch(native, slice(begin, end), weights))
+        found.append(Interval(native, slice(begin, end), weights))
     return found
 
 
@@ -94,8 +94,8 @@ def decide_on_native(
 
 def _decide_layer(
     planes: Floats,
-    layer: Stretch,
-    tiles: tuple[list[Stretch], list[Stretch]],
+    layer: Interval,
+    tiles: tuple[list[Interval], list[Interval]],
     grid: ModelGrid,
     decision: Decision,
     pool: ThreadPoolExecutor,
@@ -108,10 +108,10 @@ def _decide_layer(
     near = planes[:, layer.model]
     every_rows, every_columns = tiles
 
-    def decide(rows: Stretch) -> None:
+    def decide(rows: Interval) -> None:
         strip = near[:, :, rows.model]
         if masks is None:
-            able = contenders(strip, [columns.model for columns in every_columns])
+            able = candidates(strip, [columns.model for columns in every_columns])
         for index, columns in enumerate(every_columns):
             block = strip[:, :, :, columns.model]
             weights = (layer.weights, rows.weights, columns.weights)
@@ -139,7 +139,7 @@ def _argmax(
         return values[:1]
     deep, tall, wide = (len(matrix) for matrix in weights)
     _, depth, rows, _ = block.shape
-    contest = Contest((deep, tall, wide), len(able))
+    contest = RunningArgmax((deep, tall, wide), len(able))
     # So many at a time that what lies between the matrix products stays in the cache.
     step = max(1, BLOCK_VOXELS // (max(depth, deep) * max(rows, tall) * wide))
     for start in range(0, len(able), step):

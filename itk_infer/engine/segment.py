@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
 from itk_infer.arrays import Array
 from itk_infer.engine.confidence import Confidence
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.host import HostPlace
-from itk_infer.engine.place import Place
+from itk_infer.engine.host import HostWorkspace
 from itk_infer.engine.slabs import Forward, finished_slabs
 from itk_infer.engine.windows import WindowGrid
+from itk_infer.engine.workspace import Workspace
 from itk_infer.spec import OutputSpec
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
@@ -23,7 +21,7 @@ TakeSlab = Callable[[DecidedSlab], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class SegmentStats:
     """What was counted on the way.
 
     Attributes:
@@ -43,24 +41,24 @@ def segment(
     model: ModelGrid,
     forward: Forward,
     output: OutputSpec,
-    opened: Callable[[Decision], tuple[TakeSlab, bool]],
+    open_outputs: Callable[[Decision], tuple[TakeSlab, bool]],
     *,
-    place: Place | None = None,
+    workspace: Workspace | None = None,
     repair: Forward | None = None,
     batch: int = 1,
     on_windows: Callable[[int], None] = lambda done: None,
-) -> Findings:
+) -> SegmentStats:
     """Segment one volume; its full logits never exist.
 
     Args:
-        array: The padded volume on the model's grid, (C_in, Z, Y, X), at `place`.
+        array: The padded volume on the model's grid, (C_in, Z, Y, X), at `workspace`.
         grid: Its windows.
         model: How the model's grid and the case's own correspond.
         forward: The network.
         output: What its channels mean.
-        opened: Called once the number of channels is known; returns what takes the decided slabs,
+        open_outputs: Called once the number of channels is known; returns what takes the decided slabs,
             and whether they shall carry logits.
-        place: Where overlaps are summed and decided; None: host memory.
+        workspace: Where overlaps are summed and decided; None: host memory.
         repair: Runs single windows anew whose logits were not finite, see `finished_slabs`.
         batch: Windows a call.
         on_windows: Told how many windows are done.
@@ -69,15 +67,13 @@ def segment(
         InferenceError: the network's answer cannot be used.
         SpecError: the spec does not fit the number of channels.
     """
-    place = place or HostPlace()
-    slabs = finished_slabs(array, grid, forward, place, repair=repair, batch=batch, on_windows=on_windows)
+    workspace = workspace or HostWorkspace()
+    slabs = finished_slabs(array, grid, forward, workspace, repair=repair, batch=batch, on_windows=on_windows)
     first = [next(slabs)]
     decision = Decision(output, len(first[0].logits))
     slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple of it would live for the whole case
-    take, want_logits = opened(decision)
-    deciding = place.deciding(decision, model, want_logits)
-    voxels = np.zeros(len(decision.table), np.int64)
-    for found in deciding.decided(slabs):
-        voxels += decision.counts(found.labels, found.masks)
+    take, want_logits = open_outputs(decision)
+    decider = workspace.decider(decision, model, want_logits)
+    for found in decider.decide(slabs):
         take(found)
-    return Findings(tuple(int(count) for count in voxels), deciding.confidence(), deciding.clipped)
+    return SegmentStats(tuple(decider.voxels().tolist()), decider.confidence(), decider.clipped)

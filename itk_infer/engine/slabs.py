@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from itk_infer.arrays import Array, namespace
-from itk_infer.engine.place import Accumulator, Place, Slab
 from itk_infer.engine.windows import WindowGrid
+from itk_infer.engine.workspace import Accumulator, Slab, Workspace
 from itk_infer.errors import InferenceError
 
 Origin = tuple[int, int, int]
@@ -35,7 +35,7 @@ def finished_slabs(
     array: Array,
     grid: WindowGrid,
     forward: Forward,
-    place: Place,
+    workspace: Workspace,
     *,
     repair: Forward | None = None,
     batch: int = 1,
@@ -44,10 +44,11 @@ def finished_slabs(
     """Slide the window and yield slabs in ascending Z, without gaps.
 
     Args:
-        array: The padded volume, (C_in, Z, Y, X), at `place`, or what gives parts of it in the same way.
+        array: The padded volume, (C_in, Z, Y, X), at `workspace`, or what gives parts of it in the same way.
         grid: Its windows.
-        forward: (N, C_in, *patch) to (N, C_out, *patch); answers must survive `place.ahead` further calls.
-        place: Where overlaps are summed.
+        forward: (N, C_in, *patch) to (N, C_out, *patch); answers must survive `workspace.prefetch_calls`
+            further calls.
+        workspace: Where overlaps are summed.
         repair: Answers anew a single window that had NaN or infinity in its answer; None: such a window
             is an error.
         batch: Windows a call.
@@ -62,17 +63,17 @@ def finished_slabs(
     finished = [*pairwise(z_axis.origins), (z_axis.origins[-1], z_axis.padded)]
     left = [len(grid.axes[1].origins) * len(grid.axes[2].origins)] * len(finished)
     done = 0
-    for call in _calls(array, grid, forward, place, batch):
+    for call in _calls(array, grid, forward, workspace, batch):
         answers = _finite_answers(call, array, grid.patch, repair)
         done += len(call.indices)
         on_windows(done)
-        height = height_that_fits(answers.shape[1], grid.padded_size[1:], place.slab_bytes)
+        height = height_that_fits(answers.shape[1], grid.padded_size[1:], workspace.slab_bytes)
         if len(grid) == 1:
             yield from _cropped(0, answers[0], grid, height)
             return
         for index, origin, logits in zip(call.indices, call.origins, answers, strict=True):
             if ring is None:
-                ring = place.accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
+                ring = workspace.accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
             z, y, x = (axis.weights[i] for axis, i in zip(grid.axes, index, strict=True))
             ring.add(logits, (z, y, x), origin)
             left[index[0]] -= 1
@@ -92,8 +93,8 @@ def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> 
     return namespace(windows[0]).stack(windows)
 
 
-def _calls(array: Array, grid: WindowGrid, forward: Forward, place: Place, batch: int) -> Iterator[_Call]:
-    """All calls of the network in the order of the windows, `place.ahead` of them begun in advance."""
+def _calls(array: Array, grid: WindowGrid, forward: Forward, workspace: Workspace, batch: int) -> Iterator[_Call]:
+    """All calls of the network in the order of the windows, `workspace.prefetch_calls` begun in advance."""
     begun: deque[_Call] = deque()
     windows = iter(grid)
     while indices := list(islice(windows, batch)):
@@ -105,9 +106,9 @@ def _calls(array: Array, grid: WindowGrid, forward: Forward, place: Place, batch
                 f"{grid.patch}; it must answer (N, channels, Z, Y, X) of the same size: "
                 "check the patch size and the model"
             )
-        begun.append(_Call(indices, origins, answers, place.finite(answers)))
+        begun.append(_Call(indices, origins, answers, workspace.finite(answers)))
         del answers
-        if len(begun) > place.ahead:
+        if len(begun) > workspace.prefetch_calls:
             yield begun.popleft()
     yield from begun
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from itk_infer.arrays import Array
-from itk_infer.model.precision import Precision
+from itk_infer.model.runtimes.precision import Precision
 from itk_infer.spec import ModelSpec
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]

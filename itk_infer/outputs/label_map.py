@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.segments import is_segmentation, segment_keys
-from itk_infer.outputs.sink import Frame
+from itk_infer.outputs.sink import OutputHeader
+from itk_infer.outputs.slicer_keys import is_segmentation, segment_keys
+from itk_infer.volume.marks import own_keys
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import image_of
 from itk_infer.volume.write import write_image
@@ -29,14 +30,14 @@ class LabelMapSink:
 
     needs_logits = False
 
-    def __init__(self, path: Path | None, frame: Frame) -> None:
+    def __init__(self, path: Path | None, frame: OutputHeader) -> None:
         self._path = path
         self._frame = frame
         self._planes = Planes(frame)
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
         # The same voxels in the slabs' axes: writing through it is turning.
-        self._in_slab_axes = frame.turn.inverse.apply(self._array)
+        self._in_slab_axes = frame.reorientation.inverse.apply(self._array)
 
     def write(self, slab: DecidedSlab) -> None:
         """Take one slab."""
@@ -57,10 +58,12 @@ class LabelMapSink:
         image = self.image
         if self._path is None:
             return None
+        keys = own_keys(self._frame.about)
         if is_segmentation(self._path):
-            for key, value in segment_keys(self._frame, [0] * len(self._frame.labels)).items():
-                image.SetMetaData(key, value)
-        write_image(image, self._path, claimed=self._frame.claimed)
+            keys = segment_keys(self._frame, [0] * len(self._frame.labels))
+        for key, value in keys.items():
+            image.SetMetaData(key, value)
+        write_image(image, self._path, track=self._frame.track)
         return self._path
 
     def abort(self) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import OutputError
+from itk_infer.files.commit import commit_folder, partial_path, remove, writing
 from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.sink import Frame
-from itk_infer.volume.commit import commit_folder, partial_path, remove, writing
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.slab import DecidedSlab
 
@@ -35,16 +37,16 @@ class LogitsSink:
 
     needs_logits = True
 
-    def __init__(self, path: Path, frame: Frame) -> None:
-        import zarr
+    def __init__(self, path: Path, frame: OutputHeader) -> None:
+        zarr = import_zarr()
         from zarr.codecs import BloscCodec
 
-        self._claimed = frame.claimed
+        self._track = frame.track
         self._path = path
         self._partial = partial_path(path)
-        self._turn = frame.turn
+        self._turn = frame.reorientation
         self._planes = Planes(frame)
-        self._axis = frame.turn.axes.index(0)
+        self._axis = frame.reorientation.axes.index(0)
         self._depth, *plane = frame.slab_size
         self._row = np.empty((frame.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
         self._attributes = _attributes(frame)
@@ -90,14 +92,13 @@ class LogitsSink:
 
     def commit(self) -> Path:
         """Open it as a reader would, and move it to the final name."""
-        import zarr
-
+        zarr = import_zarr()
         self._planes.finish()
         with _reading_back(self._path):
             read = zarr.open_array(self._partial, mode="r")
             if read.shape != self._array.shape or dict(read.attrs) != self._attributes:
                 raise ValueError("another header")
-        commit_folder(self._partial, self._path, claimed=self._claimed)
+        commit_folder(self._partial, self._path, track=self._track)
         return self._path
 
     def abort(self) -> None:
@@ -130,13 +131,27 @@ class LogitsSink:
                     raise ValueError("other values")
 
 
+def import_zarr() -> Any:
+    """The zarr module, with a compressor whose lock belongs to this process alone.
+
+    On its first call, blosc makes a lock between processes: a named semaphore, which a worker that is killed
+    leaves behind, and which machines without /dev/shm do not have. Blosc's own threads, which it is for, are
+    switched off by zarr.
+    """
+    import zarr
+    from numcodecs import blosc
+
+    if not getattr(blosc, "_MUTEX_IS_INIT", True):
+        blosc._MUTEX, blosc._MUTEX_IS_INIT = threading.Lock(), True
+    return zarr
+
+
 def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
     """The whole array (C, Z, Y, X) and the grid it lies on.
 
     For a part of it, index ``zarr.open_array(path)`` instead.
     """
-    import zarr
-
+    zarr = import_zarr()
     array = zarr.open_array(path, mode="r")
     known = array.attrs
     logits: NDArray[np.float16] = np.asarray(array[:])
@@ -157,7 +172,7 @@ def _reading_back(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _attributes(frame: Frame) -> dict[str, object]:
+def _attributes(frame: OutputHeader) -> dict[str, object]:
     grid = frame.grid
     return {
         "format_version": FORMAT_VERSION,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itk_infer.outputs.sink import Frame
+from itk_infer.outputs.sink import OutputHeader
 
 
 class Planes:
@@ -11,7 +11,7 @@ class Planes:
     A gap or a repeat is a fault of the program, never of a case: it raises RuntimeError.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: OutputHeader) -> None:
         self._size = frame.slab_size
         self._next = 0
 

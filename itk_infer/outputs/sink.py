@@ -12,26 +12,26 @@ from itk_infer.volume.slab import DecidedSlab
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class OutputHeader:
     """What a sink knows of the case whose slabs it receives.
 
     Attributes:
         grid: Grid of the file to write.
-        turn: From the slabs' axes (the model's orientation) to the file's.
+        reorientation: From the slabs' axes (the model's orientation) to the file's.
         slab_size: Z, Y, X of the whole case in the slabs' axes.
         labels: The label table.
         channels: Output channels of the network.
         about: Model name, version and the like, for the files that can carry it.
-        claimed: Whether files get a claim, because somebody keeps a ledger of them and releases it.
+        track: Whether files get a claim, because somebody keeps a ledger of them and releases it.
     """
 
     grid: Grid
-    turn: Reorientation
+    reorientation: Reorientation
     slab_size: tuple[int, int, int]
     labels: tuple[Label, ...]
     channels: int
     about: dict[str, str] = field(default_factory=dict)
-    claimed: bool = False
+    track: bool = False
 
 
 class Sink(Protocol):

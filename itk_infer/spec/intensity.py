@@ -9,7 +9,7 @@ Channels = tuple[int, ...] | None  # None: every channel
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WindowLevel:
     """Window level and width: ``[level - width/2, level + width/2]`` becomes ``[0, 1]``, clipped."""
 
     level: float
@@ -66,10 +66,10 @@ class DivideByMax:
     channels: Channels = None
 
 
-IntensityStep = Window | Clip | ClipPercentile | MinMax | ZScore | Standardize | DivideByMax
+IntensityStep = WindowLevel | Clip | ClipPercentile | MinMax | ZScore | Standardize | DivideByMax
 
 OPS: dict[str, type[IntensityStep]] = {
-    "window": Window,
+    "window": WindowLevel,
     "clip": Clip,
     "clip_percentile": ClipPercentile,
     "minmax": MinMax,

@@ -86,8 +86,9 @@ class OutputSpec:
         """
         if self.decision == "argmax" and channels == 1:
             raise SpecError(
-                "the network has one output channel, and the largest of one is always the same: "
-                "set output.decision to threshold in the model spec"
+                "the network has one output channel, and the largest of one is always the same: if it answers a "
+                "logit or a probability per voxel, set output.decision to threshold in the model spec; if it "
+                "answers class numbers, export it without the argmax at its end"
             )
         given = self.labels or ()
         named = {label.channel for label in given}
@@ -96,6 +97,7 @@ class OutputSpec:
         elif self.decision == "argmax":
             named.add(0)
         taken = {label.value for label in given}
+        names = {label.name: label for label in given}
         rest = []
         for channel in range(channels):
             value = channel if self.decision == "argmax" else channel + 1
@@ -106,7 +108,13 @@ class OutputSpec:
                     f"output channel {channel} has no label in output.labels, and its own number {value} is "
                     f"given to another channel: name it, or give it the value 0 if it is background"
                 )
-            rest.append(Label(value, f"label {value}", default_color(value), channel))
+            name = f"label {value}"
+            if name in names:
+                raise SpecError(
+                    f"the label with value {names[name].value} is named {name!r}, which is also what output "
+                    f"channel {channel} is called for want of a name in output.labels: give both a name"
+                )
+            rest.append(Label(value, name, default_color(value), channel))
         for label in given:
             if label.channel >= channels:
                 raise SpecError(

@@ -178,13 +178,13 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
         if number == 0:
             background.append(channel)  # never drawn, counted or coloured
             continue
-        name = entry.get("name", f"label {number}")
+        name = entry.get("name", "").strip() or f"label {number}"
         labels.append(Label(number, name, entry.get("color", default_color(number)), channel))
     for what in ("value", "name", "channel"):
         seen = [getattr(label, what) for label in labels] + (background if what == "channel" else [])
         twice = [item for item in seen if seen.count(item) > 1]
         if twice:
-            raise Invalid(f"{where}: {what} {twice[0]} is given to more than one label")
+            raise Invalid(f"{where}: {what} {twice[0]} is given to more than one label; each needs its own")
     return tuple(labels), tuple(background)
 
 

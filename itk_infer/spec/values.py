@@ -18,7 +18,7 @@ class Invalid(Exception):
 def read_block(value: Any, where: str, keys: Mapping[str, Converter]) -> dict[str, Any]:
     """A mapping of known keys, each through its converter."""
     if not isinstance(value, Mapping):
-        raise Invalid(f"{where or 'the spec'} must be an object, not {shown(value)}")
+        raise Invalid(f"{where or 'the spec'} must be an object, not {printable(value)}")
     found = {}
     for key, item in value.items():
         path = f"{where}.{key}" if where else str(key)
@@ -32,21 +32,21 @@ def read_block(value: Any, where: str, keys: Mapping[str, Converter]) -> dict[st
 def the_version(value: Any, where: str) -> int:
     """1."""
     if value != 1 or isinstance(value, bool):
-        raise Invalid(f"{where} is {shown(value)}; this program reads version 1")
+        raise Invalid(f"{where} is {printable(value)}; this program reads version 1")
     return 1
 
 
 def a_text(value: Any, where: str) -> str:
     """Text."""
     if not isinstance(value, str):
-        raise Invalid(f"{where} must be text, not {shown(value)}")
+        raise Invalid(f"{where} must be text, not {printable(value)}")
     return value
 
 
 def a_number(value: Any, where: str) -> float:
     """A finite number, as float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Invalid(f"{where} must be a number, not {shown(value)}")
+        raise Invalid(f"{where} must be a number, not {printable(value)}")
     return float(value)
 
 
@@ -54,14 +54,14 @@ def a_positive(value: Any, where: str) -> float:
     """A number above 0."""
     number = a_number(value, where)
     if number <= 0:
-        raise Invalid(f"{where} must be above 0, not {shown(value)}")
+        raise Invalid(f"{where} must be above 0, not {printable(value)}")
     return number
 
 
 def an_integer(value: Any, where: str) -> int:
     """A whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Invalid(f"{where} must be a whole number, not {shown(value)}")
+        raise Invalid(f"{where} must be a whole number, not {printable(value)}")
     return value
 
 
@@ -73,7 +73,7 @@ def anything(value: Any, where: str) -> Any:
 def a_list(value: Any, where: str) -> Sequence[Any]:
     """A list."""
     if not isinstance(value, list | tuple):
-        raise Invalid(f"{where} must be a list, not {shown(value)}")
+        raise Invalid(f"{where} must be a list, not {printable(value)}")
     return value
 
 
@@ -108,10 +108,13 @@ def some_axes(value: Any, where: str) -> tuple[int, ...]:
 
 
 def some_names(value: Any, where: str) -> tuple[str, ...]:
-    """At least one text."""
+    """At least one text, none twice but the empty one."""
     names = tuple(a_text(item, where) for item in a_list(value, where))
     if not names:
         raise Invalid(f"{where} must name at least one input channel")
+    twice = [name for name in names if name.strip() and names.count(name) > 1]
+    if twice:
+        raise Invalid(f"{where} names {twice[0]} twice; each channel needs its own name")
     return names
 
 
@@ -125,7 +128,7 @@ def some_numbers(value: Any, where: str) -> tuple[float, ...]:
 def a_color(value: Any, where: str) -> str:
     """``#rrggbb``, lower case."""
     if not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
-        raise Invalid(f"{where} must look like '#e6194b', not {shown(value)}")
+        raise Invalid(f"{where} must look like '#e6194b', not {printable(value)}")
     return value.lower()
 
 
@@ -137,7 +140,7 @@ def orientation_code(value: str) -> bool:
 def an_orientation(value: Any, where: str) -> str:
     """A code such as LPI, upper case."""
     if not isinstance(value, str) or not orientation_code(value.upper()):
-        raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {shown(value)}")
+        raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {printable(value)}")
     return value.upper()
 
 
@@ -146,7 +149,7 @@ def one_of(*valid: str) -> Converter:
 
     def convert(value: Any, where: str) -> str:
         if value not in valid:
-            raise Invalid(f"{where} must be {' or '.join(valid)}, not {shown(value)}")
+            raise Invalid(f"{where} must be {' or '.join(valid)}, not {printable(value)}")
         return str(value)
 
     return convert
@@ -157,7 +160,7 @@ def optional(converter: Converter) -> Converter:
     return lambda value, where: None if value is None else converter(value, where)
 
 
-def shown(value: Any) -> str:
+def printable(value: Any) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

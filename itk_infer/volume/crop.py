@@ -69,7 +69,7 @@ def foreground_crop(found: Array, grid: ModelGrid) -> Crop | None:
     return Crop((box[0], box[1], box[2]), cropped, (native[0], native[1], native[2]), share)
 
 
-class Embedder:
+class Uncrop:
     """Takes the slabs of a cropped case and passes on those of the whole, background around them.
 
     Args:

@@ -83,7 +83,7 @@ class Grid:
             axis = next(i for i, other in enumerate(source) if other in (letter, OPPOSITE[letter]))
             axes_xyz.append(axis)
             flips_xyz.append(source[axis] != letter)
-        turn = Reorientation(
+        reorientation = Reorientation(
             (2 - axes_xyz[2], 2 - axes_xyz[1], 2 - axes_xyz[0]),
             (flips_xyz[2], flips_xyz[1], flips_xyz[0]),
         )
@@ -92,25 +92,24 @@ class Grid:
         for axis, flip in zip(axes_xyz, flips_xyz, strict=True):
             first[axis] = self.size[2 - axis] - 1 if flip else 0
         signs = np.where(flips_xyz, -1.0, 1.0)
-        size = tuple(self.size[axis] for axis in turn.axes)
-        spacing = tuple(self.spacing[axis] for axis in turn.axes)
+        size = tuple(self.size[axis] for axis in reorientation.axes)
+        spacing = tuple(self.spacing[axis] for axis in reorientation.axes)
         turned = Grid(
             (size[0], size[1], size[2]),
             (spacing[0], spacing[1], spacing[2]),
             self._point(first),
             tuple(float(value) + 0.0 for value in (direction[:, axes_xyz] * signs).ravel()),
         )
-        return turned, turn
+        return turned, reorientation
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids put every voxel within `tolerance` of a voxel of the same place."""
-        if self.size != other.size:
-            return False
-        scale = tolerance * min(self.spacing)
+        """Whether both grids put every voxel within `tolerance`, in voxels, of a voxel of the same place."""
+        return self.size == other.size and self.distance(other) <= tolerance * min(self.spacing)
+
+    def distance(self, other: Grid) -> float:
+        """Millimetres between where both grids put a voxel, at most; they must be of one size."""
         corners = [np.array(corner) * (np.array(self.size[::-1]) - 1) for corner in np.ndindex(2, 2, 2)]
-        return all(
-            np.allclose(self._point(corner), other._point(corner), rtol=0, atol=scale) for corner in corners
-        )
+        return max(math.dist(self._point(corner), other._point(corner)) for corner in corners)
 
     def _point(self, index_xyz: NDArray[np.float64]) -> tuple[float, float, float]:
         direction = np.reshape(self.direction_xyz, (3, 3))

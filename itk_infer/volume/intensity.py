@@ -16,13 +16,13 @@ from itk_infer.spec.intensity import (
     IntensityStep,
     MinMax,
     Standardize,
-    Window,
+    WindowLevel,
     ZScore,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class ClipRange:
     """Clip to an interval."""
 
     lower: float
@@ -51,7 +51,7 @@ class ShiftScale:
 
 PIECE = 1 << 20  # voxels at a time
 MOST_COUNTED = 1 << 20  # different whole numbers
-Operation = Between | ShiftScale
+Operation = ClipRange | ShiftScale
 
 
 class Intensity:
@@ -69,7 +69,7 @@ class Intensity:
             chosen = range(len(array)) if step.channels is None else step.channels
             for order, channel in enumerate(chosen):
                 done = self._operations[channel]
-                done.extend(_operations(Pieces(array[channel], done), step, order))
+                done.extend(_operations(ChannelChunks(array[channel], done), step, order))
 
     def __call__(self, part: Array) -> Array:
         """Carry them out on a part of the volume.
@@ -94,15 +94,15 @@ def apply_intensity(array: Array, steps: Sequence[IntensityStep]) -> Array:
     return Intensity(array, steps)(array)
 
 
-def _operations(voxels: Pieces, step: IntensityStep, order: int) -> list[Operation]:
+def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[Operation]:
     """What one step does to one channel; `order` counts the channels the step applies to."""
     match step:
-        case Window(level, width):
-            return [ShiftScale(level - width / 2, width), Between(0.0, 1.0)]
+        case WindowLevel(level, width):
+            return [ShiftScale(level - width / 2, width), ClipRange(0.0, 1.0)]
         case Clip(lower, upper):
-            return [Between(lower, upper)]
+            return [ClipRange(lower, upper)]
         case ClipPercentile(lower, upper):
-            return [Between(*voxels.percentiles(lower, upper))]
+            return [ClipRange(*voxels.percentiles(lower, upper))]
         case MinMax():
             low, high = voxels.extremes()
             return [ShiftScale(low, high - low)]
@@ -128,7 +128,7 @@ def runs(voxels: Array) -> Iterator[tuple[slice, slice, slice]]:
         yield where[0], where[1], where[2]
 
 
-class Pieces:
+class ChannelChunks:
     """One channel as it is at a point of the chain, part by part: there is no second volume.
 
     Args:
@@ -175,7 +175,7 @@ class Pieces:
         xp = namespace(self._voxels)
         low, high = (int(value) for value in self.extremes())
         if high - low > MOST_COUNTED:
-            return Pieces(xp.astype(self._voxels, xp.float32), ()).percentiles(*shares)
+            return ChannelChunks(xp.astype(self._voxels, xp.float32), ()).percentiles(*shares)
         counts = np.zeros(high - low + 1, np.int64)
         for piece in self:
             values = xp.reshape(xp.astype(piece, xp.int64), (-1,)) - low

@@ -25,7 +25,7 @@ def split_suffix(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def shown(path: Path | str) -> str:
+def printable(path: Path | str) -> str:
     """A path or text as a message can print it, whatever bytes it holds."""
     text = os.fspath(path)
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,29 +1,32 @@
-"""Reading images so that what SimpleITK returns is what the file holds, or an error.
+"""Reading images so that what is returned is what the file holds, or an error.
 
-SimpleITK decodes the voxels. Before it does, the header is checked by this package and the stored bytes
-are streamed once, because SimpleITK returns zeros, or noise, for many damaged files without a word.
+The header decides about size, type and geometry, and is read by this package: what SimpleITK makes of a NIfTI
+header depends on the environment, and it takes voxels of other files, zeros or noise for those of many damaged
+ones. The stored bytes are streamed once, verified and decoded. SimpleITK must agree about the size where a text
+header could be read in two ways, and decodes the rarer encodings of NRRD.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats import FORMATS, Format
 from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
-from itk_infer.volume.names import SUFFIXES, shown, split_suffix
-from itk_infer.volume.volume import check_right_angles
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import SUFFIXES, printable, split_suffix
+from itk_infer.volume.right_angles import straightened
+from itk_infer.volume.volume import grid_of, image_of, place_on
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -58,7 +61,7 @@ class ReadImage:
     Attributes:
         image: The 3D scalar image.
         sha256: Digest of the stored bytes: the file, then its detached data file if it has one.
-        warnings: What the file leaves open and SimpleITK decided, one sentence each.
+        warnings: What the file leaves open and how it was decided, one sentence each.
     """
 
     image: sitk.Image
@@ -72,17 +75,11 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: the file is no image that can be read; what only its voxels tell is not noticed.
     """
-    import SimpleITK as sitk
-
     form, layout = _checked(path)
     with _os_errors(path):
         check_raw_length(path, layout)
-    with _reader(path, form, layout) as reader:
-        reader.ReadImageInformation()
-    _check_grid(path, layout, reader)
-    x, y, z = reader.GetSpacing()
-    one_voxel = sitk.Image([1, 1, 1], reader.GetPixelID())
-    return Header(layout.size, (z, y, x), reader.GetDirection(), sitk.GetArrayViewFromImage(one_voxel).dtype)
+    with _confirmed(path, form, layout) as (grid, _):
+        return Header(layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype)
 
 
 def read_image(path: Path) -> ReadImage:
@@ -92,12 +89,15 @@ def read_image(path: Path) -> ReadImage:
         InputError: the file is missing, damaged, truncated, or no 3D scalar image of finite values.
     """
     form, layout = _checked(path)
+    stored = bytearray()
     with _os_errors(path):
-        digest = verified_digest(path, layout)
-    with _reader(path, form, layout) as reader:
-        image = reader.Execute()
-    _check_grid(path, layout, image)
-    return ReadImage(image, digest, tuple(f"{shown(path.name)}: {warning}" for warning in layout.warnings))
+        digest = verified_digest(path, layout, stored)
+    with _confirmed(path, form, layout) as (grid, reader):
+        if layout.encoding == "other" and reader is not None:
+            image = place_on(reader.Execute(), grid)
+        else:
+            image = image_of(_values(stored, layout), grid)
+    return ReadImage(image, digest, tuple(f"{printable(path.name)}: {warning}" for warning in layout.warnings))
 
 
 def file_sha256(path: Path) -> str:
@@ -112,14 +112,22 @@ def file_sha256(path: Path) -> str:
 
 
 def _checked(path: Path) -> tuple[Format, Layout]:
-    """The format of a file and what its header says."""
+    """The format of a file and what its header says, its axes at right angles.
+
+    Raises:
+        InputError: the header cannot be trusted, or its axes are far from right angles.
+    """
     check_regular_file(path)
     _, suffix = split_suffix(path.name)
     form = next((form for form in FORMATS if suffix in form.suffixes), None)
     if form is None:
-        raise InputError(f"{shown(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
+        raise InputError(f"{printable(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
     with _os_errors(path):
-        return form, form.check_header(path)
+        layout = form.check_header(path)
+    if layout.grid is not None:
+        grid, warning = straightened(printable(path.name), layout.grid)
+        layout = replace(layout, grid=grid, warnings=(*layout.warnings, *([warning] if warning else [])))
+    return form, layout
 
 
 @contextmanager
@@ -128,53 +136,53 @@ def _os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{shown(path)}: cannot be read ({error.strerror or error}); check the file and its permissions"
+            f"{printable(path)}: cannot be read ({error.strerror or error}); check the file and its permissions"
         ) from error
 
 
 @contextmanager
-def _reader(path: Path, form: Format, layout: Layout) -> Iterator[sitk.ImageFileReader]:
-    """SimpleITK's reader for the file, its warnings off the terminal and its errors turned into ours."""
+def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid, sitk.ImageFileReader | None]]:
+    """The grid, after SimpleITK agreed about the size, and its reader, where the format has one.
+
+    Meanwhile SimpleITK's warnings are off the terminal and its errors turned into ours.
+    """
+    if form.image_io is None and layout.grid is not None:
+        yield layout.grid, None
+        return
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO(form.image_io)
+    reader.SetFileName(str(path))
     warned = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        with _under_alias(path, layout.alias) as seen:
-            reader.SetFileName(str(seen))
-            yield reader
+        reader.ReadImageInformation()
+        size = tuple(reader.GetSize())[::-1]
+        if size != layout.size:
+            raise InputError(
+                f"{printable(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says "
+                f"{layout.size}; the header is ambiguous, save the image again"
+            )
+        yield layout.grid or grid_of(reader), reader
     except RuntimeError as error:
-        raise InputError(f"{shown(path.name)}: SimpleITK cannot read it: {_essence(str(error))}") from error
+        raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {_essence(str(error))}") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
 
 
-@contextmanager
-def _under_alias(path: Path, alias: str | None) -> Iterator[Path]:
-    """The file itself or, if it needs another name, that name alone in a private folder."""
-    if alias is None:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="itk_infer-") as folder, _os_errors(path):
-        link = Path(folder, alias)
-        try:
-            link.symlink_to(path.absolute())
-        except (OSError, NotImplementedError):  # Windows, without the privilege to make links
-            shutil.copyfile(path, link)
-        yield link
-
-
-def _check_grid(path: Path, layout: Layout, image: sitk.ImageFileReader | sitk.Image) -> None:
-    """Refuse an image that SimpleITK understands otherwise than its header was, and skewed axes."""
-    size = tuple(image.GetSize())[::-1]
-    if size != layout.size:
-        raise InputError(
-            f"{shown(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says {layout.size}; "
-            "the header is ambiguous, save the image again"
-        )
-    check_right_angles(shown(path.name), image.GetDirection())
+def _values(stored: bytearray, layout: Layout) -> NDArray[Any]:
+    """Voxels of shape (Z, Y, X) from their stored bytes, scaled as SimpleITK scales them."""
+    values = np.frombuffer(stored, layout.dtype).reshape(layout.size)
+    values = values.astype(layout.dtype.newbyteorder("="), copy=False)
+    slope, intercept = layout.scaling
+    if (slope, intercept) == (1.0, 0.0):
+        return values
+    scaled = np.empty(layout.size, layout.value_dtype)
+    with np.errstate(over="ignore"):  # infinity is refused like every other one
+        for plane, target in zip(values, scaled, strict=True):
+            target[...] = plane.astype(layout.value_dtype).astype(np.float64) * slope + intercept
+    return scaled
 
 
 def _essence(message: str) -> str:
@@ -182,6 +190,6 @@ def _essence(message: str) -> str:
     _, marked, tail = message.rpartition("ERROR: ")
     lines = [line.strip() for line in re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", tail).splitlines() if line.strip()]
     teem = [line for line in lines if line.startswith("[nrrd]")]
-    return shown(
+    return printable(
         teem[-1].rpartition(": ")[2] if teem else lines[0 if marked else -1] if lines else "no reason given"
     )

@@ -12,6 +12,7 @@ from itk_infer.volume.grid import Grid
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis
 
 MAX_MODEL_VOXELS = 2**31
+MAX_SHRINKING = 100  # voxels of an image that may become one of the model's, along an axis
 PART = 1 << 20  # voxels of the source at a time
 
 
@@ -23,7 +24,7 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
         wanted: ``spacing`` (new size = round(size * old / new)), ``size`` (extents coincide), or neither.
 
     Raises:
-        InputError: the new grid would be absurdly large, as after a wrong spacing in a header.
+        InputError: the new grid would be absurdly large or small, as after a wrong spacing in a header.
     """
     axes = []
     for axis, (size, spacing) in enumerate(zip(grid.size, grid.spacing, strict=True)):
@@ -36,10 +37,15 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
             count = max(1, round(size * spacing / target))
             axes.append(axis_map(size, count, target / spacing, wanted.resampling.alignment))
     found = ModelGrid((axes[0], axes[1], axes[2]))
-    if np.prod([float(n) for n in found.size]) > MAX_MODEL_VOXELS:
+    too_large = np.prod([float(n) for n in found.size]) > MAX_MODEL_VOXELS
+    too_small = wanted.spacing is not None and any(
+        target is not None and size > 1 and target > MAX_SHRINKING * spacing
+        for target, size, spacing in zip(wanted.spacing, grid.size, grid.spacing, strict=True)
+    )
+    if too_large or too_small:
         raise InputError(
-            f"at the model's spacing {wanted.spacing} mm this image would have {found.size} voxels (Z Y X); "
-            f"its own spacing is {grid.spacing} mm: check the header"
+            f"at the model's spacing {wanted.spacing} mm this image would have {found.size} voxels (Z Y X) "
+            f"instead of {grid.size}; its own spacing is {grid.spacing} mm: check the header"
         )
     return found
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.right_angles import straightened
+from itk_infer.volume.same_grid import check_same_grid
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-
-RIGHT_ANGLE_TOLERANCE = 1e-2  # cosine of the angle between two axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,13 @@ class Volume:
         array: Voxels, shape (C, Z, Y, X), in the type they were stored in.
         grid: Where they lie; the same for every channel.
         name: What messages call it.
+        warnings: What was done to its grid, one sentence each.
     """
 
     array: NDArray[Any]
     grid: Grid
     name: str = "image"
+    warnings: tuple[str, ...] = ()
 
 
 def grid_of(image: sitk.Image) -> Grid:
@@ -42,8 +43,13 @@ def grid_of(image: sitk.Image) -> Grid:
     return Grid((z, y, x), (sz, sy, sx), (ox, oy, oz), tuple(image.GetDirection()))
 
 
-def volume_of(images: list[sitk.Image], name: str) -> Volume:
+def volume_of(images: Sequence[sitk.Image], name: str, names: Sequence[str] | None = None) -> Volume:
     """A volume of one SimpleITK image per input channel.
+
+    Args:
+        images: One per channel.
+        name: What messages call the volume.
+        names: What messages call its channels.
 
     Raises:
         InputError: an image is not 3D and scalar, holds NaN or infinity, or the channels lie on
@@ -59,14 +65,15 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
                 f"{name}: voxels are of type '{image.GetPixelIDTypeAsString()}'; "
                 "one plain number a voxel is needed"
             )
-        check_right_angles(name, image.GetDirection())
-    grids = [grid_of(image) for image in images]
-    for index, grid in enumerate(grids[1:], 1):
-        if not grid.same_as(grids[0]):
-            raise InputError(
-                f"{name}: channel {index} lies on another grid than channel 0 ({grid.size} voxels Z Y X at "
-                f"{grid.spacing} mm against {grids[0].size} at {grids[0].spacing}); resample them to one grid"
-            )
+    names = names or [f"channel {index}" for index in range(len(images))]
+    grids, warnings = [], list[str]()
+    for image, called in zip(images, names, strict=True):
+        grid, warning = straightened(name if len(images) == 1 else f"{name}: {called}", grid_of(image))
+        grids.append(grid)
+        warnings += [f"{called}: {warning}" if len(images) > 1 else warning] if warning else []
+    for grid, called in zip(grids[1:], names[1:], strict=True):
+        warning = check_same_grid(name, (called, grid), (names[0], grids[0]))
+        warnings += [warning] if warning else []
     arrays = [sitk.GetArrayViewFromImage(image) for image in images]
     array = np.array(arrays[0])[None] if len(arrays) == 1 else np.stack(arrays)
     if array.dtype.kind == "f":
@@ -75,31 +82,18 @@ def volume_of(images: list[sitk.Image], name: str) -> Volume:
             raise InputError(
                 f"{name}: holds {bad:,} voxels that are NaN or infinite; replace them with real values"
             )
-    return Volume(array, grids[0], name)
-
-
-def check_right_angles(name: str, direction_xyz: Sequence[float]) -> None:
-    """Refuse skewed axes, which a grid cannot describe.
-
-    Args:
-        name: What messages call the image.
-        direction_xyz: Row-major 3x3 direction cosines.
-
-    Raises:
-        InputError: two axes are not at right angles.
-    """
-    direction = np.reshape(direction_xyz, (3, 3))
-    if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=RIGHT_ANGLE_TOLERANCE):
-        raise InputError(
-            f"{name}: its axes are not at right angles (a tilted gantry?); resample it to a regular grid"
-        )
+    return Volume(array, grids[0], name, tuple(warnings))
 
 
 def image_of(array: NDArray[Any], grid: Grid) -> sitk.Image:
     """A SimpleITK image of an array (Z, Y, X) on `grid`."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    return place_on(sitk.GetImageFromArray(np.ascontiguousarray(array)), grid)
+
+
+def place_on(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The same image, put on `grid`."""
     image.SetSpacing(grid.spacing[::-1])
     image.SetOrigin(grid.origin_xyz)
     image.SetDirection(grid.direction_xyz)

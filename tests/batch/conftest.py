@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.batch.events import Events
-from itk_infer.batch.run import run_batch
-from itk_infer.batch.settings import RunSettings
-from itk_infer.model.fake import FakeBackend
+from itk_infer.events import Events
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
+from itk_infer.run.folder import run_folder
+from itk_infer.run.settings import RunSettings
 
 
 def write_scan(path: Path, seed: int = 0, size=(6, 7, 8)) -> np.ndarray:
@@ -44,7 +44,7 @@ class Folder:
         self.events = []
         listeners = [self.events.append, *([on_event] if on_event else [])]
         predictor = Predictor(FakeBackend(function, spec), orientation=orientation)
-        return run_batch(predictor, RunSettings(self.source, self.output, **settings), Events(listeners))
+        return run_folder(predictor, RunSettings(self.source, self.output, **settings), Events(listeners))
 
     def labels(self, name: str) -> np.ndarray:
         return read_labels(self.output / name)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from itk_infer.batch.cases import find_cases
 from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.run.cases import find_cases
 
 
 def make(folder, *names):
@@ -18,7 +18,7 @@ def make(folder, *names):
 
 
 def find(folder, *, recursive=False, channels=1, output=None):
-    return find_cases(folder, output or folder / "out", recursive=recursive, channels=channels)
+    return find_cases(folder, output or folder / "out", recursive=recursive, channels=channels).cases
 
 
 def test_known_suffixes_in_any_case_sorted(tmp_path):
@@ -90,7 +90,7 @@ def test_one_channel_keeps_its_number_in_the_name(tmp_path):
 
 
 def test_one_file_of_several_channels_brings_its_siblings(tmp_path):
-    make(tmp_path, "p_0000.nii", "p_0001.nii", "q_0000.nii")
+    make(tmp_path, "p_0000.nii", "p_0001.nii", "p_0001.txt", "q_0000.nii")
     (case,) = find(tmp_path / "p_0000.nii", channels=2)
     assert [path.name for path in case.paths] == ["p_0000.nii", "p_0001.nii"]
 

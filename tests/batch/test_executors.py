@@ -13,17 +13,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
 
 from faulty import Clock, FaultyModel, marked
+from lock_files import write_lock
 
-from itk_infer.batch.cluster import RunningCluster
-from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, Events, Progress, RunStarted
-from itk_infer.batch.in_process import InProcess
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.placement import Placement
-from itk_infer.batch.run import run_cases
-from itk_infer.batch.workers import Workers
 from itk_infer.errors import ModelError
+from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Events, Progress, RunStarted
+from itk_infer.executors.dask_cluster import RunningCluster
+from itk_infer.executors.gpus import Placement
+from itk_infer.executors.in_process import InProcess
+from itk_infer.executors.workers import Workers
+from itk_infer.run.folder import run_cases
+from itk_infer.run.ledger import Ledger
 
-from itk_infer.batch.settings import RunSettings  # isort: skip
+from itk_infer.run.settings import RunSettings  # isort: skip
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 
@@ -57,7 +58,7 @@ def run(kind, folder, tmp_path, request):
         elif kind in ("workers", "overlapping"):
             executor = Workers(model, settings, (Placement(),) * 2, timeout)
         else:
-            from itk_infer.batch.dask import DaskCluster
+            from itk_infer.executors.dask import DaskCluster
 
             address = request.getfixturevalue("local_cluster").scheduler_address
             executor = DaskCluster(model, settings, RunningCluster(address), 1, timeout)
@@ -168,7 +169,8 @@ def test_a_dead_worker_costs_its_case_a_second_attempt(run, folder, kind):
 def test_a_case_that_hangs_fails_by_its_time(run, folder, kind, monkeypatch):
     if kind == "in_process":
         pytest.skip("nothing outside it can end it")
-    from itk_infer.batch import dask, jobs
+    from itk_infer.executors import dask
+    from itk_infer.executors import in_flight as jobs
 
     fault(folder, "a.mha", "hang")
     folder.scan("b.mha")
@@ -181,3 +183,24 @@ def test_a_case_that_hangs_fails_by_its_time(run, folder, kind, monkeypatch):
     summary = run(timeout=600, on_event=on_event)
     assert summary.done == ["b.mha"]
     assert "--case-timeout" in summary.failed["a.mha"]
+
+
+def test_a_run_that_has_lost_its_lock_writes_nothing_more(run, folder):
+    """Whichever executor: not a mask, not a row, not a table, and the new holder's lock stays."""
+    for index in range(6):
+        folder.scan(f"{index}.mha", index)
+    lock = folder.output / "itk_infer.lock"
+    seen: dict[str, bytes] = {}
+
+    def steal(event):
+        if isinstance(event, CaseDone) and not seen:
+            seen["lock"] = write_lock(lock, host="elsewhere")
+            seen.update({path.name: path.read_bytes() for path in folder.output.glob("[!.]*")})
+
+    summary = run(on_event=steal, pause=0.3)
+    assert (summary.exit_code, len(summary.done)) == (2, 1)
+    assert "on elsewhere has taken over itk_infer.lock" in summary.problem
+    left = {path.name: path.read_bytes() for path in folder.output.glob("[!.]*")}
+    assert left == {name: content for name, content in seen.items() if name != "lock"}
+    assert left["itk_infer.lock"] == seen["lock"]
+    assert folder.events[-1].exit_code == 2

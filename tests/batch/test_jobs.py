@@ -4,11 +4,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from itk_infer.batch import jobs as module
-from itk_infer.batch.cases import Case
-from itk_infer.batch.jobs import Job, Jobs
-from itk_infer.batch.messages import Task
-from itk_infer.batch.plan import Planned
+from itk_infer.executors import in_flight as module
+from itk_infer.executors.in_flight import Job, Jobs
+from itk_infer.executors.messages import Task
+from itk_infer.run.cases import Case
+from itk_infer.run.plan import CaseAction
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def clock(monkeypatch):
 
 
 def job(name):
-    found = Job(Task(Planned(Case(PurePosixPath("."), name, ".mha", ()), "run")))
+    found = Job(Task(CaseAction(Case(PurePosixPath("."), name, ".mha", ()), "run")))
     found.start()
     return found
 

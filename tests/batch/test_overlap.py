@@ -15,17 +15,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faulty import wait_until
 
-from itk_infer.batch.cases import find_cases
-from itk_infer.batch.events import CaseStarted
-from itk_infer.batch.messages import Failed, Finished, Task
-from itk_infer.batch.overlap import Overlap
-from itk_infer.batch.plan import Planned
-from itk_infer.batch.reading import ReadAhead, reading_memory
-from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.worker import Computed
-from itk_infer.model.fake import FakeBackend
+from itk_infer.events import CaseStarted
+from itk_infer.executors.messages import Failed, Finished, Task
+from itk_infer.executors.overlap import Overlap
+from itk_infer.executors.reading import ReadAhead, reading_memory
+from itk_infer.executors.worker import Computed
+from itk_infer.machine import MemoryBound
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.outputs import label_map
 from itk_infer.predictor import Predictor
+from itk_infer.run.cases import find_cases
+from itk_infer.run.plan import CaseAction
+from itk_infer.run.settings import RunSettings
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import volume_of
 
@@ -40,24 +41,24 @@ class Worker:
             folder.scan(name, seed)
         folder.output.mkdir()
         self.cases = dict(
-            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1), strict=True)
+            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1).cases, strict=True)
         )
-        self.told, self.shown = [], []
+        self.told, self.printable = [], []
         self.predictor = Predictor(FakeBackend())
         settings = RunSettings(folder.source, folder.output)
-        self.overlap = Overlap(self.predictor, settings, 0, self.told.append, self.shown.append, lambda: None)
+        self.overlap = Overlap(self.predictor, settings, 0, self.told.append, self.printable.append, lambda: None)
         self.memory = self.predictor.plan(
             volume_of([read_image(folder.source / "a.mha").image], "a").grid, 2
         ).memory
 
     def run(self, name, ahead=None, *, safer=False):
-        self.overlap.run(Task(Planned(self.cases[name], "run"), safer), self.cases.get(ahead))
+        self.overlap.run(Task(CaseAction(self.cases[name], "run"), safer), self.cases.get(ahead))
 
     def close(self):
         self.overlap.close()
 
     def started(self, name):
-        return any(isinstance(event, CaseStarted) and event.case == name for event in self.shown)
+        return any(isinstance(event, CaseStarted) and event.case == name for event in self.printable)
 
     @property
     def outcomes(self):
@@ -113,7 +114,8 @@ def test_a_second_attempt_ends_before_anything_else_begins(worker, disk):
 
 
 def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms):
-    limit = worker.predictor._places.max_ram = 2**30
+    limit = 2**30
+    worker.predictor.model.workspaces.bound = MemoryBound(limit, "")
     peak, writing = worker.memory.peak, worker.memory.writing
     worker.run("a.mha", "b.mha")
     worker.run("b.mha", "c.mha")
@@ -125,14 +127,14 @@ def test_what_is_at_work_leaves_less_room_for_reading_ahead(worker, disk, rooms)
 
 
 def test_without_a_limit_there_is_room(worker, rooms):
-    worker.predictor._places.max_ram = None
+    worker.predictor.model.workspaces.bound = None
     worker.run("a.mha", "b.mha")
     assert rooms == [None]
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_case_waits_for_the_disk_where_both_do_not_fit(worker, disk, missing):
-    worker.predictor._places.max_ram = worker.memory.peak + worker.memory.writing - missing
+    worker.predictor.model.workspaces.bound = MemoryBound(worker.memory.peak + worker.memory.writing - missing, "")
     worker.run("a.mha")
     thread = threading.Thread(target=worker.run, args=("b.mha",))
     thread.start()
@@ -147,11 +149,11 @@ def test_a_case_waits_for_the_disk_where_both_do_not_fit(worker, disk, missing):
 
 
 def test_reading_waits_for_the_disk_where_both_do_not_fit(worker, disk, monkeypatch):
-    from itk_infer.batch import reading
+    from itk_infer.executors import reading
 
     needed = reading_memory(worker.cases["b.mha"])
     worker.run("a.mha")
-    worker.predictor._places.max_ram = worker.memory.writing + needed - 1
+    worker.predictor.model.workspaces.bound = MemoryBound(worker.memory.writing + needed - 1, "")
     read = []
     monkeypatch.setattr(reading, "read_image", lambda path: (read.append(path.name), read_image(path))[1])
     thread = threading.Thread(target=worker.run, args=("b.mha",))

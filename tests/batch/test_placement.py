@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from itk_infer.batch import placement as module
-from itk_infer.batch.placement import Placement, place_workers
 from itk_infer.errors import ConfigError
+from itk_infer.executors import gpus as module
+from itk_infer.executors.gpus import Placement, place_workers
 
 
 @pytest.fixture(autouse=True)

@@ -7,26 +7,38 @@ import os
 import shutil
 import signal
 import sqlite3
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conftest import write_scan
 from openpyxl import load_workbook
 
-from itk_infer.batch import run as run_module
-from itk_infer.batch.events import (
+from itk_infer.errors import ConfigError
+from itk_infer.events import (
     CaseDone,
     CaseFailed,
     CaseSkipped,
     CaseStarted,
+    Events,
     Progress,
     RunDone,
     RunStarted,
     Warned,
 )
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.errors import ConfigError
+from itk_infer.executors.case_files import run_case
+from itk_infer.executors.in_process import InProcess
+from itk_infer.executors.messages import Stopped
+from itk_infer.files.lock_ticket import LockTicket
+from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.predictor import Predictor
+from itk_infer.run import folder as run_module
+from itk_infer.run.folder import run_cases
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.lock import NAME as LOCK
+from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
 
 THRESHOLD = parse_spec({"output": {"decision": "threshold"}, "input": {"orientation": "LPI"}}, "test")
@@ -467,13 +479,9 @@ def test_a_second_run_in_the_same_folder_is_refused(folder):
             problems.append(str(caught.value))
 
     def other():
-        from itk_infer.batch.lock import FolderLock
+        from itk_infer.run.lock import FolderLock
 
-        lock = FolderLock(folder.output)
-        owner = json.loads((folder.output / LOCK).read_text())
-        owner["pid"] = os.getppid()  # a process that lives
-        (folder.output / LOCK).write_text(json.dumps(owner))
-        with lock:
+        with FolderLock(folder.output):
             pass
 
     folder.run(on_event=intrude)
@@ -545,3 +553,210 @@ def test_inputs_are_never_modified(folder):
 
 def test_packages_on_record_exist():
     assert "numpy" in run_module.PACKAGES
+
+
+# --- the same names from two places -------------------------------------------------------------------
+
+
+def two_sources(folder, suffix="mha"):
+    """A result of one place, and another image of the same name elsewhere, which is the input now."""
+    first = folder.scan(f"a.{suffix}", 0)
+    folder.run(save_logits=True)
+    earlier = folder.source / f"a.{suffix}"
+    folder.source = folder.source.parent / "second"
+    folder.source.mkdir()
+    return earlier, first
+
+
+def test_a_result_of_another_image_is_not_replaced(folder):
+    earlier, first = two_sources(folder)
+    folder.scan("a.mha", 1)
+    folder.scan("b.mha", 2)
+    summary = folder.run()
+    assert (summary.done, summary.exit_code) == (["b.mha"], 3)
+    assert f"a.mha is the result of another image, {earlier}; " in summary.failed["a.mha"]
+    np.testing.assert_array_equal(folder.labels("a.mha"), first > 0)
+    assert states(folder) == {"a.mha": "failed", "b.mha": "done"}
+
+
+def test_nor_are_its_logits(folder):
+    earlier, _ = two_sources(folder)
+    folder.scan("a.mha", 1)
+    (folder.output / "a.mha").unlink()
+    summary = folder.run(save_logits=True)
+    assert f"a.zarr is the result of another image, {earlier}; " in summary.failed["a.mha"]
+
+
+def test_overwrite_replaces_it_and_names_the_earlier_image(folder):
+    earlier, _ = two_sources(folder)
+    array = folder.scan("a.mha", 1)
+    assert folder.run(overwrite=True).done == ["a.mha"]
+    assert any(str(earlier) in event.message for event in folder.of(Warned))
+    np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+
+
+def test_removing_the_result_settles_it(folder):
+    two_sources(folder)
+    array = folder.scan("a.mha", 1)
+    (folder.output / "a.mha").unlink()
+    assert folder.run().done == ["a.mha"]
+    np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+
+
+def test_another_name_that_would_write_the_same_file(folder):
+    """One image after the other, each given alone: a.mha and a.nii both write a.nii."""
+    folder.scan("a.mha", 0)
+    folder.scan("a.nii", 1)
+    both = folder.source
+    folder.source = both / "a.mha"
+    folder.run(format="nii")
+    folder.source = both / "a.nii"
+    assert "is the result of another image" in folder.run(format="nii").failed["a.nii"]
+
+
+def test_an_image_that_was_withdrawn_is_named_and_replaced(folder):
+    earlier, _ = two_sources(folder)
+    array = folder.scan("a.mha", 1)
+    earlier.unlink()  # its folder is there: nothing was unmounted
+    assert folder.run().done == ["a.mha"]
+    assert any(f"was made with another input, {earlier}" in event.message for event in folder.of(Warned))
+    np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+
+
+def test_a_folder_that_is_gone_may_come_back(folder):
+    earlier, _ = two_sources(folder)
+    folder.scan("a.mha", 1)
+    shutil.rmtree(earlier.parent)
+    assert folder.run().exit_code == 4
+
+
+def test_the_same_image_elsewhere_is_the_same(folder):
+    earlier, _ = two_sources(folder)
+    shutil.copyfile(earlier, folder.source / "a.mha")
+    assert folder.run().skipped == {"a.mha": "already done"}
+
+
+def test_another_way_to_the_same_folder_is_no_other_image(folder, monkeypatch):
+    folder.scan("a.mha", 0)
+    folder.run()
+    (folder.source.parent / "link").symlink_to(folder.source, target_is_directory=True)
+    real, folder.source = folder.source, folder.source.parent / "link"
+    array = folder.scan("a.mha", 1)
+    assert folder.run().done == ["a.mha"]
+    monkeypatch.chdir(real.parent)
+    folder.source = real.relative_to(real.parent)
+    array = folder.scan("a.mha", 2)
+    assert folder.run().done == ["a.mha"]
+    np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
+
+
+def test_relative_paths_of_two_working_folders_are_two_images(folder, monkeypatch):
+    for seed, place in enumerate(("x", "y")):
+        write_scan(folder.source / place / "scans" / "a.mha", seed)
+    folder.source, root = Path("scans"), folder.source
+    monkeypatch.chdir(root / "x")
+    assert folder.run().done == ["a.mha"]
+    monkeypatch.chdir(root / "y")
+    assert str(root / "x" / "scans" / "a.mha") in folder.run().failed["a.mha"]
+
+
+# --- an output folder that vanishes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logits", [False, True], ids=["masks", "masks and logits"])
+def test_an_output_folder_that_vanishes_ends_the_run_in_words(folder, capfd, logits):
+    for index in range(3):
+        folder.scan(f"{index}.nii.gz", index)
+
+    def clean_up(event):
+        if isinstance(event, Progress) and len(folder.of(CaseDone)) == 1:
+            shutil.rmtree(folder.output)
+
+    summary = folder.run(on_event=clean_up, save_logits=logits)
+    assert (summary.done, summary.exit_code) == ([], 4)
+    assert sorted(summary.failed) == ["0.nii.gz", "1.nii.gz", "2.nii.gz"]
+    assert "vanished" in summary.failed["0.nii.gz"]
+    assert "vanished during the run" in summary.problem
+    assert sorted(event.case for event in folder.of(CaseFailed)) == sorted(summary.failed)
+    assert folder.of(RunDone)[-1].exit_code == 4
+    assert "free some space" not in summary.problem + str(summary.failed)
+    assert capfd.readouterr().err == ""  # the library of NIfTI has nothing to say, either
+    assert folder.run().exit_code == 0
+
+
+def test_a_ledger_that_vanishes_leaves_the_masks(folder):
+    for index in range(3):
+        folder.scan(f"{index}.mha", index)
+
+    def clean_up(event):
+        if isinstance(event, Progress) and len(folder.of(CaseDone)) == 1:
+            (folder.output / "itk_infer.db").unlink()
+
+    summary = folder.run(on_event=clean_up)
+    assert (summary.done, summary.exit_code) == (["0.mha"], 3)
+    assert "itk_infer.db vanished" in summary.problem
+
+
+def test_a_folder_that_vanishes_after_the_last_case(folder):
+    folder.scan("a.mha")
+
+    def clean_up(event):
+        if isinstance(event, CaseDone):
+            shutil.rmtree(folder.output)
+
+    summary = folder.run(on_event=clean_up)
+    assert (summary.done, list(summary.failed), summary.exit_code) == ([], ["a.mha"], 4)
+
+
+# --- names in sentences -------------------------------------------------------------------------------
+
+
+def test_a_warning_names_its_file_once(folder):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 9, (4, 5, 6)).astype(np.int16))
+    sitk.WriteImage(image, str(folder.source / "a.mha"))
+    text = (folder.source / "a.mha").read_bytes().replace(b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n", b"")
+    (folder.source / "a.mha").write_bytes(text)
+    (folder.source / "sub").mkdir()
+    (folder.source / "sub" / "a.mha").write_bytes(text)
+    folder.run(recursive=True)
+    assert sorted(event.message for event in folder.of(Warned)) == [
+        "a.mha: stores no orientation; its axes are taken as they are",
+        "sub/a.mha: stores no orientation; its axes are taken as they are",
+    ]
+
+
+def test_a_failure_names_the_channel_that_is_broken_and_no_other_name_twice(folder):
+    spec = parse_spec({"input": {"channels": ["T1", "T2"]}}, "t")
+    folder.scan("p_0000.mha", 0)
+    (folder.source / "p_0001.mha").mkdir()
+    assert folder.run(lambda w: w, spec=spec).failed["p.mha"].startswith(str(folder.source / "p_0001.mha"))
+    (folder.source / "p_0001.mha").rmdir()
+    (folder.source / "p_0000.mha").unlink()
+    (folder.source / "a.mha").mkdir()
+    assert folder.run().failed["a.mha"] == "is a folder; an image file is needed"
+
+
+def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
+    """A worker that wakes up after the run was robbed drops what it has computed."""
+    folder.scan("a.mha")
+    folder.scan("b.mha", 1)
+    tasks, stopped = [], []
+
+    class Robbed(InProcess):
+        def submit(self, task):
+            tasks.append(task)
+            super().submit(task)
+
+        def step(self, tell):
+            if len(tasks) == len(folder.of(CaseDone)) + 1:
+                lost = replace(self._queue.popleft(), lock=LockTicket(folder.output / LOCK, "another token"))
+                stopped.append(run_case(predictor, settings, lost, 0, lambda event: None, lambda: None))
+                tell(Stopped(lost.name))
+            else:
+                super().step(tell)
+
+    predictor, settings = Predictor(FakeBackend()), RunSettings(folder.source, folder.output, save_logits=True)
+    run_cases(Robbed(predictor, settings), settings, Events([folder.events.append]))
+    assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
+    assert stopped == [Stopped("b.mha")]
+    assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]

@@ -6,12 +6,13 @@ import json
 import os
 
 import pytest
+from lock_files import write_lock
 
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.lock import FolderLock
-from itk_infer.batch.shard import Shard, parse_shard
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.lock import FolderLock
+from itk_infer.run.shard import Shard, parse_shard
 
 ARRAY = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "4"}
 
@@ -80,8 +81,7 @@ def test_another_division_knows_what_was_done(folder):
 
 
 def test_who_may_write_beside_whom(tmp_path):
-    ours = {"host": __import__("socket").gethostname(), "pid": os.getppid()}
-    (tmp_path / "itk_infer.shard-1-of-2.lock").write_text(json.dumps(ours))
+    write_lock(tmp_path / "itk_infer.shard-1-of-2.lock")
     with FolderLock(tmp_path, Shard(2, 2)) as lock:
         assert len(lock.others()) == 1
     for shard in (None, Shard(1, 2), Shard(1, 3)):
@@ -100,7 +100,7 @@ def test_a_shard_sweeps_no_partial_of_another(folder):
     partial.touch()
     os.utime(partial, (0, 0))
     lock = folder.output / "itk_infer.shard-2-of-2.lock"
-    lock.write_text(json.dumps({"host": __import__("socket").gethostname(), "pid": os.getppid()}))
+    write_lock(lock)
     folder.run(shard=Shard(1, 2))
     assert partial.exists()
     lock.unlink()
@@ -121,11 +121,10 @@ def test_status_beside_a_run_and_after_a_kill(folder, capfd):
     ledger.start("a", "r")
     ledger.close()
     with FolderLock(folder.output):
-        (folder.output / "itk_infer.lock").write_text(
-            json.dumps({"host": __import__("socket").gethostname(), "pid": os.getppid()})
-        )
+        write_lock(folder.output / "itk_infer.lock")
         main(["status", str(folder.output)])
         assert f"at work: process {os.getppid()}" in capfd.readouterr().out
+        (folder.output / "itk_infer.lock").unlink()
     main(["status", str(folder.output)])
     out = capfd.readouterr().out
     assert "1 running, 1 waiting" in out

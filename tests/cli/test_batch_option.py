@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.batch.model import ModelRequest
-from itk_infer.cli.group import main
-from itk_infer.cli.load import model_request
+from itk_infer.cli.main import main
+from itk_infer.cli.model import model_request
 from itk_infer.cli.options import model_options
+from itk_infer.executors.loader import ModelRequest
 
 DEMO = Path(__file__).resolve().parents[2] / "itk_infer" / "demo"
 MODEL = ("--onnx", str(DEMO / "hippocampus_unet.onnx"), "--device", "cpu", "--patch-size", "16", "16", "16")

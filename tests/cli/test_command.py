@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from onnx import TensorProto, helper
 
 from itk_infer import __version__
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
+from itk_infer.errors import InterruptedRunError
 
 
 def network(path, metadata):
@@ -125,6 +126,15 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--scheduler", "tcp://a:1", "--jobs", 2), 2, "leave out --jobs"),
         ((*MAIN, "--cluster", "slurm", "--num-proc", 2), 2, "about this machine"),
         ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
+        (("-i", "scans", "-o", "seg.nii.gz", "--onnx", "model.onnx"), 2, "is a folder; give -o a folder"),
+        (("-i", "scans", "-o", "seg.png", "--onnx", "model.onnx"), 2, "not written as .png"),
+        (("-i", "scans", "-o", "model.onnx", "--onnx", "model.onnx"), 2, "model.onnx is a file"),
+        (
+            ("-i", "scans/a.nii.gz", "scans/b.mha", "-o", "out", "--onnx", "model.onnx"),
+            2,
+            "b.mha: belongs to no opt",
+        ),
+        (("demo", "-o", "seg.nii.gz"), 2, "is a folder; give -o a folder"),
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
@@ -169,6 +179,20 @@ def test_dry_run_writes_nothing_and_tells_all(work, capfd):
     assert "skip: already done" in capfd.readouterr().out
 
 
+def test_dry_run_doubts_a_spacing_and_refuses_a_tilt(work, capfd):
+    network(work / "one_mm.onnx", {"itk_infer": json.dumps({"spec": 1, "input": {"spacing": [1, 1, 1]}})})
+    small, tilted = (sitk.Image(40, 40, 40, sitk.sitkInt16) for _ in range(2))
+    small.SetSpacing((0.1, 0.1, 0.1))
+    tilted.SetDirection((1, 0, 0, 0, 1, 0.3, 0, 0, 1))
+    sitk.WriteImage(small, str(work / "scans" / "small.mha"))
+    sitk.WriteImage(tilted, str(work / "scans" / "tilted.mha"))
+    dry = ("-i", "scans", "-o", "out", "--onnx", "one_mm.onnx", "--device", "cpu", "--dry-run")
+    assert main((*dry, "--patch-size", "8", "8", "8")) == 0
+    lines = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()}
+    assert "4 x 4 x 4 voxels (Z Y X), fewer than one window of 8 x 8 x 8" in lines["small.mha"]
+    assert "will fail: tilted.mha: its axes are not at right angles" in lines["tilted.mha"]
+
+
 def test_help_shows_options_commands_and_examples():
     done = run("--help")
     assert done.returncode == 0
@@ -183,7 +207,7 @@ def test_help_shows_options_commands_and_examples():
 def test_help_imports_nothing_heavy():
     heavy = ("numpy", "SimpleITK", "onnxruntime", "torch", "mmengine", "zarr", "openpyxl", "PIL", "tqdm")
     program = (
-        "import sys\nfrom itk_infer.cli.group import main\ncode = main(['--help'])\n"
+        "import sys\nfrom itk_infer.cli.main import main\ncode = main(['--help'])\n"
         f"found = [name for name in {heavy!r} if name in sys.modules]\nsys.exit(f'imported {{found}}' if found else code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -218,6 +242,15 @@ def test_a_reader_that_leaves_early_causes_no_traceback(work):
     assert "Traceback" not in done.stderr
 
 
+def test_interrupted_before_the_first_case(work, capfd, monkeypatch):
+    def run_cases(*args):
+        raise InterruptedRunError(15)
+
+    monkeypatch.setattr("itk_infer.run.folder.run_cases", run_cases)
+    assert main(MAIN) == 143
+    assert capfd.readouterr().err == "Interrupted.\n"
+
+
 def test_any_locale_will_do(work):
     (work / "scans" / "Größe µ.mha").write_bytes((work / "scans" / "b.mha").read_bytes())
     environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii"}
@@ -247,7 +280,7 @@ def test_the_parent_of_workers_imports_nothing_heavy(work):
     program = f"""
 import sys
 if __name__ == "__main__":
-    from itk_infer.cli.group import main
+    from itk_infer.cli.main import main
     code = main({[*MAIN, "--num-proc", "2"]!r})
     found = [name for name in {heavy!r} if name in sys.modules]
     sys.exit(f"imported {{found}}" if found else code)
@@ -272,3 +305,38 @@ def test_quiet_says_failures_and_the_end_only(work, capfd):
     err = capfd.readouterr().err
     assert "a.nii.gz" not in err
     assert "c.nii: FAILED" in err
+
+
+def test_one_image_to_one_file(work, capfd):
+    words = ("-i", "scans/a.nii.gz", "-o", "scans/a_seg.nii.gz", "--onnx", "model.onnx", "--device", "cpu")
+    assert main((*words, "--dry-run")) == 0
+    assert "1 to do, 0 not" in capfd.readouterr().out
+    assert main(words) == 0
+    assert "results: scans/a_seg.nii.gz" in capfd.readouterr().err
+    assert sorted(path.name for path in (work / "scans").iterdir()) == ["a.nii.gz", "a_seg.nii.gz", "b.mha"]
+    assert main((*words, "--num-proc", "2")) == 0
+    assert "kept scans/a_seg.nii.gz: it was there before; --overwrite" in " ".join(capfd.readouterr().err.split())
+    assert main((*words, "--dry-run")) == 0
+    assert "skip: kept" in capfd.readouterr().out
+
+
+def test_what_is_passed_over_is_named_once(work, capfd):
+    for index in range(40):
+        (work / "scans" / f"{index:02d}.mgz").write_bytes(b"x")
+    assert main(MAIN) == 0
+    err = capfd.readouterr().err
+    assert err.count("00.mgz") == 1
+    assert "00.mgz, 01.mgz, 02.mgz and 37 more (FreeSurfer volumes: convert with mri_convert)" in err
+    assert "2 done, 40 skipped, 0 failed" in err
+    assert main((*MAIN, "--verbose")) == 0
+    assert "39.mgz: skipped, a FreeSurfer volume" in capfd.readouterr().err
+    assert main((*MAIN, "--dry-run")) == 0
+    out = capfd.readouterr().out
+    assert "39.mgz    skip: a FreeSurfer volume, not read; convert with mri_convert" in out
+    assert "0 to do, 42 not" in out
+    assert main(("status", "out")) == 0
+    assert "2 done, 40 skipped" in capfd.readouterr().out
+    events = [json.loads(line) for line in run(*MAIN, "--progress", "json").stdout.splitlines()]
+    skipped = [event for event in events if event["event"] == "case_skipped"]
+    assert {event["sort"] for event in skipped if event["case"].endswith(".mgz")} == {"unread"}
+    assert len(skipped) == 42

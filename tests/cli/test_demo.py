@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from itk_infer.cli.demo import SIDES
-from itk_infer.cli.group import main
+from itk_infer.cli.commands.demo import SIDES
+from itk_infer.cli.main import main
 
 EXPECTED = {"right": (2176, 1923), "left": (2078, 1966)}
 

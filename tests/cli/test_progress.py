@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import time
 
-from itk_infer.batch.events import CaseDone, CaseStarted, Progress, RunDone, RunStarted
 from itk_infer.cli.progress import make_listener
+from itk_infer.events import CaseDone, CaseStarted, Progress, RunDone, RunStarted
 
 
 def test_a_case_that_is_written_late_does_not_take_the_next_ones_bar(capsys):
@@ -18,6 +18,6 @@ def test_a_case_that_is_written_late_does_not_take_the_next_ones_bar(capsys):
     bars(Progress("b.mha", 0, "windows", 4, 4, 0.0))
     bars(CaseDone("b.mha", (), 1.0, None, {}, {}, 0))
     bars(RunDone(2, 0, 0, 1.0, 0))
-    shown = capsys.readouterr().err
-    assert "b.mha: 100%" in shown
-    assert "cases: 100%" in shown
+    printable = capsys.readouterr().err
+    assert "b.mha: 100%" in printable
+    assert "cases: 100%" in printable

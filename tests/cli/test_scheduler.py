@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from one_node_slurm import answers, one_node_slurm, why_not
 
-from itk_infer.batch.events import CaseDone, CaseStarted, Events
-from itk_infer.batch.run import run_cases
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
+from itk_infer.events import CaseDone, CaseStarted, Events
+from itk_infer.run.folder import run_cases
 
 distributed = pytest.importorskip("distributed")
 CASES = 20
@@ -68,7 +68,7 @@ def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatc
         def run(executor, settings, events, *rest):
             return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
 
-        monkeypatch.setattr("itk_infer.batch.run.run_cases", run)
+        monkeypatch.setattr("itk_infer.run.folder.run_cases", run)
         assert main((*MAIN, "--scheduler", cluster.scheduler_address, "--threads", "1")) == 0
     assert killed
     assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
@@ -78,7 +78,7 @@ def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatc
 
 
 def test_no_scheduler_there_is_one_sentence(work, monkeypatch, capfd):
-    monkeypatch.setattr("itk_infer.batch.cluster.CONNECT_S", 0.5)
+    monkeypatch.setattr("itk_infer.executors.dask_cluster.CONNECT_S", 0.5)
     assert main((*MAIN, "--scheduler", "tcp://127.0.0.1:9")) == 2
     assert "no Dask scheduler answers" in capfd.readouterr().err
 
@@ -125,7 +125,7 @@ def test_a_job_that_is_cancelled_is_replaced(work, slurm, monkeypatch):
     def run(executor, settings, events, *rest):
         return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
 
-    monkeypatch.setattr("itk_infer.batch.run.run_cases", run)
+    monkeypatch.setattr("itk_infer.run.folder.run_cases", run)
     assert main((*MAIN, *JOBS[:-1], "1")) == 0
     assert cancelled
     assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]

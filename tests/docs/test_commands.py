@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itk_infer.cli.group import main
+from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from itk_infer.engine import contenders as module
-from itk_infer.engine.contenders import contenders
+from itk_infer.engine import candidates as module
+from itk_infer.engine.candidates import candidates
 from itk_infer.engine.decision import winners
 
 
@@ -29,7 +29,7 @@ def test_whoever_wins_at_a_random_point_is_a_contender(shape, channels, seed, ki
         strip = np.round(strip)
     first = int(rng.integers(shape[2]))
     runs = [slice(0, shape[2]), slice(first, shape[2]), slice(0, first + 1)]
-    able = contenders(strip, runs)
+    able = candidates(strip, runs)
     assert able.any(axis=1).all()
     for run, mine in zip(runs, able, strict=True):
         lowest, highest = [0, 0, run.start], [shape[0] - 1, shape[1] - 1, run.stop - 1]
@@ -44,7 +44,7 @@ def test_whoever_wins_at_a_random_point_is_a_contender(shape, channels, seed, ki
 
 def test_a_third_channel_that_wins_only_between_the_voxels_is_one():
     strip = np.array([[5, 0], [0, 5], [4, 4], [-9, -9]], np.float32).reshape(4, 1, 1, 2)
-    np.testing.assert_array_equal(contenders(strip, [slice(0, 2)])[0], [True, True, True, False])
+    np.testing.assert_array_equal(candidates(strip, [slice(0, 2)])[0], [True, True, True, False])
 
 
 @pytest.mark.parametrize("axis", [2, 3])
@@ -54,23 +54,23 @@ def test_high_bars_next_to_a_cell_do_not_hide_who_wins_in_it(axis, step):
     lines = [[5, 5, 0, 0], [0, 0, 5, 5], [0, 4.9, 2.5, 0], [2.6] * 4]
     strip = np.array(lines, np.float32)[:, None, None, ::step]
     strip = strip if axis == 3 else strip.swapaxes(2, 3)
-    np.testing.assert_array_equal(contenders(strip, [slice(0, 4)])[0], [True, True, True, True])
+    np.testing.assert_array_equal(candidates(strip, [slice(0, 4)])[0], [True, True, True, True])
 
 
 def test_a_slope_across_the_strip_does_not_make_everyone_one():
     slope = np.linspace(0, 100, 40, dtype=np.float32)
     strip = np.stack([slope, slope - 10]).reshape(2, 1, 1, 40).repeat(4, axis=2)
-    np.testing.assert_array_equal(contenders(strip, [slice(0, 40)])[0], [True, False])
+    np.testing.assert_array_equal(candidates(strip, [slice(0, 40)])[0], [True, False])
 
 
 def test_channels_in_many_parts_change_nothing(monkeypatch):
     strip = np.random.default_rng(0).normal(size=(30, 3, 5, 9)).astype(np.float32)
     strip[[4, 28]] += 3
     strip[17, :, :, :2] += 9
-    one = contenders(strip, [slice(0, 4), slice(3, 9)])
+    one = candidates(strip, [slice(0, 4), slice(3, 9)])
     assert 0 < one.mean() < 1
     monkeypatch.setattr(module, "BLOCK_VOXELS", 100)
-    np.testing.assert_array_equal(contenders(strip, [slice(0, 4), slice(3, 9)]), one)
+    np.testing.assert_array_equal(candidates(strip, [slice(0, 4), slice(3, 9)]), one)
 
 
 @settings(deadline=None, max_examples=40)

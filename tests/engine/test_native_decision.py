@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from itk_infer.engine import native_decision
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.native_decision import decide_on_native
-from itk_infer.engine.place import Slab
+from itk_infer.engine.workspace import Slab
 from itk_infer.spec import Label, OutputSpec
 from itk_infer.volume.interpolation import ModelGrid, axis_map
 
@@ -105,7 +105,7 @@ def test_leaving_channels_out_changes_nothing(monkeypatch, factor, voxels):
     decision = Decision(OutputSpec(), 21)
     monkeypatch.setattr(native_decision, "BLOCK_VOXELS", voxels)  # channels at a time
     some, _ = by_blocks(logits, grid, decision, 4)
-    monkeypatch.setattr(native_decision, "contenders", lambda strip, runs: np.ones((len(runs), len(strip)), bool))
+    monkeypatch.setattr(native_decision, "candidates", lambda strip, runs: np.ones((len(runs), len(strip)), bool))
     every, _ = by_blocks(logits, grid, decision, 4)
     np.testing.assert_array_equal(some, every)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itk_infer.arrays import namespace, to_host
-from itk_infer.engine.busiest import busiest_windows
-from itk_infer.engine.host import HostPlace
+from itk_infer.engine.host import HostWorkspace
+from itk_infer.engine.probe_windows import probe_windows
 from itk_infer.engine.segment import segment
 from itk_infer.engine.windows import place_windows
 from itk_infer.errors import InferenceError
@@ -18,11 +18,9 @@ from itk_infer.volume.interpolation import AxisMap, ModelGrid, axis_map
 from itk_infer.volume.padding import pad_volume
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from itk_infer.engine.device.place import DevicePlace  # noqa: E402
+from itk_infer.engine.device.workspace import DeviceWorkspace  # noqa: E402
 
-GPU = pytest.param(
-    "cuda:0", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-)
+GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
 DEVICES = pytest.mark.parametrize("device", ["cpu", GPU])
 MIX = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
 ODD = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((1, 7), (2, 40_000), (3, 300))]
@@ -38,7 +36,7 @@ def network(windows):
 
 
 def outcome(
-    place,
+    workspace,
     volume,
     patch,
     stride,
@@ -53,7 +51,7 @@ def outcome(
     z, y, x = (AxisMap(n, n, 1.0, 0.0) for n in volume.shape[1:])
     model = model or ModelGrid((z, y, x))
     grid = place_windows(model.size, patch, stride, (1, 1, 1), "gaussian")
-    array = pad_volume(place.put(volume), grid.pads, Padding("edge"))
+    array = pad_volume(workspace.put(volume), grid.pads, Padding("edge"))
     slabs = []
     found = segment(
         array,
@@ -62,7 +60,7 @@ def outcome(
         net,
         output,
         lambda decision: (slabs.append, logits),
-        place=place,
+        workspace=workspace,
         batch=batch,
         repair=repair,
     )
@@ -110,8 +108,8 @@ def test_a_device_gives_what_the_host_gives(device, size, patch, zoom, output, l
         model = model_of([max(1, round(n * zoom)) for n in size], size)
     stride = tuple(max(1, n // 2) for n in patch)
     asked = {"output": output, "model": model, "logits": logits, "batch": batch}
-    host, of_host = outcome(HostPlace(slab_bytes=slab_bytes), volume, patch, stride, **asked)
-    there, of_device = outcome(DevicePlace(device, slab_bytes=slab_bytes), volume, patch, stride, **asked)
+    host, of_host = outcome(HostWorkspace(slab_bytes=slab_bytes), volume, patch, stride, **asked)
+    there, of_device = outcome(DeviceWorkspace(device, slab_bytes=slab_bytes), volume, patch, stride, **asked)
     assert of_host.keys() == of_device.keys()
     for name, expected in of_host.items():
         assert of_device[name].dtype == expected.dtype
@@ -132,8 +130,8 @@ def test_a_device_gives_what_the_host_gives(device, size, patch, zoom, output, l
 def test_confidence_on_a_device_is_the_hosts(device):
     volume = np.random.default_rng(3).normal(size=(2, 9, 10, 11)).astype(np.float32)
     for output in OUTPUTS:
-        host, _ = outcome(HostPlace(), volume, (4, 5, 6), (2, 3, 3), output=output)
-        there, _ = outcome(DevicePlace(device), volume, (4, 5, 6), (2, 3, 3), output=output)
+        host, _ = outcome(HostWorkspace(), volume, (4, 5, 6), (2, 3, 3), output=output)
+        there, _ = outcome(DeviceWorkspace(device), volume, (4, 5, 6), (2, 3, 3), output=output)
         assert there.confidence.overall == pytest.approx(host.confidence.overall, rel=1e-5)
         assert there.confidence.foreground == pytest.approx(host.confidence.foreground, rel=1e-4)
         assert there.confidence.per_label == pytest.approx(host.confidence.per_label, rel=1e-3)
@@ -153,8 +151,8 @@ def test_of_equal_channels_the_first_wins(device, native, logits):
         return (windows[:, :1] * 0) + (tied if xp is np else xp.asarray(tied, device=windows.device))
 
     model = None if native is None else model_of(native, (6, 6, 6))
-    for place in (HostPlace(), DevicePlace(device)):
-        _, parts = outcome(place, volume, (4, 4, 4), (2, 2, 2), model=model, logits=logits, net=ties)
+    for workspace in (HostWorkspace(), DeviceWorkspace(device)):
+        _, parts = outcome(workspace, volume, (4, 4, 4), (2, 2, 2), model=model, logits=logits, net=ties)
         assert set(np.unique(parts["labels"])) == {1}
 
 
@@ -162,8 +160,8 @@ def test_of_equal_channels_the_first_wins(device, native, logits):
 def test_logits_beyond_half_precision_are_clipped_and_counted(device):
     volume = np.ones((2, 4, 4, 4), np.float32)
     huge = lambda windows: network(windows) * 0 + 1e6  # noqa: E731
-    for place in (HostPlace(), DevicePlace(device)):
-        found, parts = outcome(place, volume, (4, 4, 4), (4, 4, 4), logits=True, net=huge)
+    for workspace in (HostWorkspace(), DeviceWorkspace(device)):
+        found, parts = outcome(workspace, volume, (4, 4, 4), (4, 4, 4), logits=True, net=huge)
         assert found.clipped == 4 * 64
         assert (parts["logits"] == np.float16(65504)).all()
 
@@ -187,23 +185,23 @@ def test_broken_windows_are_repaired_alone_or_refused(device, bad):
         repaired.append(to_host(windows))
         return network(windows)
 
-    for place in (HostPlace(), DevicePlace(device)):
+    for workspace in (HostWorkspace(), DeviceWorkspace(device)):
         calls.clear(), repaired.clear()
-        _, expected = outcome(place, volume, (4, 4, 4), (2, 4, 4))
-        _, parts = outcome(place, volume, (4, 4, 4), (2, 4, 4), net=breaks, repair=repair)
+        _, expected = outcome(workspace, volume, (4, 4, 4), (2, 4, 4))
+        _, parts = outcome(workspace, volume, (4, 4, 4), (2, 4, 4), net=breaks, repair=repair)
         np.testing.assert_array_equal(parts["labels"], expected["labels"])
         assert len(repaired) == 1
         np.testing.assert_array_equal(repaired[0][0], volume[:, 2:6])  # the second window
         calls.clear()
         with pytest.raises(InferenceError, match=r"NaN or infinity in the window at \(2, 0, 0\)"):
-            outcome(place, volume, (4, 4, 4), (2, 4, 4), net=breaks)
+            outcome(workspace, volume, (4, 4, 4), (2, 4, 4), net=breaks)
 
 
 def test_a_device_begins_the_next_call_before_it_looks_at_the_last():
     volume = np.random.default_rng(5).normal(size=(2, 12, 4, 4)).astype(np.float32)
     story = []
 
-    class Watched(DevicePlace):
+    class Watched(DeviceWorkspace):
         def finite(self, windows):
             told = super().finite(windows)
             return lambda: story.append("looked") or told()
@@ -218,11 +216,11 @@ def test_a_device_begins_the_next_call_before_it_looks_at_the_last():
 
 @DEVICES
 def test_stored_types_and_views_arrive_as_they_are(device):
-    place = DevicePlace(device)
+    workspace = DeviceWorkspace(device)
     for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64):
         stored = np.arange(24, dtype=dtype).reshape(1, 2, 3, 4)[:, ::-1]
         stored.flags.writeable = False
-        arrived = place.put(stored)
+        arrived = workspace.put(stored)
         assert arrived.device.type == device.partition(":")[0]
         np.testing.assert_array_equal(to_host(arrived), stored)
 
@@ -232,16 +230,16 @@ def test_the_busiest_windows_are_found_on_a_device_too(device):
     volume = np.zeros((1, 16, 8, 8), np.float32)
     volume[0, 8:] = np.random.default_rng(0).normal(size=(8, 8, 8))
     grid = place_windows((16, 8, 8), (8, 8, 8), (8, 8, 8), (1, 1, 1), "constant")
-    found = busiest_windows(DevicePlace(device).put(volume), grid, 1)
+    found = probe_windows(DeviceWorkspace(device).put(volume), grid, 1)
     np.testing.assert_array_equal(to_host(found)[0], volume[:, 8:])
 
 
 def test_room_on_a_device_is_what_it_was_given():
-    assert DevicePlace("cpu").room() is None
-    assert DevicePlace("cpu", most=1000).room() == 1000
+    assert DeviceWorkspace("cpu").room() is None
+    assert DeviceWorkspace("cpu", most=1000).room() == 1000
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.gpu
 def test_room_on_a_gpu_is_what_is_free():
     free, _ = torch.cuda.mem_get_info()
-    assert 0.5 * free < DevicePlace("cuda:0").room() <= free
+    assert 0.5 * free < DeviceWorkspace("cuda:0").room() <= free

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itk_infer.engine.host import HostPlace
+from itk_infer.engine.host import HostWorkspace
 from itk_infer.engine.segment import segment
 from itk_infer.engine.slabs import finished_slabs
 from itk_infer.engine.windows import place_windows
@@ -58,7 +58,7 @@ def reference(volume, patch, stride, blend):
     return (total / count)[(slice(None), *crop)]
 
 
-def run(volume, patch, stride, blend, *, batch=1, place=None, output=OutputSpec(), model=None, net=network):
+def run(volume, patch, stride, blend, *, batch=1, workspace=None, output=OutputSpec(), model=None, net=network):
     size = volume.shape[1:]
     grid = place_windows(model.size if model else size, patch, stride, (1, 1, 1), blend)
     slabs = []
@@ -71,7 +71,7 @@ def run(volume, patch, stride, blend, *, batch=1, place=None, output=OutputSpec(
         output,
         lambda decision: (slabs.append, True),
         batch=batch,
-        place=place,
+        workspace=workspace,
     )
     z = 0
     for slab in slabs:
@@ -95,7 +95,7 @@ def test_equals_a_float64_whole_volume_reference(problem, batch, slab_bytes, see
     volume = np.random.default_rng(seed).normal(size=(1, *size)).astype(np.float32)
     grid = place_windows(size, patch, stride, (1, 1, 1), blend)
     array = pad_volume(volume, grid.pads, Padding())
-    slabs = list(finished_slabs(array, grid, network, HostPlace(slab_bytes=slab_bytes), batch=batch))
+    slabs = list(finished_slabs(array, grid, network, HostWorkspace(slab_bytes=slab_bytes), batch=batch))
     logits = np.concatenate([slab.logits for slab in slabs], axis=1)
     np.testing.assert_allclose(logits, reference(volume, patch, stride, blend), atol=1e-5)
 
@@ -111,7 +111,9 @@ def test_slab_height_and_batch_change_nothing(problem, slab_bytes, batch):
     for other in (None, model):
         small = volume if other is None else volume[:, : other.size[0], : other.size[1], : other.size[2]]
         one = run(small, patch, stride, blend, model=other)
-        two = run(small, patch, stride, blend, model=other, place=HostPlace(slab_bytes=slab_bytes), batch=batch)
+        two = run(
+            small, patch, stride, blend, model=other, workspace=HostWorkspace(slab_bytes=slab_bytes), batch=batch
+        )
         np.testing.assert_array_equal(one[1], two[1])
         np.testing.assert_array_equal(one[2], two[2])
         assert one[0].voxels == two[0].voxels

@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path
 
 from faulty import FaultyModel, marked
 
-from itk_infer.batch.events import Events
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.placement import Placement
-from itk_infer.batch.run import Summary, run_batch, run_cases
-from itk_infer.batch.settings import RunSettings
-from itk_infer.batch.workers import Workers
+from itk_infer.events import Events
+from itk_infer.executors.gpus import Placement
+from itk_infer.executors.workers import Workers
+from itk_infer.run.folder import Summary, run_cases, run_folder
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.settings import RunSettings
 
 
 class Batch:
@@ -60,7 +60,7 @@ class Batch:
         events = Events([self.events.append, *([on_event] if on_event else [])])
         settings, model = self.settings(**options), model or self.model()
         if not workers:
-            return run_batch(model.load(), settings, events)
+            return run_folder(model.load(), settings, events)
         return run_cases(Workers(model, settings, (Placement(),) * workers, timeout), settings, events)
 
     def states(self) -> dict[str, str]:

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from lock_files import ELSEWHERE, beating_lock, write_lock
 from test_worker_faults import start, wait_for
 
-from itk_infer.batch.lock import NAME as LOCK
-from itk_infer.batch.run import run_batch
 from itk_infer.errors import ConfigError
 from itk_infer.predictor import Predictor
+from itk_infer.run import lock
+from itk_infer.run.folder import run_folder
+from itk_infer.run.lock import NAME as LOCK
 
 DEMO = Path(__import__("itk_infer").__file__).parent / "demo"
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
@@ -53,7 +55,7 @@ def program(batch, *words, first="", **options):
 
 
 def test_of_two_runs_at_once_one_works_and_one_is_refused_by_name(batch):
-    arrays = {f"{index}.mha": batch.scan(f"{index}.mha", "gate", index) for index in range(4)}
+    arrays = {f"{index}.mha": batch.scan(f"{index}.mha", "" if index else "gate", index) for index in range(4)}
     with start(batch) as first:
         wait_for(first, "case_started")
         with pytest.raises(ConfigError, match=f"process {first.pid} on {socket.gethostname()}"):
@@ -70,7 +72,7 @@ def test_of_many_that_start_together_one_gets_the_folder(batch):
         batch.scan(f"{index}.mha", "slow", index)
     batch.output.mkdir()
     # A stale lock that all of them would like to take over.
-    (batch.output / LOCK).write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1}))
+    write_lock(batch.output / LOCK, pid=2**22 + 1, start=1)
     codes = []
 
     def one():
@@ -93,25 +95,22 @@ def test_of_many_that_start_together_one_gets_the_folder(batch):
 
 
 @pytest.mark.parametrize("torn", ["", '{"host": "a', "[]", "null"])
-def test_a_torn_lock_is_taken_over_when_it_has_grown_old(batch, torn):
+def test_a_torn_lock_is_taken_over_when_it_has_grown_old(batch, torn, monkeypatch):
+    monkeypatch.setattr(lock, "STALE_S", 0.5)
     batch.scan("a.mha")
     batch.output.mkdir()
     (batch.output / LOCK).write_text(torn)
-    with pytest.raises(ConfigError, match="another run"):
-        batch.run(0)
-    old = time.time() - 600
-    os.utime(batch.output / LOCK, (old, old))
     assert batch.run(0).done == ["a.mha"]
+    assert "watching for a sign of life" in batch.events[0].message
 
 
-def test_a_lock_from_another_host_counts_by_its_heartbeat(batch):
+def test_a_lock_from_another_host_counts_by_its_heartbeat(batch, monkeypatch):
     batch.scan("a.mha")
     batch.output.mkdir()
-    (batch.output / LOCK).write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-    with pytest.raises(ConfigError, match="process 1 on elsewhere"):
+    write_lock(batch.output / LOCK, pid=1, **ELSEWHERE["another host"])
+    with beating_lock(batch.output / LOCK), pytest.raises(ConfigError, match="process 1 on elsewhere"):
         batch.run(0)
-    old = time.time() - 600
-    os.utime(batch.output / LOCK, (old, old))
+    monkeypatch.setattr(lock, "STALE_S", 0.5)
     assert batch.run(0).done == ["a.mha"]
 
 
@@ -136,10 +135,10 @@ def test_a_ledger_cut_short_costs_no_mask(batch, size):
 def test_a_model_that_changed_by_a_byte_is_another_model(batch):
     batch.scan("a.mha")
     model = batch.model().load()
-    run_batch(model, batch.settings())
+    run_folder(model, batch.settings())
     backend = model.backend
     backend.digest = "another"
-    summary = run_batch(Predictor(backend), batch.settings())
+    summary = run_folder(Predictor(backend), batch.settings())
     assert summary.done == ["a.mha"]
 
 
@@ -245,7 +244,7 @@ def test_stdout_that_is_closed(batch):
 
 def test_workers_are_spawned_never_forked(batch):
     """A fork of a process with threads, as a notebook or a viewer is, can hang for ever."""
-    from itk_infer.batch.workers import Workers
+    from itk_infer.executors.workers import Workers
 
     executor = Workers(batch.model(), batch.settings())
     assert executor._context.get_start_method() == "spawn"
@@ -279,7 +278,7 @@ def test_a_disk_that_is_full_for_one_case_only(batch):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_a_worker_does_not_grow(batch):
-    from itk_infer.batch.events import CaseDone
+    from itk_infer.events import CaseDone
 
     for index in range(60):
         batch.scan(f"{index:02d}.mha", seed=index, size=(24, 24, 24))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.batch.ledger import Ledger
 from itk_infer.errors import ConfigError
+from itk_infer.run.ledger import Ledger
 
 
 class Faults:

@@ -10,12 +10,13 @@ import pytest
 from faulty import Clock, wait_until
 from gated import GatedModel
 
-from itk_infer.batch import jobs, workers
-from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
-from itk_infer.batch.ledger import Ledger
-from itk_infer.batch.worker import Computed
-from itk_infer.batch.workers import Workers
+from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
+from itk_infer.executors import in_flight as jobs
+from itk_infer.executors import workers
+from itk_infer.executors.worker import Computed
+from itk_infer.executors.workers import Workers
 from itk_infer.outputs.logits import read_logits
+from itk_infer.run.ledger import Ledger
 from itk_infer.volume.read import file_sha256
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")

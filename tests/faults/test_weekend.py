@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk
 from faulty import Clock
 
-from itk_infer.batch import jobs
-from itk_infer.batch.events import CaseDone, CaseFailed
+from itk_infer.events import CaseDone, CaseFailed
+from itk_infer.executors import in_flight as jobs
 
 TROUBLE = {20: "kill", 90: "kill", 160: "kill", 50: "hang", 70: "raise", 140: "raise", 110: "nan"}
 WORDS = {"kill": "SIGKILL", "hang": "--case-timeout", "raise": "a surprise", "nan": "NaN"}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty import Clock, wait_until
+from faulty import Clock, InterruptedModel, wait_until
 
-from itk_infer.batch import jobs
-from itk_infer.batch.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
-from itk_infer.batch.workers import STOP_GRACE_S
 from itk_infer.errors import ModelError
+from itk_infer.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
+from itk_infer.executors import in_flight as jobs
+from itk_infer.executors.workers import STOP_GRACE_S
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 
@@ -150,6 +150,12 @@ def test_workers_write_nothing_to_stdout(batch, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_a_worker_interrupted_while_it_is_born_works_all_the_same(batch):
+    """Ctrl-C reaches the whole group; only the parent decides what it means."""
+    batch.scan("a.mha")
+    assert batch.run(model=InterruptedModel(batch.scratch)).done == ["a.mha"]
+
+
 # --- the whole program: signals, and a parent that is killed ---------------------------------------
 
 PROGRAM = """
@@ -158,11 +164,11 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}]
 if __name__ == "__main__":
     from faulty import FaultyModel
-    from itk_infer.batch.events import Events
-    from itk_infer.batch.placement import Placement
-    from itk_infer.batch.run import run_cases
-    from itk_infer.batch.settings import RunSettings
-    from itk_infer.batch import workers
+    from itk_infer.events import Events
+    from itk_infer.executors.gpus import Placement
+    from itk_infer.run.folder import run_cases
+    from itk_infer.run.settings import RunSettings
+    from itk_infer.executors import workers
     from itk_infer.cli.progress import JsonLines
     from itk_infer.errors import ItkInferError
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.batch.model import describe
-from itk_infer.errors import ConfigError, OutOfMemory
+from itk_infer.errors import ConfigError, OutOfMemoryError
+from itk_infer.executors.loader import describe
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.batching.trial import BatchTrial
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.batch_size.trial import BatchTrial
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
@@ -31,12 +31,12 @@ class Machine:
         self.now, self.room = 0.0, room
         self.calls: list[int] = []
         trial = partial(BatchTrial, clock=lambda: self.now, memory=lambda: None)
-        monkeypatch.setattr("itk_infer.predictor.BatchTrial", trial)
+        monkeypatch.setattr("itk_infer.case.warmup.BatchTrial", trial)
 
     def __call__(self, windows):
         self.calls.append(len(windows))
         if len(windows) > self.room:
-            raise OutOfMemory("full")
+            raise OutOfMemoryError("full")
         self.now += max(10, 3 * len(windows))
         return np.concatenate([-windows, windows], axis=1)
 
@@ -67,7 +67,7 @@ def test_found_on_the_first_case_and_told_once(machine):
     assert notes(first) == ["batch: 4 window(s) a call, 3.33 times as fast as one"]
     assert "batch" in first.measurements.seconds
     assert calls == [4] * 6 + [3]  # 27 windows
-    assert predictor.batch == describe(predictor)["batch"] == 4
+    assert predictor.batch_size == describe(predictor)["batch"] == 4
     calls, second = machine.engine_calls(predictor, scan())
     assert notes(second) == []
     assert calls == [4] * 6 + [3]
@@ -85,7 +85,7 @@ def test_the_next_run_takes_it_from_the_cache(machine, tmp_path):
     machine.predictor(batch_cache=tmp_path)(scan())
     machine.calls.clear()
     again = machine.predictor(batch_cache=tmp_path)
-    assert describe(again)["batch"] == again.batch == 4
+    assert describe(again)["batch"] == again.batch_size == 4
     result = again(scan())
     assert machine.calls == [4] * 6 + [3]  # no search
     assert notes(result) == ["batch: 4 window(s) a call, as an earlier run found"]
@@ -116,7 +116,7 @@ def test_a_broken_cache_is_told_once(machine, tmp_path):
     predictor = machine.predictor(batch_cache=tmp_path / "file" / "below")
     told = notes(predictor(scan()))
     assert len([note for note in told if "cannot be written" in note]) == 1
-    assert predictor.batch == 4
+    assert predictor.batch_size == 4
     assert notes(predictor(scan())) == []
 
 
@@ -124,7 +124,7 @@ def test_memory_that_runs_out_ends_the_search(monkeypatch):
     machine = Machine(monkeypatch, room=2)
     predictor = machine.predictor()
     assert notes(predictor(scan())) == ["batch: 2 window(s) a call, 2.00 times as fast as one"]
-    assert predictor.batch == 2
+    assert predictor.batch_size == 2
 
 
 def test_memory_that_runs_out_later_is_remembered_in_this_run(monkeypatch):
@@ -136,7 +136,7 @@ def test_memory_that_runs_out_later_is_remembered_in_this_run(monkeypatch):
     machine.calls.clear()
     predictor(scan())
     assert set(machine.calls) == {2, 1}
-    assert predictor.windows_a_call == 2
+    assert predictor.batch_size == 2
 
 
 def test_the_limit_for_a_case_bounds_search_and_use(monkeypatch, tmp_path):
@@ -147,14 +147,14 @@ def test_the_limit_for_a_case_bounds_search_and_use(monkeypatch, tmp_path):
     machine = Machine(monkeypatch)
     predictor = machine.predictor(shape=shape, max_ram=volume[1], batch_cache=tmp_path)
     predictor(small)
-    assert predictor.batch == 4
+    assert predictor.batch_size == 4
     machine.calls.clear()
     predictor(large)  # four windows a call would be too much here, and are no reason to refuse it
     assert set(machine.calls) == {2, 1}
     machine.calls.clear()
     searched = machine.predictor(shape=shape, max_ram=volume[1])
     searched(large)
-    assert max(machine.calls) == searched.batch == 2
+    assert max(machine.calls) == searched.batch_size == 2
 
 
 def itk_grid(image):
@@ -166,23 +166,23 @@ def itk_grid(image):
 def test_networks_and_cases_without_a_choice(machine):
     fixed = machine.predictor(shape=NetworkShape(batch=3))
     whole = machine.predictor(spec=parse_spec({}, "t"))
-    assert (fixed.windows_a_call, whole.windows_a_call) == (3, 1)
+    assert (fixed.batch_size, whole.batch_size) == (3, 1)
     for predictor in (fixed, whole):
         assert notes(predictor(scan())) == []
     predictor = machine.predictor()
     machine.calls.clear()
     assert notes(predictor(scan(4))) == []  # one window: nothing to find, nothing to keep
     assert machine.calls == [1]
-    assert predictor.windows_a_call is None
+    assert predictor.batch_size is None
 
 
 def test_careful_is_one_window_a_call(machine):
     predictor = machine.predictor()
     machine.calls.clear()
-    careful = predictor.careful()
-    careful(scan())
+    safe_mode = predictor.safe_mode()
+    safe_mode(scan())
     assert set(machine.calls) == {1}
-    assert careful.windows_a_call == 1
+    assert safe_mode.batch_size == 1
 
 
 def test_slices_as_large_as_each_image_are_searched_for_each_size(machine):
@@ -210,5 +210,5 @@ def test_what_the_network_says_on_the_way_is_told(monkeypatch):
 
 @pytest.mark.parametrize("batch", [0, -1, "many", 1.5])
 def test_other_words_are_refused(batch):
-    with pytest.raises(ConfigError, match="at least one window a call, or 'auto'"):
+    with pytest.raises(ConfigError, match="at least one window per call, or 'auto'"):
         Predictor(FakeBackend(), batch=batch)

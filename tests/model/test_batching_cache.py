@@ -8,17 +8,19 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from itk_infer.model.batching.cache import BatchCache, BatchKey, open_cache
+from itk_infer.files.user_cache import kept_folder
+from itk_infer.model.batch_size.cache import BatchCache, BatchKey, open_cache
 
 KEY = BatchKey("digest", "a processor, 2 thread(s)", "openvino (openvino 1)", "fp32", (64, 64, 64), 1)
 
 WRITE = """
 import pickle, sys
 from pathlib import Path
-from itk_infer.model.batching.cache import BatchCache
+from itk_infer.model.batch_size.cache import BatchCache
 cache = BatchCache(Path(sys.argv[1]))
 key = pickle.loads(bytes.fromhex(sys.argv[2]))
 for _ in range(300):
@@ -151,3 +153,23 @@ def test_where_it_is(tmp_path, monkeypatch):
     assert open_cache(True).folder == tmp_path / "itk_infer"
     assert open_cache(tmp_path / "mine").folder == tmp_path / "mine"
     assert open_cache(False) is None
+
+
+def test_a_user_without_a_home_gets_no_folder_of_that_name(tmp_path, monkeypatch):
+    """Python leaves a ~ without a home as it is; it would become a folder "~" in the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: Path("~/.cache") / name)
+    cache = open_cache(True)
+    assert cache.read(KEY) is None
+    cache.write(KEY, 4)
+    assert cache.notes == ["batch cache: this user has no home folder; nothing was kept"]
+    assert kept_folder("tensorrt") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: tmp_path / name)
+    assert kept_folder("tensorrt") == tmp_path / "itk_infer" / "tensorrt"
+    assert kept_folder("tensorrt").is_dir()
+    (tmp_path / "itk_infer" / "other").touch()
+    assert kept_folder("other") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from itk_infer.model.batching import hardware
+from itk_infer.model.batch_size import hardware
 
 
 def test_a_processor_has_a_name_and_threads(tmp_path, monkeypatch):

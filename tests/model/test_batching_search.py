@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from itk_infer.errors import InferenceError, OutOfMemory
-from itk_infer.model.batching.search import LEAST_GAIN, MOST, find_batch, largest_fitting
+from itk_infer.errors import InferenceError, OutOfMemoryError
+from itk_infer.model.batch_size.search import LEAST_GAIN, MOST, find_batch, largest_fitting
 
 
 class Machine:
@@ -35,7 +35,7 @@ def always(batch):
         (lambda n: 1 - 1.1 * LEAST_GAIN if n > 1 else 1, 2, 1 / (1 - 1.1 * LEAST_GAIN), [1, 2, 4]),
         (lambda n: 1 / min(n, 4), 4, 4, [1, 2, 4, 8]),
         (lambda n: 1 / n, MOST, MOST, [1, 2, 4, 8, 16, 32, 64]),
-        (lambda n: OutOfMemory("full") if n == 4 else 1 / n, 2, 2, [1, 2, 4]),
+        (lambda n: OutOfMemoryError("full") if n == 4 else 1 / n, 2, 2, [1, 2, 4]),
         (lambda n: MemoryError() if n == 4 else 1 / n, 2, 2, [1, 2, 4]),
         (lambda n: InferenceError("Reshape: cannot reshape") if n > 1 else 1, 1, 1, [1, 2]),
         (lambda n: n, 1, 1, [1, 2]),
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_not_tried(room, batch):
 
 
 @pytest.mark.parametrize(
-    "error", [OutOfMemory("full"), MemoryError(), InferenceError("no"), RuntimeError("a bug")]
+    "error", [OutOfMemoryError("full"), MemoryError(), InferenceError("no"), RuntimeError("a bug")]
 )
 def test_one_window_that_fails_is_no_finding(error):
     with pytest.raises(type(error)):

@@ -7,10 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from itk_infer.errors import InferenceError, OutOfMemory
-from itk_infer.model.batching import host_memory as host
-from itk_infer.model.batching.host_memory import HostMemory, host_memory
-from itk_infer.model.batching.trial import SECONDS, BatchTrial
+from itk_infer.errors import InferenceError, OutOfMemoryError
+from itk_infer.machine import HostMemory, host_memory
+from itk_infer.model.batch_size.trial import SECONDS, BatchTrial
 
 WINDOWS = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1)
 
@@ -75,7 +74,7 @@ def test_what_must_be_expected_not_to_fit_is_not_run(spare, runs):
     if runs:
         trial(8)
     else:
-        with pytest.raises(OutOfMemory, match="8 windows a call"):
+        with pytest.raises(OutOfMemoryError, match="8 windows a call"):
             trial(8)
     assert network.most == (8 if runs else 4)
 
@@ -92,19 +91,3 @@ def test_the_memory_of_this_process():
     now = host_memory()
     assert now.peak >= now.resident >= before.resident + 0.9 * len(block)
     assert now.spare > 0
-
-
-def test_the_quota_of_a_container_counts(tmp_path, monkeypatch):
-    (tmp_path / "status").write_text("Name:\tx\nVmHWM:\t     300 kB\nVmRSS:\t     200 kB\nThreads:\t1\n")
-    (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:  4000 kB\nHugePages_Total:  0\n")
-    monkeypatch.setattr(host, "STATUS", tmp_path / "status")
-    monkeypatch.setattr(host, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(host, "CGROUP", tmp_path)
-    assert host_memory() == HostMemory(200 * 1024, 300 * 1024, 4000 * 1024)
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert host_memory().spare == 4000 * 1024
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert host_memory().spare == 4000
-    (tmp_path / "meminfo").unlink()
-    assert host_memory() is None

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ModelError
-from itk_infer.model.checkpoint import load_state_dict
+from itk_infer.model.kinds.checkpoint import load_state_dict
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs the mmengine extra")
 
 
 class Call:
@@ -32,30 +32,41 @@ def repacked(source: Path, target: Path, compression: int, old: bytes = b"", new
     return target
 
 
+STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3), "norm.num_batches_tracked": torch.tensor(4)}
+
+
 @pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"state_dict": s, "meta": {"epoch": 3}}], ids=["bare", "wrapped"]
+    ("document", "words"),
+    [
+        pytest.param(STATE, [], id="plain"),
+        pytest.param({"state_dict": STATE, "meta": {"epoch": 3}}, [], id="runner"),
+        pytest.param({"model": STATE, "epoch": 3}, ["the weights under model were loaded"], id="model"),
+        pytest.param({"network_weights": STATE}, ["the weights under network_weights were loaded"], id="nnunet"),
+        pytest.param(
+            {"ema": {"a": torch.ones(1)}, "model": STATE, "optimizer": {"state": {}}},
+            ["the weights under model were loaded; those under ema are not used"],
+            id="averaged beside",
+        ),
+        pytest.param({"generator": STATE, "step": 1}, ["the weights under generator were loaded"], id="only set"),
+    ],
 )
-@pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_both_forms_with_and_without_the_prefix_of_data_parallel(tmp_path, wrap, prefix, as_zip):
-    state = {"conv.weight": torch.arange(6.0).reshape(2, 3), "norm.num_batches_tracked": torch.tensor(4)}
+def test_where_training_programs_put_the_weights(tmp_path, document, words, as_zip):
     path = tmp_path / "weights.pth"
-    torch.save(
-        wrap({prefix + name: value for name, value in state.items()}),
-        path,
-        _use_new_zipfile_serialization=as_zip,
-    )
+    torch.save(document, path, _use_new_zipfile_serialization=as_zip)
 
-    loaded = load_state_dict(path)
+    loaded, notes = load_state_dict(path)
 
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+    assert loaded.keys() == STATE.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in STATE.items())
+    assert notes == [f"weights.pth: {word}" for word in words]
 
 
-def test_a_prefix_that_not_every_name_has_is_part_of_the_names(tmp_path):
+def test_two_sets_of_weights_under_names_that_say_nothing_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
-    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, path)
-    assert load_state_dict(path).keys() == {"module.a", "b"}
+    torch.save({"generator": STATE, "discriminator": STATE}, path)
+    with pytest.raises(ModelError, match="generator, discriminator are something else"):
+        load_state_dict(path)
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
@@ -106,13 +117,13 @@ def test_numpy_numbers_of_both_numpy_generations(tmp_path, core):
         tmp_path / "new.pth",
     )
     repacked(tmp_path / "new.pth", path, zipfile.ZIP_STORED, b"numpy._core.", core)
-    assert torch.equal(load_state_dict(path)["w"], torch.ones(2))
+    assert torch.equal(load_state_dict(path)[0]["w"], torch.ones(2))
 
 
 def test_a_checkpoint_of_the_runner(trained_checkpoint):
     inside = torch.serialization.get_unsafe_globals_in_checkpoint(trained_checkpoint)
     assert "mmengine.logging.history_buffer.HistoryBuffer" in inside  # else this proves nothing
-    loaded = load_state_dict(trained_checkpoint)
+    loaded, _ = load_state_dict(trained_checkpoint)
     assert len(loaded) == 40
     assert all(name.startswith("network.") for name in loaded)
 
@@ -120,7 +131,7 @@ def test_a_checkpoint_of_the_runner(trained_checkpoint):
 def test_the_averaged_weights_are_the_ones_taken(trained_checkpoint):
     raw = torch.load(trained_checkpoint, weights_only=False)["ema_state_dict"]
     start = torch.load(trained_checkpoint.with_name("start.pth"), weights_only=True)["state_dict"]
-    loaded = load_state_dict(trained_checkpoint)
+    loaded, _ = load_state_dict(trained_checkpoint)
 
     def moved(state, prefix=""):
         return sum(float((state[prefix + name] - value).abs().sum()) for name, value in start.items())
@@ -191,8 +202,8 @@ def test_a_torch_with_known_holes_reads_nothing(tmp_path, monkeypatch):
 def test_safetensors(tmp_path):
     writer = pytest.importorskip("safetensors.torch")
     path = tmp_path / "weights.safetensors"
-    writer.save_file({"module.weight": torch.ones(2)}, path)
-    assert torch.equal(load_state_dict(path)["weight"], torch.ones(2))
+    writer.save_file({"weight": torch.ones(2)}, path)
+    assert torch.equal(load_state_dict(path)[0]["weight"], torch.ones(2))
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(ModelError, match="cannot be read as safetensors"):
         load_state_dict(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itk_infer.errors import InferenceError, OutOfMemory
-from itk_infer.model.fitting import FittingBatch, network_error
+from itk_infer.errors import InferenceError, OutOfMemoryError
+from itk_infer.model.inferer.out_of_memory import OutOfMemoryRetry, network_error
 
 WINDOWS = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1, 1)
 
@@ -15,7 +15,7 @@ class Network:
     """Doubles; runs out of memory above `room` windows, and reuses the memory of its answers."""
 
     def __init__(self, room: int, error: Exception | None = None) -> None:
-        self.room, self.error = room, error or OutOfMemory("full")
+        self.room, self.error = room, error or OutOfMemoryError("full")
         self.calls: list[int] = []
         self.memory = np.empty_like(WINDOWS)
 
@@ -33,7 +33,7 @@ class Network:
 )
 def test_smaller_calls_give_the_same(room, calls):
     network = Network(room)
-    fitting = FittingBatch(network)
+    fitting = OutOfMemoryRetry(network)
     np.testing.assert_array_equal(fitting(WINDOWS), 2 * WINDOWS)
     assert network.calls == calls
     assert fitting.most == (None if room == 7 else calls[-1] if room == 2 else 3)
@@ -45,7 +45,7 @@ def test_smaller_calls_give_the_same(room, calls):
 def test_calls_are_filled_up_to_the_usual_number_but_one_window_runs_alone(given, one, calls):
     network = Network(99)
     network.memory = np.empty((8, *WINDOWS.shape[1:]), np.float32)
-    fitting = FittingBatch(network, fill=True, one=one)
+    fitting = OutOfMemoryRetry(network, fill=True, one=one)
     for count in given:
         windows = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
         np.testing.assert_array_equal(fitting(windows), 2 * windows)
@@ -54,25 +54,25 @@ def test_calls_are_filled_up_to_the_usual_number_but_one_window_runs_alone(given
 
 def test_a_known_limit_holds_from_the_first_call():
     network = Network(3)
-    fitting = FittingBatch(network, most=3, fill=True)
+    fitting = OutOfMemoryRetry(network, most=3, fill=True)
     np.testing.assert_array_equal(fitting(WINDOWS), 2 * WINDOWS)
     assert network.calls == [3, 3, 1]
 
 
 def test_what_fitted_once_is_where_the_next_call_begins():
     network = Network(3)
-    fitting = FittingBatch(network)
+    fitting = OutOfMemoryRetry(network)
     fitting(WINDOWS)
     network.calls.clear()
     fitting(WINDOWS)
     assert network.calls == [3, 3, 1]
 
 
-@pytest.mark.parametrize("error", [OutOfMemory("full"), MemoryError()])
+@pytest.mark.parametrize("error", [OutOfMemoryError("full"), MemoryError()])
 def test_one_window_that_does_not_fit_is_the_end(error):
     network = Network(0, error)
-    with pytest.raises((OutOfMemory, MemoryError)):
-        FittingBatch(network)(WINDOWS)
+    with pytest.raises((OutOfMemoryError, MemoryError)):
+        OutOfMemoryRetry(network)(WINDOWS)
     assert network.calls == [7, 3, 1]
 
 
@@ -80,18 +80,18 @@ def test_one_window_that_does_not_fit_is_the_end(error):
 def test_other_failures_are_not_tried_again(error):
     network = Network(0, error)
     with pytest.raises(type(error)):
-        FittingBatch(network)(WINDOWS)
+        OutOfMemoryRetry(network)(WINDOWS)
     assert network.calls == [7]
 
 
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        ("CUDA out of memory. Tried to allocate 2.00 GiB", OutOfMemory),
-        ("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes", OutOfMemory),
-        ("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 17", OutOfMemory),
-        ("BFCArena::AllocateRawInternal Available memory of 0 is smaller than requested", OutOfMemory),
-        ("std::bad_alloc", OutOfMemory),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", OutOfMemoryError),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes", OutOfMemoryError),
+        ("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 17", OutOfMemoryError),
+        ("BFCArena::AllocateRawInternal Available memory of 0 is smaller than requested", OutOfMemoryError),
+        ("std::bad_alloc", OutOfMemoryError),
         ("CUDNN_STATUS_EXECUTION_FAILED", InferenceError),
         ("Expected size 4 but got size 5", InferenceError),
     ],
@@ -103,13 +103,13 @@ def test_what_libraries_call_it(message, kind):
 def test_a_case_goes_on_with_smaller_calls_and_says_so():
     import SimpleITK as sitk
 
-    from itk_infer.model.fake import FakeBackend
+    from itk_infer.model.kinds.fake import FakeBackend
     from itk_infer.predictor import Predictor
     from itk_infer.spec import parse_spec
 
     def cramped(windows):
         if len(windows) > 2:
-            raise OutOfMemory("full")
+            raise OutOfMemoryError("full")
         return np.concatenate([-windows, windows], axis=1)
 
     array = np.random.default_rng(0).normal(0, 9, (8, 8, 8)).astype(np.float32)
@@ -119,4 +119,4 @@ def test_a_case_goes_on_with_smaller_calls_and_says_so():
     usual = Predictor(FakeBackend(None, spec), batch=8, orientation="input")(sitk.GetImageFromArray(array))
     assert sitk.GetArrayFromImage(result.labels).tolist() == sitk.GetArrayFromImage(usual.labels).tolist()
     assert any("memory ran out" in warning for warning in result.measurements.warnings)
-    assert predictor.batch == 2
+    assert predictor.batch_size == 2

@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import ConfigError
-from itk_infer.model.empty import EmptySkipper
-from itk_infer.model.fake import FakeBackend
-from itk_infer.model.mirror import Mirrored
+from itk_infer.model.inferer.mirror import Mirrored
+from itk_infer.model.inferer.skip_empty import EmptyWindowSkipper
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
@@ -75,7 +75,7 @@ def test_a_value_makes_faint_windows_empty_too():
 
 
 def test_batches_with_some_empty_windows_keep_their_order():
-    skipper = EmptySkipper(lambda w: w * 2, 0.0)
+    skipper = EmptyWindowSkipper(lambda w: w * 2, 0.0)
     x = np.random.default_rng(0).normal(size=(4, 1, 2, 2, 2)).astype(np.float32)
     x[1], x[3] = 5, 5
     np.testing.assert_array_equal(skipper(x), x * 2)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
-from itk_infer.model.mmengine import MMEngineBackend
-from itk_infer.model.mmengine_network import quiet_imports
-from itk_infer.model.sources import Overrides, Sources
-from itk_infer.spec.intensity import Window
+from itk_infer.model.kinds.mmengine import MMEngineBackend
+from itk_infer.model.kinds.mmengine_network import quiet_imports
+from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.spec.intensity import WindowLevel
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmengine")
@@ -141,7 +141,7 @@ def test_the_first_of_three_call_forms(load, kind, factor):
 def test_a_segmentor_is_told_the_size_of_each_window(load):
     backend = load("dict(type='TestSegmentor')")
     backend.forward(windows(2, 1, 3, 4, 5))
-    (sizes,) = backend._call.__closure__[0].cell_contents.sizes
+    *_, sizes = backend._call.__closure__[0].cell_contents.sizes
     assert sizes == [(3, 4, 5), (3, 4, 5)]
 
 
@@ -155,7 +155,7 @@ def test_tensors_stay_tensors(load):
     np.testing.assert_array_equal(answer.numpy(), backend.forward(given))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_on_a_gpu(load, precision):
     given = windows(2, 1, 3, 4, 5)
@@ -165,6 +165,12 @@ def test_on_a_gpu(load, precision):
     answer = backend.forward(torch.from_numpy(given).cuda())
     assert answer.is_cuda
     np.testing.assert_allclose(answer.float().cpu().numpy(), expected, rtol=1e-5 if precision == "fp32" else 2e-2)
+
+
+@pytest.mark.parametrize(("answer", "channels"), [("list", 3), ("none", None), ("raise", None)])
+def test_output_channels_are_known_before_a_window_runs(load, answer, channels):
+    backend = load(f"dict(type='TestTensorMode', answer='{answer}', channels=3)", channels=3)
+    assert backend.shape.channels_out == channels
 
 
 def test_a_network_with_no_such_form_is_an_error_that_says_how_to_wrap_it(load):
@@ -311,6 +317,38 @@ def test_the_digest_follows_weights_and_config(load):
     assert load(model, weights={"backbone.conv.weight": torch.ones(1, 1, 1, 1, 1)}).digest != first
 
 
+def test_where_openvino_cannot_torch_can_unless_openvino_was_asked_for(load, monkeypatch):
+    openvino = pytest.importorskip("openvino", reason="needs the openvino extra")
+    assert openvino
+
+    def refuse(self, windows):
+        raise InferenceError("no conversion rule")
+
+    monkeypatch.setattr("itk_infer.model.runtimes.openvino.OpenVinoNetwork.__call__", refuse)
+    x, model = windows(1, 1, 2, 3, 4), "dict(type='TestBackboneOnly')"
+    by_itself = load(model, provider="auto")
+    np.testing.assert_allclose(by_itself.forward(x), WEIGHT * x)
+    assert by_itself.provider == "torch"
+    with pytest.raises(
+        InferenceError, match="no conversion rule.; leave --provider openvino out, and torch runs it"
+    ):
+        load(model, provider="openvino").forward(x)
+
+
+def test_a_broken_installation_of_openvino_is_named(load, monkeypatch):
+    pytest.importorskip("openvino", reason="needs the openvino extra")
+
+    def broken():
+        raise ImportError("libopenvino.so is missing")
+
+    monkeypatch.setattr("itk_infer.model.runtimes.openvino.import_openvino", broken)
+    found = load("dict(type='TestBackboneOnly')", provider="auto")
+    assert found.provider == "torch"
+    assert any("libopenvino.so is missing); torch runs the network instead" in note for note in found.notes)
+    with pytest.raises(ModelError, match="--provider openvino: .*libopenvino.so is missing"):
+        load("dict(type='TestBackboneOnly')", provider="openvino")
+
+
 # --- device and spec --------------------------------------------------------------------------
 
 
@@ -337,10 +375,10 @@ def test_sidecars_stand_above_the_config_and_the_command_line_above_all(load, tm
     sidecar = {"window": {"patch_size": [8, 8, 8], "patch_stride": [2, 2, 2]}, "name": "from the sidecar"}
     (tmp_path / "net.spec.json").write_text(json.dumps(sidecar))
     extra = "wl, ww = 40, 400\nitk_infer = dict(name='from the config', window=dict(patch_stride=[4, 4, 4]))"
-    backend = load(model, extra, sources=Sources(overrides=Overrides(window_level=50)))
+    backend = load(model, extra, sources=SpecSources(overrides=Overrides(window_level=50)))
     assert backend.spec.name == "from the sidecar"
     assert backend.spec.window.patch_stride == (2, 2, 2)
-    assert backend.spec.input.intensity == (Window(50, 400),)
+    assert backend.spec.input.intensity == (WindowLevel(50, 400),)
 
 
 def test_a_config_silent_about_intensities_needs_the_command_line(load):

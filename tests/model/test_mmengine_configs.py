@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from itk_infer.model.mmengine import MMEngineBackend
-from itk_infer.model.mmengine_network import build_network, quiet_imports, read_config
+from itk_infer.model.kinds.mmengine import MMEngineBackend
+from itk_infer.model.kinds.mmengine_network import build_network, quiet_imports, read_config
 from itk_infer.spec import parse_spec
-from itk_infer.spec.intensity import Standardize, Window
+from itk_infer.spec.intensity import Standardize, WindowLevel
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmengine")
@@ -90,7 +90,7 @@ def test_a_2d_segmentor_of_mmsegmentation_runs_plane_by_plane(with_random_weight
 def test_the_keys_that_such_a_config_has_had_all_along(with_random_weights):
     pytest.importorskip("mmseg")
     _, backend = with_random_weights("mmseg_fcn_2d")
-    assert backend.spec.input.intensity == (Window(50, 400), Standardize((0.5,), (0.25,)))
+    assert backend.spec.input.intensity == (WindowLevel(50, 400), Standardize((0.5,), (0.25,)))
     assert backend.spec.window.patch_size == (1, 64, 64)
     assert backend.spec.window.patch_stride == (1, 32, 32)
 

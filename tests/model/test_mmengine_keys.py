@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from itk_infer.errors import SpecError
-from itk_infer.model.mmengine_keys import spec_documents
-from itk_infer.model.sources import Overrides, resolve
-from itk_infer.spec.intensity import Standardize, Window
+from itk_infer.model.kinds.mmengine_config import spec_documents
+from itk_infer.model.spec_sources import Overrides, resolve
+from itk_infer.spec.intensity import Standardize, WindowLevel
 
 
 def read(config):
@@ -15,7 +15,7 @@ def read(config):
 
 def test_window_level_and_width_come_before_mean_and_standard_deviation():
     spec, notes, _ = read({"wl": 40, "ww": 350.5, "model": {"data_preprocessor": {"mean": [0.5], "std": [0.25]}}})
-    assert spec.input.intensity == (Window(40, 350.5), Standardize((0.5,), (0.25,)))
+    assert spec.input.intensity == (WindowLevel(40, 350.5), Standardize((0.5,), (0.25,)))
     assert notes == []
 
 
@@ -77,7 +77,7 @@ def test_the_spec_dict_stands_above_the_older_keys():
         "itk_infer": {"spec": 1, "input": {"intensity": [{"op": "window", "level": 0, "width": 2}]}},
     }
     spec, _, _ = read(config)
-    assert spec.input.intensity == (Window(0, 2),)
+    assert spec.input.intensity == (WindowLevel(0, 2),)
     assert spec.window.patch_size == (1, 64, 64)
 
 

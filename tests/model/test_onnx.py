@@ -8,25 +8,26 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_files import save, sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
-from itk_infer.model import onnx as module
-from itk_infer.model import onnxruntime as runtimes
 from itk_infer.model.backend import NetworkShape
-from itk_infer.model.fit import fit_window
-from itk_infer.model.onnx import OnnxBackend
-from itk_infer.model.sources import Overrides, Sources
-from itk_infer.spec.intensity import MinMax, Window, ZScore
+from itk_infer.model.kinds import onnx as module
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.runtimes import onnxruntime as runtimes
+from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.model.window import fit_window
+from itk_infer.spec.intensity import MinMax, WindowLevel, ZScore
 
 WINDOW = {"window_level": "40", "window_width": "80"}
 SPEC = {"spec": 1, "name": "sign", "input": {"intensity": [{"op": "minmax"}]}}
 
 
 def backend(path, **overrides):
-    return OnnxBackend(path, device="cpu", provider="cpu", sources=Sources(overrides=Overrides(**overrides)))
+    return OnnxBackend(path, device="cpu", provider="cpu", sources=SpecSources(overrides=Overrides(**overrides)))
 
 
 def windows(*shape):
@@ -78,7 +79,7 @@ def test_precedence_of_sources(tmp_path):
     (tmp_path / "mine.json").write_text(
         json.dumps({"spec": 1, "name": "mine", "window": {"patch_size": [4, 4, 4]}})
     )
-    spec = OnnxBackend(path, device="cpu", sources=Sources(tmp_path / "mine.json")).spec
+    spec = OnnxBackend(path, device="cpu", sources=SpecSources(tmp_path / "mine.json")).spec
     assert (spec.name, spec.version, spec.licence) == ("mine", "2", "A")
     assert spec.window.patch_size == (4, 4, 4)
     assert spec.window.blend == "constant"  # blocks merge key by key
@@ -89,7 +90,7 @@ def test_older_keys(tmp_path):
     older = {"patch_size": [8, 8, 8], "patch_stride": [4, 4, 4], "forward_batch_windows": 3, "argmax_batchsize": 4}
     metadata = {"window_level": "40.5", "window_width": "80", "inference_config": json.dumps(older)}
     network = backend(sign_network(tmp_path / "m.onnx", metadata=metadata))
-    assert network.spec.input.intensity == (Window(40.5, 80.0),)
+    assert network.spec.input.intensity == (WindowLevel(40.5, 80.0),)
     assert network.spec.window.patch_size == (8, 8, 8)
     assert network.spec.window.patch_stride == (4, 4, 4)
     assert network.shape.batch_hint == 3
@@ -115,9 +116,9 @@ def test_metadata_that_cannot_be_used(tmp_path, metadata, error, words):
 
 def test_command_line_window(tmp_path):
     path = sign_network(tmp_path / "m.onnx", metadata=WINDOW)
-    assert backend(path, window_level=0.0).spec.input.intensity == (Window(0.0, 80.0),)  # 0 is a value
+    assert backend(path, window_level=0.0).spec.input.intensity == (WindowLevel(0.0, 80.0),)  # 0 is a value
     bare = sign_network(tmp_path / "bare.onnx")
-    assert backend(bare, window_level=0.0, window_width=1.0).spec.input.intensity == (Window(0.0, 1.0),)
+    assert backend(bare, window_level=0.0, window_width=1.0).spec.input.intensity == (WindowLevel(0.0, 1.0),)
     with pytest.raises(ConfigError, match="belong together"):
         backend(bare, window_level=0.0)
     with pytest.raises(ConfigError, match="above 0"):
@@ -129,7 +130,7 @@ def test_a_window_that_replaces_other_steps_says_so(tmp_path):
     path = sign_network(tmp_path / "m.onnx", metadata={"itk_infer": json.dumps(spec)})
     assert backend(path).spec.input.intensity == (ZScore(),)
     network = backend(path, window_level=1.0, window_width=2.0)
-    assert network.spec.input.intensity == (Window(1.0, 2.0),)
+    assert network.spec.input.intensity == (WindowLevel(1.0, 2.0),)
     assert any("replaces: zscore" in note for note in network.notes)
 
 
@@ -258,6 +259,36 @@ def test_a_network_that_fails_says_so_in_a_sentence(tmp_path):
     network = backend(sign_network(tmp_path / "m.onnx", (1, 1, 8, 8, 8), metadata=WINDOW))
     with pytest.raises(InferenceError, match="the network failed"):
         network.forward(windows(1, 1, 4, 4, 4))
+
+
+@pytest.mark.parametrize("provider", ["auto", "cpu"])
+def test_sizes_inside_a_network_that_its_input_does_not_tell_are_named(tmp_path, provider):
+    """Dimensions called free, and a Reshape to fixed ones inside."""
+    shape = onnx.numpy_helper.from_array(np.array([1, 2, 8, 8, 8]), "shape")
+    nodes = [
+        helper.make_node("Concat", ["x", "x"], ["two"], axis=1),
+        helper.make_node("Reshape", ["two", "shape"], ["y"]),
+    ]
+    free = ("n", 1, "d", "h", "w")
+    types = {"x": (TensorProto.FLOAT, free)}, {"y": (TensorProto.FLOAT, ("n", 2, *free[2:]))}
+    network = OnnxBackend(
+        save(tmp_path / "m.onnx", nodes, *types, WINDOW, [shape]), device="cpu", provider=provider
+    )
+    assert network.forward(windows(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+    with pytest.raises(InferenceError, match="; if the network was made for one size, give that as patch size$"):
+        network.forward(windows(1, 1, 4, 4, 4))
+
+
+def test_a_file_from_a_newer_onnx_says_what_to_update(tmp_path):
+    path = sign_network(tmp_path / "m.onnx", metadata=WINDOW)
+    model = onnx.load(path)
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(
+        ModelError, match=r"IR version: 99.*; update onnxruntime, or export .* older opset$"
+    ) as caught:
+        backend(path)
+    assert "::" not in str(caught.value)
 
 
 def test_the_digest_changes_with_the_file(tmp_path):

@@ -12,9 +12,9 @@ from onnx_files import position_network, sign_network
 
 import itk_infer
 from itk_infer.errors import InferenceError, ModelError
-from itk_infer.model.fake import FakeBackend
-from itk_infer.model.onnx_gpu import Gpu, OnnxTensorNetwork, half_model, torch_stream
-from itk_infer.model.onnxruntime import open_session
+from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.model.runtimes.onnxruntime import open_session
+from itk_infer.model.runtimes.onnxruntime_gpu import Gpu, OnnxTensorNetwork, half_model, torch_stream
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 

@@ -11,9 +11,9 @@ from onnx import TensorProto
 from onnx_files import sign_network
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError
-from itk_infer.model import openvino as module
-from itk_infer.model.onnx import OnnxBackend
-from itk_infer.model.self_check import relative_error
+from itk_infer.model.kinds.onnx import OnnxBackend
+from itk_infer.model.runtimes import openvino as module
+from itk_infer.model.runtimes.precision_check import relative_error
 
 pytest.importorskip("openvino", reason="needs the openvino extra")
 WINDOW = {"window_level": "40", "window_width": "80"}
@@ -99,7 +99,7 @@ def test_a_shape_the_network_cannot_take_is_a_sentence():
 
 def test_a_torch_network_is_proven_against_the_original(shared, configs):
     pytest.importorskip("mmengine", reason="needs the mmengine extra")
-    from itk_infer.model.mmengine import MMEngineBackend
+    from itk_infer.model.kinds.mmengine import MMEngineBackend
 
     paths = configs / "hippocampus_unet.py", shared / "demo/hippocampus_unet_state_dict.pth"
     fast = MMEngineBackend(*paths, device="cpu")
@@ -114,7 +114,7 @@ def test_a_torch_network_is_proven_against_the_original(shared, configs):
 
 def test_a_torch_network_that_openvino_gets_wrong_stays_with_torch(shared, configs, monkeypatch):
     pytest.importorskip("mmengine", reason="needs the mmengine extra")
-    from itk_infer.model.mmengine import MMEngineBackend
+    from itk_infer.model.kinds.mmengine import MMEngineBackend
 
     paths = configs / "hippocampus_unet.py", shared / "demo/hippocampus_unet_state_dict.pth"
     fast = MMEngineBackend(*paths, device="cpu")
@@ -131,7 +131,7 @@ def test_no_thread_is_pinned_to_a_core():
     program = (
         "import os, sys, threading\n"
         "import numpy as np\n"
-        "from itk_infer.model.onnx import OnnxBackend\n"
+        "from itk_infer.model.kinds.onnx import OnnxBackend\n"
         "backend = OnnxBackend(__import__('pathlib').Path(sys.argv[1]), device='cpu', threads=1)\n"
         "mine, seen, windows = os.sched_getaffinity(0), [], np.zeros((1, 1, 40, 56, 40), np.float32)\n"
         "def look():\n"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.engine.busiest import busiest_windows
+from itk_infer.engine.probe_windows import probe_windows
 from itk_infer.engine.windows import place_windows
 from itk_infer.errors import ConfigError
-from itk_infer.model.fake import FakeBackend
-from itk_infer.model.precision import choose_precision
-from itk_infer.model.self_check import check_precision, relative_error
+from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.model.runtimes.precision import choose_precision
+from itk_infer.model.runtimes.precision_check import check_precision, relative_error
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 
@@ -93,7 +93,7 @@ def test_the_busiest_windows_are_not_air():
     array[0, 8:, 8:, 8:] = np.random.default_rng(0).normal(0, 5, (8, 8, 8))
     array[0, :8, :8, 8:] = np.random.default_rng(1).normal(0, 1, (8, 8, 8))
     grid = place_windows((16, 16, 16), (8, 8, 8), (8, 8, 8), (1, 1, 1), "constant")
-    found = busiest_windows(array, grid, 2)
+    found = probe_windows(array, grid, 2)
     np.testing.assert_array_equal(found[0, 0], array[0, 8:, 8:, 8:])
     np.testing.assert_array_equal(found[1, 0], array[0, :8, :8, 8:])
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from itk_infer.model.mmengine_network import quiet_imports
+from itk_infer.model.kinds.mmengine_network import quiet_imports
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from itk_infer.errors import ModelError
-from itk_infer.model.mmengine_network import quiet_imports
+from itk_infer.model.kinds.mmengine_network import quiet_imports
 
 torch = pytest.importorskip("torch")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from itk_infer.outputs.sink import Frame
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid
 
@@ -32,11 +32,11 @@ def make_frame(
     code: str | None = "LPI",
     values: tuple[int, ...] = (1, 2),
     channels: int = 2,
-) -> Frame:
+) -> OutputHeader:
     """A case whose slabs lie on `slab_grid`, and its files in the orientation `code`."""
-    grid, turn = slab_grid(size).reoriented(code)
+    grid, reorientation = slab_grid(size).reoriented(code)
     labels = tuple(Label(value, f"label {value}", "#e6194b", index) for index, value in enumerate(values))
-    return Frame(grid, turn, size, labels, channels, {"model": "made up 1.0"})
+    return OutputHeader(grid, reorientation, size, labels, channels, {"model": "made up 1.0"})
 
 
 def ranges(planes: int, heights: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from itk_infer.errors import OutputError
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import grid_of, image_of
 
@@ -144,12 +144,12 @@ def test_segmentation_header_lists_every_label(tmp_path: Path) -> None:
 def test_plain_nrrd_has_no_segments(tmp_path: Path) -> None:
     sink = LabelMapSink(tmp_path / "case.nrrd", make_frame())
     fill(sink, np.zeros((9, 6, 7), np.uint16), [9])
-    assert keys_of(sink.commit()) == {}
+    assert keys_of(sink.commit()) == {"itk_infer_model": "made up 1.0"}
 
 
 def test_input_frame_is_not_shared(tmp_path: Path) -> None:
     """Two sinks of one frame hold their own voxels."""
-    frame: Frame = make_frame()
+    frame: OutputHeader = make_frame()
     one, two = LabelMapSink(None, frame), LabelMapSink(None, frame)
     fill(one, np.ones((9, 6, 7), np.uint16), [9])
     fill(two, np.zeros((9, 6, 7), np.uint16), [9])

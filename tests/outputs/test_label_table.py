@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from itk_infer.errors import OutputError
-from itk_infer.outputs.label_table import write_label_table
+from itk_infer.outputs.tables.label_table import write_label_table
 from itk_infer.spec import Label
 
 

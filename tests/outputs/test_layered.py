@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from made_up import CODES, make_frame, ranges, slab_grid
 from numpy.typing import NDArray
 
-from itk_infer.outputs.layered import LayeredSegmentationSink
-from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import grid_of, image_of
 
 SIZE = (9, 6, 7)
 
 
-def write(path: Path, frame: Frame, masks: NDArray[np.bool_], heights: list[int]) -> sitk.Image:
+def write(path: Path, frame: OutputHeader, masks: NDArray[np.bool_], heights: list[int]) -> sitk.Image:
     sink: Sink = LayeredSegmentationSink(path, frame)
     for first, last in ranges(masks.shape[1], heights):
         labels = np.zeros((last - first, *masks.shape[2:]), np.uint8)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import OutputError
 from itk_infer.outputs import logits as logits_module
 from itk_infer.outputs.logits import LogitsSink, read_logits
-from itk_infer.outputs.sink import Frame, Sink
+from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.volume import grid_of, image_of
 
@@ -47,7 +47,7 @@ def fill(sink: Sink, logits: Logits, heights: list[int]) -> None:
         sink.write(DecidedSlab(first, labels, logits=logits[:, first:last]))
 
 
-def write(path: Path, frame: Frame, logits: Logits, heights: list[int]) -> None:
+def write(path: Path, frame: OutputHeader, logits: Logits, heights: list[int]) -> None:
     sink: Sink = LogitsSink(path, frame)
     assert sink.needs_logits
     before = path.exists()
@@ -90,7 +90,7 @@ def test_every_orientation(tmp_path: Path, code: str) -> None:
     frame = make_frame(SIZE, code)
     write(tmp_path / "case.zarr", frame, logits, [3, 1, 5])
     found, grid = read_logits(tmp_path / "case.zarr")
-    np.testing.assert_array_equal(found, frame.turn.apply(logits))
+    np.testing.assert_array_equal(found, frame.reorientation.apply(logits))
     assert grid == frame.grid
 
 
@@ -277,3 +277,28 @@ def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert sink.commit().is_dir()
+
+
+KILLED = """
+import multiprocessing, os, sys
+from pathlib import Path
+multiprocessing.set_start_method("spawn")  # as in a worker: its semaphores have names, and are counted
+sys.path[:0] = [sys.argv[1]]
+import numpy as np
+from made_up import make_frame
+from itk_infer.outputs.logits import LogitsSink
+from itk_infer.volume.slab import DecidedSlab
+sink = LogitsSink(Path(sys.argv[2]), make_frame((4, 5, 6), "LPI", channels=2))
+sink.write(DecidedSlab(0, np.zeros((4, 5, 6), np.uint8), logits=np.ones((2, 4, 5, 6), np.float16)))
+sink.commit()
+sys.stdout.write("written")
+sys.stdout.flush()
+os._exit(0)  # as a worker ends
+"""
+
+
+def test_a_worker_that_is_killed_leaves_nothing_to_complain_of(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, Path(__file__).parent, tmp_path / "a.zarr"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("written", "")
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], 1)

@@ -9,7 +9,7 @@ from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from itk_infer.errors import OutputError
-from itk_infer.outputs.workbook import CaseRow, write_workbook
+from itk_infer.outputs.tables.workbook import CaseRow, write_workbook
 from itk_infer.spec import Label
 
 LABELS = [Label(1, "liver", "#e6194b", 1), Label(2, "spleen", "#00ff10", 2)]
@@ -28,7 +28,16 @@ def column(sheet: Worksheet, title: str) -> list[Any]:
 
 def test_one_row_a_case_and_one_column_a_number(tmp_path: Path) -> None:
     path = tmp_path / "confidences.xlsx"
-    row = CaseRow("a.nii.gz", 0.9, 0.8, {"liver": 0.7, "spleen": None}, {"liver": 1500.5, "spleen": 0.0}, "small")
+    row = CaseRow(
+        "a.nii.gz",
+        0.9,
+        0.8,
+        {"liver": 0.7, "spleen": None},
+        {"liver": 1500.5, "spleen": 0.0},
+        "small",
+        "a.mha",
+        "labels.csv",
+    )
     write_workbook(path, [row], LABELS)
     assert list(tmp_path.iterdir()) == [path]
     rows = list(sheet_of(path).iter_rows(values_only=True))
@@ -41,8 +50,10 @@ def test_one_row_a_case_and_one_column_a_number(tmp_path: Path) -> None:
         "volume liver (ml)",
         "volume spleen (ml)",
         "review",
+        "mask",
+        "label table",
     )
-    assert rows[1:] == [("a.nii.gz", 0.9, 0.8, 0.7, None, 1500.5, 0, "small")]
+    assert rows[1:] == [("a.nii.gz", 0.9, 0.8, 0.7, None, 1500.5, 0, "small", "a.mha", "labels.csv")]
 
 
 def test_least_confident_first_unknown_last(tmp_path: Path) -> None:
@@ -80,12 +91,12 @@ def test_text_stays_text(tmp_path: Path, name: str) -> None:
     path = tmp_path / "confidences.xlsx"
     write_workbook(path, [CaseRow(name, 0.5, None, {name: 0.5}, {}, name)], [])
     sheet = sheet_of(path)
-    shown = name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\uffff", "\ufffd")
+    printable = name.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\uffff", "\ufffd")
     for cell in (sheet["A2"], sheet["F2"]):
-        assert cell.value == shown
+        assert cell.value == printable
         assert cell.data_type == "s"
         assert bool(cell.quotePrefix) is (name[0] in "=+-@")
-    assert sheet["D1"].value == f"confidence {shown}"
+    assert sheet["D1"].value == f"confidence {printable}"
 
 
 def test_dress(tmp_path: Path) -> None:
@@ -93,7 +104,7 @@ def test_dress(tmp_path: Path) -> None:
     write_workbook(path, [CaseRow("a", 0.5, 0.6, {"liver": 1.0}, {"liver": 2.0})] * 3, LABELS)
     sheet = sheet_of(path)
     assert sheet.freeze_panes == "B2"
-    assert sheet.auto_filter.ref == "A1:H4"
+    assert sheet.auto_filter.ref == "A1:J4"
     assert sheet["A1"].font.bold
     assert not sheet["A2"].font.bold
     assert sheet["B2"].number_format == sheet["D2"].number_format == "0.000"

@@ -5,7 +5,7 @@ import json
 import pytest
 from ItkInferLib import events
 
-from itk_infer.batch import events as program
+from itk_infer import events as program
 
 SAID = [
     program.RunStarted("0.1.0", 3, 1, 1, "cpu", "net"),

@@ -6,7 +6,7 @@ import pytest
 
 from itk_infer.errors import SpecError
 from itk_infer.spec import Label, ModelSpec, merge, parse_spec
-from itk_infer.spec.intensity import Standardize, Window, ZScore
+from itk_infer.spec.intensity import Standardize, WindowLevel, ZScore
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,12 @@ from itk_infer.spec.intensity import Standardize, Window, ZScore
             {"output": {"labels": [{"value": 1, "name": "x"}, {"value": 2, "name": "x"}]}},
             "name x is given to more",
         ),
+        (
+            {"output": {"labels": [{"value": 1, "name": "x"}, {"value": 2, "name": "x "}]}},
+            "name x is given to more",
+        ),
+        ({"output": {"labels": [{"value": 1, "name": "label 2"}, {"value": 2}]}}, "name label 2 is given to more"),
+        ({"input": {"channels": ["T1", "T2", "T1"]}}, "input.channels names T1 twice"),
         ({"output": {"labels": [{"value": 0, "channel": 1}, {"value": 1}]}}, "channel 1 is given to more"),
         ([], "must be an object"),
     ],
@@ -107,7 +113,7 @@ def test_the_spec_survives_its_own_json():
         "output": {"decision": "threshold", "labels": [{"value": 3, "name": "n", "channel": 0}]},
     }
     spec = parse_spec(document, "test")
-    assert spec.input.intensity == (Window(0, 80), Standardize((1, 2), (3,), (0, 1)))
+    assert spec.input.intensity == (WindowLevel(0, 80), Standardize((1, 2), (3,), (0, 1)))
     assert parse_spec(spec.to_dict(), "again") == spec
 
 
@@ -123,6 +129,28 @@ def test_channels_without_a_name_are_not_thrown_away():
     swapped = parse_spec({"output": {"labels": [{"value": 2, "channel": 1}]}}, "t").output
     with pytest.raises(SpecError, match="output channel 2 has no label.*2 is given to another"):
         swapped.label_table(3)
+
+
+@pytest.mark.parametrize("decision", ["argmax", "threshold"])
+def test_a_label_that_is_named_as_another_would_be_is_refused(decision):
+    labels = [{"value": 1, "name": " label 2 "}]
+    output = parse_spec({"output": {"decision": decision, "labels": labels}}, "t").output
+    assert output.labels is not None
+    assert output.labels[0].name == "label 2"
+    with pytest.raises(
+        SpecError, match="value 1 is named 'label 2', which is also what output channel [12] is called"
+    ):
+        output.label_table(4)
+    others = [*labels, *({"value": value, "name": f"part {value}"} for value in (2, 3, 4))]
+    named = parse_spec({"output": {"decision": decision, "labels": others}}, "t").output
+    assert len(named.label_table(4 if decision == "threshold" else 5)) == 4
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\t"])
+def test_a_name_of_spaces_is_none(name):
+    labels = parse_spec({"output": {"labels": [{"value": 3, "name": name}]}}, "t").output.labels
+    assert labels is not None
+    assert labels[0].name == "label 3"
 
 
 def test_the_background_can_be_another_channel():

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from itk_infer.errors import OutputError
-from itk_infer.volume import commit
-from itk_infer.volume.commit import (
+from itk_infer.errors import LockLostError, OutputError
+from itk_infer.files import commit
+from itk_infer.files.commit import (
     commit_file,
     commit_folder,
     new_file,
     partial_path,
     sweep_partials,
+    verified_by,
     write_bytes,
 )
 
@@ -88,7 +89,7 @@ def test_file_system_errors_name_the_file_and_the_remedy(tmp_path: Path, number:
 
 
 def test_missing_folder_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="absent is not there"):
         write_bytes(b"x", tmp_path / "absent" / "a.txt")
 
 
@@ -201,3 +202,29 @@ def test_sweep_deletes_links_and_enters_none(tmp_path: Path) -> None:
     assert sweep_partials(folder, recursive=True) == [stale]
     assert (outside / "precious").exists()
     assert inside_outside.exists()
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["untracked", "tracked"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_nothing_gets_its_name_without_verification(tmp_path: Path, kind: str, track: bool) -> None:
+    final, partial = tmp_path / "a", tmp_path / "p"
+    if kind == "file":
+        final.write_text("old")
+    else:
+        folder_of(final, x="old")
+        folder_of(partial, x="new")
+
+    def refuse() -> None:
+        raise LockLostError("lost")
+
+    def commit() -> None:
+        if kind == "file":
+            write_bytes(b"new", final, track=track)
+        else:
+            commit_folder(partial, final, track=track)
+
+    with verified_by(refuse), pytest.raises(LockLostError):
+        commit()
+    assert (final if kind == "file" else final / "x").read_text() == "old"
+    write_bytes(b"new", tmp_path / "b")  # outside the block, all is as ever
+    assert (tmp_path / "b").read_bytes() == b"new"

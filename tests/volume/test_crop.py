@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from itk_infer.model.fake import FakeBackend
+from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
 from itk_infer.volume.crop import foreground_crop
@@ -74,10 +74,10 @@ def test_nothing_above_or_everything_is_no_crop():
 
 
 def test_logits_are_refused(tmp_path):
-    from itk_infer.batch.run import run_batch
-    from itk_infer.batch.settings import RunSettings
+    from itk_infer.run.folder import run_folder
+    from itk_infer.run.settings import RunSettings
 
     sitk.WriteImage(scan(body()), str(tmp_path / "a.mha"))
     predictor = Predictor(FakeBackend(), crop_foreground=0.5)
-    summary = run_batch(predictor, RunSettings(tmp_path / "a.mha", tmp_path / "out", save_logits=True))
+    summary = run_folder(predictor, RunSettings(tmp_path / "a.mha", tmp_path / "out", save_logits=True))
     assert "leave --save-logits out" in summary.failed["a.mha"]

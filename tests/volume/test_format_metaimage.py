@@ -72,8 +72,13 @@ def assert_reads(path: Path, expected: np.ndarray = ARRAY) -> None:
         ({"ElementSpacing": "1 2"}, "is not 3 numbers"),
         ({"ElementSpacing": None, "ElementSize": "0 1 1"}, "spacing of 0 x 1 x 1"),
         ({"TransformMatrix": "1 0 0 0 1 0"}, "is not 9 numbers"),
-        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "(right angles|SimpleITK cannot read it: Bad direction)"),
+        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "lengths of 0 x 0 x 0 where 1 is due"),
+        ({"TransformMatrix": "1 0 0 0 nan 0 0 0 1"}, "TransformMatrix in its header holds NaN"),
+        ({"Rotation": "0 1 0 1 0 0 0 0 1"}, "different numbers as TransformMatrix and Rotation"),
         ({"Offset": "1 2"}, "is not 3 numbers"),
+        ({"Offset": "1 2 inf"}, "Offset in its header holds NaN"),
+        ({"Position": "1 2 3"}, "different numbers as Offset and Position"),
+        ({"ElementSpacing": "1 1e-7 3"}, "spacing of 1 x 1e-07 x 3 mm, which no image has"),
         ({"CompressedData": "True"}, "gives no CompressedDataSize"),
         ({"CompressedData": "True", "CompressedDataSize": "500"}, "holds 120 bytes of voxels where its header"),
         ({"HeaderSize": "10"}, "HeaderSize = 10 is only read"),
@@ -148,9 +153,13 @@ def test_compressed_data_end_where_the_header_says(tmp_path: Path, wrap: object)
 
 class TestDetachedData:
     def test_a_plain_name_in_the_same_folder(self, tmp_path: Path) -> None:
-        for name in ("d.raw", "with space.raw", "größe.raw", "./d.raw"):
+        names = ["d.raw", "with space.raw", "größe.raw", "./d.raw"]
+        # MetaIO would make file names of these patterns, read another file, or end the process.
+        names += ["scan(%Max=5).raw", "100%.raw", "a%d.raw", "a%s%n.raw", "50% done 1.raw", "a%03d.raw 1 3 1"]
+        for name in names:
             (tmp_path / name).write_bytes(ARRAY.tobytes())
             assert_reads(write(tmp_path / "a.mhd", b"", ElementDataFile=name))
+            (tmp_path / "d.raw").write_bytes(b"")
 
     @pytest.mark.parametrize(("header_bytes", "lead"), [("0", 0), ("10", 10), ("-1", 17)])
     def test_bytes_before_the_voxels(self, tmp_path: Path, header_bytes: str, lead: int) -> None:
@@ -221,3 +230,22 @@ def test_warnings(tmp_path: Path, fields: dict[str, str], warning: str) -> None:
     path = write(tmp_path / "a.mha", **fields)
     assert_reads(path)
     assert [warning in text for text in read_image(path).warnings] == [True] * bool(warning)
+
+
+MATRIX = "0.8 0.6 0 -0.6 0.8 0 0 0 1"
+
+
+@pytest.mark.parametrize("position", ["Offset", "Position", "Origin", "ImagePosition"])
+@pytest.mark.parametrize("direction", ["TransformMatrix", "Rotation", "Orientation"])
+def test_the_geometry_is_that_of_metaio(tmp_path: Path, position: str, direction: str) -> None:
+    fields = {"Offset": None, "TransformMatrix": None, position: "1.5 -2 3e1", direction: MATRIX}
+    path = write(tmp_path / "a.mha", **fields)
+    found, expected, header = read_image(path).image, sitk.ReadImage(str(path)), read_header(path)
+    assert found.GetDirection() == expected.GetDirection() == header.direction_xyz
+    assert found.GetOrigin() == expected.GetOrigin() == (1.5, -2, 30)
+    assert found.GetSpacing() == expected.GetSpacing() == header.spacing[::-1]
+
+
+def test_two_names_with_the_same_numbers_are_clear(tmp_path: Path) -> None:
+    fields = {"Offset": "1 2 3", "Position": "1 2 3", "Rotation": FIELDS["TransformMatrix"]}
+    assert read_image(write(tmp_path / "a.mha", **fields)).image.GetOrigin() == (1, 2, 3)

@@ -185,3 +185,29 @@ def test_voxels_that_are_no_number_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.nrrd", ("short", "double"), data=array.tobytes())
     with pytest.raises(InputError, match="holds 2 voxels that are NaN"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["left-posterior-superior", "right-anterior-superior", "left anterior superior", "RAS", "Lps", "scanner-xyz"],
+)
+def test_the_geometry_is_that_of_itk(tmp_path: Path, space: str) -> None:
+    directions = (DIRECTIONS, "space directions: (0.6,0.8,0) (-1.6,1.2,0) (0,0,3)\n")
+    origin, name = ("(0,0,0)\n", "(1.5,-2,30)\n"), ("left-posterior-superior", space)
+    path = write(tmp_path / "a.nrrd", directions, origin, name)
+    found, expected, header = read_image(path).image, sitk.ReadImage(str(path)), read_header(path)
+    np.testing.assert_allclose(found.GetDirection(), expected.GetDirection(), atol=1e-15)
+    np.testing.assert_allclose(found.GetOrigin(), expected.GetOrigin())
+    np.testing.assert_allclose(found.GetSpacing(), expected.GetSpacing())
+    assert (header.spacing[::-1], header.direction_xyz) == (found.GetSpacing(), found.GetDirection())
+
+
+def test_axis_minima_are_left_to_itk(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nrrd", (DIRECTIONS, "spacings: 1 2 3\naxis mins: 1 2 3\n"), header=PLAIN)
+    assert read_image(path).image.GetOrigin() == sitk.ReadImage(str(path)).GetOrigin() == (1.5, 3, 4.5)
+
+
+@pytest.mark.parametrize(("units", "told"), [('"mm" "mm" "mm"', False), ('"microns" "microns" "mm"', True)])
+def test_units_that_are_not_applied_are_told(tmp_path: Path, units: str, told: bool) -> None:
+    path = write(tmp_path / "a.nrrd", (DIRECTIONS, f"{DIRECTIONS}space units: {units}\n"))
+    assert ["'microns' as space units" in warning for warning in read_image(path).warnings] == [True] * told

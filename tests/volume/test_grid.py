@@ -25,9 +25,9 @@ def oblique(code, angle):
     image.SetSpacing((0.7, 1.3, 2.5))
     image.SetOrigin((-11.5, 20.25, 3.0))
     image = sitk.DICOMOrient(image, code)
-    turn = sitk.VersorRigid3DTransform()
-    turn.SetRotation((0.3, 0.5, 0.81), angle)
-    direction = np.reshape(turn.GetMatrix(), (3, 3)) @ np.reshape(image.GetDirection(), (3, 3))
+    reorientation = sitk.VersorRigid3DTransform()
+    reorientation.SetRotation((0.3, 0.5, 0.81), angle)
+    direction = np.reshape(reorientation.GetMatrix(), (3, 3)) @ np.reshape(image.GetDirection(), (3, 3))
     image.SetDirection(direction.ravel())
     return image
 
@@ -37,14 +37,14 @@ def oblique(code, angle):
 def test_reorientation_is_dicom_orient(source, target, angle):
     image = oblique(source, angle)
     expected = sitk.DICOMOrient(image, target)
-    grid, turn = grid_of(image).reoriented(target)
+    grid, reorientation = grid_of(image).reoriented(target)
     assert grid.size == expected.GetSize()[::-1]
     np.testing.assert_allclose(grid.spacing, expected.GetSpacing()[::-1])
     np.testing.assert_allclose(grid.origin_xyz, expected.GetOrigin(), atol=1e-9)
     np.testing.assert_allclose(grid.direction_xyz, expected.GetDirection(), atol=1e-12)
     array = sitk.GetArrayFromImage(image)
-    np.testing.assert_array_equal(turn.apply(array), sitk.GetArrayFromImage(expected))
-    np.testing.assert_array_equal(turn.inverse.apply(turn.apply(array)), array)
+    np.testing.assert_array_equal(reorientation.apply(array), sitk.GetArrayFromImage(expected))
+    np.testing.assert_array_equal(reorientation.inverse.apply(reorientation.apply(array)), array)
 
 
 def test_codes_mean_what_simpleitk_means():

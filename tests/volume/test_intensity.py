@@ -26,16 +26,16 @@ def check(step, expected, array=CT):
 
 
 def test_window_maps_its_ends_to_zero_and_one():
-    check(op.Window(50, 400), np.clip((CT.astype(float) + 150) / 400, 0, 1))
+    check(op.WindowLevel(50, 400), np.clip((CT.astype(float) + 150) / 400, 0, 1))
     ends = np.array([-150, 50, 250, 9999]).reshape(1, 1, 1, 4)
-    assert apply_intensity(ends, [op.Window(50, 400)]).ravel().tolist() == [0, 0.5, 1, 1]
+    assert apply_intensity(ends, [op.WindowLevel(50, 400)]).ravel().tolist() == [0, 0.5, 1, 1]
 
 
 def test_window_does_not_wrap_or_truncate_stored_values():
     large = np.array([40000, 0], np.uint16).reshape(1, 1, 1, 2)
-    assert apply_intensity(large, [op.Window(20000, 40000)]).ravel().tolist() == [1, 0]
+    assert apply_intensity(large, [op.WindowLevel(20000, 40000)]).ravel().tolist() == [1, 0]
     small = np.array([0.4, 0.9], np.float32).reshape(1, 1, 1, 2)
-    assert apply_intensity(small, [op.Window(0.5, 1)]).ravel() == pytest.approx([0.4, 0.9])
+    assert apply_intensity(small, [op.WindowLevel(0.5, 1)]).ravel() == pytest.approx([0.4, 0.9])
 
 
 def test_clip():

@@ -75,9 +75,9 @@ def test_turning():
     for axes, flips in itertools.product(
         itertools.permutations(range(3)), itertools.product([False, True], repeat=3)
     ):
-        turn = Reorientation(axes, flips)
-        np.testing.assert_array_equal(to_host(turn.apply(tensor(STORED))), turn.apply(STORED))
-        np.testing.assert_array_equal(turn.inverse.apply(turn.apply(STORED)), STORED)
+        reorientation = Reorientation(axes, flips)
+        np.testing.assert_array_equal(to_host(reorientation.apply(tensor(STORED))), reorientation.apply(STORED))
+        np.testing.assert_array_equal(reorientation.inverse.apply(reorientation.apply(STORED)), STORED)
 
 
 def test_cropping():

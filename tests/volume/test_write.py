@@ -12,7 +12,9 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import OutputError
+from itk_infer.volume import write
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.marks import own_keys
 from itk_infer.volume.volume import grid_of, image_of
 from itk_infer.volume.write import write_image
 
@@ -96,8 +98,38 @@ def test_metadata_stay_in_nrrd_only_and_in_the_image(tmp_path: Path, capfd: pyte
         write_image(image, tmp_path / f"case.{extension}")
     assert capfd.readouterr().err == ""
     assert sitk.ReadImage(str(tmp_path / "case.nrrd")).GetMetaData("Segment0_Name") == "über"
-    assert not sitk.ReadImage(str(tmp_path / "case.mha")).HasMetaDataKey("Segment0_Name")
+    assert b"Segment0_Name" not in (tmp_path / "case.mha").read_bytes()
     assert image.GetMetaData("Segment0_Name") == "über"
+
+
+@pytest.mark.parametrize("extension", ["nii", "nii.gz"])
+def test_nifti_says_that_it_is_a_label_map(tmp_path: Path, extension: str) -> None:
+    """By the intent code of the standard, as nibabel reads it; the rest of the header is SimpleITK's."""
+    image = label_image()
+    write_image(image, tmp_path / f"case.{extension}")
+    sitk.WriteImage(image, str(tmp_path / f"plain.{extension}"))
+    header, plain = (nibabel.load(tmp_path / f"{stem}.{extension}").header for stem in ("case", "plain"))
+    assert header.get_intent()[0] == "label"
+    written, expected = (np.frombuffer(head.binaryblock, np.uint8) for head in (header, plain))
+    assert set(np.flatnonzero(written != expected)) <= {68, 69}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_gzip_holds_neither_name_nor_time(tmp_path: Path) -> None:
+    write_image(label_image(), tmp_path / "case.nii.gz")
+    flags, time = (tmp_path / "case.nii.gz").read_bytes()[3], (tmp_path / "case.nii.gz").read_bytes()[4:8]
+    assert (flags, time) == (0, bytes(4))
+
+
+def test_keys_of_the_program_reach_metaimage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    image = label_image()
+    for key, value in own_keys({"model": "über\nlines", "empty": "", "long": "x" * 900}).items():
+        image.SetMetaData(key, value)
+    write_image(image, tmp_path / "case.mha")
+    assert capfd.readouterr().err == ""
+    header = (tmp_path / "case.mha").read_bytes().split(b"ElementDataFile")[0].decode().splitlines()
+    own = [line for line in header if line.startswith("itk_infer")]
+    assert sorted(own) == [f"itk_infer_long = {'x' * 200}", "itk_infer_model = über lines"]
 
 
 def test_file_of_the_other_nifti_extension_does_not_fool_reading_back(tmp_path: Path) -> None:
@@ -125,12 +157,15 @@ def test_longest_name(tmp_path: Path, extension: str) -> None:
     assert list(tmp_path.iterdir()) == [final]
 
 
-def test_unknown_format_and_missing_folder_are_output_errors(tmp_path: Path) -> None:
+def test_unknown_format_and_missing_folder_are_output_errors(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(OutputError, match=r"case\.docx"):
         write_image(label_image(), tmp_path / "case.docx")
     for extension in FORMATS:
-        with pytest.raises(OutputError, match="absent"):
+        with pytest.raises(OutputError, match="the folder .*absent is not there"):
             write_image(label_image(), tmp_path / "absent" / f"case.{extension}")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="such names exist on Linux only")
@@ -205,14 +240,21 @@ def test_byte_flipped_on_the_way_to_disk(
 
 
 def test_checksum_lost_after_the_last_voxel_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes = sitk.WriteImage
+    reads = sitk.ReadImage
 
-    def truncates(image: sitk.Image, name: str, **options: object) -> None:
-        writes(image, name, **options)
-        Path(name).write_bytes(Path(name).read_bytes()[:-8])
-        sitk.ReadImage(name)  # notices nothing
+    def truncates(name: str, **options: object) -> sitk.Image:
+        raise AssertionError("the checksum comes first")
 
-    monkeypatch.setattr(sitk, "WriteImage", truncates)
+    packs = write._pack
+
+    def loses_the_end(plain: Path, packed: Path) -> None:
+        packs(plain, packed)
+        packed.write_bytes(packed.read_bytes()[:-8])
+        plain.unlink()
+        reads(str(packed))  # notices nothing
+
+    monkeypatch.setattr(write, "_pack", loses_the_end)
+    monkeypatch.setattr(sitk, "ReadImage", truncates)
     with pytest.raises(OutputError):
         write_image(label_image(), tmp_path / "case.nii.gz")
     assert list(tmp_path.iterdir()) == []

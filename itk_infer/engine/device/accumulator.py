@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from itk_infer.engine.accumulator import ring_pieces
-from itk_infer.engine.place import AxisWeights
+from itk_infer.engine.workspace import AxisWeights
 
 
 class DeviceAccumulator:

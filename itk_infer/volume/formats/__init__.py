@@ -17,17 +17,18 @@ class Format:
 
     Attributes:
         suffixes: Lower-case endings of its files, longer ones first.
-        image_io: SimpleITK's name for the reader; no other one may guess at the file.
+        image_io: SimpleITK's name for the reader, which must agree about the size; None: the header cannot
+            be read in two ways.
         check_header: Parses and checks a header; raises InputError.
     """
 
     suffixes: tuple[str, ...]
-    image_io: str
+    image_io: str | None
     check_header: Callable[[Path], Layout]
 
 
 FORMATS = (
-    Format(NIFTI, "NiftiImageIO", nifti.check_header),
+    Format(NIFTI, None, nifti.check_header),
     Format(METAIMAGE, "MetaImageIO", metaimage.check_header),
     Format(NRRD, "NrrdImageIO", nrrd.check_header),
 )

@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from itk_infer.errors import InputError
-from itk_infer.volume.names import shown
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import printable
 
 VOXEL_LIMIT = 2**31
 TEXT_HEADER_LIMIT = 4 << 20  # bytes
+SPACING_LIMITS = (1e-6, 1e4)  # mm: a nanometre, ten metres
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Layout:
         stop: Byte where that stream ends, if the header says so.
         skip: Decoded bytes of the stream before the first voxel.
         exact: Whether the data must be one stream that ends with the last voxel.
-        alias: Name under which SimpleITK has to see the file, alone in a folder, where its own name
-            would lead SimpleITK astray.
+        grid: Where the voxels lie, by the header alone; its axes need not be at right angles. None: only
+            SimpleITK knows.
+        scaling: Slope and intercept that make the values of what is stored.
         warnings: What the header leaves open, as sentences without the file's name.
     """
 
@@ -45,7 +48,8 @@ class Layout:
     stop: int | None = None
     skip: int = 0
     exact: bool = False
-    alias: str | None = None
+    grid: Grid | None = None
+    scaling: tuple[float, float] = (1.0, 0.0)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -53,10 +57,16 @@ class Layout:
         """Bytes of all voxels, decoded."""
         return math.prod(self.size) * self.dtype.itemsize
 
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Type of a voxel in memory: scaling makes floats of integers, as it does in SimpleITK."""
+        scaled = self.dtype.kind != "f" and self.scaling != (1.0, 0.0)
+        return np.dtype(np.float32) if scaled else self.dtype.newbyteorder("=")
+
 
 def quoted(text: str) -> str:
     """A piece of a header as a message can quote it: escaped, in quotes, never long."""
-    escaped = shown(text)
+    escaped = printable(text)
     return f"'{escaped if len(escaped) <= 60 else escaped[:57] + '...'}'"
 
 
@@ -71,17 +81,17 @@ def check_regular_file(path: Path) -> None:
         os.fspath(path).encode("utf-8")
         status = path.stat()
     except UnicodeEncodeError:
-        raise InputError(f"{shown(path)}: the name is not valid UTF-8; rename the file") from None
+        raise InputError(f"{printable(path)}: the name is not valid UTF-8; rename the file") from None
     except (OSError, ValueError) as error:
         if path.is_symlink():
-            raise InputError(f"{shown(path)}: a link that leads to no file; repair or remove it") from error
+            raise InputError(f"{printable(path)}: a link that leads to no file; repair or remove it") from error
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"{shown(path)}: cannot be opened ({reason}); check the path") from error
+        raise InputError(f"{printable(path)}: cannot be opened ({reason}); check the path") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise InputError(f"{shown(path)}: is {kind}; an image file is needed")
+        raise InputError(f"{printable(path)}: is {kind}; an image file is needed")
     if status.st_size == 0:
-        raise InputError(f"{shown(path)}: is empty; write or copy it again")
+        raise InputError(f"{printable(path)}: is empty; write or copy it again")
 
 
 def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
@@ -89,31 +99,39 @@ def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
     x, y, z = sizes_xyz
     if min(x, y, z) < 1:
         raise InputError(
-            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels; every size must be positive"
+            f"{printable(path.name)}: the header gives {x} x {y} x {z} voxels; every size must be positive"
         )
     if x * y * z > VOXEL_LIMIT:
         raise InputError(
-            f"{shown(path.name)}: the header gives {x} x {y} x {z} voxels, more than the {VOXEL_LIMIT:,} "
+            f"{printable(path.name)}: the header gives {x} x {y} x {z} voxels, more than the {VOXEL_LIMIT:,} "
             "that are read; if that is no error, resample or split the image"
         )
     return z, y, x
 
 
 def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
-    """Refuse spacings that SimpleITK would silently replace or turn into a flipped axis."""
+    """Refuse spacings that no image has, and those that SimpleITK would replace or turn into a flipped axis."""
+    values = " x ".join(f"{value:g}" for value in spacing_xyz)
     if not all(math.isfinite(value) and value > 0 for value in spacing_xyz):
-        values = " x ".join(f"{value:g}" for value in spacing_xyz)
         raise InputError(
-            f"{shown(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
+            f"{printable(path.name)}: the header gives a spacing of {values} mm; every spacing must be positive, "
             "correct the header"
+        )
+    low, high = SPACING_LIMITS
+    if not low <= min(spacing_xyz) <= max(spacing_xyz) <= high:
+        raise InputError(
+            f"{printable(path.name)}: the header gives a spacing of {values} mm, which no image has; correct the "
+            "header (spacings are in millimetres)"
         )
 
 
 def beside(path: Path, name: str) -> Path:
     """The data file that the detached header `path` names; it must lie in the header's own folder."""
     plain = name.removeprefix("./")
-    named = f"{shown(path.name)}: names {quoted(name)} as its data file"
-    if plain.startswith("LIST") or "%" in plain:
+    named = f"{printable(path.name)}: names {quoted(name)} as its data file"
+    # A per cent sign makes a pattern of the name, unless a file of that very name lies there.
+    pattern = "%" in plain and not os.path.lexists(path.parent / plain)
+    if plain.startswith("LIST") or pattern:
         raise InputError(f"{named}; voxels spread over several files are not read, save the image as one file")
     if plain in ("", ".", "..", "-") or any(character in plain for character in "/\\:"):
         raise InputError(f"{named}; only a file in the same folder, named without a path, is read")
@@ -137,7 +155,7 @@ def text_header(path: Path, is_last: Callable[[str], bool]) -> tuple[list[str], 
             # Readers disagree whether a lone carriage return ends a line: a field could hide behind it.
             if "\r" in text or "\0" in text or file.tell() > TEXT_HEADER_LIMIT:
                 raise InputError(
-                    f"{shown(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "
+                    f"{printable(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "
                     "another format"
                 )
             lines.append(text)

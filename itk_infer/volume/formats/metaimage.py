@@ -12,7 +12,8 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
-from itk_infer.volume.names import shown
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import printable
 
 TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
@@ -20,8 +21,9 @@ TYPES = {
     "MET_DOUBLE": "f8",
 }  # fmt: skip
 LAST_KEY = "ElementDataFile"
+# Names of one thing; where a header has several of them, MetaIO takes the first of these.
 DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
-POSITIONS = ("Offset", "Position", "Origin", "ImagePosition")
+POSITIONS = ("ImagePosition", "Origin", "Offset", "Position")
 KEYS = {
     "NDims", "DimSize", "ElementSpacing", "ElementSize", "ElementType", "ElementNumberOfChannels", "BinaryData",
     "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData", "CompressedDataSize", "HeaderSize",
@@ -39,7 +41,7 @@ def check_header(path: Path) -> Layout:
         InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
             from elsewhere.
     """
-    name = shown(path.name)
+    name = printable(path.name)
     header = _Header(name)
     _, end = text_header(path, header.take)
     if header.numbers("NDims", int, 1) != [3]:
@@ -54,10 +56,11 @@ def check_header(path: Path) -> Layout:
             f"{name}: stores its voxels as text, which SimpleITK does not read; save it as binary data"
         )
     size = checked_size(path, header.numbers("DimSize", int, 3))
-    check_spacing(path, header.numbers("ElementSpacing", float, 3, header.text("ElementSize", "1 1 1")))
-    for key in DIRECTIONS + POSITIONS:  # too few numbers, and MetaIO takes the next line's
-        count = 9 if key in DIRECTIONS else 3
-        header.numbers(key, float, count, "0 " * count)
+    x, y, z = header.numbers("ElementSpacing", float, 3, header.text("ElementSize", "1 1 1"))
+    check_spacing(path, (x, y, z))
+    origin = header.one_of(POSITIONS, "0 0 0")
+    axes = np.reshape(header.one_of(DIRECTIONS, "1 0 0 0 1 0 0 0 1"), (3, 3))  # a row is an axis
+    grid = Grid(size, (z, y, x), (origin[0], origin[1], origin[2]), tuple(axes.T.ravel().tolist()))
     swapped = header.text("BinaryDataByteOrderMSB", header.text("ElementByteOrderMSB", "False"))
     dtype = np.dtype((">" if _is_true(swapped) else "<") + TYPES[header.text("ElementType")])
     source = header.text(LAST_KEY)
@@ -87,6 +90,7 @@ def check_header(path: Path) -> Layout:
         start=start,
         stop=stop,
         exact=packed,
+        grid=grid,
         warnings=header.warnings(),
     )
 
@@ -146,6 +150,18 @@ class _Header:
             values = []
         if len(values) != count:
             self._refuse(f"{key} = {quoted(text)} in its header is not {count} numbers")
+        return values
+
+    def one_of(self, keys: tuple[str, ...], default: str) -> list[float]:
+        """The numbers under the first of several names; under the others there must be the same ones."""
+        count = len(default.split())
+        # Every one is read: where there are too few numbers, MetaIO takes the next line's.
+        given = {key: self.numbers(key, float, count) for key in keys if key in self._fields}
+        values = next(iter(given.values()), [float(word) for word in default.split()])
+        if any(other != values for other in given.values()):
+            self._refuse(f"its header gives different numbers as {' and '.join(given)}; remove the wrong ones")
+        if not all(map(math.isfinite, values)):
+            self._refuse(f"{next(iter(given))} in its header holds NaN or infinity; correct the header")
         return values
 
     def warnings(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout, beside, check_spacing, checked_size, quoted, text_header
-from itk_infer.volume.names import shown
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import printable
 
 TYPE_NAMES = {
     "i1": "signed char|int8|int8_t",
@@ -29,6 +30,11 @@ TYPES = {name: code for code, names in TYPE_NAMES.items() for name in names.spli
 ENCODINGS: dict[str, Literal["raw", "deflate"]] = {"raw": "raw", "gzip": "deflate", "gz": "deflate"}
 ALIASES = {"datafile": "data file", "byteskip": "byte skip", "lineskip": "line skip"}
 VECTOR = re.compile(r"\(([^()]*)\)")
+UNIT = re.compile(r'"([^"]*)"')
+MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
+# Letters of the names of a space, and what leads from it to LPS; other spaces are taken for LPS.
+SPACES = {("ras", "rightanteriorsuperior"): (-1, -1, 1), ("las", "leftanteriorsuperior"): (1, -1, 1)}
+NO_ORIENTATION = "stores no orientation; its axes are taken as they are"
 
 
 def check_header(path: Path) -> Layout:
@@ -38,7 +44,7 @@ def check_header(path: Path) -> Layout:
         InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
             from elsewhere.
     """
-    name = shown(path.name)
+    name = printable(path.name)
     lines, end = text_header(path, lambda line: not line)
     if not re.fullmatch(r"NRRD\d{4}", lines[0]):
         raise InputError(f"{name}: has no NRRD header; the file is damaged or of another format")
@@ -58,8 +64,7 @@ def check_header(path: Path) -> Layout:
         )
     x, y, z = (int(value) for value in _numbers(name, fields, "sizes", r"[+-]?\d+"))
     size = checked_size(path, (x, y, z))
-    spacing, warnings = _spacing(name, fields)
-    check_spacing(path, spacing)
+    grid, warnings = _geometry(path, fields, size)
     dtype = np.dtype((">" if fields.get("endian", "").lower() == "big" else "<") + code)
     encoding: Literal["raw", "deflate", "other"] = ENCODINGS.get(fields.get("encoding", "").lower(), "other")
     (skip,) = _numbers(name, fields, "byte skip", r"-?\d+", 1) if "byte skip" in fields else (0,)
@@ -78,6 +83,7 @@ def check_header(path: Path) -> Layout:
         encoding=encoding,
         start=start,
         skip=int(skip),
+        grid=grid,
         warnings=warnings,
     )
 
@@ -99,25 +105,42 @@ def _fields(name: str, lines: list[str]) -> dict[str, str]:
     return fields
 
 
-def _spacing(name: str, fields: dict[str, str]) -> tuple[list[float], tuple[str, ...]]:
-    """Spacing in mm, x first, and what the header leaves open."""
-    if "space directions" in fields:
-        vectors = [vector.split(",") for vector in VECTOR.findall(fields["space directions"])]
-        try:
-            spacing = [math.hypot(*map(float, vector)) for vector in vectors]
-        except ValueError:
-            spacing = []
-        if len(spacing) != 3:
-            raise InputError(
-                f"{name}: its 'space directions' are not three vectors of numbers; correct the header"
-            )
-    elif "spacings" in fields:
-        spacing = _numbers(name, fields, "spacings", r"\S+")
-    else:
-        spacing = [1.0, 1.0, 1.0]
-    if {"space", "space directions"} <= fields.keys():
-        return spacing, ()
-    return spacing, ("stores no orientation; its axes are taken as they are",)
+def _geometry(
+    path: Path, fields: dict[str, str], size: tuple[int, int, int]
+) -> tuple[Grid | None, tuple[str, ...]]:
+    """The grid in LPS and millimetres, if the header has space directions, and what the header leaves open."""
+    name = printable(path.name)
+    if "space directions" not in fields:
+        x, y, z = _numbers(name, fields, "spacings", r"\S+") if "spacings" in fields else (1.0, 1.0, 1.0)
+        check_spacing(path, (x, y, z))
+        return None, (NO_ORIENTATION,)
+    # SimpleITK looks at the name of the space, too: it must be one that it knows.
+    letters = re.sub("[^a-z]", "", fields.get("space", "").lower())
+    signs = next((signs for names, signs in SPACES.items() if letters in names), (1, 1, 1))
+    axes = np.multiply(_vectors(name, fields, "space directions", 3), signs)
+    x, y, z = (math.hypot(*axis) for axis in axes)
+    check_spacing(path, (x, y, z))
+    given = _vectors(name, fields, "space origin", 1) if "space origin" in fields else [[0.0, 0.0, 0.0]]
+    ox, oy, oz = np.multiply(given[0], signs).tolist()
+    direction = (axes / [[x], [y], [z]]).T + 0.0
+    grid = Grid(size, (z, y, x), (ox, oy, oz), tuple(direction.ravel().tolist()))
+    units = set(UNIT.findall(fields.get("space units", ""))) - MILLIMETRES
+    warnings = [] if "space" in fields else [NO_ORIENTATION]
+    if units:
+        warnings.append(f"gives {quoted(', '.join(sorted(units)))} as space units; millimetres are taken")
+    return grid, tuple(warnings)
+
+
+def _vectors(name: str, fields: dict[str, str], key: str, count: int) -> list[list[float]]:
+    """So many vectors of three numbers."""
+    try:
+        vectors = [[float(number) for number in vector.split(",")] for vector in VECTOR.findall(fields[key])]
+    except ValueError:
+        vectors = []
+    if [len(vector) for vector in vectors] != [3] * count:
+        what = "three vectors" if count == 3 else "one vector"
+        raise InputError(f"{name}: its '{key}' are not {what} of numbers; correct the header")
+    return vectors
 
 
 def _numbers(name: str, fields: dict[str, str], key: str, pattern: str, count: int = 3) -> list[float]:

@@ -1,4 +1,4 @@
-"""One pass over the stored bytes: their digest, and everything SimpleITK does not verify."""
+"""One pass over the stored bytes: their digest, their checks, and the voxels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout
-from itk_infer.volume.names import shown
+from itk_infer.volume.names import printable
 
 try:  # about twice as fast, and it checks the same checksums; there are no wheels for every platform
     from isal import isal_zlib as inflater
@@ -34,14 +34,20 @@ def stored_digest(path: Path, layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def verified_digest(path: Path, layout: Layout) -> str:
+def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None) -> str:
     """The same digest, computed while every stored voxel is checked.
+
+    Args:
+        path: The image.
+        layout: Its layout.
+        voxels: Takes the decoded bytes of the voxels; it grows with what is really there, because a damaged
+            header can announce anything. None, and always where the encoding is ``other``: they are not kept.
 
     Raises:
         InputError: the data end early, a checksum does not fit, or voxels are NaN or infinite.
     """
     check_raw_length(path, layout)
-    name = shown(layout.data_path.name)
+    name = printable(layout.data_path.name)
     digest = hashlib.sha256()
     if layout.data_path != path:
         for _ in _stored(path, digest):
@@ -49,19 +55,21 @@ def verified_digest(path: Path, layout: Layout) -> str:
     blocks = _between(_stored(layout.data_path, digest), layout.start, layout.stop)
     if layout.encoding == "deflate":
         blocks = _inflated(blocks, layout, name)
-    voxels = _VoxelCount(layout.dtype, layout.voxel_bytes)
+    count = _VoxelCount(layout.dtype, layout.voxel_bytes)
     for block in _between(blocks, layout.skip, None):
-        voxels.add(block)
+        if voxels is not None and layout.encoding != "other":
+            voxels += block[: max(0, layout.voxel_bytes - count.seen)]
+        count.add(block)
     if layout.encoding == "other":
         return digest.hexdigest()
-    if voxels.seen < layout.voxel_bytes or (layout.exact and voxels.seen > layout.voxel_bytes):
+    if count.seen < layout.voxel_bytes or (layout.exact and count.seen > layout.voxel_bytes):
         raise InputError(
-            f"{name}: holds {voxels.seen:,} bytes of voxels where the header announces {layout.voxel_bytes:,}; "
+            f"{name}: holds {count.seen:,} bytes of voxels where the header announces {layout.voxel_bytes:,}; "
             "the file is truncated or damaged, copy or export it again"
         )
-    if voxels.non_finite:
+    if count.non_finite:
         raise InputError(
-            f"{name}: holds {voxels.non_finite:,} voxels that are NaN or infinite; replace them with real values"
+            f"{name}: holds {count.non_finite:,} voxels that are NaN or infinite; replace them with real values"
         )
     return digest.hexdigest()
 
@@ -73,10 +81,10 @@ def check_raw_length(path: Path, layout: Layout) -> None:
     stored = layout.data_path.stat().st_size - layout.start
     needed = layout.voxel_bytes if layout.encoding == "raw" else (layout.stop or 0) - layout.start
     if stored < needed:
-        header = "its header" if layout.data_path == path else f"the header {shown(path.name)}"
+        header = "its header" if layout.data_path == path else f"the header {printable(path.name)}"
         raise InputError(
-            f"{shown(layout.data_path.name)}: holds {max(0, stored):,} bytes of voxels where {header} announces "
-            f"{needed:,}; the file is truncated, copy or export it again"
+            f"{printable(layout.data_path.name)}: holds {max(0, stored):,} bytes of voxels where {header} "
+            f"announces {needed:,}; the file is truncated, copy or export it again"
         )
 
 

@@ -1,0 +1,74 @@
+"""``itk_infer inspect``: what a model says about itself, once everything was merged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from itk_infer.cli.options import GroupedCommand, model_options, option
+from itk_infer.streams import lost_output
+
+
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@model_options
+@option("--json", "as_json", heading="Output", is_flag=True, help="One JSON object on stdout, for programs.")
+def inspect_command(as_json: bool, **model: Any) -> int:
+    """Show what a model says about itself: classes, windows, spacing, intensities.
+
+    What is shown is what a run with the same options would use.
+    """
+    from itk_infer.cli.model import load_predictor
+    from itk_infer.executors.loader import describe
+    from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+
+    with temporary_folder(SHARED_MEMORY):
+        predictor = load_predictor(**model)
+    if as_json:
+        click.echo(json.dumps(describe(predictor)))
+    else:
+        click.echo(model_text(describe(predictor)))
+        for note in predictor.backend.notes:
+            click.echo(note, err=True)
+    return 1 if lost_output() else 0
+
+
+def model_text(about: dict[str, Any]) -> str:
+    """What `describe` tells, for a person."""
+    spec, network = about["spec"], about["network"]
+    wanted = spec["input"]
+    steps = [
+        " ".join([step["op"], *(f"{key}={value}" for key, value in step.items() if key != "op")])
+        for step in wanted["intensity"]
+    ]
+    grid = f"{_triplet(wanted['spacing'], 'as stored')} mm" if wanted["spacing"] else "as stored"
+    if wanted["size"]:
+        grid = f"resized to {_triplet(wanted['size'], '')} voxels"
+    rows = [
+        ("model", f"{spec['name'] or 'unnamed'} {spec['version']}".strip()),
+        ("description", spec["description"]),
+        ("licence", spec["licence"]),
+        ("sha256", about["sha256"]),
+        ("device", about["device"]),
+        ("input", f"{len(wanted['channels'])} channel(s) {', '.join(filter(None, wanted['channels']))}".strip()),
+        ("orientation", wanted["orientation"] or "as stored"),
+        ("grid", grid),
+        ("intensity", ", then ".join(steps) or "as stored"),
+        ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels (Z Y X)"),
+        ("stride", _triplet(about["window"]["patch_stride"], "half the window")),
+        ("batch", about["batch"]),
+        ("blend", spec["window"]["blend"]),
+        ("decision", f"{spec['output']['decision']} of {spec['output']['values']}"),
+        ("channels out", network["channels_out"] or "known after the first window"),
+    ]
+    lines = [f"{title:<13}{value}" for title, value in rows if value]
+    lines.append("labels")
+    lines.extend(f"{label['value']:>6}  {label['color']}  {label['name']}" for label in about["labels"])
+    return "\n".join(lines)
+
+
+def _triplet(values: list[Any] | None, absent: str) -> str:
+    if values is None or all(value is None for value in values):
+        return absent
+    return " x ".join(absent if value is None else f"{value:g}" for value in values)

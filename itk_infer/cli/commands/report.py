@@ -1,0 +1,62 @@
+"""``itk_infer report``: the tables of an output folder, made again from its ledgers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from itk_infer.cli.options import PATH, GroupedCommand, option
+from itk_infer.volume.names import printable
+
+
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("output", type=PATH)
+@option("--overwrite", heading="Output", is_flag=True, help="Replace tables that were changed by hand.")
+@option(
+    "--forget-missing",
+    heading="Output",
+    is_flag=True,
+    help="First drop the rows of cases whose image or mask is gone. Deletes no mask.",
+)
+def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
+    """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger and its masks.
+
+    Ledgers that shards have left there become part of it first.
+    """
+    from contextlib import closing
+
+    from itk_infer.files.commit import verified_by
+    from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+    from itk_infer.run import forget
+    from itk_infer.run.ledger import NAME, Ledger
+    from itk_infer.run.lock import FolderLock
+    from itk_infer.run.shard import shard_ledgers
+    from itk_infer.run.tables import write_derived
+
+    if not (output / NAME).is_file() and not shard_ledgers(output):
+        raise click.UsageError(f"{output}: holds no {NAME}; give the output folder of a run")
+    sentences = []
+    with (
+        temporary_folder(output, SHARED_MEMORY),
+        FolderLock(output, tell=_tell) as lock,
+        closing(Ledger(output, verify=lock.verify)) as ledger,
+    ):
+        for path in shard_ledgers(output):
+            with closing(Ledger(output, name=path.name)) as shard:
+                ledger.adopt(shard)
+            path.unlink()
+        if forget_missing:
+            sentences += forget.forget_missing(output, ledger)
+        with verified_by(lock.verify):
+            sentences += write_derived(output, ledger, workbook=True, overwrite=overwrite, renew=True)
+        states = [record.state for record in ledger.cases().values()]
+    for sentence in sentences:
+        _tell(sentence)
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    click.echo(f"{len(states)} cases on record: {counts or 'none'}")
+    return 0
+
+
+def _tell(sentence: str) -> None:
+    click.echo(printable(sentence), err=True)

@@ -1,0 +1,197 @@
+"""The main job: a folder of images in, label maps out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itk_infer.cli.executors import execution_options
+from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+from itk_infer.streams import lost_output
+
+if TYPE_CHECKING:
+    from itk_infer.executors.loader import ModelInfo, ModelRequest
+    from itk_infer.run.settings import RunSettings
+
+FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+EXAMPLES = """\b
+Examples:
+  itk_infer -i scans -o masks --onnx liver.onnx
+  itk_infer -i scans -o masks --onnx old.onnx --wl 50 --ww 400
+  itk_infer -i scans -o masks -cfg config.py -ckpt best.pth --save-conf
+  itk_infer -i scans -o masks --onnx liver.onnx --num-proc 4 --gpus 2
+  itk_infer -i scans -o masks --onnx liver.onnx --dry-run
+  itk_infer demo
+
+\b
+Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
+4 all failed, 5 no usable model, 6 no input, 130/143 interrupted.
+"""
+
+
+class MainJobContext(click.Context):
+    """The main job has no word of its own; messages name the program alone."""
+
+    @property
+    def command_path(self) -> str:
+        """The group's name, without this command's."""
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class MainJob(GroupedCommand):
+    """The command behind options without a word."""
+
+    context_class = MainJobContext
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever, with a sentence of its own about what a shell makes of a pattern such as scans/*.nii.gz."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            more = f" and {len(ctx.args) - 1} more" if len(ctx.args) > 1 else ""
+            ctx.fail(
+                f"{ctx.args[0]}{more}: belongs to no option; -i takes one image or one folder, and no pattern"
+            )
+        return rest
+
+
+@click.command(
+    cls=MainJob,
+    epilog=EXAMPLES,
+    options_metavar="-i IN -o OUT --onnx MODEL [OPTIONS]",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
+@option(
+    "-o",
+    "--output",
+    heading=FILES,
+    type=PATH,
+    required=True,
+    help="Output folder; created. For one image also a file.",
+)
+@option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
+@model_options
+@option(
+    "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
+)
+@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row per mask.")
+@option(
+    "--orientation",
+    heading=OUTPUTS,
+    default="LPI",
+    show_default=True,
+    metavar="[LPI|input|CODE]",
+    help="Grid of the outputs; input: exactly the input's.",
+)
+@option(
+    "--format",
+    "file_format",
+    heading=OUTPUTS,
+    default="same",
+    show_default=True,
+    type=click.Choice(["same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd"]),
+    help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
+)
+@option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
+@execution_options
+@option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
+@option(
+    "--progress",
+    heading=RUNNING,
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    help="json: one object a line on stdout.",
+)
+@option("--quiet", heading=RUNNING, is_flag=True, help="Only warnings, failures and the end.")
+@option("--verbose", heading=RUNNING, is_flag=True, help="Also the time of each stage, and what the model says.")
+def segment_command(
+    input_folder: Path,
+    output: Path,
+    recursive: bool,
+    save_logits: bool,
+    save_conf: bool,
+    orientation: str,
+    file_format: str,
+    overwrite: bool,
+    shard: str | None,
+    dry_run: bool,
+    progress: str,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> int:
+    """Run a trained segmentation network over a folder of 3D medical images.
+
+    Every image gets a label map of the same name. A second run does only what is missing.
+    With MMEngine: -cfg CONFIG -ckpt CHECKPOINT instead of --onnx MODEL.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if not input_folder.exists():
+        raise click.UsageError(f"-i {input_folder}: no such file or folder")
+    from itk_infer.cli.model import model_request
+    from itk_infer.run.destination import with_destination
+    from itk_infer.run.settings import RunSettings
+    from itk_infer.run.shard import parse_shard
+
+    request = model_request(orientation=orientation, **options)
+    settings = with_destination(
+        RunSettings(
+            input_folder,
+            output,
+            recursive,
+            file_format,
+            save_logits,
+            save_conf,
+            overwrite,
+            None if shard is None else parse_shard(shard, os.environ),
+        )
+    )
+    if dry_run:
+        return _dry_run(request, settings, quiet=quiet, verbose=verbose)
+    from itk_infer.cli.executors import make_executor
+    from itk_infer.cli.progress import make_listener
+    from itk_infer.cli.summary import print_summary
+    from itk_infer.events import Events
+    from itk_infer.run.folder import run_cases
+
+    executor = make_executor(request, settings, **options)
+    events = Events()
+    listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
+    events = Events([listener], events.run)
+    summary = run_cases(
+        executor,
+        settings,
+        events,
+        sys.argv,
+        lambda facts: _tell_model(facts, quiet=quiet, verbose=verbose),
+    )
+    print_summary(summary, settings, verbose=verbose)
+    return summary.exit_code
+
+
+def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbose: bool) -> int:
+    from itk_infer.cli.dry_run import print_plan
+    from itk_infer.executors.loader import model_info
+    from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+
+    with temporary_folder(SHARED_MEMORY, settings.output):
+        predictor = request.load()
+        _tell_model(model_info(predictor), quiet=quiet, verbose=verbose)
+        print_plan(predictor, settings)
+    return 1 if lost_output() else 0
+
+
+def _tell_model(facts: ModelInfo, *, quiet: bool, verbose: bool) -> None:
+    for note in facts.notes:
+        click.echo(note, err=True)
+    if verbose:
+        from itk_infer.cli.commands.inspect import model_text
+
+        click.echo(model_text(facts.about), err=True)

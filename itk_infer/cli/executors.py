@@ -1,0 +1,169 @@
+"""Options that say who computes, and the executor that they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itk_infer.cli.options import option
+
+if TYPE_CHECKING:
+    from itk_infer.executors.executor import Executor
+    from itk_infer.executors.loader import ModelRequest
+    from itk_infer.run.settings import RunSettings
+
+WORKERS, CLUSTER = "Workers", "Cluster"
+LOCAL_ONLY = {"num_proc": "--num-proc", "gpus": "--gpus", "gpu_ids": "--gpu-ids"}
+JOB_OPTIONS = ("jobs", "queue", "gpus_per_job", "cores_per_job", "memory", "walltime", "sbatch")
+
+
+def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Worker processes, shards and clusters."""
+    positive = click.IntRange(min=1)
+    options = [
+        option(
+            "--num-proc",
+            heading=WORKERS,
+            type=positive,
+            metavar="N",
+            help="Worker processes; default one, or one a GPU of --gpus.",
+        ),
+        option("--gpus", heading=WORKERS, type=positive, metavar="N", help="Use the first N visible GPUs."),
+        option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0."),
+        option(
+            "--threads",
+            heading=WORKERS,
+            type=positive,
+            metavar="N",
+            help="CPU threads a worker; default an equal share of the cores.",
+        ),
+        option(
+            "--case-timeout",
+            heading=WORKERS,
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="S",
+            help="Fail a case that takes longer than S seconds.",
+        ),
+        option(
+            "--shard",
+            heading=WORKERS,
+            metavar="[i/N]",
+            is_flag=False,
+            flag_value="",
+            help="Only every N-th case, from the i-th; without a value, the part of this SLURM array task.",
+        ),
+        option("--scheduler", heading=CLUSTER, metavar="ADDRESS", help="Compute on a running Dask cluster."),
+        option(
+            "--cluster",
+            heading=CLUSTER,
+            type=click.Choice(["slurm"]),
+            help="Start workers as jobs, and compute there.",
+        ),
+        option("--jobs", heading=CLUSTER, type=positive, metavar="N", help="Jobs at a time; default 1."),
+        option("--queue", heading=CLUSTER, metavar="NAME", help="Partition."),
+        option("--gpus-per-job", heading=CLUSTER, type=positive, metavar="N", help="With a worker for each."),
+        option("--cores-per-job", heading=CLUSTER, type=positive, metavar="N", help="Default 4."),
+        option("--memory", heading=CLUSTER, metavar="SIZE", help="Of a job; default 16GB."),
+        option("--walltime", heading=CLUSTER, metavar="HH:MM:SS", help="Of a job; default 24:00:00."),
+        option(
+            "--sbatch", heading=CLUSTER, multiple=True, metavar="LINE", help="One more #SBATCH line; repeatable."
+        ),
+    ]
+    for decorate in reversed(options):
+        command = decorate(command)
+    return command
+
+
+def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+    """The executor that the options of `execution_options` describe.
+
+    Raises:
+        click.UsageError: they contradict each other.
+        ConfigError: GPUs are asked for that are not allowed.
+    """
+    if options["scheduler"] is None and options["cluster"] is None:
+        given = [name for name in JOB_OPTIONS if options[name]]
+        if given:
+            raise click.UsageError(f"--{given[0].replace('_', '-')} needs --cluster")
+        return _local(request, settings, **options)
+    return _cluster(request, settings, **options)
+
+
+def _local(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+    from itk_infer.executors.gpus import VARIABLE, place_workers
+    from itk_infer.executors.workers import Workers
+
+    placements = place_workers(
+        options["num_proc"],
+        gpus=options["gpus"],
+        gpu_ids=_gpu_ids(options["gpus"], options["gpu_ids"], request.device),
+        threads=options["threads"],
+        visible=os.environ.get(VARIABLE),
+    )
+    return Workers(request, settings, placements, options["case_timeout"])
+
+
+def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+    for name, flag in LOCAL_ONLY.items():
+        if options[name] is not None:
+            raise click.UsageError(f"{flag} is about this machine; a cluster has as many workers as it has")
+    if options["scheduler"] is not None:
+        given = [name for name in ("cluster", *JOB_OPTIONS) if options[name]]
+        if given:
+            raise click.UsageError(
+                f"--scheduler names a running cluster; leave out --{given[0].replace('_', '-')}"
+            )
+    from itk_infer.executors.dask import DaskCluster
+    from itk_infer.executors.dask_cluster import Cluster, RunningCluster, SlurmJobs
+
+    cluster: Cluster
+    if options["scheduler"] is not None:
+        cluster = RunningCluster(options["scheduler"])
+    else:
+        cluster = SlurmJobs(
+            folder=settings.output.absolute(),
+            jobs=options["jobs"] or 1,
+            queue=options["queue"],
+            gpus=options["gpus_per_job"] or 0,
+            cores=options["cores_per_job"] or 4,
+            memory=options["memory"] or "16GB",
+            walltime=options["walltime"] or "24:00:00",
+            directives=options["sbatch"],
+        )
+    # The workers have other current folders.
+    settings = replace(settings, source=settings.source.absolute(), output=settings.output.absolute())
+    request = replace(
+        request,
+        onnx=_absolute(request.onnx),
+        config=_absolute(request.config),
+        checkpoint=_absolute(request.checkpoint),
+        spec=_absolute(request.spec),
+    )
+    return DaskCluster(request, settings, cluster, options["threads"], options["case_timeout"])
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:
+    """The numbers of ``--gpu-ids``; None if it was not given."""
+    if (gpus is not None or gpu_ids is not None) and device not in ("auto", "cuda"):
+        raise click.UsageError(
+            f"--device {device} names one device, --gpus and --gpu-ids several; give one of them"
+        )
+    if gpu_ids is None:
+        return None
+    if gpus is not None:
+        raise click.UsageError("--gpus and --gpu-ids exclude each other")
+    words = [word.strip() for word in gpu_ids.split(",")]
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise click.UsageError(
+            f"--gpu-ids {gpu_ids}: give different numbers with commas between them, such as 0,2"
+        )
+    return [int(word) for word in words]

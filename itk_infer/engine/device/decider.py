@@ -1,0 +1,150 @@
+"""Deciding on a device: only labels, masks and half-precision logits ever leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from itk_infer.engine.confidence import Confidence
+from itk_infer.engine.decision import Decision
+from itk_infer.engine.device.confidence import DeviceConfidenceSum
+from itk_infer.engine.device.to_host import DeviceSlab, to_host_slabs
+from itk_infer.engine.native import in_plane, stacks, to_native
+from itk_infer.engine.slabs import height_that_fits
+from itk_infer.engine.workspace import Slab
+from itk_infer.volume.interpolation import ModelGrid, resample_axis
+from itk_infer.volume.slab import DecidedSlab
+
+
+class DeviceDecider:
+    """See `Decider`."""
+
+    def __init__(
+        self, decision: Decision, model: ModelGrid, want_logits: bool, device: torch.device, slab_bytes: int
+    ) -> None:
+        self._decision = decision
+        self._model = model
+        self._want_logits = want_logits
+        self._slab_bytes = slab_bytes
+        self._sum = DeviceConfidenceSum(decision, device)
+        self._clipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._voxels = torch.zeros(len(decision.table), dtype=torch.int64, device=device)
+        self._label_values = torch.tensor([label.value for label in decision.table], device=device)
+        # torch knows little of uint16: int16 of the same bits.
+        values = decision.value_of_channel
+        values = values.view(np.int16) if values.dtype == np.uint16 else values
+        channels = np.array([label.channel for label in decision.table], np.int64)
+        self._channels = torch.from_numpy(channels).to(device)
+        self._values_as_stored: list[int] = values.tolist()
+        self._value_of_channel = torch.from_numpy(values).to(device)
+
+    @property
+    def clipped(self) -> int:
+        """See `Decider`."""
+        return int(self._clipped)
+
+    def voxels(self) -> NDArray[np.int64]:
+        """See `Decider.voxels`; waits for the device."""
+        found: NDArray[np.int64] = self._voxels.cpu().numpy()
+        return found
+
+    def confidence(self) -> Confidence:
+        """See `Decider.confidence`."""
+        return self._sum.result()
+
+    def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
+        """See `Decider.decide`."""
+        if self._model.identity:
+            found = self._decide(slabs, measure=True)
+        elif self._want_logits:
+            found = self._decide(to_native(self._measured(slabs), self._model, self._slab_bytes), measure=False)
+        else:
+            found = self._decide_on_native(self._measured(slabs))
+        return to_host_slabs(self._counted(found))
+
+    def _counted(self, slabs: Iterable[DeviceSlab]) -> Iterator[DeviceSlab]:
+        """Count voxels where they are: the host would need longer for it than a GPU for a case."""
+        highest = max((label.value for label in self._decision.table), default=0)
+        for slab in slabs:
+            if slab.masks is not None:
+                self._voxels += slab.masks.sum(dim=(1, 2, 3))
+            else:
+                values = slab.labels if slab.labels.dtype == torch.uint8 else slab.labels.int() & 0xFFFF
+                # Unlike bincount, a histogram of known range waits for nothing; counts are exact in float64.
+                bins = torch.histc(values.double(), bins=highest + 1, min=-0.5, max=highest + 0.5)
+                self._voxels += bins[self._label_values].long()
+            yield slab
+
+    def _measured(self, slabs: Iterable[Slab]) -> Iterator[Slab]:
+        for slab in slabs:
+            self._sum.add(slab.logits, *self._labels(slab.logits))
+            yield slab
+
+    def _decide(self, slabs: Iterable[Slab], *, measure: bool) -> Iterator[DeviceSlab]:
+        for slab in slabs:
+            winners, masks = self._labels(slab.logits)
+            if measure:
+                self._sum.add(slab.logits, winners, masks)
+            yield DeviceSlab(slab.z0, self._values(winners, masks), masks, self._half(slab.logits))
+
+    def _labels(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Winning channels (dz, Y, X), the first of equals, and masks (L, dz, Y, X) as `Decision.decide`'s."""
+        if self._decision.output.decision == "argmax":
+            return logits.argmax(dim=0), None
+        masks = logits.index_select(0, self._channels) > float(self._decision.bound)
+        return masks.any(dim=0), masks
+
+    def _values(self, winners: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
+        """Label values of what `_labels` found."""
+        if masks is None:
+            return self._value_of_channel[winners]
+        labels = self._value_of_channel.new_zeros(winners.shape)
+        for label, mask in zip(self._decision.table, masks, strict=True):
+            labels.masked_fill_(mask, self._values_as_stored[label.channel])
+        return labels
+
+    def _half(self, logits: torch.Tensor) -> torch.Tensor | None:
+        if not self._want_logits:
+            return None
+        most = torch.finfo(torch.float16).max
+        self._clipped += (logits.abs() > most).sum()
+        return logits.clamp(-most, most).half()
+
+    def _decide_on_native(self, slabs: Iterable[Slab]) -> Iterator[DeviceSlab]:
+        """Exactly "interpolate all logits, then decide", a few channels at a time with a running maximum."""
+        _, along_y, along_x = self._model.axes
+        channels = [label.channel for label in self._decision.table]
+        argmax = self._decision.output.decision == "argmax"
+        for stack in stacks(slabs, self._model.axes[0]):
+            one = height_that_fits(1, (along_y.native, along_x.native), self._slab_bytes)
+            for start in range(0, len(stack.positions), one):
+                positions = stack.positions[start : start + one]
+                z0 = stack.native + start
+                if argmax:
+                    yield DeviceSlab(
+                        z0, self._value_of_channel[self._running(stack.planes, positions)], None, None
+                    )
+                else:
+                    each = (self._native(stack.planes[c : c + 1], positions)[0] for c in channels)
+                    masks = torch.stack([native > float(self._decision.bound) for native in each])
+                    yield DeviceSlab(z0, self._values(masks[0], masks), masks, None)
+
+    def _running(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
+        """Winning channels of native planes at `positions` among `planes`."""
+        best = self._native(planes[:1], positions)[0]
+        winners = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
+        for channel in range(1, len(planes)):
+            values = self._native(planes[channel : channel + 1], positions)[0]
+            winners.masked_fill_(values > best, channel)
+            torch.maximum(best, values, out=best)
+        return winners
+
+    def _native(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
+        """Planes (K, dz, Y, X) of the model's grid on the native one; along Z only what `positions` need."""
+        first, last = int(positions[0]), min(int(positions[-1]) + 2, planes.shape[1])
+        near = resample_axis(planes[:, first:last], positions - first, 1, "linear")
+        found: torch.Tensor = in_plane(near, self._model)
+        return found

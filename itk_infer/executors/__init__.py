@@ -1,0 +1,1 @@
+"""Who computes the cases: this process, worker processes, a cluster."""

@@ -1,0 +1,221 @@
+"""One case of a batch, from its files to its files; whatever happens, it ends with one outcome.
+
+Runs where the model is: in this process, in a worker, on another machine. Writes no ledger.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from itk_infer.case.result import Measurements
+from itk_infer.engine.memory import Memory
+from itk_infer.errors import CaseError, ConfigError, InterruptedRunError, LockLostError, OutputError
+from itk_infer.events import CaseStarted, Progress, Warned
+from itk_infer.executors.messages import Failed, Finished, Outcome, Stopped, Task
+from itk_infer.executors.reading import CaseImage, read_case
+from itk_infer.files.commit import verified_by
+from itk_infer.files.stamp import sha256_of, stamp_of
+from itk_infer.machine import MemoryBound, ran_out, shortage
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
+from itk_infer.outputs.logits import LogitsSink
+from itk_infer.outputs.sink import OutputHeader, Sink
+from itk_infer.predictor import Predictor
+from itk_infer.run.cases import Case
+from itk_infer.run.ledger import OutputFile
+from itk_infer.run.plan import CaseAction, output_identity
+from itk_infer.run.settings import RunSettings, make_folder
+
+OnEvent = Callable[[CaseStarted | Progress | Warned], None]
+Settled = TypeVar("Settled")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCase:
+    """A case that is computed, and whose files are still to be written. Needs no network any more.
+
+    Attributes:
+        name: The case's name.
+        memory: Bytes that writing may take.
+        write: Commits the files, in any thread. Never raises an `Exception`.
+        drop: Leaves nothing behind instead.
+    """
+
+    name: str
+    memory: int
+    write: Callable[[], Outcome]
+    drop: Callable[[], Stopped]
+
+
+def run_case(
+    predictor: Predictor,
+    settings: RunSettings,
+    task: Task,
+    worker: int,
+    show: OnEvent,
+    check: Callable[[], None],
+) -> Outcome:
+    """Segment one case and commit its files. Never raises an `Exception`.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+        task: The case.
+        worker: Number of the worker, for events.
+        show: Told what happens meanwhile.
+        check: Called between windows; raises `InterruptedRunError` to stop.
+    """
+    found = compute_case(predictor, settings, task, worker, show, check)
+    return found.write() if isinstance(found, PendingCase) else found
+
+
+def compute_case(
+    predictor: Predictor,
+    settings: RunSettings,
+    task: Task,
+    worker: int,
+    show: OnEvent,
+    check: Callable[[], None],
+    *,
+    read: Callable[[Case, MemoryBound | None], CaseImage] = read_case,
+    on_memory: Callable[[Memory], None] = lambda memory: None,
+) -> PendingCase | Outcome:
+    """The first part of `run_case`: all of it but the writing.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+        task: The case.
+        worker: Number of the worker, for events.
+        show: Told what happens meanwhile, and by the writing.
+        check: Called between windows; raises `InterruptedRunError` to stop.
+        read: Reads the case, within the memory there is.
+        on_memory: Told what the case will need, before its first window.
+    """
+
+    def compute() -> PendingCase:
+        safe_mode = predictor.safe_mode() if task.safer else predictor
+        return _compute(safe_mode, settings, task, worker, show, check, read, on_memory)
+
+    return _settled(task, worker, compute)
+
+
+def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | Stopped | Failed:
+    """What a step gives, or how the case ended in it."""
+    try:
+        return step()
+    except (InterruptedRunError, LockLostError):
+        return Stopped(task.name)
+    except (CaseError, ConfigError) as error:
+        reason = task.planned.case.unnamed(str(error))
+    except Exception as error:  # one bad case never stops the others, not even by a fault of ours
+        if ran_out(error):
+            reason = f"{shortage('this image and the libraries')}; see --dry-run for what the image needs"
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+    return Failed(task.name, worker, reason)
+
+
+def _compute(
+    predictor: Predictor,
+    settings: RunSettings,
+    task: Task,
+    worker: int,
+    show: OnEvent,
+    check: Callable[[], None],
+    read: Callable[[Case, MemoryBound | None], CaseImage],
+    on_memory: Callable[[Memory], None],
+) -> PendingCase:
+    planned, case, started = task.planned, task.planned.case, time.perf_counter()
+    image = read(case, predictor.memory_bound)
+    check()
+    volume = image.volume
+    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits=planned.logits)
+    memory = predictor.host_memory(plan)
+    on_memory(memory)
+    show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
+    began = time.perf_counter()
+
+    def on_windows(done: int, total: int) -> None:
+        eta = (time.perf_counter() - began) / done * (total - done)
+        show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
+        check()
+
+    computed = predictor.compute(volume, lambda frame: _sinks(predictor, settings, planned, frame), on_windows)
+    identity = output_identity(predictor.identity, image.inputs)
+    inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
+
+    def write() -> Finished:
+        with verified_by(task.verify):
+            found = computed.commit()
+        seconds = {"read": read_seconds, **found.seconds}
+        warnings = [*read_warnings, *found.warnings]
+        for warning in warnings:
+            show(Warned(f"{case.name}: {warning}"))
+        return Finished(
+            case.name,
+            worker,
+            inputs,
+            _results(found, seconds, warnings),
+            tuple(_output(settings, case, path, identity) for path in found.paths),
+            tuple(str(path) for path in found.paths),
+            found.volumes_ml,
+            round(time.perf_counter() - started, 3),
+        )
+
+    def drop() -> Stopped:
+        computed.abort()
+        return Stopped(case.name)
+
+    return PendingCase(case.name, memory.writing, lambda: _settled(task, worker, write), drop)
+
+
+def _sinks(predictor: Predictor, settings: RunSettings, planned: CaseAction, frame: OutputHeader) -> list[Sink]:
+    frame = replace(frame, track=True)
+    if not settings.output.is_dir():  # and is not made again: the run and its ledger know another
+        raise OutputError(f"{settings.output}: the output folder is not there, or not any more; run again")
+    sinks: list[Sink] = []
+    if planned.logits:
+        path = settings.logits_path(planned.case)
+        make_folder(path.parent)
+        sinks.append(LogitsSink(path, frame))
+    if planned.labels:
+        path = settings.label_path(planned.case)
+        make_folder(path.parent)
+        layered = settings.format == "seg.nrrd" and predictor.spec.output.decision == "threshold"
+        sinks.append(LayeredSegmentationSink(path, frame) if layered else LabelMapSink(path, frame))
+    return sinks
+
+
+def _output(settings: RunSettings, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
+    below = path.relative_to(settings.output).as_posix()
+    kind = "logits" if path == settings.logits_path(case) else "labels"
+    return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
+
+
+def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
+    """What the ledger keeps of a case, JSON-ready."""
+    return {
+        "confidence": found.confidence,
+        "confidence_foreground": found.confidence_foreground,
+        "findings": [
+            {
+                **asdict(item.label),
+                "voxels": item.voxels,
+                "volume_ml": item.volume_ml,
+                "confidence": item.confidence,
+            }
+            for item in found.findings
+        ],
+        "windows": found.windows,
+        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+        "warnings": warnings,
+        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }

@@ -1,0 +1,235 @@
+"""The executor beyond one machine: workers of a Dask cluster, each given one case at a time.
+
+A case is pinned to the worker it is given to, so Dask never runs it again by itself: attempts are the run's.
+Losing a worker is seen by its absence.
+"""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from itk_infer._version import __version__
+from itk_infer.errors import ItkInferError, ModelError
+from itk_infer.executors import dask_worker as remote
+from itk_infer.executors.dask_cluster import Cluster
+from itk_infer.executors.loader import ModelInfo, ModelLoader
+from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
+from itk_infer.run.settings import RunSettings
+
+POLL_S = 0.2
+CENSUS_S = 1.0  # between two looks at which workers there are
+STOP_GRACE_S = 3.0
+LOST = "the cluster lost its worker"
+
+
+@dataclass(slots=True)
+class _Work:
+    task: Task
+    address: str
+    future: Any
+    since: float
+    began: bool = False
+
+
+class DaskCluster:
+    """See `Executor`.
+
+    Args:
+        source: The model; its paths must mean the same on every node.
+        settings: Folders and outputs, likewise.
+        cluster: Where the workers are.
+        threads: CPU threads of the network; None: all cores that a worker may use.
+        case_timeout: Seconds a case may take; None: as long as it likes.
+    """
+
+    def __init__(
+        self,
+        source: ModelLoader,
+        settings: RunSettings,
+        cluster: Cluster,
+        threads: int | None = None,
+        case_timeout: float | None = None,
+    ) -> None:
+        self.workers = cluster.workers or 0  # until it is known
+        self._cluster = cluster
+        self._model = (source, threads, cluster.gpus)
+        self._settings = settings
+        self._case_timeout = case_timeout
+        self._topic = f"itk_infer-{uuid.uuid4().hex[:12]}"
+        self._client: Any = None
+        self._queue: deque[Task] = deque()
+        self._work: dict[str, _Work] = {}
+        self._numbers: dict[str, int] = {}  # by address
+        self._present: set[str] = set()
+        self._next_census = 0.0
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def __enter__(self) -> DaskCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.cancel([work.future for work in self._work.values()], force=True)
+            self._cluster.disconnect(self._client)
+
+    def open(self, check: Callable[[], None]) -> ModelInfo:
+        """Connect, wait for the first worker, and have it load the model."""
+        self._client = self._cluster.connect()
+        self._client.subscribe_topic(self._topic, lambda event: self._inbox.put(event[1]))
+        while not self._present:
+            check()
+            self._count_workers()
+            time.sleep(0 if self._present else POLL_S)
+        future = self._client.submit(remote.facts, *self._model, pure=False, retries=0)
+        while not future.done():
+            check()
+            time.sleep(POLL_S / 4)
+        try:
+            facts = future.result()
+        except Exception as error:  # whatever a strange installation raises there
+            raise ModelError(
+                f"the cluster's workers cannot load the model ({type(error).__name__}: {error}); is the same "
+                "itk_infer installed there?"
+            ) from error
+        if isinstance(facts, ItkInferError):
+            raise facts
+        if facts.about["itk_infer"] != __version__:
+            raise ModelError(f"the cluster has itk_infer {facts.about['itk_infer']}, here is {__version__}")
+        self.workers = max(self.workers, len(self._present))
+        return facts  # type: ignore[no-any-return]
+
+    def submit(self, task: Task) -> None:
+        """Queue a case."""
+        self._queue.append(task)
+
+    def step(self, tell: Report) -> None:
+        """Hand out what waits, listen for a moment, and look who is still there."""
+        self._hand_out()
+        self._listen(tell, POLL_S)
+        if time.monotonic() >= self._next_census:
+            self._count_workers()
+            for work in list(self._work.values()):
+                if work.address not in self._present and not work.future.done():
+                    self._lose(work, tell)
+        self._enforce_timeout(tell)
+
+    def stop(self, tell: Report) -> None:
+        """Workers drop the case at work between two windows; those that do not within a grace are restarted."""
+        self._queue.clear()
+        if not self._work:
+            return
+        busy = [work.address for work in self._work.values()]
+        self._client.run(remote.request_stop, self._topic, workers=busy, on_error="ignore")
+        deadline = time.monotonic() + STOP_GRACE_S
+        while self._work and time.monotonic() < deadline:
+            self._listen(tell, POLL_S)
+        for work in list(self._work.values()):
+            self._end(work, wait=False)
+            tell(Stopped(work.task.name))
+
+    # ------------------------------------------------------------------------------------------
+
+    def _count_workers(self) -> None:
+        self._present = set(self._client.nthreads())
+        self._next_census = time.monotonic() + CENSUS_S
+        for address in sorted(self._present - set(self._numbers)):
+            self._numbers[address] = len(self._numbers)
+
+    def _hand_out(self) -> None:
+        idle = self._present - {work.address for work in self._work.values()}
+        for address in sorted(idle, key=self._numbers.__getitem__):
+            if not self._queue:
+                return
+            task = self._queue.popleft()
+            number = self._numbers[address]
+            future = self._client.submit(
+                remote.compute,
+                *self._model,
+                self._settings,
+                task,
+                number,
+                self._topic,
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+                key=f"itk_infer-{uuid.uuid4().hex}",
+            )
+            self._work[task.name] = _Work(task, address, future, time.monotonic())
+            future.add_done_callback(self._inbox.put)
+
+    def _listen(self, tell: Report, seconds: float) -> None:
+        try:
+            heard = self._inbox.get(timeout=seconds)
+        except queue.Empty:
+            return
+        while True:
+            self._understand(heard, tell)
+            try:
+                heard = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+
+    def _understand(self, heard: Any, tell: Report) -> None:
+        if isinstance(heard, bytes):
+            message = pickle.loads(heard)
+            name = message.name if isinstance(message, CaseBegun) else getattr(message.event, "case", None)
+            if isinstance(message, Reported):
+                if name is None or name in self._work:
+                    tell(message)
+            elif name in self._work:
+                self._begin(self._work[name], tell)
+            return
+        work = next((work for work in self._work.values() if work.future is heard), None)
+        if work is None:
+            return  # of a case that is settled
+        if heard.status != "finished":
+            self._lose(work, tell)
+            return
+        outcome = heard.result()
+        if isinstance(outcome, ItkInferError):
+            raise outcome
+        self._begin(work, tell)
+        del self._work[work.task.name]
+        self._hand_out()
+        tell(outcome)
+
+    def _begin(self, work: _Work, tell: Report) -> None:
+        if not work.began:
+            work.began, work.since = True, time.monotonic()
+            tell(CaseBegun(work.task.name, self._numbers[work.address]))
+
+    def _lose(self, work: _Work, tell: Report) -> None:
+        self._begin(work, tell)
+        self._present.discard(work.address)
+        work.future.cancel(force=True)
+        del self._work[work.task.name]
+        tell(WorkerDied(work.task.name, self._numbers[work.address], LOST))
+
+    def _end(self, work: _Work, *, wait: bool) -> None:
+        """End the process that does the work; a thread of it cannot be ended alone."""
+        self._present.discard(work.address)
+        work.future.cancel(force=True)
+        del self._work[work.task.name]
+        try:
+            self._client.restart_workers([work.address], timeout=30 if wait else 2, raise_for_error=False)
+        except Exception:  # a worker without a nanny cannot be restarted, only sent away
+            self._client.retire_workers([work.address], close_workers=True)
+
+    def _enforce_timeout(self, tell: Report) -> None:
+        for work in list(self._work.values()):
+            spent = time.monotonic() - work.since
+            if self._case_timeout is not None and work.began and spent > self._case_timeout:
+                self._end(work, wait=True)
+                reason = f"took longer than the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+                tell(Failed(work.task.name, self._numbers[work.address], reason))

@@ -1,0 +1,91 @@
+"""The cluster's side: what a Dask worker does for one case. The model stays loaded between cases."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
+from itk_infer.executors.case_files import run_case
+from itk_infer.executors.loader import ModelInfo, ModelLoader, model_info
+from itk_infer.executors.messages import CaseBegun, Message, Outcome, Reported, Task
+from itk_infer.run.settings import RunSettings
+
+if TYPE_CHECKING:
+    from itk_infer.predictor import Predictor
+
+_one_at_a_time = threading.Lock()  # a Dask worker may have several threads
+_stopped: set[str] = set()  # topics of runs that were told to stop
+
+
+def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | ItkInferError:
+    """Load the model and tell about it, or why it cannot be loaded."""
+    try:
+        with _one_at_a_time:
+            return model_info(_loaded(source, _device(gpus), threads))
+    except ItkInferError as error:
+        return error
+
+
+def compute(
+    source: ModelLoader, threads: int | None, gpus: int, settings: RunSettings, task: Task, number: int, topic: str
+) -> Outcome | ItkInferError:
+    """Run one case, and tell on the way what `Executor.step` tells.
+
+    Args:
+        source: The model.
+        threads: CPU threads of the network.
+        gpus: GPUs that the worker processes of one job share.
+        settings: Folders and outputs.
+        task: The case.
+        number: Of this worker, for events.
+        topic: Of Dask events that the parent listens to.
+
+    Returns:
+        The outcome, or why the model cannot be loaded.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def tell(message: Message) -> None:
+        worker.log_event(topic, pickle.dumps(message))
+
+    def check() -> None:
+        if topic in _stopped:
+            raise InterruptedRunError(15)
+
+    with _one_at_a_time:
+        tell(CaseBegun(task.name, number))
+        try:
+            predictor = _loaded(source, _device(gpus), threads)
+        except ItkInferError as error:
+            return error
+        return run_case(predictor, settings, task, number, lambda event: tell(Reported(event)), check)
+
+
+def request_stop(topic: str) -> None:
+    """Drop the case at work at its next window. Runs in the worker's event loop."""
+    _stopped.add(topic)
+
+
+@lru_cache(maxsize=1)
+def _loaded(source: ModelLoader, device: str | None, threads: int | None) -> Predictor:
+    try:
+        return source.load(device=device, threads=threads)
+    except ItkInferError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}") from error
+
+
+def _device(gpus: int) -> str | None:
+    """Where several worker processes share the GPUs of a job, each takes its own by the end of its name."""
+    from distributed import get_worker
+
+    if gpus < 2:
+        return None
+    _, _, number = str(get_worker().name).rpartition("-")
+    return f"cuda:{int(number) % gpus}" if number.isdecimal() else None

@@ -1,0 +1,59 @@
+"""The seam between a run and whatever computes its cases: this process, worker processes, a cluster.
+
+The run plans, keeps the ledger, decides on second attempts and tells the events. An executor only
+computes. All of them must pass ``tests/batch/test_executors.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from itk_infer.executors.loader import ModelInfo
+from itk_infer.executors.messages import Report, Task
+
+
+class Executor(Protocol):
+    """Computes cases. Entered once, opened once; leaving it ends whatever it started.
+
+    Attributes:
+        workers: Cases that can be at work at the same time.
+    """
+
+    workers: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def open(self, check: Callable[[], None]) -> ModelInfo:
+        """Load the model.
+
+        Args:
+            check: Called often, here and later; raises `InterruptedRunError` once the user has asked to stop.
+
+        Raises:
+            ItkInferError: the model cannot be loaded.
+        """
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Queue a case; those submitted first begin first."""
+        ...
+
+    def step(self, tell: Report) -> None:
+        """Wait a moment for something to happen, and tell it.
+
+        For every task: one `CaseBegun`, then one `Finished`, `Failed`, `WorkerDied` or `Stopped`.
+
+        Raises:
+            ModelError: the model, loaded before, cannot be loaded any more.
+        """
+        ...
+
+    def stop(self, tell: Report) -> None:
+        """End what is at work within seconds, and tell `Stopped` of it. What only waits is forgotten."""
+        ...

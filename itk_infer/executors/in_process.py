@@ -1,0 +1,57 @@
+"""The executor of the Python API: one case after the other in this very process, which starts no other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from itk_infer.executors.case_files import run_case
+from itk_infer.executors.loader import ModelInfo, model_info
+from itk_infer.executors.messages import CaseBegun, Report, Reported, Task
+from itk_infer.predictor import Predictor
+from itk_infer.run.settings import RunSettings
+
+
+class InProcess:
+    """See `Executor`.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+    """
+
+    workers = 1
+
+    def __init__(self, predictor: Predictor, settings: RunSettings) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self._queue: deque[Task] = deque()
+        self._check: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def open(self, check: Callable[[], None]) -> ModelInfo:
+        """The model was loaded by the caller."""
+        self._check = check
+        return model_info(self._predictor)
+
+    def submit(self, task: Task) -> None:
+        """Queue a case."""
+        self._queue.append(task)
+
+    def step(self, tell: Report) -> None:
+        """Run the next case, from beginning to end."""
+        task = self._queue.popleft()
+        tell(CaseBegun(task.name, 0))
+        tell(run_case(self._predictor, self._settings, task, 0, lambda event: tell(Reported(event)), self._check))
+
+    def stop(self, tell: Report) -> None:
+        """Nothing is at work between two steps."""
+        self._queue.clear()

@@ -1,0 +1,165 @@
+"""The model as the batch knows it: how to load it, and what it said once it was loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from itk_infer._version import __version__
+from itk_infer.errors import ConfigError, ModelError
+from itk_infer.machine import ran_out, shortage
+
+if TYPE_CHECKING:
+    from itk_infer.model.backend import Provider
+    from itk_infer.model.batch_size.search import BatchChoice
+    from itk_infer.model.runtimes.precision import PrecisionChoice
+    from itk_infer.options import Options
+    from itk_infer.predictor import Predictor
+    from itk_infer.spec.model_spec import Blend, Triplet
+
+
+FILES = ("onnx", "config", "checkpoint")
+
+
+class ModelLoader(Protocol):
+    """Describes a model. Travels to worker processes and other machines, so it must be picklable and hashable."""
+
+    def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        """Load the model.
+
+        Args:
+            device: Instead of the one the user named.
+            threads: CPU threads the network may use; None: all cores.
+
+        Raises:
+            ItkInferError: it cannot be loaded, or the options do not fit it.
+        """
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """The model that the command line names.
+
+    Attributes:
+        onnx: ONNX file; None for a model of MMEngine.
+        config: MMEngine config, with `checkpoint`.
+        checkpoint: Its weights.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        provider: What runs the network there.
+        precision: Number format.
+
+    The others: see `itk_infer.options.Options`.
+    """
+
+    onnx: Path | None = None
+    config: Path | None = None
+    checkpoint: Path | None = None
+    device: str = "auto"
+    provider: Provider = "auto"
+    precision: PrecisionChoice = "auto"
+    orientation: str = "LPI"
+    spec: Path | None = None
+    window_level: float | None = None
+    window_width: float | None = None
+    patch_size: Triplet | None = None
+    patch_stride: Triplet | None = None
+    blend: Blend | None = None
+    batch: BatchChoice | None = None
+    batch_cache: bool | Path = True
+    tta: bool = False
+    skip_empty: bool | float = False
+    crop_foreground: float | None = None
+    max_ram: int | None = None
+    max_vram: int | None = None
+
+    def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        """See `ModelLoader.load`."""
+        from itk_infer.predictor import Predictor
+
+        asked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FILES}
+        given = cast("Options", {name: value for name, value in asked.items() if value is not None})
+        if device is not None:
+            given["device"] = device
+        if threads is not None:
+            given["threads"] = threads
+        try:
+            if self.onnx is not None:
+                return Predictor.from_onnx(self.onnx, **given)
+            if self.config is not None and self.checkpoint is not None:
+                return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            # A library for which there is no memory may have been taken for a missing one.
+            raise ModelError(f"the model cannot be loaded: {shortage('it and its libraries')}") from error
+        raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the parent of a run needs to know of a model that others have loaded.
+
+    Attributes:
+        about: Everything known, JSON-ready.
+        identity: `Predictor.identity`.
+    """
+
+    about: dict[str, Any]
+    identity: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The model's own name, or words for having none."""
+        return self.about["spec"]["name"] or "unnamed model"
+
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return len(self.about["spec"]["input"]["channels"])
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self.about["device"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the person at the screen should know."""
+        return tuple(self.about["notes"])
+
+
+def model_info(predictor: Predictor) -> ModelInfo:
+    """What a loaded model says."""
+    return ModelInfo(describe(predictor), predictor.identity)
+
+
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Everything known of a loaded model, JSON-ready."""
+    shape = predictor.backend.shape
+    labels = predictor.spec.output.label_table(shape.channels_out) if shape.channels_out else ()
+    named = labels or predictor.spec.output.labels or ()
+    return {
+        "itk_infer": __version__,
+        "sha256": predictor.backend.digest,
+        "device": predictor.backend.device,
+        "provider": predictor.backend.provider,
+        "precision": predictor.backend.precision,
+        "spec": predictor.spec.to_dict(),
+        "network": {
+            "channels_in": shape.channels_in,
+            "channels_out": shape.channels_out,
+            "size": list(shape.size),
+            "batch": shape.batch,
+        },
+        "window": {"patch_size": list(predictor.window.patch), "patch_stride": list(predictor.window.stride)},
+        "batch": predictor.batch_size or "auto",
+        "labels": [
+            {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
+            for label in named
+        ],
+        "notes": list(predictor.backend.notes),
+    }

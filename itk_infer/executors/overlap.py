@@ -1,0 +1,132 @@
+"""Three cases at once in one worker: the next is read and the last is written while one is computed.
+
+For workers whose network runs on a GPU, which would wait for gzip otherwise. On a CPU, the network needs the
+cores itself.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from itk_infer.engine.memory import Memory
+from itk_infer.errors import InterruptedRunError
+from itk_infer.executors.case_files import OnEvent, PendingCase, compute_case
+from itk_infer.executors.messages import Outcome, Task
+from itk_infer.executors.reading import CaseImage, ReadAhead
+from itk_infer.executors.worker import Computed
+from itk_infer.machine import MemoryBound
+from itk_infer.predictor import Predictor
+from itk_infer.run.cases import Case
+from itk_infer.run.settings import RunSettings
+
+
+class Overlap:
+    """Runs cases one after the other, of which the ends and the beginnings overlap.
+
+    All that is at work at a time stays below the predictor's `max_ram`: the next case is not read ahead, and
+    a case waits for the writing of the last, where both would not fit.
+
+    Args:
+        predictor: The loaded model.
+        settings: Folders and outputs.
+        worker: Number of the worker, for events.
+        send: Tells the parent `Computed` and outcomes. Called in two threads.
+        show: As of `run_case`. Called in two threads.
+        check: As of `run_case`.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        settings: RunSettings,
+        worker: int,
+        send: Callable[[Computed | Outcome], None],
+        show: OnEvent,
+        check: Callable[[], None],
+    ) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self._worker = worker
+        self._send = send
+        self._show = show
+        self._check = check
+        self._reading = ReadAhead()
+        self._writing = ThreadPoolExecutor(1, "writing")
+        self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is not on the disk yet
+
+    def close(self) -> None:
+        """Wait for what is being written and read, and end both threads.
+
+        An image must not be in the hands of a thread that goes on when nothing waits for it any more.
+        """
+        self._writing.shutdown()
+        self._reading.close()
+
+    def run(self, task: Task, ahead: Case | None) -> None:
+        """Compute a case, leave its files to the writing thread, and tell both.
+
+        Args:
+            task: The case. One that a worker has died of ends before the next begins.
+            ahead: What to read meanwhile.
+        """
+
+        def read(case: Case, bound: MemoryBound | None) -> CaseImage:
+            found = self._reading.take(case)
+            if found is None:
+                self._make_room(self._reading.memory(case) or 0)
+                found = self._reading.read(case, bound)
+            return found
+
+        def on_memory(memory: Memory) -> None:
+            self._make_room(memory.peak)
+            if ahead is not None:
+                self._reading.start(ahead, self._room(memory.peak))
+
+        found = compute_case(
+            self._predictor,
+            self._settings,
+            task,
+            self._worker,
+            self._show,
+            self._check,
+            read=read,
+            on_memory=on_memory,
+        )
+        if not isinstance(found, PendingCase):
+            self._send(found)
+        elif task.safer:
+            self._send(found.write())
+        else:
+            self._send(Computed(found.name))
+            writing = self._writing.submit(self._write, found)
+            self._unwritten[writing] = found.memory
+
+    def _write(self, case: PendingCase) -> None:
+        try:
+            try:
+                self._check()
+            except InterruptedRunError:  # while it waited for the case before it
+                outcome: Outcome = case.drop()
+            else:
+                outcome = case.write()
+            self._send(outcome)
+        except BaseException:  # the parent would wait for ever
+            traceback.print_exc()
+            os._exit(1)
+
+    def _room(self, needed: int) -> int | None:
+        """Bytes that are left beside this need and what is being written; None: any number."""
+        self._unwritten = {writing: size for writing, size in self._unwritten.items() if not writing.done()}
+        if self._predictor.max_ram is None:
+            return None
+        return self._predictor.max_ram - needed - sum(self._unwritten.values())
+
+    def _make_room(self, needed: int) -> None:
+        """Wait for the last case to be written, where both do not fit."""
+        room = self._room(needed)
+        if room is not None and room < 0:
+            for writing in self._unwritten:
+                writing.result()

@@ -1,0 +1,130 @@
+"""The image of a case, read when its turn has come, or ahead of it while another case is computed."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from itk_infer.errors import ItkInferError
+from itk_infer.files.stamp import Stamp, place_of, stamp_of
+from itk_infer.machine import MemoryBound
+from itk_infer.run.cases import Case
+from itk_infer.run.ledger import InputFile
+from itk_infer.volume.names import printable
+from itk_infer.volume.read import read_header, read_image
+from itk_infer.volume.volume import Volume, volume_of
+
+
+@dataclass(frozen=True, slots=True)
+class CaseImage:
+    """A case, read.
+
+    Attributes:
+        volume: All its channels.
+        inputs: Its files as they were read.
+        warnings: What the files leave open.
+        seconds: What reading took.
+    """
+
+    volume: Volume
+    inputs: tuple[InputFile, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
+    """Read and verify all channels.
+
+    Args:
+        case: The case.
+        bound: Memory that may be taken; None: any.
+
+    Raises:
+        InputError: a file cannot be used, or there is not the memory to read it.
+    """
+    started = time.perf_counter()
+    if bound is not None:
+        bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
+    images = [read_image(path) for path in case.paths]
+    inputs = tuple(
+        InputFile(str(place_of(path)), image.sha256, stamp_of(path))
+        for path, image in zip(case.paths, images, strict=True)
+    )
+    names = [printable(path.name) for path in case.paths]
+    volume = volume_of([image.image for image in images], case.name, names)
+    warnings = (*(case.unnamed(warning) for image in images for warning in image.warnings), *volume.warnings)
+    return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
+
+
+def reading_memory(case: Case) -> int | None:
+    """Bytes that reading takes, by the headers alone; None if they cannot be read.
+
+    Every voxel is there twice for a moment: once in SimpleITK, once as an array.
+    """
+    try:
+        return 2 * sum(read_header(path).nbytes for path in case.paths)
+    except (ItkInferError, OSError):
+        return None
+
+
+class ReadAhead:
+    """Reads one case in a thread of its own, and keeps it until the next one is asked for.
+
+    A failure is forgotten: the case reads its files again when its turn comes, alone, and fails for itself.
+    Whatever is read, ahead or not, is read in that one thread, because SimpleITK's warnings are switched off
+    and on again for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "reading")
+        self._case: Case | None = None
+        self._ahead: Future[CaseImage | None] | None = None
+
+    def close(self) -> None:
+        """Wait for what is being read, and end the thread."""
+        self._thread.shutdown()
+        self._ahead = self._case = None
+
+    def start(self, case: Case, room: int | None) -> None:
+        """Begin to read a case.
+
+        Args:
+            case: Which will probably be asked for next.
+            room: Bytes that reading it may take; it is left alone if it needs more. None: any.
+        """
+        self._case, self._ahead = case, self._thread.submit(_read_ahead, case, room)
+
+    def take(self, case: Case) -> CaseImage | None:
+        """The case if it was read ahead and its files are still the same; whatever was kept is let go."""
+        ahead, known = self._ahead, self._case
+        self._ahead = self._case = None
+        found = ahead.result() if ahead is not None and known == case else None
+        return found if found is not None and _stamps(case) == [file.stamp for file in found.inputs] else None
+
+    def memory(self, case: Case) -> int | None:
+        """As `reading_memory`."""
+        return self._thread.submit(reading_memory, case).result()
+
+    def read(self, case: Case, bound: MemoryBound | None = None) -> CaseImage:
+        """As `read_case`."""
+        return self._thread.submit(read_case, case, bound).result()
+
+
+def _read_ahead(case: Case, room: int | None) -> CaseImage | None:
+    needed = reading_memory(case)
+    before = _stamps(case)
+    if needed is None or before is None or (room is not None and needed > room):
+        return None
+    try:
+        found = read_case(case)
+    except Exception:
+        return None
+    return found if before == [file.stamp for file in found.inputs] else None
+
+
+def _stamps(case: Case) -> list[Stamp] | None:
+    try:
+        return [stamp_of(path) for path in case.paths]
+    except OSError:
+        return None

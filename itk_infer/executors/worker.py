@@ -1,0 +1,139 @@
+"""The worker's side: load the model once, then one case after the other, until the parent says or dies."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
+from itk_infer.events import CaseStarted, Progress, Warned
+from itk_infer.executors.gpus import VARIABLE, Placement
+from itk_infer.executors.loader import ModelInfo, ModelLoader, model_info
+from itk_infer.executors.messages import Reported, Task
+from itk_infer.run.cases import Case
+from itk_infer.run.settings import RunSettings
+from itk_infer.streams import forgive_streams, open_missing_streams
+from itk_infer.system import end_with_parent, leave_signals_to_parent
+
+STOP = "stop"  # sent instead of a task: drop the case at work
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker shall do.
+
+    Attributes:
+        task: The case to compute.
+        ahead: A case that it may read meanwhile, as it will probably be given next. No more than a hint.
+    """
+
+    task: Task
+    ahead: Case | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded.
+
+    Attributes:
+        facts: About it.
+        overlaps: Whether the worker reads ahead, and tells `Computed`.
+    """
+
+    facts: ModelInfo
+    overlaps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The case needs the network no more: the next one may come, while this one's files are written."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The model cannot be loaded."""
+
+    error: ItkInferError
+
+
+def serve(
+    link: Connection, parent: int, number: int, source: ModelLoader, placement: Placement, settings: RunSettings
+) -> None:
+    """The main function of a worker process.
+
+    Args:
+        link: To the parent. It sends `Assignment`, or `STOP`; its end ends this process.
+        parent: Process id of the parent.
+        number: Of this worker, for events.
+        source: The model.
+        placement: Where to run it.
+        settings: Folders and outputs.
+    """
+    end_with_parent(parent)
+    open_missing_streams()
+    leave_signals_to_parent()
+    os.dup2(2, 1)  # stdout belongs to the parent's events
+    forgive_streams()
+    tasks: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+    stopping = threading.Event()
+    sending = threading.Lock()
+
+    def send(message: Any) -> None:
+        with sending:  # of two threads, once cases overlap
+            link.send(message)
+
+    def show(event: CaseStarted | Progress | Warned) -> None:
+        send(Reported(event))
+
+    def listen() -> None:
+        while True:
+            try:
+                message = link.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the parent has ended, or let go of us
+            if message == STOP:
+                stopping.set()
+            else:
+                tasks.put(message)
+
+    def check() -> None:
+        if stopping.is_set():
+            raise InterruptedRunError(signal.SIGTERM)
+
+    threading.Thread(target=listen, name="parent", daemon=True).start()
+    try:
+        if placement.visible is not None:
+            os.environ[VARIABLE] = placement.visible
+        predictor = source.load(device=placement.device, threads=placement.threads)
+        facts = model_info(predictor)
+    except ItkInferError as error:
+        send(LoadFailed(error))
+        return
+    except Exception as error:
+        send(LoadFailed(ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}")))
+        return
+    from itk_infer.executors.case_files import run_case
+    from itk_infer.executors.overlap import Overlap
+
+    # On a CPU, the network needs the cores itself.
+    overlap = None
+    if predictor.backend.device != "cpu":
+        overlap = Overlap(predictor, settings, number, send, show, check)
+    send(Ready(facts, overlap is not None))
+    try:
+        while True:
+            given = tasks.get()
+            if overlap is not None:
+                overlap.run(given.task, given.ahead)
+            else:
+                send(run_case(predictor, settings, given.task, number, show, check))
+    finally:  # by an error, as when the parent cannot be reached
+        if overlap is not None:
+            overlap.close()

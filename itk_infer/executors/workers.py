@@ -1,0 +1,267 @@
+"""The executor of the command line: spawned worker processes on this machine, watched over.
+
+The model is loaded once in each worker. A worker that dies is replaced; one that works on a case for too long
+is killed. Nothing heavy is imported on this side, so that nothing can pull the run down.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Any
+
+from itk_infer.errors import ModelError
+from itk_infer.executors.gpus import Placement
+from itk_infer.executors.in_flight import Job, Jobs
+from itk_infer.executors.loader import ModelInfo, ModelLoader
+from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
+from itk_infer.executors.worker import STOP, Assignment, Computed, LoadFailed, Ready, serve
+from itk_infer.run.settings import RunSettings
+from itk_infer.system import blocked_signals, cause_of_death
+
+POLL_S = 0.2
+STOP_GRACE_S = 3.0  # for the window at work to end; then the worker is killed
+MOST_STILLBORN = 3  # workers in a row that die before their model is loaded
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    number: int
+    process: SpawnProcess
+    link: Connection
+    ready: bool = False
+    overlaps: bool = False
+    jobs: Jobs = field(default_factory=Jobs)
+    ahead: str = ""  # the case that it was told to read ahead
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.jobs.all
+
+
+class Workers:
+    """See `Executor`.
+
+    Args:
+        source: The model.
+        settings: Folders and outputs.
+        placements: One a worker.
+        case_timeout: Seconds a case may take; None: as long as it likes.
+    """
+
+    def __init__(
+        self,
+        source: ModelLoader,
+        settings: RunSettings,
+        placements: Sequence[Placement] = (Placement(),),
+        case_timeout: float | None = None,
+    ) -> None:
+        self.workers = len(placements)
+        self._source = source
+        self._settings = settings
+        self._placements = placements
+        self._case_timeout = case_timeout
+        self._context = multiprocessing.get_context("spawn")
+        self._team: list[_Worker] = []
+        self._queue: deque[Task] = deque()
+        self._stillborn = 0
+        self._facts: ModelInfo | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in list(self._team):
+            self._dismiss(worker, idle=worker.idle and kind is None)
+
+    def open(self, check: Callable[[], None]) -> ModelInfo:
+        """Start all workers, and return when the first has loaded the model."""
+        for number in range(self.workers):
+            self._start(number)
+        while self._facts is None:
+            check()
+            self._listen(lambda message: None)
+        return self._facts
+
+    def submit(self, task: Task) -> None:
+        """Queue a case."""
+        self._queue.append(task)
+
+    def step(self, tell: Report) -> None:
+        """Hand out what waits, then listen to the workers for a moment."""
+        self._hand_out(tell)
+        self._listen(tell)
+        self._enforce_timeout(tell)
+
+    def stop(self, tell: Report) -> None:
+        """Workers drop the case at work between two windows, and finish the one that they are writing.
+
+        Those that do not within a grace are killed.
+        """
+        self._queue.clear()
+        busy = [worker for worker in self._team if worker.jobs.all]
+        for worker in busy:
+            self._send(worker, STOP)
+        deadline = time.monotonic() + STOP_GRACE_S
+        while any(worker.jobs.all for worker in busy) and time.monotonic() < deadline:
+            for worker in self._answering(POLL_S):
+                if not self._take(worker, tell):
+                    self._drop(worker, tell)
+        for worker in busy:
+            self._drop(worker, tell)
+
+    def _drop(self, worker: _Worker, tell: Report) -> None:
+        jobs = worker.jobs.clear()
+        if worker in self._team and (jobs or not worker.process.is_alive()):
+            self._dismiss(worker, idle=False)
+        for job in jobs:
+            tell(Stopped(job.name))
+
+    # --- one worker ---------------------------------------------------------------------------
+
+    def _start(self, number: int) -> None:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, os.getpid(), number, self._source, self._placements[number], self._settings)
+        process = self._context.Process(
+            target=serve, args=arguments, name=f"itk_infer worker {number}", daemon=True
+        )
+        with blocked_signals():
+            process.start()
+        theirs.close()  # or its end would never be seen
+        self._team.append(_Worker(number, process, ours))
+
+    def _dismiss(self, worker: _Worker, *, idle: bool) -> None:
+        """End a worker: the end of its pipe ends an idle one, a signal any other."""
+        self._team.remove(worker)
+        worker.link.close()
+        if idle:
+            worker.process.join(1.0)
+        worker.process.kill()  # nothing happens to one that has ended
+        worker.process.join()
+        worker.process.close()
+
+    def _send(self, worker: _Worker, message: Assignment | str) -> bool:
+        try:
+            worker.link.send(message)
+        except OSError:
+            return False  # it has died; `_listen` will find it
+        return True
+
+    # --- all workers --------------------------------------------------------------------------
+
+    def _hand_out(self, tell: Report) -> None:
+        given = []
+        for worker in [worker for worker in self._team if worker.ready and worker.jobs.room]:
+            task = self._next_for(worker)
+            if task is not None:
+                self._queue.remove(task)
+                worker.jobs.computing = Job(task)
+                given.append((worker, worker.jobs.computing))
+        for worker, job in given:  # nobody is left without work for something that another reads ahead
+            ahead = self._ahead_of(worker, job)
+            if self._send(worker, Assignment(job.task, ahead.planned.case if ahead else None)):
+                worker.ahead = ahead.name if ahead else ""
+                job.start()
+                tell(CaseBegun(job.name, worker.number))
+            else:
+                worker.jobs.end(job.name)
+                self._queue.appendleft(job.task)
+
+    def _next_for(self, worker: _Worker) -> Task | None:
+        """The first that no other reads ahead, which is what it has read itself; else the first."""
+        # A second attempt begins where nothing else is at work: who is to blame shall be clear then.
+        taken, first = self._read_ahead_by_others(worker), None
+        for task in self._queue:
+            if worker.idle or not task.safer:
+                if task.name not in taken:
+                    return task
+                first = first or task
+        return first
+
+    def _ahead_of(self, worker: _Worker, job: Job) -> Task | None:
+        """What it shall read while it computes this."""
+        if not worker.overlaps or job.task.safer:
+            return None
+        taken = self._read_ahead_by_others(worker)
+        return next((task for task in self._queue if not task.safer and task.name not in taken), None)
+
+    def _read_ahead_by_others(self, worker: _Worker) -> set[str]:
+        return {other.ahead for other in self._team if other is not worker}
+
+    def _answering(self, seconds: float) -> list[_Worker]:
+        """Workers that have said something, or have died."""
+        heard: Sequence[Any] = wait([worker.link for worker in self._team], seconds)
+        return [worker for worker in self._team if worker.link in heard or not worker.process.is_alive()]
+
+    def _listen(self, tell: Report) -> None:
+        for worker in self._answering(POLL_S):
+            if not self._take(worker, tell):
+                self._replace(worker, tell)
+
+    def _take(self, worker: _Worker, tell: Report) -> bool:
+        """Take all that a worker has sent; false if there will be no more."""
+        try:
+            while worker.link.poll():
+                self._understand(worker, worker.link.recv(), tell)
+        except (EOFError, OSError):
+            return False
+        return worker.process.is_alive() or worker.link.poll()
+
+    def _understand(self, worker: _Worker, message: Any, tell: Report) -> None:
+        if isinstance(message, Ready):
+            worker.ready, worker.overlaps, self._stillborn = True, message.overlaps, 0
+            self._facts = self._facts or message.facts
+        elif isinstance(message, LoadFailed):
+            raise message.error
+        elif isinstance(message, Reported):
+            tell(message)
+        elif isinstance(message, Computed):
+            worker.jobs.computed()
+            self._hand_out(tell)
+        else:
+            worker.jobs.end(message.name)
+            self._hand_out(tell)  # first: what is told takes time to be written down
+            tell(message)
+
+    def _replace(self, worker: _Worker, tell: Report) -> None:
+        jobs, was_ready = worker.jobs.all, worker.ready
+        # Its pipe ends a moment before the process; the exit code is worth that moment.
+        worker.process.join(1.0)
+        reason = cause_of_death(worker.process.exitcode)
+        self._dismiss(worker, idle=False)
+        if not was_ready:
+            self._stillborn += 1
+            if self._facts is None or self._stillborn >= MOST_STILLBORN:
+                raise ModelError(f"the model cannot be loaded: {reason}")
+        self._start(worker.number)
+        for job in jobs:
+            tell(WorkerDied(job.name, worker.number, reason))
+
+    def _enforce_timeout(self, tell: Report) -> None:
+        if self._case_timeout is None:
+            return
+        for worker in list(self._team):
+            late = next((job for job in worker.jobs.all if job.seconds > self._case_timeout), None)
+            if late is None:
+                continue
+            self._dismiss(worker, idle=False)
+            self._start(worker.number)
+            limit = f"the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+            for job in worker.jobs.all:
+                if job is late:
+                    tell(Failed(job.name, worker.number, f"took longer than {limit}"))
+                else:
+                    tell(
+                        WorkerDied(
+                            job.name, worker.number, f"{late.name}, in the same worker, took longer than {limit}"
+                        )
+                    )

@@ -1,0 +1,30 @@
+"""Whether a file is still the file it was: cheap signs first, the content only where they differ."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from itk_infer.files.intent import Stamp, files_in, stamp_of
+
+__all__ = ["Stamp", "place_of", "sha256_of", "stamp_of"]
+
+CHUNK = 2**20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's file names and contents."""
+    digest = hashlib.sha256()
+    folder = path.is_dir()
+    for file in files_in(path) if folder else [path]:
+        if folder:
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def place_of(path: Path) -> Path:
+    """A file's absolute path, whichever links lead to its folder. A file that is a link itself is not followed."""
+    return path.parent.resolve() / path.name

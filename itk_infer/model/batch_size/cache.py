@@ -1,0 +1,107 @@
+"""Batches that were found, kept for the next run: one small JSON file each.
+
+A file each, because then nobody has to lock: whoever comes last replaces a whole file by one that says the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from itk_infer.files.user_cache import user_cache
+from itk_infer.model.batch_size.search import MOST
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """What the fastest number of windows a call depends on.
+
+    Attributes:
+        model: Digest of the model's files.
+        device: Its name; on a CPU with the threads used.
+        provider: What runs the network, and its version.
+        precision: Number format.
+        patch: Window size Z, Y, X.
+        mirrorings: Times that the network sees each window.
+    """
+
+    model: str
+    device: str
+    provider: str
+    precision: str
+    patch: tuple[int, int, int]
+    mirrorings: int
+
+    def document(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"patch": list(self.patch)}
+
+
+class BatchCache:
+    """A folder of found batches. Never raises: what cannot be read or written costs a search, and a note.
+
+    Args:
+        folder: Made when something is written; None: there is no place for one.
+
+    Attributes:
+        notes: What went wrong.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+
+    def read(self, key: BatchKey) -> int | None:
+        """Windows a call that were found for a key; None if there is no usable file."""
+        if self.folder is None:
+            return None
+        path = self._path(self.folder, key)
+        try:
+            document = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.notes.append(f"batch cache: {path} cannot be read ({error.strerror}); searching again")
+            return None
+        except ValueError:
+            document = None
+        batch = (
+            document.get("batch") if isinstance(document, dict) and document.get("key") == key.document() else 0
+        )
+        if type(batch) is int and 1 <= batch <= MOST:
+            return batch
+        self.notes.append(f"batch cache: {path} is not what this program wrote; searching again")
+        return None
+
+    def write(self, key: BatchKey, batch: int) -> None:
+        """Keep a found batch; the file appears whole, or not at all."""
+        if self.folder is None:
+            self.notes.append("batch cache: this user has no home folder; nothing was kept")
+            return
+        path = self._path(self.folder, key)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.write_text(json.dumps({"key": key.document(), "batch": batch}, indent=1), "utf-8")
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            self.notes.append(f"batch cache: {self.folder} cannot be written ({error.strerror}); nothing was kept")
+
+    @staticmethod
+    def _path(folder: Path, key: BatchKey) -> Path:
+        digest = hashlib.sha256(json.dumps(key.document(), sort_keys=True).encode()).hexdigest()
+        return folder / f"batch-{digest[:16]}.json"
+
+
+def open_cache(where: bool | Path) -> BatchCache | None:
+    """A cache: True: in the user's cache folder; False: none; else the folder to use."""
+    if where is False:
+        return None
+    return BatchCache(user_cache() if where is True else where)

@@ -1,0 +1,65 @@
+"""Windows of air: a constant window is answered once, and the answer is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from itk_infer.arrays import namespace, to_host
+from itk_infer.model.backend import Logits, Windows
+
+Forward = Callable[[Windows], Logits]
+
+
+class EmptyWindowSkipper:
+    """A forward function that runs windows without contrast once only.
+
+    Without `below` nothing changes but the time: the network's answer to a window of one value is
+    always the same. With it, windows that nowhere exceed `below` are taken for empty as well, and get
+    the answer to a window of the volume's lowest value: an approximation.
+
+    Args:
+        forward: The network.
+        lowest: The padded volume's minimum, after intensity.
+        below: Largest value of an empty window, after intensity; None: only constant windows.
+
+    Attributes:
+        skipped: Windows that were not run.
+    """
+
+    def __init__(self, forward: Forward, lowest: float, below: float | None = None) -> None:
+        self._forward = forward
+        self._lowest = lowest
+        self._below = below
+        self._known: dict[float, Logits] = {}
+        self.skipped = 0
+
+    def __call__(self, windows: Windows) -> Logits:
+        """As the network, window by window where some are empty."""
+        xp, within = namespace(windows), tuple(range(1, windows.ndim))
+        extremes = zip(to_host(xp.min(windows, axis=within)), to_host(xp.max(windows, axis=within)), strict=True)
+        empty = [self._value(float(low), float(high)) for low, high in extremes]
+        if all(value is None for value in empty):
+            return self._forward(windows)
+        answers = [
+            xp.astype(self._forward(window[None])[0], xp.float32, copy=True)
+            if value is None
+            else self._answer(window, value)
+            for window, value in zip(windows, empty, strict=True)
+        ]
+        return xp.stack(answers)
+
+    def _value(self, smallest: float, largest: float) -> float | None:
+        """What an empty window is full of; None for one with something in it."""
+        if self._below is not None and largest <= self._below:
+            return self._lowest
+        return largest if smallest == largest else None
+
+    def _answer(self, window: Windows, value: float) -> Logits:
+        xp = namespace(window)
+        if value in self._known:
+            self.skipped += 1
+        else:
+            self._known.clear()  # one volume has one kind of air
+            answer = self._forward(xp.full_like(window, value)[None])[0]
+            self._known[value] = xp.astype(answer, xp.float32, copy=True)
+        return self._known[value]

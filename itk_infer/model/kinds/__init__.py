@@ -1,0 +1,1 @@
+"""What model files say, one kind of model per file."""

@@ -1,0 +1,166 @@
+"""Weights from a file, without running anything that is in it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itk_infer.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What a checkpoint of MMEngine's Runner holds besides tensors: the message hub's history and the NumPy numbers
+# in it, under the names of NumPy 1 and 2. getattr is there because HistoryBuffer pickles its own methods.
+_BESIDES_WEIGHTS = (
+    "builtins.getattr",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+)
+
+
+class _Ignored:
+    """Stands in for every name above: the file's request is met by an object that does nothing."""
+
+    def __new__(cls, *_: Any) -> _Ignored:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+# Under which keys training programs save the weights, the preferred ones first; averaged ones are the last.
+_KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "network_weights", "model", "network", "net", "module"),
+    *("weights", "params", "state_dict_ema", "ema_state_dict", "model_ema", "params_ema", "ema"),
+)
+
+
+def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Read the weights of a ``.pth`` / ``.pt`` or ``.safetensors`` file, onto the CPU.
+
+    Either a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like) or of
+    another training program, or a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is
+    what we want: on saving, the hook swaps the averaged weights into it and leaves the raw ones under
+    ``ema_state_dict``.
+
+    Args:
+        path: The file. A pickle that asks for anything but tensors and the records of a training run is
+            refused; nothing in it is ever executed.
+
+    Returns:
+        Names of parameters and buffers to tensors, and what to tell the user of where they were found.
+
+    Raises:
+        ModelError: the file is missing, damaged, unsafe or no checkpoint, or this torch is too old to
+            read it safely.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
+    document = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state, notes = _weights_in(document, path.name)
+    if not isinstance(state, Mapping) or not state:
+        raise ModelError(f"{path}: holds no weights, but {_kind(document)}; give the file that training wrote")
+    others = [str(key) for key, value in state.items() if not _is_tensor(value)]
+    if others:
+        raise ModelError(
+            f"{path}: is no mapping of names to tensors ({_some(others)} are something else); "
+            "give a checkpoint with a 'state_dict', or a plain state dict"
+        )
+    return dict(state), notes
+
+
+def _weights_in(document: Any, name: str) -> tuple[Any, list[str]]:
+    """The weights in a checkpoint, or else what stands where they should, and notes about that."""
+    if not isinstance(document, Mapping):
+        return None, []
+    if "state_dict" in document:
+        return document["state_dict"], []
+    sets = [key for key, value in document.items() if _is_state(value)]
+    known = [key for key in _KEYS if key in sets] or sets
+    if not known or (len(known) > 1 and known is sets):
+        return document, []
+    others = f"; those under {_some(known[1:])} are not used" if known[1:] else ""
+    return document[known[0]], [f"{name}: the weights under {known[0]} were loaded{others}"]
+
+
+def _is_state(value: Any) -> bool:
+    """Whether this is a mapping of names to tensors."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and _is_tensor(item) for key, item in value.items())
+
+
+def _read_pickle(path: Path) -> Any:
+    import torch
+
+    # Below 2.10 a crafted file can corrupt memory even with weights_only (CVE-2026-24747), below 2.6 run code.
+    if torch.__version__ < "2.10":  # a TorchVersion: compares as a version, not as text
+        raise ModelError(
+            f"{path}: reading weights safely needs torch 2.10 or newer, and this is {torch.__version__}; "
+            "run: pip install --upgrade torch"
+        )
+    is_zip = zipfile.is_zipfile(path)
+    allowed = [(_Ignored, name) for name in _BESIDES_WEIGHTS]
+    try:
+        if is_zip:
+            _refuse_inflation(path)
+        with torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused:
+            raise ModelError(
+                f"{path}: refused, because loading it would call {refused[1]}, which weights never need and a "
+                "harmful file may; save the weights alone, torch.save(model.state_dict(), ...), and use that file"
+            ) from None
+        line = str(error).strip().split("\n")[0]
+        raise ModelError(f"{path}: cannot be read as a checkpoint ({line}); copy or download it again") from error
+
+
+def _refuse_inflation(path: Path) -> None:
+    """torch.save never compresses, so a file that unpacks to more than itself is none of its work."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    inflated = sum(entry.file_size for entry in entries) > path.stat().st_size
+    if inflated or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ModelError(f"{path}: is a compressed archive, not a file that torch.save wrote; unpack it first")
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        reader = importlib.import_module("safetensors.torch")
+    except ImportError:
+        raise ModelError(
+            f"{path}: the package that reads it is not installed; run: pip install safetensors"
+        ) from None
+    try:
+        return reader.load_file(path)
+    except Exception as error:  # the Rust side has its own error class
+        raise ModelError(f"{path}: cannot be read as safetensors ({error}); copy or download it again") from error
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _kind(document: Any) -> str:
+    if isinstance(document, Mapping):
+        return (
+            f"a mapping with the keys {_some([str(key) for key in document])}" if document else "an empty mapping"
+        )
+    return f"a {type(document).__name__}"
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

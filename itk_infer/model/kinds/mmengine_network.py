@@ -1,0 +1,184 @@
+"""From an MMEngine config to a network with its weights."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itk_infer.errors import ModelError
+from itk_infer.files.temporary import MISSING
+from itk_infer.model.kinds.checkpoint import load_state_dict
+from itk_infer.model.kinds.mmcv_stub import import_mmcv_ops
+from itk_infer.model.kinds.project_code import check_imports
+from itk_infer.model.kinds.weight_names import fit_names
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """MMEngine, MMSegmentation and MONAI use what torch and setuptools deprecate: not the user's to mend."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning, ImportWarning, SyntaxWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"(mmengine|mmcv|mmseg|monai)\b")
+        yield
+
+
+def read_config(path: Path) -> Any:
+    """Run a config (it is Python) and return MMEngine's ``Config``.
+
+    Raises:
+        ModelError: a package is missing, the config fails, or describes no model.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such config; give the .py file that the network was trained with")
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        raise ModelError(f"{path}: MMEngine reads a copy of each config, and {MISSING}") from None
+    with _blamed_on(path):
+        from mmengine.config import Config
+
+        # Both register what a config may name, so both come before any of its custom_imports.
+        import_mmcv_ops()
+        import itk_infer.networks  # noqa: F401
+
+        settings = Config.fromfile(path)
+        check_imports(_custom_imports(settings), path.parent)
+    if not isinstance(settings.get("model"), Mapping):
+        raise ModelError(f"{path}: has no model = dict(...); give a config that describes a network")
+    return settings
+
+
+def build_network(settings: Any, path: Path) -> nn.Module:
+    """Build the ``model`` of a config in its default scope. Nothing is downloaded.
+
+    Raises:
+        ModelError: a package or the name of a network is missing, or the network's own code fails.
+    """
+    from mmengine.registry import MODELS, DefaultScope
+    from torch import nn
+
+    scope = settings.get("default_scope") or "mmengine"
+    with _blamed_on(path), DefaultScope.overwrite_default_scope(scope):
+        network = MODELS.build(_without_pretraining(settings.model))
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{path}: model builds a {type(network).__name__}, which is no network (torch.nn.Module)")
+    return network
+
+
+def own_modules(settings: Any, network: nn.Module) -> set[str]:
+    """The modules that a config names, and those of the classes that the network is made of."""
+    return {*_custom_imports(settings), *(type(module).__module__ for module in network.modules())}
+
+
+def _custom_imports(settings: Any) -> list[str]:
+    names = (settings.get("custom_imports") or {}).get("imports") or []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _without_pretraining(node: Any) -> Any:
+    """The same config asking for no pretrained weights: ours come from the checkpoint, and nothing is fetched."""
+    if isinstance(node, Mapping):
+        pairs = (
+            (k, None if k in ("init_cfg", "pretrained") else _without_pretraining(v)) for k, v in node.items()
+        )
+        return type(node)(dict(pairs))  # type: ignore[call-arg]
+    if isinstance(node, list | tuple):
+        return type(node)(_without_pretraining(item) for item in node)
+    return node
+
+
+@contextmanager
+def _blamed_on(path: Path) -> Iterator[None]:
+    """Whatever the config's code or the network's constructor raises becomes one sentence."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:
+        cause = _import_cause(error)
+        if isinstance(cause, ModuleNotFoundError):
+            package = (cause.name or "").split(".")[0]
+            ours = {"mmengine", "mmseg", "mmcv", "ftfy", "regex", "pkg_resources", "torch"}
+            remedy = "run: pip install 'itk_infer[mmengine]'"
+            if package not in ours:
+                remedy = "install it, put it beside the config, or put its folder on PYTHONPATH"
+            sentence = f"needs the Python package {package}, which is not installed; {remedy}"
+        else:
+            sentence = f"the network cannot be built: {first_line(cause)}; {_remedy(cause)}"
+        raise ModelError(f"{path}: {sentence}") from error
+
+
+def _import_cause(error: BaseException) -> BaseException:
+    """The import that failed first, where MMEngine raises an error of its own about it."""
+    while isinstance(error, ImportError) and isinstance(
+        inner := error.__cause__ or error.__context__, ImportError
+    ):
+        error = inner
+    return error
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error)
+    if (isinstance(error, KeyError) and "registry" in text) or text.startswith("Failed to get "):
+        return "name the module that registers it in custom_imports"
+    if isinstance(error, FileNotFoundError):
+        return "copy that file (a _base_, say) along with the config"
+    if "LazyAttr" in text or "LazyObject" in text:
+        return "MMEngine runs nothing that a config imports: write the value itself, or '{{$VARIABLE:default}}'"
+    if isinstance(error, SyntaxError):
+        return "correct the config"
+    return "try this config with MMEngine alone: Config.fromfile, then MODELS.build"
+
+
+def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
+    """Load the weights strictly.
+
+    What wrappers put into their names is left out first, see `fit_names`.
+
+    Returns:
+        What to tell the user of how they were found.
+
+    Raises:
+        ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.
+    """
+    found, notes = load_state_dict(checkpoint)
+    own = network.state_dict()
+    state, more = fit_names(found, own, [part for part, _ in network.named_children()], checkpoint)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        shapes = [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ]
+        findings = {
+            "missing": [name for name in own if name not in state],
+            "unexpected": [name for name in state if name not in own],
+            "of another shape": shapes,
+        }
+        listed = [f"{len(names)} {what} ({_first_few(names)})" for what, names in findings.items() if names]
+        raise ModelError(
+            f"{checkpoint}: the weights are not those of this network: {'; '.join(listed) or first_line(error)}. "
+            "Give the checkpoint that was trained with this config, or the config that it was trained with"
+        ) from error
+    return [*notes, *more]
+
+
+def _first_few(names: list[str], limit: int = 4) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, after its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

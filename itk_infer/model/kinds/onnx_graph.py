@@ -1,0 +1,213 @@
+"""The structure of an ONNX file: its operations, and where its weights lie, but not the weights.
+
+Read straight from the file's protobuf encoding (https://protobuf.dev/programming-guides/encoding, field numbers
+from onnx.proto), so that neither the onnx package nor memory for the weights is needed.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
+EXTERNAL = 1  # TensorProto.DataLocation
+Span = tuple[int, int]  # first byte of a message, and the one after its last
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. ``perm``: the order of axes that a Transpose makes; empty for others."""
+
+    operation: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    perm: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the model's own: nodes that other nodes call by its name."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ExternalData:
+    """Weights in another file.
+
+    Attributes:
+        location: The file, relative to the model's folder.
+        end: Bytes that the file must hold; 0 if the model does not say.
+    """
+
+    location: str
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """What a file says about its network.
+
+    Attributes:
+        nodes: The operations of the main graph.
+        functions: The model's own functions by domain and name.
+        external: Weights in other files, sorted, subgraphs and functions included.
+    """
+
+    nodes: tuple[Node, ...] = ()
+    functions: Mapping[tuple[str, str], Function] = field(default_factory=dict)
+    external: tuple[ExternalData, ...] = ()
+
+
+def read_graph(path: Path) -> OnnxGraph:
+    """Read the structure of a file. What is no ONNX file has an empty graph; the runtime refuses such a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _Reader(content).model((0, len(content)))
+        except (ValueError, IndexError, RecursionError):
+            return OnnxGraph()
+
+
+class _Reader:
+    """Reads messages of one file, and collects the external data that it meets."""
+
+    def __init__(self, content: mmap.mmap) -> None:
+        self._content = content
+        self._external: set[ExternalData] = set()
+
+    def model(self, span: Span) -> OnnxGraph:
+        nodes: list[Node] = []
+        functions = {}
+        for number, value in self._fields(span):
+            if number == 7:  # graph
+                nodes += self._graph(_span(value))
+            elif number == 25:  # functions
+                name, function = self._function(_span(value))
+                functions[name] = function
+        return OnnxGraph(tuple(nodes), functions, tuple(sorted(self._external)))
+
+    def _graph(self, span: Span) -> list[Node]:
+        nodes = []
+        for number, value in self._fields(span):
+            if number == 1:
+                nodes.append(self._node(_span(value)))
+            elif number == 5:  # initializer
+                self._tensor(_span(value))
+            elif number == 15:  # sparse_initializer
+                self._sparse(_span(value))
+        return nodes
+
+    def _function(self, span: Span) -> tuple[tuple[str, str], Function]:
+        texts: dict[int, list[str]] = {1: [""], 4: [], 5: [], 10: [""]}  # name, inputs, outputs, domain
+        nodes = []
+        for number, value in self._fields(span):
+            if number in texts:
+                texts[number].append(self._text(_span(value)))
+            elif number == 7:
+                nodes.append(self._node(_span(value)))
+        name = texts[10][-1], texts[1][-1]
+        return name, Function(tuple(texts[4]), tuple(texts[5]), tuple(nodes))
+
+    def _node(self, span: Span) -> Node:
+        texts: dict[int, list[str]] = {1: [], 2: [], 4: [""], 7: [""]}  # inputs, outputs, operation, domain
+        perm: tuple[int, ...] = ()
+        for number, value in self._fields(span):
+            if number in texts:
+                texts[number].append(self._text(_span(value)))
+            elif number == 5:  # attribute
+                name, numbers = self._attribute(_span(value))
+                perm = numbers if name == "perm" else perm
+        domain = texts[7][-1]
+        return Node(texts[4][-1], "" if domain == "ai.onnx" else domain, tuple(texts[1]), tuple(texts[2]), perm)
+
+    def _attribute(self, span: Span) -> tuple[str, tuple[int, ...]]:
+        name, numbers = "", list[int]()
+        for number, value in self._fields(span):
+            if number == 1:
+                name = self._text(_span(value))
+            elif number in (5, 10):  # t, tensors
+                self._tensor(_span(value))
+            elif number in (6, 11):  # g, graphs
+                self._graph(_span(value))
+            elif number in (22, 23):  # sparse_tensor, sparse_tensors
+                self._sparse(_span(value))
+            elif number == 8:  # ints, packed or not
+                numbers += [value] if isinstance(value, int) else self._packed(value)
+        return name, tuple(numbers)
+
+    def _sparse(self, span: Span) -> None:
+        for number, value in self._fields(span):
+            if number in (1, 2):  # values, indices
+                self._tensor(_span(value))
+
+    def _tensor(self, span: Span) -> None:
+        entries: dict[str, str] = {}
+        location = 0
+        for number, value in self._fields(span):
+            if number == 13:  # external_data
+                pair = {key: self._text(_span(text)) for key, text in self._fields(_span(value))}
+                entries[pair.get(1, "")] = pair.get(2, "")
+            elif number == 14 and isinstance(value, int):  # data_location
+                location = value
+        if location == EXTERNAL and "location" in entries:
+            length = int(entries.get("length") or 0)
+            end = int(entries.get("offset") or 0) + length if length else 0
+            self._external.add(ExternalData(entries["location"], end))
+
+    def _text(self, span: Span) -> str:
+        return self._content[span[0] : span[1]].decode()
+
+    def _packed(self, span: Span) -> Sequence[int]:
+        numbers, position = [], span[0]
+        while position < span[1]:
+            number, position = self._varint(position)
+            numbers.append(number)
+        return numbers
+
+    def _fields(self, span: Span) -> Iterator[tuple[int, int | Span]]:
+        """Field numbers of a message with their values: a number, or the span of what has a length."""
+        position, end = span
+        while position < end:
+            key, position = self._varint(position)
+            kind = key & 7
+            if kind == VARINT:
+                value, position = self._varint(position)
+                yield key >> 3, value
+            elif kind == LENGTH:
+                length, position = self._varint(position)
+                if position + length > end:
+                    raise ValueError("a field ends behind its message")
+                yield key >> 3, (position, position + length)
+                position += length
+            elif kind in (EIGHT_BYTES, FOUR_BYTES):
+                position += 8 if kind == EIGHT_BYTES else 4
+            else:
+                raise ValueError(f"no wire type has number {kind}")
+
+    def _varint(self, position: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = self._content[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, position
+            shift += 7
+            if shift > 63:
+                raise ValueError("a number is longer than any may be")
+
+
+def _span(value: int | Span) -> Span:
+    if isinstance(value, int):
+        raise ValueError("a number stands where a message is expected")
+    return value

@@ -1,0 +1,105 @@
+"""The names of weights in a checkpoint, made those of the network that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itk_infer.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Weights = Mapping[str, "Tensor"]
+# What DistributedDataParallel and torch.compile put into names, wherever they wrap a part of a network.
+WRAPPERS = {"module": "DistributedDataParallel", "_orig_mod": "torch.compile"}
+
+
+def fit_names(
+    state: Weights, own: Collection[str], parts: Collection[str], path: Path
+) -> tuple[Weights, list[str]]:
+    """Weights under the network's names.
+
+    Names that wrappers lengthened are shortened, and so is a prefix such as ``model.``, where that gives exactly
+    the network's names. Weights of one part alone fit a network that has no others.
+
+    Args:
+        state: The weights as a checkpoint names them.
+        own: The names of the network's weights.
+        parts: The names of the network's parts.
+        path: The checkpoint, for messages.
+
+    Returns:
+        The weights, and what the user should know. Where nothing fits, they are named as nearly as possible, for
+        the message about it.
+
+    Raises:
+        ModelError: several sets of weights in it would fit.
+    """
+    if state.keys() == set(own):
+        return state, []
+    notes = []
+    short = {_unwrapped(name): value for name, value in state.items()}
+    targets = {_unwrapped(name): name for name in own}
+    if len(short) < len(state) or len(targets) < len(own):  # the network has parts of these names itself
+        short, targets = dict(state), {name: name for name in own}
+    elif short.keys() != state.keys():
+        used = [word for word in WRAPPERS if any(word in name.split(".") for name in state)]
+        notes.append(
+            f"{path.name}: left {' and '.join(f'{word}. ({WRAPPERS[word]})' for word in used)} out of names"
+        )
+    if targets.keys() < short.keys():  # no prefix: weights of something that this network does not have
+        return {targets.get(name, name): value for name, value in short.items()}, notes
+    inner = {
+        part: {name.removeprefix(f"{part}."): target for name, target in targets.items()}
+        for part in parts
+        if all(name.startswith(f"{part}.") for name in targets)
+    }
+    for part, wanted in [("", targets), *inner.items()]:
+        prefixes = _prefixes(short, wanted)
+        if len(prefixes) > 1:
+            raise ModelError(
+                f"{path}: holds the weights of this network several times, under {' and '.join(prefixes)}; save "
+                "the wanted ones alone: torch.save(part.state_dict(), ...)"
+            )
+        if prefixes:
+            prefix = prefixes[0]
+            others = [name for name in short if not name.startswith(prefix)]
+            if prefix:
+                left = f", and did not load {len(others)} weights without it ({_some(others)})" if others else ""
+                notes.append(f"{path.name}: left the prefix {prefix} out of names{left}")
+            if part:
+                notes.append(f"{path.name} holds the weights of the model's {part} alone: loaded there")
+            return {target: short[prefix + name] for name, target in wanted.items()}, notes
+    return _nearest(short, targets), notes
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _prefixes(state: Weights, wanted: Mapping[str, str]) -> list[str]:
+    """Every prefix, perhaps an empty one, under which `state` has all wanted names and no other."""
+    first = next(iter(wanted), "")
+    found = []
+    for name in state:
+        prefix = name[: len(name) - len(first)]
+        if prefix + first == name and (not prefix or prefix.endswith(".")):
+            below = {other for other in state if other.startswith(prefix)}
+            if below == {prefix + other for other in wanted}:
+                found.append(prefix)
+    return found
+
+
+def _nearest(state: Weights, targets: Mapping[str, str]) -> dict[str, Tensor]:
+    """Without as much of what all names begin with as brings most of them to the network's own."""
+    best = state
+    while len({name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+        best = max(best, state, key=lambda weights: len(weights.keys() & targets.keys()))
+    return {targets.get(name, name): value for name, value in best.items()}
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

@@ -1,0 +1,1 @@
+"""What computes a network: onnxruntime, OpenVINO, and the number format it runs in."""

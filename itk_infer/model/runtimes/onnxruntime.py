@@ -1,0 +1,119 @@
+"""onnxruntime: sessions, and networks that take arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itk_infer.errors import ModelError
+from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.inferer.out_of_memory import network_error
+
+FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+ANSWER_TYPES = {  # NumPy has these, and they can be compared
+    **FLOAT_TYPES,
+    "tensor(bool)": np.bool_,
+    **{f"tensor({kind.__name__})": kind for kind in (np.int8, np.int16, np.int32, np.int64)},
+    **{f"tensor({kind.__name__})": kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64)},
+}
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
+
+
+class OnnxRuntimeNetwork:
+    """A session, called with windows.
+
+    Args:
+        session: An open session; its first input and output are used.
+        dtype: What its input holds.
+    """
+
+    def __init__(self, session: Any, dtype: np.dtype[Any]) -> None:
+        self._session = session
+        self._input, self._output = session.get_inputs()[0].name, session.get_outputs()[0].name
+        self._dtype = dtype
+
+    def __call__(self, windows: Windows) -> Logits:
+        """Run the network."""
+        fed = np.ascontiguousarray(windows, self._dtype)
+        try:
+            answer: Logits = self._session.run([self._output], {self._input: fed})[0]
+        except Exception as error:  # onnxruntime has one exception class a status, and no common base
+            raise network_error(error, f"the network failed on {windows.shape}: {first_line(error)}") from error
+        return answer
+
+
+def import_runtime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        ModelError: it is missing, or two distributions of it overwrote each other's files.
+    """
+    installed = [name for name in RUNTIMES if version_of(name)]
+    # Since 1.29 it reports the names of models, and more, to its makers. Nothing leaves this machine.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(
+            f"the ONNX backend needs onnxruntime ({error}): pip install 'itk_infer[onnx]' for a CPU, or "
+            "'itk_infer[onnx-gpu]' for an NVIDIA GPU"
+        ) from None
+    if len(installed) > 1 or not hasattr(onnxruntime, "InferenceSession"):
+        names = " and ".join(installed) or "a broken onnxruntime"
+        keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
+        raise ModelError(
+            f"{names} are installed together and overwrite each other's files; repair with: "
+            f"pip uninstall -y {' '.join(installed) or 'onnxruntime'} && pip install {keep}"
+        )
+    return onnxruntime
+
+
+def version_of(distribution: str) -> str | None:
+    """Installed version of a distribution; None if it is not there."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def open_session(
+    runtime: Any, model: Path | bytes, providers: list[Any], threads: int, *, optimise: bool = True
+) -> Any:
+    """A session.
+
+    Args:
+        runtime: The onnxruntime module.
+        model: The ONNX file, or its content.
+        providers: As onnxruntime takes them.
+        threads: Threads of the CPU provider.
+        optimise: False for a session that is only asked about the file.
+
+    Raises:
+        ModelError: onnxruntime cannot load the file.
+    """
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # failures come as exceptions; its own lines would only repeat them
+    options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        source = str(model) if isinstance(model, Path) else model
+        return runtime.InferenceSession(source, options, providers=providers)
+    except Exception as error:  # onnxruntime has one exception class a status, and no common base
+        name = model if isinstance(model, Path) else "the converted model"
+        why = first_line(error)
+        too_new = re.search(r"IR version|[Oo]pset", why)
+        remedy = "; update onnxruntime, or export the network with an older opset" if too_new else ""
+        raise ModelError(f"{name}: onnxruntime cannot load it: {why}{remedy}") from error
+
+
+def first_line(error: Exception) -> str:
+    """The part of an onnxruntime message that a person can use, on one line."""
+    text = str(error).strip().splitlines()
+    line = (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
+    return re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z])", " ", line)  # where in its source, and in which function

@@ -1,0 +1,138 @@
+"""Networks compiled by OpenVINO: the fastest way on a CPU that we measured (docs/performance.md)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itk_infer.model.backend import Logits, Windows
+from itk_infer.model.inferer.out_of_memory import network_error
+from itk_infer.model.runtimes.precision import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def openvino_installed() -> bool:
+    """Whether the package is there; it is imported only when it is used."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """The openvino module, without what reports its use to its makers: nothing leaves this machine."""
+    if "openvino" not in sys.modules:
+        there = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino does without it
+        try:
+            importlib.import_module("openvino")
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if there is not None:
+                sys.modules["openvino_telemetry"] = there
+    return sys.modules["openvino"]
+
+
+def reduced_precisions() -> tuple[Precision, ...]:
+    """What this CPU computes faster than fp32: bf16, if it has instructions for it."""
+    abilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16",) if "BF16" in abilities else ()
+
+
+class OpenVinoNetwork:
+    """A network, compiled for the shape of its windows, and again only where that shape changes.
+
+    Args:
+        read: Makes the network for an input shape: an `openvino.Model`.
+        precision: fp32 or bf16.
+        threads: Threads to use.
+        remedy: What to do where it fails, as the end of a sentence.
+    """
+
+    def __init__(
+        self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int, remedy: str = ""
+    ) -> None:
+        self._read = read
+        self._remedy = remedy
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # Pinned threads of several workers would all sit on the first core.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._shape: tuple[int, ...] | None = None
+        self._request: Any = None
+
+    def __call__(self, windows: Windows) -> Logits:
+        """Run the network; the answer's memory is reused by the next call."""
+        try:
+            if windows.shape != self._shape:
+                self._compile(windows.shape)
+            answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
+        except Exception as error:  # its frontends have error classes of their own, with no common base
+            sentence = f"OpenVINO failed on {windows.shape}: {reason(error)}{self._remedy}"
+            raise network_error(error, sentence) from error
+        return answer
+
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        self._request = self._shape = None  # the former one's memory first; and there is none if this fails
+        compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
+        self._request = compiled.create_infer_request()
+        self._shape = shape
+
+
+def reason(error: Exception) -> str:
+    """The part of an OpenVINO message that a person can use, on one line: the last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].lstrip("- ") if lines else type(error).__name__
+
+
+def why_not(model: Path | None = None) -> str | None:
+    """Why OpenVINO cannot be used here, or cannot read an ONNX file; None if it can."""
+    try:
+        core = import_openvino().Core()
+        core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if model is not None:
+            core.read_model(model)
+    except Exception as error:  # a broken installation, or as above
+        return reason(error)
+    return None
+
+
+def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
+    """Reads an ONNX file for an input shape."""
+
+    def read(shape: tuple[int, ...]) -> Any:
+        model = import_openvino().Core().read_model(path)
+        model.reshape(list(shape))
+        return model
+
+    return read
+
+
+def torch_reader(network: torch.nn.Module) -> Callable[[tuple[int, ...]], Any]:
+    """Traces a torch network for an input shape."""
+
+    def read(shape: tuple[int, ...]) -> Any:
+        import warnings
+
+        import torch
+
+        import_openvino()
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about tracing; what it got wrong, the comparison shows
+            decoder = TorchScriptPythonDecoder(network, example_input=(torch.zeros(shape),))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape(list(shape))
+        return model
+
+    return read

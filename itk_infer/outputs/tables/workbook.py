@@ -1,0 +1,130 @@
+"""``confidences.xlsx``: what a person looks through after a run, the doubtful cases first."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itk_infer.files.commit import write_bytes
+from itk_infer.spec import Label
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXT, _CONFIDENCE, _MILLILITRES = "@", "0.000", "0.00"
+_WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """One mask of the workbook.
+
+    Attributes:
+        file: Input, as the person knows it.
+        confidence: 0 to 1, over all voxels; None if unknown.
+        confidence_foreground: The same over the voxels that bear a label.
+        confidence_per_label: By label name.
+        volumes_ml: By label name, in millilitres.
+        review: Why someone should look at it; empty if there is no reason.
+        mask: The label map that the numbers are of, below the output folder; empty if there is none.
+        label_table: The file that says what its values mean.
+    """
+
+    file: str
+    confidence: float | None
+    confidence_foreground: float | None
+    confidence_per_label: dict[str, float | None] = field(default_factory=dict)
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    review: str = ""
+    mask: str = ""
+    label_table: str = ""
+
+
+def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label], *, track: bool = False) -> None:
+    """Write the workbook, one row per mask, the least confident first and the unknown last.
+
+    Args:
+        path: File to write, ``.xlsx``.
+        rows: The cases; those of an earlier model may name other labels, which get columns, too.
+        labels: The label table, for the order of the columns.
+        track: Leave a claim, for whoever keeps a ledger.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from openpyxl import Workbook
+    from openpyxl.worksheet.worksheet import Worksheet
+
+    book = Workbook()
+    sheet = book.active
+    if not isinstance(sheet, Worksheet):
+        raise RuntimeError("a new workbook has no sheet")
+    sheet.title = "confidences"
+    rows = sorted(rows, key=_sort_key)
+    names = dict.fromkeys(
+        (
+            *(label.name for label in labels),
+            *(name for row in rows for name in (*row.confidence_per_label, *row.volumes_ml)),
+        )
+    )
+    columns: list[tuple[str, str, Iterable[str | float | None]]] = [
+        ("file", _TEXT, (row.file for row in rows)),
+        ("confidence", _CONFIDENCE, (row.confidence for row in rows)),
+        ("foreground confidence", _CONFIDENCE, (row.confidence_foreground for row in rows)),
+        *((f"confidence {n}", _CONFIDENCE, [row.confidence_per_label.get(n) for row in rows]) for n in names),
+        *((f"volume {n} (ml)", _MILLILITRES, [row.volumes_ml.get(n) for row in rows]) for n in names),
+        ("review", _TEXT, (row.review for row in rows)),
+        ("mask", _TEXT, (row.mask for row in rows)),
+        ("label table", _TEXT, (row.label_table for row in rows)),
+    ]
+    for index, (title, number_format, values) in enumerate(columns, 1):
+        _fill(sheet, index, title, number_format, values)
+    _format_sheet(sheet)
+    content = io.BytesIO()
+    book.save(content)
+    write_bytes(content.getvalue(), path, track=track)
+
+
+def _sort_key(row: CaseRow) -> tuple[bool, float, str, str]:
+    known = row.confidence is not None and math.isfinite(row.confidence)
+    return not known, row.confidence or 0.0 if known else 0.0, row.file, row.mask
+
+
+def _fill(
+    sheet: Worksheet, column: int, title: str, number_format: str, values: Iterable[str | float | None]
+) -> None:
+    from openpyxl.utils import get_column_letter
+
+    sheet.column_dimensions[get_column_letter(column)].width = _WIDTHS[number_format]
+    for row, value in enumerate((title, *values), 1):
+        if value is None or value == "":
+            continue
+        cell = sheet.cell(row, column)
+        if isinstance(value, str):
+            cell.value = _NOT_XML.sub("\ufffd", value)
+            # A file called "=1+1" is text, also to a person who edits the cell.
+            cell.data_type = "s"
+            cell.quotePrefix = value[0] in "=+-@"
+        else:
+            cell.value = value
+            cell.number_format = number_format
+
+
+def _format_sheet(sheet: Worksheet) -> None:
+    from openpyxl.formatting.rule import ColorScaleRule
+    from openpyxl.styles import Alignment, Font
+
+    for cell in sheet[1]:
+        cell.font = Font(bold=True)
+        cell.alignment = Alignment(wrap_text=True, vertical="top")
+    sheet.freeze_panes = "B2"
+    sheet.auto_filter.ref = sheet.dimensions
+    if sheet.max_row > 1:
+        scale = ColorScaleRule("num", 0.5, "F8696B", "num", 0.75, "FFEB84", "num", 1.0, "63BE7B")  # type: ignore[no-untyped-call]
+        sheet.conditional_formatting.add(f"B2:C{sheet.max_row}", scale)

@@ -1,0 +1,184 @@
+"""The cases of a folder, found by their names; what is wrong inside a file is found when it is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.run.passed_over import NAMED, PassedOver, label_map, readable, sentences
+from itk_infer.run.search import Search
+from itk_infer.volume.names import SUFFIXES, printable, split_suffix
+
+CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image to segment.
+
+    Attributes:
+        folder: Sub-folder below the input folder; ``.`` at the top.
+        stem: File name without extension and channel number.
+        suffix: Extension, lower case, with its dot.
+        paths: Its files, one an input channel.
+        problem: Why it cannot even be tried; None for a good case.
+    """
+
+    folder: PurePosixPath
+    stem: str
+    suffix: str
+    paths: tuple[Path, ...]
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the ledger, events and people call it: its path below the input folder."""
+        return (self.folder / f"{self.stem}{self.suffix}").as_posix()
+
+    def unnamed(self, sentence: str) -> str:
+        """A sentence without the case's name at its beginning, for those who add it; a channel's name stays."""
+        path = self.paths[0]
+        names = [self.name, *((os.fspath(path), path.name) if len(self.paths) == 1 else ())]
+        for name in names:
+            sentence = sentence.removeprefix(f"{printable(name)}: ")
+        return sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was found where the user pointed.
+
+    Attributes:
+        cases: To be segmented, sorted by name.
+        passed: What is not segmented, and why, sorted by name.
+        notes: What a person should know of them, in sentences.
+    """
+
+    cases: tuple[Case, ...]
+    passed: tuple[PassedOver, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: int) -> Inputs:
+    """The cases of a folder, or of one file, which is a case even if it is a label map.
+
+    Args:
+        source: Folder or file.
+        output: Output folder; never searched. None: there is none, as the output is one file.
+        recursive: Search sub-folders, links to folders included.
+        channels: Input channels of the model. Above one, files are ``<case>_0000.ext``,
+            ``<case>_0001.ext``, ...
+
+    Raises:
+        ConfigError: `source` does not exist, or is the output folder.
+        NoInputError: there is no image.
+    """
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    whole_folder = source.is_dir()
+    folder = source if whole_folder else source.parent
+    if output is not None and output.exists() and folder.samefile(output):
+        raise ConfigError(f"{output}: is also the input folder; results need a folder of their own")
+    search = Search(output, recursive)
+    for path in _siblings(source) if channels > 1 and not whole_folder else [source]:
+        search.look_at(path)
+    found = [
+        Case(below, stem, suffix, (path,))
+        for below, path in search.images
+        for stem, suffix in [split_suffix(path.name)]
+    ]
+    if channels > 1:
+        found = _grouped(found, channels)
+    passed = search.passed
+    if whole_folder:
+        # A channel may be a label map; a case that consists of nothing else is a result.
+        results = [case for case in found if search.labels.keys() >= set(case.paths)]
+        passed += [label_map(case.folder / case.paths[0].name, search.labels[case.paths[0]]) for case in results]
+        found = [case for case in found if case not in results]
+    passed.sort(key=lambda item: item.name)
+    cases = tuple(sorted(_checked(found), key=lambda case: case.name))
+    if not cases:
+        raise NoInputError(_nothing(source, passed, recursive))
+    return Inputs(cases, tuple(passed), (*sentences(passed), *_labels_taken(cases, search.labels)))
+
+
+def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:
+    """Why there is no case."""
+    there = "".join(f"; {sentence}" for sentence in sentences(passed))
+    deeper = "" if recursive or not source.is_dir() else "; --recursive also searches its sub-folders"
+    return f"No input files found in {source}: looked for {', '.join(SUFFIXES)}{there}{deeper}"
+
+
+def _labels_taken(cases: Sequence[Case], labels: Mapping[Path, str]) -> Iterator[str]:
+    """A sentence about the label maps that are segmented all the same, because they were named."""
+    taken = [path for case in cases for path in case.paths if path in labels]
+    if taken:
+        names = ", ".join(printable(path.name) for path in taken[:NAMED])
+        more = f" and {len(taken) - NAMED} more" if len(taken) > NAMED else ""
+        yield f"taken as images, as their names ask for it: {names}{more} ({labels[taken[0]]})"
+
+
+def _siblings(source: Path) -> list[Path]:
+    """All channels of the case that one channel's file belongs to."""
+    match = CHANNEL.fullmatch(split_suffix(source.name)[0])
+    if match is None:
+        return [source]
+    others = {path: CHANNEL.fullmatch(split_suffix(path.name)[0]) for path in sorted(source.parent.iterdir())}
+    return [path for path, other in others.items() if other and other["case"] == match["case"]]
+
+
+def _grouped(files: list[Case], channels: int) -> list[Case]:
+    """One case for each set of channel files."""
+    groups: dict[tuple[PurePosixPath, str], dict[int, Case]] = defaultdict(dict)
+    ambiguous: dict[tuple[PurePosixPath, str], str] = {}
+    cases = []
+    for file in files:
+        match = CHANNEL.fullmatch(file.stem)
+        if match is None:
+            wanted = f"{file.stem}_0000{file.suffix} to {file.stem}_{channels - 1:04d}{file.suffix}"
+            cases.append(replace(file, problem=f"the model takes {channels} channels: name the files {wanted}"))
+            continue
+        members = groups[file.folder, match["case"]]
+        number = int(match["channel"])
+        if number in members:
+            names = f"{members[number].paths[0].name} and {file.paths[0].name}"
+            ambiguous[file.folder, match["case"]] = f"channel {number} is there twice: {names}"
+        members.setdefault(number, file)
+    for (folder, stem), members in groups.items():
+        paths = tuple(members[number].paths[0] for number in sorted(members))
+        missing = sorted(set(range(channels)) - set(members))
+        extra = sorted(set(members) - set(range(channels)))
+        problem = ambiguous.get((folder, stem))
+        if problem is None and missing:
+            problem = f"channel file {stem}_{missing[0]:04d} is missing; the model takes {channels} channels"
+        elif problem is None and extra:
+            problem = f"{stem}_{extra[0]:04d} is one channel too many; the model takes {channels} channels"
+        cases.append(Case(folder, stem, members[min(members)].suffix, paths, problem))
+    return cases
+
+
+def _checked(cases: list[Case]) -> Iterator[Case]:
+    """Cases that would write the same file, or cannot be named, are marked."""
+    names: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        # Some file systems do not tell Case.nii from case.nii.
+        names[(case.folder / case.stem).as_posix().casefold()].append(case)
+    for case in cases:
+        try:
+            case.name.encode("utf-8")
+        except UnicodeEncodeError:
+            problem = "its file name is not valid UTF-8; rename it"
+            yield replace(case, stem=readable(case.stem), problem=problem)
+            continue
+        rivals = [other for other in names[(case.folder / case.stem).as_posix().casefold()] if other is not case]
+        if rivals and case.problem is None:
+            other = rivals[0].paths[0].name
+            problem = f"would write the same outputs as {other}; rename one of the two, or move it away"
+            yield replace(case, problem=problem)
+        else:
+            yield case

@@ -1,0 +1,78 @@
+"""Where results go: the output folder, or for one image the very file that ``-o`` names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from itk_infer.errors import ConfigError
+from itk_infer.run.settings import FORMATS, ONE_FILE, RunSettings
+from itk_infer.volume.names import SUFFIXES
+from itk_infer.volume.other_formats import format_of_name, is_sidecar
+
+WRITTEN = tuple(sorted((f".{name}" for name in FORMATS if name != "same"), key=len, reverse=True))
+CHOICES = ", ".join(f".{name}" for name in FORMATS if name != "same")
+
+
+def with_destination(settings: RunSettings) -> RunSettings:
+    """Settings whose `output` may be the name of a file: the same, with folder and file apart.
+
+    Nothing is computed before this is known to work.
+
+    Raises:
+        ConfigError: it can be neither a folder nor a file of results.
+    """
+    path = settings.output
+    suffix = next((ending for ending in WRITTEN if path.name.lower().endswith(ending)), "")
+    if not suffix or path.name.lower() == suffix:
+        _check_folder(path)
+        return settings
+    format_ = suffix[1:]
+    one = f"-o {path} names one file"
+    if settings.source.is_dir():
+        raise ConfigError(f"{one}, and -i {settings.source} is a folder; give -o a folder, or -i one image")
+    if path.is_dir():
+        raise ConfigError(f"{one}, and there is a folder of that name; give another name, or remove the folder")
+    if not path.name.endswith(suffix):
+        raise ConfigError(f"{one}; write its ending in lower case: {suffix}")
+    if settings.format not in ("same", format_):
+        raise ConfigError(
+            f"{one} in the format {format_}, and --format says {settings.format}; leave one of them out"
+        )
+    if path.exists() and path.samefile(settings.source):
+        raise ConfigError(f"{one}, which is the input; give another name")
+    for given, option, why in (
+        (settings.save_conf, "--save-conf", "the spreadsheet is about a folder"),
+        (settings.shard is not None, "--shard", "it divides a folder"),
+    ):
+        if given:
+            raise ConfigError(
+                f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out"
+            )
+    _check_folder(path.parent)
+    return replace(settings, output=path.parent, file_name=path.name, format=format_)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse what is a file, lies in a file, or is named like one that cannot be written."""
+    if path.is_dir():
+        return
+    blocked = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    if os.path.lexists(blocked) and not blocked.is_dir():
+        kind = "a link that leads nowhere" if blocked.is_symlink() and not blocked.exists() else "a file"
+        raise ConfigError(
+            f"-o {path}: {blocked} is {kind}; give a folder or, for one image, a name that ends in {CHOICES}"
+        )
+    name = path.name.lower()
+    detached = next((ending for ending in ONE_FILE if name.endswith(ending)), None)
+    if detached:
+        raise ConfigError(
+            f"-o {path}: {detached} is a header apart from its voxels, which is not written; end it in "
+            f"{ONE_FILE[detached]}"
+        )
+    if format_of_name(name) or is_sidecar(name) or name in (*SUFFIXES, *WRITTEN):
+        raise ConfigError(
+            f"-o {path}: label maps are not written as {path.suffix or name}; give a folder or, for one image, a "
+            f"name that ends in {CHOICES}"
+        )

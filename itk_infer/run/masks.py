@@ -1,0 +1,150 @@
+"""The label maps on record: which of them lie there, and what to know before their numbers are used."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itk_infer.run.ledger import CaseRecord, OutputFile
+from itk_infer.run.plan import PARTS, is_unchanged
+from itk_infer.spec import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One label map on record.
+
+    Attributes:
+        path: Below the output folder, with slashes; empty for a case whose mask another program made.
+        case: Name of its case.
+        results: What was measured of it; None if that is not known.
+        present: Whether the file is there.
+        listed: Whether the case is still on record; if not, the tables have no row of it.
+        changed: Whether the file was changed after it was measured.
+        difference: What made it, if the latest run would make it otherwise, in words; else empty.
+        image_gone: Where its image was, if it is no longer there; else empty.
+        failure: Why a later attempt failed; else empty.
+    """
+
+    path: str
+    case: str
+    results: dict[str, Any] | None
+    present: bool = False
+    listed: bool = True
+    changed: bool = False
+    difference: str = ""
+    image_gone: str = ""
+    failure: str = ""
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Its label table."""
+        findings = self.results["findings"] if self.results else ()
+        return tuple(Label(f["value"], f["name"], f["color"], f["channel"]) for f in findings)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the mask, or its image, has vanished."""
+        return bool(self.image_gone or (self.path and not self.present))
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why it may not be what it is taken for; empty for one as the latest run makes it."""
+        return [
+            words
+            for words, holds in (
+                ("its mask is not of this program", not self.path),
+                (f"the mask {self.path} is gone", self.path and not self.present),
+                ("the mask was changed by hand after it was measured", self.changed),
+                (f"made with {self.difference} than the latest run", self.difference),
+                (f"the image is no longer at {self.image_gone}", self.image_gone),
+                (f"a later attempt failed: {self.failure}", self.failure),
+            )
+            if holds
+        ]
+
+
+def masks_on_record(
+    folder: Path,
+    cases: Mapping[str, CaseRecord],
+    outputs: Mapping[str, OutputFile],
+    identity: Mapping[str, Any],
+) -> list[Mask]:
+    """All label maps that the ledger knows, and the cases that have results and none; sorted.
+
+    Args:
+        folder: Output folder.
+        cases: By name.
+        outputs: By path.
+        identity: Of the latest run's model, see `Predictor.identity`; empty if there was none.
+    """
+    lost = images_gone(cases)
+    label_maps = [output for output in outputs.values() if output.kind == "labels"]
+    per_case = Counter(output.case for output in label_maps)
+    masks = [
+        Mask("", name, record.results, image_gone=lost.get(name, ""))
+        for name, record in cases.items()
+        if record.results and name not in per_case
+    ]
+    for output in label_maps:
+        record, path = cases.get(output.case), folder / output.path
+        present = os.path.lexists(path)
+        results = output.results
+        if results is None and record is not None and per_case[output.case] == 1:
+            results = record.results  # a ledger of version 1 has them with the case alone
+        failed = present and record is not None and record.state == "failed"
+        masks.append(
+            Mask(
+                output.path,
+                output.case,
+                results,
+                present,
+                listed=record is not None,
+                changed=present and (path.is_symlink() or not is_unchanged(path, output)),
+                difference=_difference(output, identity) if present else "",
+                image_gone=lost.get(output.case, ""),
+                failure=(record.reason or "") if record is not None and failed else "",
+            )
+        )
+    return sorted(masks, key=lambda mask: (mask.case, mask.path))
+
+
+def _difference(output: OutputFile, identity: Mapping[str, Any]) -> str:
+    parts = (
+        words for part, words in PARTS.items() if part in identity and output.identity.get(part) != identity[part]
+    )
+    return next(parts, "")
+
+
+def images_gone(cases: Mapping[str, CaseRecord]) -> dict[str, str]:
+    """Of cases whose image has vanished: a path at which it was.
+
+    Where not one image is to be found, their folder is out of reach, as on another machine, and nothing is
+    known of any.
+    """
+    located = {name: record.paths or _absolute(record) for name, record in cases.items()}
+    there = {path: _exists(path) for paths in located.values() for path in paths}
+    if not any(there.values()):
+        return {}
+    lost = ((name, [path for path in paths if not there[path]]) for name, paths in located.items())
+    return {name: paths[0] for name, paths in lost if paths}
+
+
+def _exists(path: str) -> bool:
+    """Whether it is there; what may not be looked at is not gone."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _absolute(record: CaseRecord) -> Sequence[str]:
+    """What a ledger of version 1 knows of an image's place; a relative path means nothing elsewhere."""
+    return [item.path for item in record.inputs if Path(item.path).is_absolute()]

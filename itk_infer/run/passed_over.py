@@ -1,0 +1,94 @@
+"""Inputs that are not segmented: images of formats that are not read, results of earlier runs, label maps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from itk_infer.volume.other_formats import OtherFormat
+
+NAMED = 3  # names in a sentence, of each sort
+UNREAD, LABELS = "unread", "labels"
+LABELS_REMEDY = "give it alone with -i to have it segmented all the same"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """One input that is not segmented, or the slices of a folder that make up images together.
+
+    Attributes:
+        name: Its path below the input folder; of several files, that of the first.
+        sort: `UNREAD` or `LABELS`.
+        what: What it is, in words.
+        plural: What several of the kind are.
+        remedy: What to do, as an imperative.
+        files: How many files it consists of.
+        slices: Whether they are slices, each of which would be an input of its own.
+    """
+
+    name: str
+    sort: str
+    what: str
+    plural: str
+    remedy: str
+    files: int = 1
+    slices: bool = False
+
+    @property
+    def count(self) -> int:
+        """As how many inputs it counts in a sentence."""
+        return self.files if self.slices else 1
+
+    @property
+    def reason(self) -> str:
+        """Why it is skipped, in a sentence."""
+        what = self.what if self.count == 1 else f"{self.plural}, {self.files} files"
+        return f"{what}, not read; {self.remedy}" if self.sort == UNREAD else f"{what}; {self.remedy}"
+
+
+def unread(below: PurePosixPath, names: Sequence[str], form: OtherFormat) -> PassedOver:
+    """Files of a folder in a format that is not read: of one image, or slices."""
+    name = readable(below / names[0])
+    return PassedOver(name, UNREAD, form.name, form.plural, form.remedy, len(names), form.slices)
+
+
+def label_map(path: PurePosixPath, what: str) -> PassedOver:
+    """A result of this program, or a label map of another."""
+    return PassedOver(readable(path), LABELS, what, what, LABELS_REMEDY)
+
+
+def readable(path: PurePosixPath | str) -> str:
+    """A path as text that can be encoded, whatever bytes it holds."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def sentences(passed: Sequence[PassedOver]) -> list[str]:
+    """At most two sentences that name all of them: how many, of which kinds, the first names, what to do."""
+    found = []
+    others = [item for item in passed if item.sort == UNREAD]
+    if others:
+        files = sum(item.files for item in others)
+        found.append(
+            f"skipped {files} file{'s that are' if files > 1 else ' that is'} not read: {_listed(others)}"
+        )
+    labels = [item for item in passed if item.sort == LABELS]
+    if labels:
+        s = "s" if len(labels) > 1 else ""
+        found.append(f"skipped {len(labels)} label map{s} or earlier result{s}: {_listed(labels)}")
+    return found
+
+
+def _listed(items: Sequence[PassedOver]) -> str:
+    kinds: dict[tuple[str, str], list[PassedOver]] = {}
+    for item in items:
+        kinds.setdefault((item.plural, item.remedy), []).append(item)
+    return "; ".join(_kind(plural, remedy, group) for (plural, remedy), group in kinds.items())
+
+
+def _kind(plural: str, remedy: str, group: Sequence[PassedOver]) -> str:
+    names = ", ".join(item.name for item in group[:NAMED])
+    count = sum(item.count for item in group)
+    more = count - min(len(group), NAMED)
+    return f"{names}{f' and {more} more' if more else ''} ({plural if count > 1 else group[0].what}: {remedy})"

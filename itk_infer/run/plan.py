@@ -1,0 +1,234 @@
+"""What is still to do: the cases of a folder against the ledger and the files that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itk_infer.errors import InputError
+from itk_infer.files.intent import is_intended
+from itk_infer.files.stamp import place_of, sha256_of, stamp_of
+from itk_infer.run.cases import Case
+from itk_infer.run.ledger import CaseRecord, InputFile, Ledger, OutputFile
+from itk_infer.run.settings import RunSettings
+
+ALREADY_DONE = "already done"
+
+OTHER_INPUT = "was made with another input"
+# What changed, in words, for each part of `output_identity`.
+PARTS = {
+    "inputs": "another input",
+    "engine": "another version of the engine",
+    "model": "another model",
+    "spec": "other model settings",
+    "patch": "another patch size",
+    "stride": "another patch stride",
+    "orientation": "another output orientation",
+    "precision": "another precision",
+    "tta": "other mirroring",
+    "crop_foreground": "another crop",
+    "skip_empty": "another rule for empty windows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseAction:
+    """What will be done about one case, and why.
+
+    Attributes:
+        case: The case.
+        action: ``run``, ``skip`` or ``fail``.
+        reason: Why; empty for a case that is simply new.
+        labels: Whether the label map is to be written.
+        logits: Whether logits are to be written.
+        kept: Files that somebody else wrote or changed and that stay.
+        outdated: Earlier outputs that are not asked for now and will not agree with the new ones.
+    """
+
+    case: Case
+    action: str
+    reason: str = ""
+    labels: bool = True
+    logits: bool = False
+    kept: tuple[Path, ...] = ()
+    outdated: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSnapshot:
+    """What the ledger said before the run.
+
+    Attributes:
+        cases: By name.
+        outputs: By path below the output folder.
+        inputs: Every input file of the run, as device and inode.
+    """
+
+    cases: Mapping[str, CaseRecord]
+    outputs: Mapping[str, OutputFile]
+    inputs: frozenset[tuple[int, int]] = frozenset()
+
+
+def make_plan(
+    cases: Sequence[Case],
+    settings: RunSettings,
+    identity: dict[str, Any],
+    ledger: Ledger,
+) -> list[CaseAction]:
+    """Plan every case.
+
+    Args:
+        cases: What was found.
+        settings: What was asked for.
+        identity: `Predictor.identity`.
+        ledger: What was done before. Unless it is read only, new stamps of unchanged inputs are noted.
+    """
+    known = LedgerSnapshot(
+        ledger.cases(), ledger.outputs(), _identities(path for case in cases for path in case.paths)
+    )
+    return [_planned(case, settings, identity, known, ledger) for case in cases]
+
+
+def _planned(
+    case: Case, settings: RunSettings, identity: dict[str, Any], known: LedgerSnapshot, ledger: Ledger
+) -> CaseAction:
+    if case.problem is not None:
+        return CaseAction(case, "fail", case.problem)
+    wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
+    asked = [path for kind, path in wanted.items() if kind == "labels" or settings.save_logits]
+    danger = _danger(wanted.values(), settings.output, known)
+    if danger:
+        return CaseAction(case, "fail", danger)
+    if settings.overwrite:
+        stays = (
+            not settings.save_logits and wanted["logits"].relative_to(settings.output).as_posix() in known.outputs
+        )
+        earlier = _other_source(case, asked, settings.output, known)
+        reason = f"replaces the result of {earlier}" if earlier else ""
+        outdated = (wanted["logits"],) if stays else ()
+        return CaseAction(case, "run", reason, logits=settings.save_logits, outdated=outdated)
+    record = known.cases.get(case.name)
+    identity = {**identity, "inputs": _input_digests(case, record, ledger)}
+    states = {kind: _state(path, settings.output, identity, known) for kind, path in wanted.items()}
+    unasked = "fresh" if settings.save_logits else states.pop("logits")
+    outdated = () if unasked in ("fresh", "missing", "touched") else (wanted["logits"],)
+    kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
+    todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
+    if not todo:
+        words = "it was there before" if settings.file_name is not None else "somebody else wrote or changed it"
+        reason = f"kept {kept[0]}: {words}; --overwrite replaces it" if kept else ALREADY_DONE
+        return CaseAction(case, "skip", reason, kept=kept)
+    replaced = [wanted[kind] for kind, state in todo.items() if state == OTHER_INPUT]
+    earlier = _other_source(case, replaced, settings.output, known)
+    if earlier and not _is_withdrawn(earlier):
+        return CaseAction(
+            case,
+            "fail",
+            f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
+            "it replaced, move it away or give --overwrite",
+        )
+    stale = [reason for reason in todo.values() if reason != "missing"]
+    reason = stale[0] if stale else ""
+    if earlier:
+        reason = f"{OTHER_INPUT}, {earlier}"
+    if not stale and "labels" not in todo:
+        reason = "its logits were missing"
+    return CaseAction(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
+
+
+def _danger(paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> str:
+    """Why writing these outputs could harm something else; empty if it cannot."""
+    for path in paths:
+        if _identities([path]) & known.inputs:
+            return f"would replace the input {path}; choose another output folder"
+        for parent in path.relative_to(folder).parents:
+            if (folder / parent).is_symlink() and parent.name:
+                return (
+                    f"{folder / parent} is a link, and nothing is written through a link; replace it by a folder"
+                )
+    return ""
+
+
+def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """Device and inode of the paths that exist."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.add((stat.st_dev, stat.st_ino))
+    return frozenset(found)
+
+
+def _state(
+    path: Path,
+    folder: Path,
+    identity: dict[str, Any],
+    known: LedgerSnapshot,
+) -> str:
+    """``fresh``, ``missing``, ``touched``, or why the file is out of date."""
+    if not os.path.lexists(path):
+        return "missing"
+    output = known.outputs.get(path.relative_to(folder).as_posix())
+    if output is None or path.is_symlink() or not is_unchanged(path, output):
+        # Killed after the file got its name, and before the ledger knew?
+        return "left by an interrupted run" if is_intended(path) else "touched"
+    for part, words in PARTS.items():
+        if output.identity.get(part) != identity[part]:
+            return f"was made with {words}"
+    return "fresh"
+
+
+def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> Path | None:
+    """The input, of another name or in another folder, that one of these outputs was made of; None if none was."""
+    for path in paths:
+        output = known.outputs.get(path.relative_to(folder).as_posix())
+        record = known.cases.get(output.case) if output is not None else None
+        for item, own in zip(record.inputs if record else (), case.paths, strict=False):
+            earlier = Path(item.path)  # a relative one, as older ledgers hold, does not tell where it began
+            if earlier.is_absolute() and earlier != place_of(own):
+                return earlier
+    return None
+
+
+def _is_withdrawn(path: Path) -> bool:
+    """Whether an input certainly is no more: its folder is there, and it is not."""
+    return path.parent.is_dir() and not os.path.lexists(path)
+
+
+def is_unchanged(path: Path, output: OutputFile) -> bool:
+    """Whether a file is the one that was committed: by its stamp, or else by its content."""
+    return stamp_of(path) == output.stamp or sha256_of(path) == output.sha256
+
+
+def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> list[str]:
+    """SHA-256 of each input file as it is now; empty if that cannot be told, or nothing was done before."""
+    if record is None or len(record.inputs) != len(case.paths):
+        return []
+    current = []
+    for path, known in zip(case.paths, record.inputs, strict=True):
+        try:
+            stamp = stamp_of(path)
+            digest = known.sha256 if stamp == known.stamp else _content_digest(path)
+        except (OSError, InputError):
+            return []  # reading it will say why
+        current.append(InputFile(str(place_of(path)), digest, stamp))
+    digests = [item.sha256 for item in current]
+    unchanged = digests == [known.sha256 for known in record.inputs]
+    if unchanged and tuple(current) != record.inputs and not ledger.read_only:
+        ledger.refresh_inputs(case.name, current)
+    return digests
+
+
+def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
+    """All that decides the content of an output: `Predictor.identity`, and the image."""
+    return {**identity, "inputs": [item.sha256 for item in inputs]}
+
+
+def _content_digest(path: Path) -> str:
+    from itk_infer.volume.read import file_sha256  # NumPy: only where a stamp leaves a doubt
+
+    return file_sha256(path)

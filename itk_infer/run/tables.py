@@ -1,0 +1,149 @@
+"""The tables that are made from the ledger and the masks that lie there, and can be made again at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from itk_infer._version import __version__
+from itk_infer.files.intent import is_intended, release
+from itk_infer.files.stamp import sha256_of, stamp_of
+from itk_infer.outputs.tables.label_table import write_label_table
+from itk_infer.outputs.tables.workbook import CaseRow, write_workbook
+from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
+from itk_infer.run.ledger import Ledger, OutputFile
+from itk_infer.run.masks import Mask, masks_on_record
+from itk_infer.run.review import review_reasons
+from itk_infer.spec import Label
+
+WORKBOOK = "confidences.xlsx"
+MOST_NAMED = 5
+
+
+def write_derived(
+    folder: Path, ledger: Ledger, *, workbook: bool, overwrite: bool, renew: bool = False
+) -> list[str]:
+    """Write the label tables and, if wanted or already there, ``confidences.xlsx``, where they are not up to date.
+
+    Args:
+        folder: Output folder.
+        ledger: Its ledger.
+        workbook: Whether the spreadsheet was asked for.
+        overwrite: Replace files that another program changed.
+        renew: Write what is up to date, too.
+
+    Returns:
+        Sentences about masks that are not what they are taken for, and about files that were kept because
+        another program changed them.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    model, outputs = ledger.last_model(), ledger.outputs()
+    masks = masks_on_record(folder, ledger.cases(), outputs, model.get("identity", {}))
+    if not masks:
+        return []
+    schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
+    tables: dict[str, tuple[str, Callable[[Path], None]]] = {
+        name: _label_table(list(scheme.labels.values())) for name, scheme in schemes.items()
+    }
+    if workbook or (folder / WORKBOOK).exists():
+        rows = _rows([mask for mask in masks if mask.listed], schemes)
+        labels = [label for scheme in schemes.values() for label in scheme.labels.values()]
+        tables[WORKBOOK] = (
+            _digest([asdict(row) for row in rows], [asdict(label) for label in labels]),
+            lambda path: write_workbook(path, rows, labels, track=True),
+        )
+    sentences = masks_in_words(folder, masks, schemes)
+    for name, (digest, write) in tables.items():
+        path, output = folder / name, outputs.get(name)
+        known = output is not None and output.identity.get("content") == digest
+        if known and not (renew or overwrite) and path.exists():
+            continue
+        if not overwrite and _touched(path, output):
+            sentences.append(f"kept {path}: somebody else wrote or changed it; --overwrite replaces it")
+            continue
+        write(path)
+        ledger.record_output(OutputFile(name, "", "derived", {"content": digest}, sha256_of(path), stamp_of(path)))
+        release(path)
+    for name, output in outputs.items():
+        if output.kind == "derived" and OTHER_TABLE.fullmatch(name) and name not in tables:
+            if not _touched(folder / name, output):
+                (folder / name).unlink(missing_ok=True)
+            ledger.forget([], [name])
+    return sentences
+
+
+def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:
+    """What a person should know of the masks in a folder, a sentence per kind; empty if all is as it seems."""
+    sentences = [
+        f"{_named(scheme.masks)}: the values mean other labels than in the masks of the latest run; "
+        f"the label table of these is {folder / name}"
+        for name, scheme in list(schemes.items())[1:]
+    ]
+    named = {path for scheme in list(schemes.values())[1:] for path in scheme.masks}
+    otherwise = [mask.path for mask in masks if mask.difference and mask.path not in named]
+    if otherwise:
+        sentences.append(
+            f"{_named(otherwise)}: made with another model or other settings than the latest run; "
+            f"itk_infer status {folder} tells which"
+        )
+    gone = [mask.case for mask in masks if mask.listed and mask.gone]
+    if gone:
+        sentences.append(
+            f"{_named(gone)}: on record, but the image or the mask is gone; itk_infer report {folder} "
+            "--forget-missing drops the rows"
+        )
+    return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _touched(path: Path, output: OutputFile | None) -> bool:
+    if not os.path.lexists(path):
+        return False
+    known = output is not None and not path.is_symlink() and sha256_of(path) == output.sha256
+    return not known and not is_intended(path)
+
+
+def _label_table(labels: list[Label]) -> tuple[str, Callable[[Path], None]]:
+    labels = sorted(labels, key=lambda label: label.value)
+    return _digest([asdict(label) for label in labels]), lambda path: write_label_table(path, labels, track=True)
+
+
+def _digest(*content: object) -> str:
+    return hashlib.sha256(json.dumps([__version__, *content]).encode()).hexdigest()
+
+
+def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRow]:
+    """One row per mask. Numbers of a mask that is gone would be taken for those of one that is there."""
+    table_of = {path: name for name, scheme in schemes.items() for path in scheme.masks}
+    reasons: dict[str, str] = {}
+    for name in schemes:  # masks are compared with others of the same labels only
+        alike = [m for m in masks if m.results and m.path and m.present and table_of.get(m.path) == name]
+        reasons |= review_reasons({mask.path: mask.results for mask in alike if mask.results})
+    rows = []
+    for mask in masks:
+        known = mask.results if mask.present or not mask.path else None
+        findings = known["findings"] if known else ()
+        rows.append(
+            CaseRow(
+                file=mask.case,
+                confidence=known["confidence"] if known else None,
+                confidence_foreground=known["confidence_foreground"] if known else None,
+                confidence_per_label={f["name"]: f["confidence"] for f in findings},
+                volumes_ml={f["name"]: f["volume_ml"] for f in findings},
+                review="; ".join(filter(None, (*mask.remarks, reasons.get(mask.path, "")))),
+                mask=mask.path,
+                label_table=table_of.get(mask.path, "") if mask.present else "",
+            )
+        )
+    return rows

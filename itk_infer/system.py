@@ -1,0 +1,169 @@
+"""What only one operating system has, and what each calls differently."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PROC = Path("/proc")
+
+
+def end_with_parent(parent: int) -> None:
+    """Have this process killed when its parent dies, where the kernel can do that (Linux).
+
+    Elsewhere, and besides, workers notice the end of the pipe from their parent.
+
+    Args:
+        parent: Process id of the parent as it knew it.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+
+@contextlib.contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait, and processes that are started inside be born with them waiting.
+
+    So a Ctrl-C, which reaches all processes of a terminal, does not end a new one before it can ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # starting it, which the first process does otherwise, lets the signals through again
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore SIGINT and SIGTERM, which reach the whole group, in a process born in `blocked_signals`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # what has waited is dropped now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def cause_of_death(exit_code: int | None) -> str:
+    """The end of a process in words.
+
+    Args:
+        exit_code: As `multiprocessing.Process.exitcode` has it: negative for a signal.
+    """
+    if exit_code is None:
+        return "its worker process closed its connection"
+    if exit_code >= 0:
+        return f"its worker process ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    if name == "SIGKILL":
+        return "its worker process was killed (SIGKILL), perhaps because memory ran out"
+    if name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
+        return f"its worker process crashed in native code ({name})"
+    return f"its worker process was ended by {name}"
+
+
+def boot_id() -> str | None:
+    """What tells one start of one machine from every other; None where it is not known."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip() or None
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, AttributeError):
+            import ctypes
+
+            text = ctypes.create_string_buffer(64)
+            size = ctypes.c_size_t(len(text))
+            if ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0) == 0:
+                return text.value.decode("ascii") or None
+    return None
+
+
+def process_namespace() -> str | None:
+    """Within which process ids and start times are comparable; None: there is but one. Empty: not known."""
+    if sys.platform != "linux":
+        return None
+    try:
+        names = [str((PROC / "self/ns/pid").readlink())]
+    except OSError:
+        return ""
+    with contextlib.suppress(OSError):  # kernels before 5.6 have one time only
+        names.append(str((PROC / "self/ns/time").readlink()))
+    return " ".join(names)
+
+
+def process_start(pid: int) -> int | None:
+    """When a process of this namespace began, in clock ticks since boot; None where that is not known."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_running(pid: int, start: int | None) -> bool:
+    """Whether a process of this namespace, on this machine, still runs.
+
+    Args:
+        pid: Its id. POSIX only: on Windows, asking would end the process.
+        start: As `process_start` gave it, so that a later process with the same id is not taken for it.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it runs, for another user
+    fields = _stat_fields(pid)
+    if not fields:
+        return True
+    return fields[0] not in "ZX" and (start is None or start == int(fields[19]))
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """What /proc says of a process, from its state on; empty where /proc shows another namespace, or none."""
+    try:
+        if str((PROC / "self").readlink()) != str(os.getpid()):
+            return []
+        return (PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def ownership(path: Path) -> str:
+    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, or if missing."""
+    if sys.platform == "win32" or not path.exists():
+        return ""
+    import grp
+
+    found = path.stat()
+    group = str(found.st_gid)
+    with contextlib.suppress(KeyError):
+        group = grp.getgrgid(found.st_gid).gr_name
+    return f"{user_name(found.st_uid)}, group {group}, mode {stat.filemode(found.st_mode)}"
+
+
+def user_name(number: int | None = None) -> str:
+    """Name of a user, or the number if it has none; None: the user of this process."""
+    if sys.platform == "win32":
+        return "this user"
+    import pwd
+
+    number = os.geteuid() if number is None else number
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)

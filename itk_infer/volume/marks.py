@@ -1,0 +1,68 @@
+"""The marks by which an image file declares itself a label map: read from its first bytes, and written.
+
+NIfTI has an intent code for it. NRRD and MetaImage have key/value pairs: 3D Slicer's of a segmentation, and
+this program's own.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from itk_infer.volume.file_start import file_start
+from itk_infer.volume.names import NIFTI, split_suffix
+
+PREFIX = "itk_infer"  # of the keys that this program writes
+INTENT_OFFSET = 68  # of a NIfTI-1 header
+INTENT_LABEL = 1002  # NIFTI_INTENT_LABEL of nifti1.h
+SEGMENT_KEY = re.compile(r"Segment(ation|\d+)_")
+LONGEST_VALUE = 200  # characters; MetaIO cuts lines at 499
+
+
+def label_mark(path: Path) -> str:
+    """What marks an image file as a label map, in words; empty if nothing does."""
+    _, suffix = split_suffix(path.name)
+    start = file_start(path)
+    if suffix in NIFTI:
+        intents = [struct.unpack_from(order + "h", start, INTENT_OFFSET)[0] for order in "<>" if len(start) >= 348]
+        return "marked as a label map (NIfTI intent code 1002)" if INTENT_LABEL in intents else ""
+    for key in _keys(start):
+        if key.startswith(PREFIX):
+            return "a result of itk_infer"
+        if SEGMENT_KEY.match(key):
+            return "a segmentation of 3D Slicer"
+    return ""
+
+
+def own_keys(about: Mapping[str, str]) -> dict[str, str]:
+    """The key/value pairs of a result: one short line each, none of them empty.
+
+    Args:
+        about: What is known of the model and the program.
+    """
+    lines = {key: " ".join(value.split())[:LONGEST_VALUE] for key, value in about.items()}
+    return {f"{PREFIX}_{key}": line for key, line in lines.items() if line}
+
+
+def detached_data(path: Path) -> tuple[str, ...]:
+    """The names of the data files that a detached header (``.mhd``, ``.nhdr``) gives; empty if it gives none."""
+    lines = file_start(path).decode("utf-8", "replace").splitlines()
+    for index, line in enumerate(lines):
+        key, _, value = line.replace("=", ":", 1).partition(":")
+        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
+            listed = lines[index + 1 :] if value.strip().startswith("LIST") else [value]
+            return tuple(name.strip().removeprefix("./") for name in listed if name.strip())
+    return ()
+
+
+def _keys(start: bytes) -> Iterator[str]:
+    """The keys of a text header: of the key/value pairs of NRRD, and of all lines of MetaImage."""
+    separator = ":=" if start.startswith(b"NRRD") else "="
+    for line in start.decode("utf-8", "replace").split("\n"):
+        if not line.strip() or line.startswith("ElementDataFile"):
+            return
+        key, found, _ = line.partition(separator)
+        if found:
+            yield key.strip()

@@ -1,0 +1,69 @@
+"""Axes that are nearly at right angles are straightened; axes that are not are refused.
+
+A grid has three orthogonal axes of unit length. Headers can hold other ones: directions printed with few
+decimals, an affine registration, the sheared volume of a tilted gantry.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+
+from itk_infer.errors import InputError
+from itk_infer.volume.grid import Grid
+
+MAX_DRIFT = 0.5  # voxels: beyond it, voxels would be taken for their neighbours
+REPORTED_DRIFT = 0.01  # voxels; what is less stays as it is
+ORTHONORMAL_TOLERANCE = (
+    1e-4  # as ITK has it: NIfTI files and masks with more than that are refused or altered by it
+)
+
+
+def straightened(name: str, grid: Grid) -> tuple[Grid, str | None]:
+    """The grid with the nearest orthonormal direction, and what that changed.
+
+    The nearest one in the Frobenius norm is the orthogonal factor of the polar decomposition (Higham,
+    "Computing the polar decomposition", 1986). The first voxel, spacing and handedness stay as they are.
+
+    Args:
+        name: What messages call the image.
+        grid: Its direction may be any matrix.
+
+    Returns:
+        The grid, itself if nothing had to be changed, and one sentence for the user, without `name`, or None.
+
+    Raises:
+        InputError: some voxel would move by more than half a voxel.
+    """
+    direction = np.reshape(np.asarray(grid.direction_xyz, dtype=np.float64), (3, 3))
+    if not np.isfinite(direction).all():
+        raise InputError(f"{name}: its orientation holds NaN or infinity; correct the header")
+    left, _, right = np.linalg.svd(direction)
+    nearest = left @ right
+    spacing, size = np.array(grid.spacing[::-1]), np.array(grid.size[::-1])
+    corners = np.array(list(itertools.product((0, 1), repeat=3))) * size * spacing
+    moved = corners @ (direction - nearest).T
+    millimetres = float(np.linalg.norm(moved, axis=1).max())
+    voxels = float(np.abs(moved @ nearest / spacing).max())
+    far = f"by up to {millimetres:.3g} mm ({voxels:.2g} voxels) at the far corner"
+    if not voxels <= MAX_DRIFT:
+        raise InputError(
+            f"{name}: {_what_is_wrong(direction)}; on a regular grid, voxels would be off {far}: "
+            "resample the image to one, or correct the header"
+        )
+    gram = direction.T @ direction
+    if voxels < REPORTED_DRIFT and np.allclose(gram, np.eye(3), rtol=0, atol=ORTHONORMAL_TOLERANCE / 2):
+        return grid, None
+    warning = f"its axes are not quite at right angles and of length 1; straightened, voxels move {far}"
+    changed = replace(grid, direction_xyz=tuple(float(value) + 0.0 for value in nearest.ravel()))
+    return changed, warning if voxels >= REPORTED_DRIFT else None
+
+
+def _what_is_wrong(direction: np.ndarray) -> str:
+    lengths = np.linalg.norm(direction, axis=0)
+    gram = direction.T @ direction
+    if np.abs(lengths - 1).max() > np.abs(gram - np.diag(np.diag(gram))).max():
+        return f"its axes have lengths of {' x '.join(f'{length:.4g}' for length in lengths)} where 1 is due"
+    return "its axes are not at right angles (a tilted gantry?)"
