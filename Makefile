@@ -20,8 +20,7 @@ demo: $(DEMO)/installed
 test: $(TEST)/installed check
 	$(TEST)/$(BIN)/coverage erase
 	$(TEST)/$(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal
-	$(TEST)/$(BIN)/coverage combine --quiet
-	$(TEST)/$(BIN)/coverage report
+	$(TEST)/$(BIN)/python tests/coverage_report.py
 
 # The Slicer extension against Slicer's real libraries and a real Qt; make test skips what needs them.
 test-slicer: $(SLICER)/installed

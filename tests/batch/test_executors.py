@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
 
 from faulty import Clock, FaultyModel, marked
+from local_cluster import local_cluster_of
 from lock_files import write_lock
 
 from itk_infer.errors import ModelError
@@ -31,10 +32,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 
 @pytest.fixture(scope="session")
 def local_cluster():
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    pytest.importorskip("distributed")
+    with local_cluster_of(2) as cluster:
         yield cluster
 
 
@@ -127,13 +126,15 @@ def test_a_case_that_fails_is_one_failure(run, folder, name, words):
 def test_a_run_that_is_stopped_leaves_nothing_half_done(run, folder):
     for index in range(8):
         folder.scan(f"{index}.mha", index)
-    small = {"patch": (2, 2, 2)}  # 210 windows a case, so that a stop finds one at work on any machine
+    small = {
+        "patch": (4, 4, 4)
+    }  # 18 windows a case: nine seconds, in which a stop finds it at work on any machine
 
     def interrupt(event):
         if isinstance(event, CaseStarted) and len(folder.of(CaseStarted)) == 1:  # a second signal would be the end
             signal.raise_signal(signal.SIGINT)
 
-    summary = run(on_event=interrupt, pause=0.05, **small)
+    summary = run(on_event=interrupt, pause=0.5, **small)
     assert summary.exit_code == 130
     found = {state for state, _ in states(folder).values()}
     assert found <= {"done", "interrupted", "waiting"}

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from local_cluster import local_cluster_of
 from one_node_slurm import answers, one_node_slurm, why_not
 
 from itk_infer.cli.main import main
@@ -52,9 +53,7 @@ MAIN = ("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--device", "cpu")
 def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatch, capfd):
     """By the command line, with a worker process killed as soon as it has a case."""
     done, killed = [], []
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    with local_cluster_of(2) as cluster:
         with distributed.Client(cluster, set_as_default=False) as client:
             pids = client.run(os.getpid)
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from lock_files import ELSEWHERE, beating_lock, write_lock
+from prepared import prepared
 from test_worker_faults import start, wait_for
 
 from itk_infer.errors import ConfigError
@@ -34,14 +34,12 @@ def program(batch, *words, first="", **options):
     Args:
         batch: The batch.
         words: More of the command line.
-        first: Python that this process runs before. (`preexec_fn` would fork the tests' own process, with all the
-            threads that other tests have left in it.)
+        first: Python that its process runs before.
         options: Of `subprocess.run`.
     """
     main = ("-i", "in", "-o", "out", "--onnx", DEMO / "hippocampus_unet.onnx", "--device", "cpu", *words)
-    code = f"import os, sys\n{first}\nos.execv(sys.executable, [sys.executable, '-m', 'itk_infer', *sys.argv[1:]])"
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, main)],
+        prepared(first, "itk_infer", *main),
         cwd=batch.folder,
         capture_output=True,
         text=True,
