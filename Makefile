@@ -12,7 +12,7 @@ TEST := .venv-test
 export NO_MKDOCS_2_WARNING := 1
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-slicer check docs bench clean
+.PHONY: demo test test-slicer check docs tables bench clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/$(BIN)/itk_infer demo
@@ -36,6 +36,10 @@ check: $(TEST)/installed
 
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve
+
+# The tables of options in docs/, after a change of itk_infer/options.py; a test compares them.
+tables: $(TEST)/installed
+	$(TEST)/$(BIN)/python tests/docs/option_tables.py
 
 # make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
 bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried

@@ -8,9 +8,10 @@ from itk_infer._version import __version__
 
 if TYPE_CHECKING:
     from itk_infer.case.result import Result
+    from itk_infer.options import Options
     from itk_infer.predictor import Predictor
 
-__all__ = ["Predictor", "Result", "__version__"]
+__all__ = ["Options", "Predictor", "Result", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from itk_infer.predictor import Predictor
 
         return Predictor
+    if name == "Options":
+        from itk_infer.options import Options
+
+        return Options
     if name == "Result":
         from itk_infer.case.result import Result
 

@@ -1,6 +1,6 @@
-"""Arrays of either kind: NumPy's in host memory, torch's on a device.
+"""NumPy arrays in host memory and torch tensors on a device, behind one set of functions.
 
-What is written once for both uses the names of the array API standard, through `namespace`.
+Code written for both uses the names of the array API standard, through `namespace`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array: TypeAlias = Any  # numpy.ndarray or torch.Tensor
 
 
 def namespace(array: Array) -> Any:
-    """The module whose functions take this array, with the names of the array API standard."""
+    """The module with functions for this array, under the names of the array API standard."""
     if isinstance(array, np.ndarray):
         return np
     import array_api_compat
@@ -23,26 +23,26 @@ def namespace(array: Array) -> Any:
 
 
 def like(values: NDArray[Any], array: Array) -> Array:
-    """A small host array where `array` is."""
+    """Copy a small host array to the device of `array`."""
     if isinstance(array, np.ndarray):
         return values
     import torch
 
     tensor = torch.from_numpy(np.require(values, requirements=["C", "W"]))
-    # From pinned memory a copy waits for nothing; from other memory it waits for all that the device has to do.
+    # A copy from pinned memory is asynchronous; one from other memory waits for all work queued on the device.
     return (tensor.pin_memory() if array.is_cuda else tensor).to(array.device, non_blocking=True)
 
 
 def to_host(array: Array) -> NDArray[Any]:
-    """The array in host memory; waits for the device. NumPy knows no bfloat16: that comes as float32."""
+    """Copy an array to host memory and wait for it. 16-bit floats become float32: NumPy has no bfloat16."""
     if isinstance(array, np.ndarray):
         return array
     if array.is_floating_point() and array.element_size() == 2:
         array = array.float()
-    found: NDArray[Any] = array.cpu().numpy()
-    return found
+    values: NDArray[Any] = array.cpu().numpy()
+    return values
 
 
 def wait_for(array: Array) -> None:
-    """Return once a device has computed the array: one of its numbers is looked at."""
+    """Wait until a device has computed the array, by reading one of its elements."""
     float(array[(0,) * array.ndim])

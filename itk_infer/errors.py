@@ -1,26 +1,26 @@
-"""Every error the program raises on purpose, as one tree.
+"""The error tree. Each class carries the exit code of the command line.
 
-    ItkInferError                1  a fault of the program itself
+    ItkInferError                1  an error in the program itself
     ├── ConfigError              2  options, spec or folders that cannot work
-    │   └── SpecError            2  a model spec that says something invalid
-    ├── CaseError                3  one case cannot be finished; the others go on
-    │   ├── InputError           3  its image cannot be read, or must not be trusted
-    │   ├── InferenceError       3  the network's answer cannot be used
-    │   │   └── OutOfMemory      3  memory ran out in the network
+    │   └── SpecError            2  an invalid model spec
+    ├── CaseError                3  one case cannot be finished; the others continue
+    │   ├── InputError           3  its image cannot be read, or is damaged or ambiguous
+    │   ├── InferenceError       3  the network failed, or its output cannot be used
+    │   │   └── OutOfMemoryError 3  memory ran out in the network
     │   └── OutputError          3  its results cannot be written
     ├── ModelError               5  the model cannot be loaded
-    ├── NoInputError             6  nothing to do: no image found
+    ├── NoInputError             6  no image was found
     ├── LockLostError            2  another run has taken over the output folder
-    └── Interrupted        130/143  stopped by a signal
+    └── InterruptedRunError 130/143  stopped by a signal
 
-The class carries the exit code; the message says what is wrong, where, and what to do.
+A message states what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
 
 
 class ItkInferError(Exception):
-    """Root of the tree. Its exit code stands for a fault of the program."""
+    """Root of the tree. Its own exit code stands for an error in the program."""
 
     exit_code = 1
 
@@ -32,25 +32,25 @@ class ConfigError(ItkInferError):
 
 
 class SpecError(ConfigError):
-    """A model spec that says something invalid; names the file and the key."""
+    """An invalid model spec; the message names the file and the key."""
 
 
 class CaseError(ItkInferError):
-    """One case cannot be finished. The other cases are not touched by it."""
+    """One case cannot be finished; other cases are not affected."""
 
     exit_code = 3
 
 
 class InputError(CaseError):
-    """An image that cannot be read, or whose content must not be trusted."""
+    """An image that cannot be read, or whose content is damaged or ambiguous."""
 
 
 class InferenceError(CaseError):
-    """The network answered with something that is no segmentation."""
+    """The network failed, or its output cannot be used: wrong shape, NaN, infinity, class numbers."""
 
 
 class OutOfMemoryError(InferenceError):
-    """Memory ran out in the network; fewer windows a call may fit."""
+    """Memory ran out in the network; fewer windows per call may fit."""
 
 
 class OutputError(CaseError):
@@ -64,19 +64,19 @@ class ModelError(ItkInferError):
 
 
 class NoInputError(ItkInferError):
-    """No image was found where the user pointed."""
+    """No image was found at the input path."""
 
     exit_code = 6
 
 
 class LockLostError(ItkInferError):
-    """The run no longer holds the lock of its output folder, so it writes nothing more there."""
+    """The run no longer holds the lock of its output folder, and writes nothing more there."""
 
     exit_code = 2
 
 
 class InterruptedRunError(ItkInferError):
-    """A signal asked the program to stop.
+    """The run was stopped by a signal.
 
     Args:
         signal_number: The signal received; the exit code is 128 plus it.

@@ -1,4 +1,4 @@
-"""What happens during a run, as values. Renderers live with the command line; fields are only ever added."""
+"""Events of a run, as values. The command line renders them; fields are only ever added, never removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The plan is made."""
+    """The run has been planned: how many cases it will run and skip, and with what."""
 
     version: str
     cases: int
@@ -25,7 +25,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class CaseStarted:
-    """A case is read; `shape` is Z, Y, X as stored."""
+    """A case has been read; `shape` is its stored size, Z Y X."""
 
     case: str
     worker: int
@@ -35,7 +35,7 @@ class CaseStarted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` windows of a case."""
+    """`done` of `total` windows of a case are done; `eta_s` is the estimated time left of this case."""
 
     case: str
     worker: int
@@ -47,7 +47,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CaseDone:
-    """A case is finished, and its files are verified; `stages` are the seconds of each part."""
+    """A case is finished and its files are verified; `stages` holds the seconds of each stage."""
 
     case: str
     outputs: tuple[str, ...]
@@ -70,9 +70,9 @@ class CaseFailed:
 
 @dataclass(frozen=True, slots=True)
 class CaseSkipped:
-    """A case needs nothing, or must not be touched; or an input is none.
+    """A case that is up to date or must not be overwritten, or an input that is not an image to segment.
 
-    `sort` tells of the latter: ``unread``, of a format that is not read, or ``labels``, a result or label map.
+    For such inputs `sort` is ``unread`` (a format that is not supported) or ``labels`` (a result or label map).
     """
 
     case: str
@@ -82,14 +82,14 @@ class CaseSkipped:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something a person should know; nothing stopped for it."""
+    """A warning for the user; the run continues."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunDone:
-    """The end, also of an interrupted run."""
+    """The end of a run, also of an interrupted one."""
 
     done: int
     failed: int
@@ -104,13 +104,18 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Hands every event to every listener."""
+    """Passes every event to every listener.
+
+    Attributes:
+        listeners: Functions that take an event.
+        run: Random id of the run, part of every JSON event.
+    """
 
     listeners: list[Listener] = field(default_factory=list)
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def emit(self, event: Event) -> None:
-        """Tell everyone. Whoever cannot hear any more, as a pipe whose reader left, is told no more."""
+        """Call every listener. One that raises OSError, such as a closed pipe, is removed."""
         for listener in list(self.listeners):
             try:
                 listener(event)

@@ -1,7 +1,7 @@
-"""What this process may use of the machine: memory and cores, within the limits of its container and its shell.
+"""Memory and cores that this process may use, within the limits of the machine, its container and its shell.
 
-Linux tells all of it. Elsewhere there is the machine's memory, or nothing, and the machine's cores.
-Functions take the root of the file system, for tests.
+Linux reports all of them. On other systems only the machine's cores and, where it is known, its memory count.
+Functions take the root of the file system as an argument, for tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itk_infer.errors import InputError
 
 MIB = 2**20
 ROOT = Path("/")
-# Files of control groups, version 2 and 1: what may be used, and what is.
+# Files of control groups, versions 2 and 1: the limit, and what is in use.
 LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 USAGES = ("memory.current", "memory.usage_in_bytes")
 RECLAIMABLE = ("inactive_file", "total_inactive_file")  # of memory.stat: files that are only cached
@@ -30,11 +30,11 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")  # spaces, in the names of mount points
 
 @dataclass(frozen=True, slots=True)
 class MemoryBound:
-    """Memory that may still be taken.
+    """The memory that this process may still allocate.
 
     Attributes:
-        bytes: How much.
-        source: Who sets the bound, as the end of a sentence: "... more than the 12 MiB" and then this.
+        bytes: Number of bytes.
+        source: What sets the bound, as the end of a sentence: "... more than the 12 MiB" and then this.
     """
 
     bytes: int
@@ -44,10 +44,15 @@ class MemoryBound:
         return f"{self.bytes / MIB:,.0f} MiB {self.source}"
 
     def check(self, needed: int, purpose: str, remedy: str) -> None:
-        """Refuse what would need more.
+        """Raise an error for a need beyond the bound.
+
+        Args:
+            needed: Bytes needed.
+            purpose: What for, as a part of the sentence: "would need about 12 MiB of memory" and then this.
+            remedy: What the user can do.
 
         Raises:
-            InputError: with the numbers, the source, and what may help.
+            InputError: `needed` is larger than the bound; the message holds the numbers, the source and `remedy`.
         """
         if needed > self.bytes:
             raise InputError(
@@ -57,12 +62,12 @@ class MemoryBound:
 
 @dataclass(frozen=True, slots=True)
 class HostMemory:
-    """Bytes.
+    """Memory of this process and of the system, in bytes.
 
     Attributes:
-        resident: What this process has in memory.
-        peak: The most it ever had.
-        spare: What it could still take without swapping, or passing a limit.
+        resident: Resident memory of this process.
+        peak: Its maximum so far.
+        spare: Memory that this process can still allocate without swapping or exceeding a limit.
     """
 
     resident: int
@@ -71,10 +76,9 @@ class HostMemory:
 
 
 def memory_bound(root: Path = ROOT) -> MemoryBound | None:
-    """The tightest of: the machine, the control groups that this process is in, ``ulimit``; less what it has.
+    """The tightest limit among the machine, this process's control groups and ``ulimit``, minus what it uses.
 
-    What others in the same container or on the same machine use now is theirs only for now, and does not count.
-    None where the system does not tell.
+    Memory in use by other processes is not subtracted, because they may free it. None where no limit is known.
     """
     own = _own_memory(root)
     held = own.get("RssAnon", own.get("VmRSS", 0))
@@ -91,7 +95,7 @@ def memory_bound(root: Path = ROOT) -> MemoryBound | None:
 
 
 def host_memory(root: Path = ROOT) -> HostMemory | None:
-    """As of now; None where the system does not tell (only Linux does)."""
+    """The current memory of this process and of the system; None except on Linux."""
     own, machine = _own_memory(root), _sizes(root / "proc/meminfo")
     try:
         spare = [machine["MemAvailable"], *_spare(root), *(limit - used for _, limit, used in _ulimits(own))]
@@ -101,18 +105,18 @@ def host_memory(root: Path = ROOT) -> HostMemory | None:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that this process got no more memory, be it for a library that is loaded."""
+    """Whether an error means that this process could not allocate memory, also while a library is loaded."""
     return isinstance(error, MemoryError) or _RAN_OUT.search(f"{error}") is not None
 
 
 def shortage(what: str) -> str:
-    """What to tell of an error of which `ran_out` holds."""
+    """The message for an error for which `ran_out` is true; `what` names what the memory was for."""
     bound = memory_bound()
     return f"not enough memory for {what}" + ("" if bound is None else f" within the {bound}")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores this process may use: its affinity, and the quota of its container. Libraries count the machine's."""
+    """Cores this process may use, by its affinity and its container's quota (libraries count the machine's)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *(math.ceil(quota) for quota in _quotas(root))]))
 
@@ -155,20 +159,22 @@ def _ulimits(own: dict[str, int]) -> list[tuple[str, int, int]]:
 
 
 def _limits(root: Path) -> Iterator[tuple[Path, int]]:
-    """Every memory limit that holds for this process, and the file that sets it."""
+    """Every control group's memory limit for this process, and the file that holds it."""
     for folder in _groups(root, "memory"):
         for name in LIMITS:
             limit = _number(folder / name)
             if limit is not None:
                 yield _seen(folder / name, root), limit
-    for folder in _groups(root, "memory"):  # version 1 tells of groups above that cannot be seen from inside
+    for folder in _groups(
+        root, "memory"
+    ):  # version 1 also reports limits of parent groups that cannot be seen from inside
         limit = _statistics(folder).get("hierarchical_memory_limit")
         if limit is not None:
             yield _seen(folder / "memory.stat", root), limit
 
 
 def _spare(root: Path) -> Iterator[int]:
-    """What each limited group has left."""
+    """Bytes that each limited control group has left."""
     for folder in _groups(root, "memory"):
         limits = [limit for name in LIMITS if (limit := _number(folder / name)) is not None]
         used = next((usage for name in USAGES if (usage := _number(folder / name)) is not None), None)
@@ -179,7 +185,7 @@ def _spare(root: Path) -> Iterator[int]:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Cores' worth of time that each group may spend."""
+    """CPU quota of each control group, in cores."""
     for folder in _groups(root, "cpu"):
         words = _text(folder / "cpu.max").split()  # quota and period in microseconds
         if not words:
@@ -189,7 +195,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the groups this process is in: its own, then those above, as far up as they can be seen."""
+    """Folders of the control groups of this process: its own, then the parents that can be seen."""
     paths: dict[str, str] = {}
     for names, path in _MEMBER.findall(_text(root / "proc/self/cgroup")):
         paths.update(dict.fromkeys(names.split(","), path))  # version 2 has no names
@@ -203,7 +209,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _below(own: str, top: str) -> str:
-    """A group's path below the one that is mounted; its own one, where it lies outside of what can be seen."""
+    """A group's path relative to the mounted one; ``.`` where the group lies outside of the mounted tree."""
     path = os.path.relpath(own, top)
     return "." if path.startswith("..") or own.startswith("/..") or top.startswith("/..") else path
 
@@ -228,7 +234,7 @@ def _number(path: Path) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """What a file holds; nothing where it cannot be read."""
+    """The content of a file; empty where it cannot be read."""
     try:
         return path.read_text("utf-8", "replace")
     except OSError:

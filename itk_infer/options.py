@@ -1,134 +1,371 @@
-"""Options of the Python API: one table, checked in one place."""
+"""Options of a model run, each declared once: a field of `Options` holds all that is known of one.
+
+Made from it: flags of the command line, keywords of `Predictor`, what travels to workers, what the ledger records,
+tables of the documentation.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypedDict, get_args
+from typing import Any, Literal, get_args
 
-from itk_infer.errors import ConfigError
-from itk_infer.model.backend import Provider
-from itk_infer.model.batch_size.search import BatchChoice
-from itk_infer.model.runtimes.precision import PrecisionChoice
-from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.option import Option, OptionError, Shorthand, option
+from itk_infer.option_values import (
+    a_number,
+    a_path,
+    batch_size,
+    count_of,
+    device_name,
+    folder_or_switch,
+    number_of_bytes,
+    one_of,
+    or_none,
+    orientation_or_input,
+    parse_batch,
+    parse_bytes,
+    parse_skip_empty,
+    switch_or_number,
+    three_sizes,
+    true_or_false,
+)
 from itk_infer.spec.model_spec import Blend, Triplet
 
+Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
+PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
+BatchChoice = int | Literal["auto"]
 
-class Options(TypedDict, total=False):
-    """Keyword options of `Predictor.from_onnx` and `Predictor.from_mmengine`."""
-
-    device: str  # "auto" (default), "cpu", "cuda" or "cuda:N"
-    provider: Provider  # "auto" (default), "cpu", "openvino", "cuda" or "tensorrt"
-    precision: PrecisionChoice  # "auto" (default, as stored), "half", "fp32", "fp16" or "bf16"
-    threads: int  # on a CPU; default: as many as cores may be used
-    spec: str | Path  # a spec file above what the model itself says
-    window_level: float
-    window_width: float
-    patch_size: Triplet  # Z, Y, X
-    patch_stride: Triplet  # Z, Y, X
-    blend: Blend
-    batch: BatchChoice  # windows a call, or "auto": found on the first case
-    batch_cache: bool | str | Path  # where found batches are kept; True: the user's cache folder; False: nowhere
-    tta: bool  # average over the mirrorings that the model's spec allows
-    skip_empty: bool | float  # True: constant windows once; a number: also windows nowhere above it
-    crop_foreground: float  # run only the box of voxels above this, after intensity
-    max_vram: int  # bytes of a GPU that may be used; default: what is free
-    max_ram: int  # bytes a case may need besides the network; default: what machine, container and ulimit leave
-    orientation: str  # of label maps: a code, default "LPI", or "input"
+MODEL, WINDOWS, WRITTEN, WORKERS = "Model", "Intensity and windows", "What is written", "Workers"
+SPEC, BACKEND, PREDICTOR, BOTH = ("spec",), ("backend",), ("predictor",), ("backend", "predictor")
 
 
-def check_options(options: Options) -> None:
-    """Raise unless the options are known, and each is of its kind.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a model is loaded and run. Immutable, checked, picklable and hashable.
 
     Raises:
-        TypeError: an option is unknown, as Python itself would say.
-        ConfigError: a value is of the wrong kind or out of range.
+        OptionError: a value is of the wrong kind or out of range.
     """
-    given: dict[str, Any] = dict(options)
-    unknown = sorted(set(given) - set(Options.__annotations__))
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; there are {', '.join(sorted(Options.__annotations__))}")
-    device = given.get("device", "auto")
-    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise ConfigError(f"device {device!r}: give auto, cpu, cuda or cuda:N")
-    for name, choices in (
-        ("blend", get_args(Blend)),
-        ("provider", get_args(Provider)),
-        ("precision", get_args(PrecisionChoice)),
-    ):
-        if given.get(name) is not None and given[name] not in choices:
-            raise ConfigError(f"{name} {given[name]!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
-    for name in ("patch_size", "patch_stride"):
-        sizes = given.get(name)
-        if sizes is not None and (len(sizes) != 3 or not all(isinstance(n, int) and n >= 1 for n in sizes)):
-            raise ConfigError(f"{name} {sizes}: give three whole numbers of at least 1, along Z, Y and X")
-    for name in ("window_level", "window_width"):
-        number = given.get(name)
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
-            raise ConfigError(f"{name} {number!r}: give a number")
-    if not isinstance(given.get("batch_cache", True), bool | str | Path):
-        raise ConfigError(f"batch_cache {given['batch_cache']!r}: give True, False or a folder")
 
-
-class Running(TypedDict):
-    """Options of every backend."""
-
-    device: str
-    provider: Provider
-    precision: PrecisionChoice
-    threads: int | None
-    max_vram: int | None
-
-
-def running_options(options: Options) -> Running:
-    """What a backend needs, with defaults filled in."""
-    return {
-        "device": options.get("device", "auto"),
-        "provider": options.get("provider", "auto"),
-        "precision": options.get("precision", "auto"),
-        "threads": options.get("threads"),
-        "max_vram": options.get("max_vram"),
-    }
-
-
-class ResultOptions(TypedDict):
-    """Options of the predictor itself."""
-
-    batch: BatchChoice | None
-    batch_cache: bool | Path
-    orientation: str
-    threads: int | None
-    tta: bool
-    skip_empty: bool | float
-    crop_foreground: float | None
-    max_ram: int | None
-    max_vram: int | None
-
-
-def result_options(options: Options) -> ResultOptions:
-    """What the predictor itself needs, with defaults filled in."""
-    cache = options.get("batch_cache", True)
-    return {
-        "batch": options.get("batch"),
-        "batch_cache": Path(cache) if isinstance(cache, str) else cache,
-        "orientation": options.get("orientation", "LPI"),
-        "threads": options.get("threads"),
-        "tta": options.get("tta", False),
-        "skip_empty": options.get("skip_empty", False),
-        "crop_foreground": options.get("crop_foreground"),
-        "max_ram": options.get("max_ram"),
-        "max_vram": options.get("max_vram"),
-    }
-
-
-def sources_of(options: Options) -> SpecSources:
-    """What the options say about the model."""
-    spec = options.get("spec")
-    overrides = Overrides(
-        options.get("window_level"),
-        options.get("window_width"),
-        options.get("patch_size"),
-        options.get("patch_stride"),
-        options.get("blend"),
+    orientation: str = option(
+        "--orientation",
+        default="LPI",
+        heading=WRITTEN,
+        help="Grid of the outputs; input: exactly the input's.",
+        values='a code such as `"RAS"`, or `"input"`',
+        metavar="[LPI|input|CODE]",
+        check=orientation_or_input,
+        used_by=PREDICTOR,
+        result="another output orientation",
     )
-    return SpecSources(Path(spec) if spec else None, overrides)
+    spec: Path | None = option(
+        "--spec",
+        default=None,
+        heading=MODEL,
+        help="Model spec (JSON) above what the model itself says.",
+        doc="a [model spec](model-spec.md) above what the model itself says",
+        values="a path",
+        unset="none",
+        text=Path,
+        metavar="PATH",
+        check=or_none(a_path),
+        used_by=SPEC,
+    )
+    device: str = option(
+        "--device",
+        default="auto",
+        heading=MODEL,
+        help="auto takes a GPU where there is one, and says which device it took.",
+        doc="`auto` takes a GPU where there is one, else the CPU, and says which. A GPU that was asked for and is "
+        "not there is an error",
+        values='`"auto"`, `"cpu"`, `"cuda"` or `"cuda:N"`',
+        metavar="[auto|cpu|cuda[:N]]",
+        check=device_name,
+        used_by=BACKEND,
+    )
+    provider: Provider = option(
+        "--provider",
+        default="auto",
+        heading=MODEL,
+        help="What runs the network; auto: CUDA on a GPU, OpenVINO on a CPU where it is installed.",
+        doc="what runs the network, see [speed](speed.md). `auto`: CUDA on a GPU; on a CPU OpenVINO where it is "
+        "installed and can run the network, else onnxruntime or torch",
+        values="as on the command line",
+        text=get_args(Provider),
+        check=one_of(*get_args(Provider)),
+        used_by=BACKEND,
+    )
+    precision: PrecisionChoice = option(
+        "--precision",
+        default="auto",
+        heading=MODEL,
+        help="auto: as the model is stored. Others are compared with fp32 on the first case.",
+        doc="`auto`: as the model is stored. Another is compared with fp32 on the first case, and given up where "
+        "it differs too much",
+        values='as on the command line; `"half"`: the best half precision of the device',
+        text=("auto", "fp32", "fp16", "bf16"),
+        check=one_of(*get_args(PrecisionChoice)),
+        shorthands=(
+            Shorthand(
+                "--fp16",
+                "half",
+                help="The best half precision of this device, if it has one.",
+                doc="the best half precision of this device; fp32 with a printed reason where it has none",
+                agrees=("fp16",),
+            ),
+        ),
+        used_by=BACKEND,
+        result="another precision",
+    )
+    max_ram: int | None = option(
+        "--max-ram",
+        default=None,
+        heading=MODEL,
+        help="Refuse images that need more memory, as 12G; default what the machine has.",
+        doc="memory an image may need besides the network, such as `12G`; one that needs more fails with the "
+        "numbers and the limit's name, before it is computed. `--dry-run` prints what each needs",
+        values="bytes",
+        unset="what is left of the machine's memory, the limits of the container or job (control groups) and "
+        "`ulimit -v`, `-d`",
+        metavar="SIZE",
+        check=or_none(number_of_bytes),
+        parse=parse_bytes,
+        used_by=PREDICTOR,
+    )
+    max_vram: int | None = option(
+        "--max-vram",
+        default=None,
+        heading=MODEL,
+        help="GPU memory that may be used; what does not fit is kept in host memory. Default what is free.",
+        doc="memory of a GPU that may be used; where the overlapping windows do not fit there, they are summed in "
+        "host memory, and the run says so",
+        values="bytes",
+        unset="what is free",
+        metavar="SIZE",
+        check=or_none(number_of_bytes),
+        parse=parse_bytes,
+        used_by=BOTH,
+    )
+    window_level: float | None = option(
+        "--wl",
+        default=None,
+        heading=WINDOWS,
+        help="Window level; replaces the model's own.",
+        doc="window level, see [how it acts](model-spec.md#level-and-width-on-the-command-line)",
+        values="a number",
+        unset="the model's",
+        text=float,
+        metavar="FLOAT",
+        check=or_none(a_number),
+        used_by=SPEC,
+    )
+    window_width: float | None = option(
+        "--ww",
+        default=None,
+        heading=WINDOWS,
+        help="Window width; replaces the model's own.",
+        doc="window width; both are needed where the model has none",
+        values="a number",
+        unset="the model's",
+        text=float,
+        metavar="FLOAT",
+        check=or_none(a_number),
+        used_by=SPEC,
+    )
+    patch_size: Triplet | None = option(
+        "--patch-size",
+        default=None,
+        heading=WINDOWS,
+        help="Window size in voxels.",
+        doc="window size in voxels. The stride then goes back to half the patch unless it is given, too",
+        values="three whole numbers: Z, Y, X",
+        unset="the model's",
+        text=int,
+        count=3,
+        metavar="Z Y X",
+        check=or_none(three_sizes),
+        used_by=SPEC,
+    )
+    patch_stride: Triplet | None = option(
+        "--patch-stride",
+        default=None,
+        heading=WINDOWS,
+        help="Step between windows; default half the patch.",
+        doc="step between windows, at most the patch",
+        values="three whole numbers: Z, Y, X",
+        unset="the model's, else half the patch",
+        text=int,
+        count=3,
+        metavar="Z Y X",
+        check=or_none(three_sizes),
+        used_by=SPEC,
+    )
+    blend: Blend | None = option(
+        "--blend",
+        default=None,
+        heading=WINDOWS,
+        help="How windows count where they overlap; default the model's, else gaussian.",
+        doc="how windows count where they overlap",
+        values="as on the command line",
+        unset="the model's, else `gaussian`",
+        text=get_args(Blend),
+        check=or_none(one_of(*get_args(Blend))),
+        used_by=SPEC,
+    )
+    tta: bool = option(
+        "--tta",
+        default=False,
+        heading=WINDOWS,
+        help="Average over the mirrorings that the model allows.",
+        doc="average the logits over all mirrorings that the spec's `mirror_axes` allow; refused where it allows "
+        "none",
+        values="`True`",
+        unset="off",
+        text=bool,
+        check=true_or_false,
+        used_by=PREDICTOR,
+        result="other mirroring",
+    )
+    crop_foreground: float | None = option(
+        "--crop-foreground",
+        default=None,
+        heading=WINDOWS,
+        help="Run only the box of voxels above VALUE after intensity; outside is background. Not exact.",
+        doc="run only the smallest box that holds every voxel above VALUE after intensity; outside it is "
+        "background. Not with `--save-logits`",
+        values="a number",
+        unset="off",
+        text=float,
+        metavar="VALUE",
+        check=or_none(a_number),
+        used_by=PREDICTOR,
+        result="another crop",
+    )
+    skip_empty: bool | float = option(
+        "--skip-empty",
+        default=False,
+        heading=WINDOWS,
+        help="Run windows of one value once only, which changes nothing; with VALUE, also windows nowhere "
+        "above it after intensity, which may.",
+        doc="windows of one value are run once only, which changes nothing; with VALUE, so are windows that "
+        "nowhere exceed it after intensity, which may",
+        values="`True`, or a number",
+        unset="off",
+        metavar="[VALUE]",
+        bare="constant",
+        check=switch_or_number,
+        parse=parse_skip_empty,
+        used_by=PREDICTOR,
+        result="another rule for empty windows",
+        identity=lambda value: None if isinstance(value, bool) else value,  # windows of one value change nothing
+    )
+    batch: BatchChoice | None = option(
+        "--batch",
+        default=None,
+        heading=WINDOWS,
+        help="Windows a call; default the model's, else 1. auto: found on the first case, and remembered.",
+        doc="windows per call. More need more memory and are not always faster; `auto` tries on the first image, "
+        "see [speed](speed.md#windows-per-call)",
+        values='a whole number, or `"auto"`',
+        unset="the model's, else 1",
+        metavar="[auto|N]",
+        check=or_none(batch_size),
+        parse=parse_batch,
+        used_by=PREDICTOR,
+    )
+    batch_cache: bool | Path = option(
+        "--batch-cache",
+        default=True,
+        heading=WINDOWS,
+        help="Where --batch auto remembers; default the user's cache folder.",
+        doc="where `--batch auto` remembers what it found",
+        values="a folder; `True`: the user's cache folder; `False`: nowhere",
+        unset="the user's cache folder",
+        text=Path,
+        metavar="FOLDER",
+        check=folder_or_switch,
+        shorthands=(
+            Shorthand(
+                "--no-batch-cache",
+                False,
+                help="--batch auto searches again, remembers nothing.",
+                doc="`--batch auto` searches in every run, and writes nothing",
+            ),
+        ),
+        used_by=PREDICTOR,
+    )
+    threads: int | None = option(
+        "--threads",
+        default=None,
+        heading=WORKERS,
+        help="CPU threads a worker; default an equal share of the cores.",
+        values="a whole number",
+        unset="the cores that it may use",
+        text=int,
+        least=1,
+        metavar="N",
+        check=or_none(count_of("threads")),
+        used_by=BOTH,
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            given = getattr(self, item.name)
+            try:
+                object.__setattr__(self, item.name, declaration(item).check(given))
+            except ValueError as error:
+                raise OptionError(item.name, given, str(error)) from None
+
+    @classmethod
+    def from_keywords(cls, **given: Any) -> Options:
+        """Options from Python keywords; see `changed`."""
+        return cls().changed(**given)
+
+    def changed(self, **given: Any) -> Options:
+        """A copy with other values.
+
+        Raises:
+            TypeError: an option is unknown.
+            OptionError: a value is of the wrong kind or out of range.
+        """
+        known = declared()
+        for name in given:
+            if name not in known:
+                raise TypeError(f"unknown option {name!r}; there are {', '.join(sorted(known))}")
+        return replace(self, **given)
+
+    def for_backend(self) -> dict[str, Any]:
+        """Keywords of every backend's constructor."""
+        return {name: getattr(self, name) for name, about in declared().items() if "backend" in about.used_by}
+
+    def identity(self) -> dict[str, Any]:
+        """The options that change the result, JSON-ready, as they are recorded in the ledger."""
+        return {name: about.identity(getattr(self, name)) for name, about in declared().items() if about.result}
+
+    def absolute(self) -> Options:
+        """A copy whose paths do not depend on the current folder."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        paths: dict[str, Any] = {key: path.absolute() for key, path in values.items() if isinstance(path, Path)}
+        return replace(self, **paths)
+
+
+def declaration(item: Field[Any]) -> Option:
+    """What a field of `Options` declares."""
+    about: Option = item.metadata["option"]
+    return about
+
+
+def declared() -> dict[str, Option]:
+    """Every option by its name, in the order of ``--help``."""
+    return {item.name: declaration(item) for item in fields(Options)}
+
+
+def default_of(name: str) -> Any:
+    """The default of an option."""
+    return next(item.default for item in fields(Options) if item.name == name)
+
+
+def result_words() -> Iterator[tuple[str, str]]:
+    """The options that change the result: name in the ledger, and what completes "was made with ..."."""
+    return ((name, about.result) for name, about in declared().items() if about.result)

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
+from itk_infer.case.idle import idle_options
 from itk_infer.case.infer import infer
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.plan import CasePlan
@@ -23,9 +24,9 @@ from itk_infer.engine.memory import Memory
 from itk_infer.errors import InputError
 from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
-from itk_infer.model.batch_size.search import BatchChoice
+from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import ModelWindow
-from itk_infer.options import Options, check_options, result_options, running_options, sources_of
+from itk_infer.options import Options, declared
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import ModelSpec
@@ -45,90 +46,74 @@ class Predictor:
 
     Args:
         backend: What runs the network.
-        batch: Windows a call; default: what the model's author chose, else 1. ``"auto"``: found by trying,
-            before the first case.
-        batch_cache: Where found batches are kept: True, the user's cache folder; False, nowhere; or a folder.
-        orientation: Of label maps: a code, or ``input`` for exactly the input's grid.
-        threads: Threads beside the network; default: as many as cores may be used.
-        tta: Average the logits over all mirrorings along the spec's ``mirror_axes``.
-        skip_empty: True: windows of one value are run once only, which changes nothing. A number: so
-            are windows that nowhere exceed it after intensity, which may.
-        crop_foreground: Run only the smallest box that holds every voxel above this value, after
-            intensity; what lies outside is background. Not with logits.
-        max_ram: Bytes a case may need besides the network; cases that need more are refused. Default:
-            what the machine, its container and ``ulimit`` leave.
-        max_vram: Bytes of a GPU that may be used, the network's included; where the ring of overlapping
-            windows does not fit, it is in host memory. Default: what is free.
+        options: How to run it; those about loading a model are not used.
+        **keywords: Single options, above `options`.
 
     Raises:
+        TypeError: a keyword names no option, or one that is used only where a model is loaded.
         ConfigError: the spec, the network and the options contradict each other.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        batch: BatchChoice | None = None,
-        batch_cache: bool | Path = True,
-        orientation: str = "LPI",
-        threads: int | None = None,
-        tta: bool = False,
-        skip_empty: bool | float = False,
-        crop_foreground: float | None = None,
-        max_ram: int | None = None,
-        max_vram: int | None = None,
-    ) -> None:
-        self.model = LoadedModel(
-            backend,
-            batch=batch,
-            batch_cache=batch_cache,
-            orientation=orientation,
-            threads=threads,
-            tta=tta,
-            skip_empty=skip_empty,
-            crop_foreground=crop_foreground,
-            max_ram=max_ram,
-            max_vram=max_vram,
-        )
+    def __init__(self, backend: Backend, options: Options | None = None, **keywords: Any) -> None:
+        for name in keywords:
+            if name in declared() and "predictor" not in declared()[name].used_by:
+                raise TypeError(f"option {name!r} is used where a model is loaded; this one is loaded already")
+        self.model = LoadedModel(backend, (options or Options()).changed(**keywords))
 
     @classmethod
-    def from_onnx(cls, path: str | Path, **options: Unpack[Options]) -> Predictor:
+    def from_onnx(cls, path: str | Path, options: Options | None = None, **keywords: Any) -> Predictor:
         """Load an ONNX model.
 
         Args:
             path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
-            **options: See `Options`.
+            options: How to load and run it.
+            **keywords: Single options, above `options`.
 
         Raises:
+            TypeError: a keyword names no option.
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
         from itk_infer.model.kinds.onnx import OnnxBackend
 
-        check_options(options)
-        backend = OnnxBackend(Path(path), sources=sources_of(options), **running_options(options))
-        return cls(backend, **result_options(options))
+        options = (options or Options()).changed(**keywords)
+        backend = OnnxBackend(Path(path), sources=SpecSources(options), **options.for_backend())
+        return cls(backend, options)
 
     @classmethod
-    def from_mmengine(cls, config: str | Path, checkpoint: str | Path, **options: Unpack[Options]) -> Predictor:
+    def from_mmengine(
+        cls, config: str | Path, checkpoint: str | Path, options: Options | None = None, **keywords: Any
+    ) -> Predictor:
         """Load an MMEngine config and checkpoint. A Python config is code, and it runs.
 
         Args:
             config: The config file.
             checkpoint: The weights; loaded strictly, and nothing in them is run.
-            **options: See `Options`.
+            options: How to load and run it.
+            **keywords: Single options, above `options`.
 
         Raises:
+            TypeError: a keyword names no option.
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
         from itk_infer.model.kinds.mmengine import MMEngineBackend
 
-        check_options(options)
+        options = (options or Options()).changed(**keywords)
         backend = MMEngineBackend(
-            Path(config), Path(checkpoint), sources=sources_of(options), **running_options(options)
+            Path(config), Path(checkpoint), sources=SpecSources(options), **options.for_backend()
         )
-        return cls(backend, **result_options(options))
+        return cls(backend, options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: devices chosen, keys ignored, options that do nothing with this model."""
+        return (*self.backend.notes, *idle_options(self.options, self.backend, self.window))
+
+    @property
+    def options(self) -> Options:
+        """How the model is run."""
+        return self.model.options
 
     def safe_mode(self) -> Predictor:
         """The same model in fp32, one window per call, sums in host memory: for a case that a worker died of."""

@@ -1,4 +1,4 @@
-"""The standard streams, made safe: a closed one leads nowhere, and one that cannot be written stops no work."""
+"""Safe standard streams: closed ones are opened to the null device, and errors of writing do not stop the run."""
 
 from __future__ import annotations
 
@@ -13,40 +13,43 @@ from typing import Any, TextIO
 def open_missing_streams() -> None:
     """Open the null device as every standard stream that is closed.
 
-    Otherwise the next file, such as the ledger, would get its number, and receive what a library prints.
+    Otherwise the next file opened, such as the ledger, would get the number of the stream, and what a library
+    prints would be written into it.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, mode), True)  # gets the lowest free number, which is this one
+            os.set_inheritable(
+                os.open(os.devnull, mode), True
+            )  # `os.open` takes the lowest free number, which is this one
 
 
 def forgive_streams() -> None:
-    """Have writing to `sys.stdout` and `sys.stderr` never raise, for programs of which they are not the work.
+    """Make writing to `sys.stdout` and `sys.stderr` never raise, for programs whose results are files.
 
-    Call `open_missing_streams` first. What was lost, `lost_output` tells.
+    Call `open_missing_streams` first. `lost_output` returns the error that occurred, if any.
     """
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = _forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2)
 
 
 def lost_output() -> str:
-    """Why standard output could not be written to its end; empty if it was, or its reader wanted no more."""
+    """Why standard output is incomplete; empty if all was written, or if its reader closed the pipe."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     error = raw.error if isinstance(raw, _Forgiving) else None
     return "" if error is None or error.errno == errno.EPIPE else error.strerror or str(error)
 
 
 class _Forgiving(io.RawIOBase):
-    """The raw file of a stream, whose first error of writing ends it and is kept.
+    """A raw file that keeps the first error of writing and discards everything after it.
 
     Args:
-        stream: The stream; kept, because it closes its file with its own end.
+        stream: The stream whose file is written; kept here, because it closes its file when it is deleted.
 
     Attributes:
-        name: Of the file.
-        error: What went wrong; None so far.
+        name: Name of the file.
+        error: The first error of writing; None if there was none.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -60,7 +63,7 @@ class _Forgiving(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Of the file."""
+        """Descriptor of the file."""
         return int(self._raw.fileno())
 
     def isatty(self) -> bool:
@@ -68,11 +71,11 @@ class _Forgiving(io.RawIOBase):
         return bool(self._raw.isatty())
 
     def write(self, data: Any) -> int:
-        """Write, or forget."""
+        """Write the data; discard it once an error has occurred."""
         if self.error is None:
             try:
                 written = self._raw.write(data)
-                while written is None:  # another program made the pipe non-blocking, and it is full
+                while written is None:  # the pipe is full, and another program has made it non-blocking
                     select.select((), (self.fileno(),), ())
                     written = self._raw.write(data)
                 return int(written)

@@ -1,4 +1,4 @@
-"""What only one operating system has, and what each calls differently."""
+"""Functions that differ between operating systems: parents, signals, process ids, boot ids, file owners."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PROC = Path("/proc")
 
 
 def end_with_parent(parent: int) -> None:
-    """Have this process killed when its parent dies, where the kernel can do that (Linux).
+    """Have the kernel kill this process when its parent ends (Linux).
 
-    Elsewhere, and besides, workers notice the end of the pipe from their parent.
+    On all systems, workers also end when the pipe from their parent closes.
 
     Args:
-        parent: Process id of the parent as it knew it.
+        parent: Process id of the parent, as passed on by the parent.
     """
     if sys.platform != "linux":
         return
@@ -28,22 +28,22 @@ def end_with_parent(parent: int) -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # it ended before the call above
             os._exit(1)
 
 
 @contextlib.contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Have SIGINT and SIGTERM wait, and processes that are started inside be born with them waiting.
+    """Block SIGINT and SIGTERM within the block, also in processes started there.
 
-    So a Ctrl-C, which reaches all processes of a terminal, does not end a new one before it can ignore it.
+    Ctrl-C reaches all processes of a terminal: this keeps it from ending a new one before that can ignore it.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     from multiprocessing.resource_tracker import ensure_running
 
-    ensure_running()  # starting it, which the first process does otherwise, lets the signals through again
+    ensure_running()  # otherwise the first process would start it here, which unblocks the signals
     former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
@@ -52,18 +52,18 @@ def blocked_signals() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore SIGINT and SIGTERM, which reach the whole group, in a process born in `blocked_signals`."""
+    """Ignore SIGINT and SIGTERM, which reach the whole group, in a process started within `blocked_signals`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):  # what has waited is dropped now
+    if hasattr(signal, "pthread_sigmask"):  # pending signals are ignored now
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
 def cause_of_death(exit_code: int | None) -> str:
-    """The end of a process in words.
+    """How a worker process ended, as a part of a sentence.
 
     Args:
-        exit_code: As `multiprocessing.Process.exitcode` has it: negative for a signal.
+        exit_code: As `multiprocessing.Process.exitcode`: negative for a signal.
     """
     if exit_code is None:
         return "its worker process closed its connection"
@@ -81,7 +81,7 @@ def cause_of_death(exit_code: int | None) -> str:
 
 
 def boot_id() -> str | None:
-    """What tells one start of one machine from every other; None where it is not known."""
+    """An id that is unique to this machine since its last boot; None where it is not known."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip() or None
@@ -97,30 +97,33 @@ def boot_id() -> str | None:
 
 
 def process_namespace() -> str | None:
-    """Within which process ids and start times are comparable; None: there is but one. Empty: not known."""
+    """The namespace in which process ids and start times are comparable.
+
+    None: the system has only one. Empty: not known.
+    """
     if sys.platform != "linux":
         return None
     try:
         names = [str((PROC / "self/ns/pid").readlink())]
     except OSError:
         return ""
-    with contextlib.suppress(OSError):  # kernels before 5.6 have one time only
+    with contextlib.suppress(OSError):  # kernels before 5.6 have no time namespaces
         names.append(str((PROC / "self/ns/time").readlink()))
     return " ".join(names)
 
 
 def process_start(pid: int) -> int | None:
-    """When a process of this namespace began, in clock ticks since boot; None where that is not known."""
+    """Start time of a process of this namespace, in clock ticks since boot; None where it is not known."""
     fields = _stat_fields(pid)
     return int(fields[19]) if fields else None
 
 
 def is_running(pid: int, start: int | None) -> bool:
-    """Whether a process of this namespace, on this machine, still runs.
+    """Whether a process of this namespace on this machine is running.
 
     Args:
-        pid: Its id. POSIX only: on Windows, asking would end the process.
-        start: As `process_start` gave it, so that a later process with the same id is not taken for it.
+        pid: Its id. POSIX only: on Windows, `os.kill` would end the process.
+        start: Its `process_start`, which distinguishes it from a later process with the same id.
     """
     try:
         os.kill(pid, 0)
@@ -135,7 +138,7 @@ def is_running(pid: int, start: int | None) -> bool:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """What /proc says of a process, from its state on; empty where /proc shows another namespace, or none."""
+    """Fields of ``/proc/<pid>/stat`` from the state on; empty where there is no /proc for this namespace."""
     try:
         if str((PROC / "self").readlink()) != str(os.getpid()):
             return []
@@ -145,20 +148,20 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def ownership(path: Path) -> str:
-    """Who owns a file or folder and who may use it, as ``ls -l`` shows it; empty on Windows, or if missing."""
+    """Owner, group and mode of a file or folder, as ``ls -l`` shows them; empty on Windows, or if missing."""
     if sys.platform == "win32" or not path.exists():
         return ""
     import grp
 
-    found = path.stat()
-    group = str(found.st_gid)
+    status = path.stat()
+    group = str(status.st_gid)
     with contextlib.suppress(KeyError):
-        group = grp.getgrgid(found.st_gid).gr_name
-    return f"{user_name(found.st_uid)}, group {group}, mode {stat.filemode(found.st_mode)}"
+        group = grp.getgrgid(status.st_gid).gr_name
+    return f"{user_name(status.st_uid)}, group {group}, mode {stat.filemode(status.st_mode)}"
 
 
 def user_name(number: int | None = None) -> str:
-    """Name of a user, or the number if it has none; None: the user of this process."""
+    """Name of a user, or the number if it has no name. `number` None: the user of this process."""
     if sys.platform == "win32":
         return "this user"
     import pwd

@@ -237,7 +237,7 @@ def test_the_network_alone_running_full_gets_fewer_windows_of_the_same_case(devi
     assert calls[:3] == [8, 4, 2]
     assert set(calls[3:]) == {1, 2}  # what is left over at the end is one window
     assert one.batch_size == 2
-    assert any("2 window(s) a call" in text for text in result.measurements.warnings)
+    assert any("2 window(s) per call" in text for text in result.measurements.warnings)
 
 
 def test_careful_keeps_to_the_host():

@@ -141,7 +141,7 @@ def test_memory_that_runs_out_halves_the_windows_per_call(model):
         result = predictor(image)
         assert np.mean(labels(result) == network.on_the_host(image)) > 0.9999
         assert 1 <= predictor.batch_size < 64
-        assert any("window(s) a call" in warning for warning in result.measurements.warnings)
+        assert any("window(s) per call" in warning for warning in result.measurements.warnings)
         assert torch.cuda.max_memory_reserved() <= 3 * 2**30
         again = predictor(image)
         assert np.array_equal(labels(again), labels(result))

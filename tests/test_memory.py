@@ -16,7 +16,7 @@ from itk_infer.predictor import Predictor
 MEASURE = """
 import pathlib, sys
 import numpy as np
-from itk_infer.run.folder import run_batch
+from itk_infer.run.folder import run_folder
 from itk_infer.run.settings import RunSettings
 from itk_infer.model.backend import NetworkShape
 from itk_infer.model.kinds.fake import FakeBackend
@@ -40,7 +40,7 @@ def status(key):
 
 pathlib.Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-assert run_batch(predictor, RunSettings(pathlib.Path(source), pathlib.Path(output))).exit_code == 0
+assert run_folder(predictor, RunSettings(pathlib.Path(source), pathlib.Path(output))).exit_code == 0
 print(plan.memory.peak, status("VmHWM") - before)
 """
 

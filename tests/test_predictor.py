@@ -35,7 +35,7 @@ def test_an_image_in_and_a_result_out():
     assert result.labels.GetDirection() == image().GetDirection()
     assert result.volumes_ml == {"label 1": pytest.approx(np.count_nonzero(ARRAY > 0) / 1000)}
     assert 0 < result.confidence <= 1
-    assert result.measurements.findings[0].voxels == np.count_nonzero(ARRAY > 0)
+    assert result.measurements.labels[0].voxels == np.count_nonzero(ARRAY > 0)
 
 
 def test_the_default_orientation_is_lpi_on_the_same_anatomy():
@@ -113,8 +113,8 @@ def test_many_labels_need_sixteen_bits():
         ({"patch_stride": (-1, 8, 8)}, "at least 1"),
         ({"patch_size": (0, 8, 8)}, "at least 1"),
         ({"window_level": "40"}, "give a number"),
-        ({"window_level": float("nan"), "window_width": 1}, "--wl nan: give a number"),
-        ({"window_level": 0, "window_width": float("inf")}, "--ww inf: give a number"),
+        ({"window_level": float("nan"), "window_width": 1}, "window_level nan: give a number"),
+        ({"window_level": 0, "window_width": float("inf")}, "window_width inf: give a number"),
         ({"orientation": None}, "orientation None"),
         ({"batch": "much"}, "batch 'much': at least one window"),
         ({"batch_cache": 3}, "batch_cache 3: give True, False or a folder"),
@@ -222,7 +222,7 @@ def test_no_process_is_started(monkeypatch):
 
 
 def test_the_public_names():
-    assert set(itk_infer.__all__) == {"Predictor", "Result", "__version__"}
+    assert set(itk_infer.__all__) == {"Options", "Predictor", "Result", "__version__"}
     assert itk_infer.Predictor is Predictor
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = itk_infer.nothing

@@ -180,7 +180,7 @@ def test_meshnet(shared, tmp_path, model):
     result = predictor(folder / "t1_crop.nii.gz")
     stored = folder / "t1_crop__meshnet_gwm.nii.gz"
     agreement = np.mean(on_grid_of(result.labels, stored) == array(stored))
-    voxels = [finding.voxels for finding in result.measurements.findings]
+    voxels = [measured.voxels for measured in result.measurements.labels]
     if model == "meshnet_gwm.onnx":
         assert voxels == [518540, 735212]
     assert voxels == pytest.approx([518540, 735212], rel=1e-3)

@@ -163,6 +163,7 @@ LIBRARY = """
 import os, sys
 from pathlib import Path
 from itk_infer.executors.loader import ModelRequest
+from itk_infer.options import Options
 from itk_infer.run.folder import run_cases
 from itk_infer.run.settings import RunSettings
 from itk_infer.executors.workers import Workers
@@ -170,7 +171,7 @@ if __name__ == "__main__":
     for number in (0, 1, 2):
         os.close(number)
     source, settings = Path(sys.argv[1]), RunSettings(Path(sys.argv[1]) / "scans", Path("out"))
-    os._exit(run_cases(Workers(ModelRequest(source / "model.onnx", provider="cpu"), settings), settings).exit_code)
+    os._exit(run_cases(Workers(ModelRequest(source / "model.onnx", options=Options(provider="cpu"))), settings).exit_code)
 """
 
 

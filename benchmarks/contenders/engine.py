@@ -90,7 +90,8 @@ def ours(provider: str, precision: str):
         from itk_infer.engine.segment import segment
         from itk_infer.engine.windows import place_windows
         from itk_infer.model.kinds.onnx import OnnxBackend
-        from itk_infer.model.spec_sources import Overrides, SpecSources
+        from itk_infer.model.spec_sources import SpecSources
+        from itk_infer.options import Options
         from itk_infer.spec import OutputSpec
         from itk_infer.volume.interpolation import AxisMap, ModelGrid
 
@@ -100,7 +101,7 @@ def ours(provider: str, precision: str):
             provider=provider,
             precision=precision,
             threads=threads,
-            sources=SpecSources(overrides=Overrides(0.0, 1.0)),
+            sources=SpecSources(overrides=Options(window_level=0.0, window_width=1.0)),
         )
         grid = place_windows(SIZE, PATCH, STRIDE, (1, 1, 1), "gaussian")
         same = ModelGrid(tuple(AxisMap(n, n, 1.0, 0.0) for n in SIZE))

@@ -33,7 +33,8 @@ def convolutions(path: Path, count: int) -> None:
 def peak_gflops(provider: str, precision: str, threads: int) -> float:
     """Best rate over single runs of all chains, in GFLOP/s."""
     from itk_infer.model.kinds.onnx import OnnxBackend
-    from itk_infer.model.spec_sources import Overrides, SpecSources
+    from itk_infer.model.spec_sources import SpecSources
+    from itk_infer.options import Options
 
     best = 0.0
     windows = np.random.default_rng(0).normal(size=(1, CHANNELS, *SIZE)).astype(np.float32)
@@ -47,7 +48,7 @@ def peak_gflops(provider: str, precision: str, threads: int) -> float:
                 provider=provider,
                 precision=precision,
                 threads=threads,
-                sources=SpecSources(overrides=Overrides(0.0, 1.0)),
+                sources=SpecSources(overrides=Options(window_level=0.0, window_width=1.0)),
             )
             operations = 2 * 27 * CHANNELS * CHANNELS * np.prod(SIZE) * count
             for _ in range(REPEATS):

@@ -1,30 +1,45 @@
-"""Everything besides the image that decides what the labels of a case are."""
+"""All that decides what the outputs of a case are, and the words for each part of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from itk_infer.model.runtimes.precision import Precision
-from itk_infer.model.window import ModelWindow
-from itk_infer.spec import ModelSpec
+from itk_infer.options import Options, result_words
+
+if TYPE_CHECKING:
+    from itk_infer.files.records import InputFile
+    from itk_infer.model.runtimes.precision import Precision
+    from itk_infer.model.window import ModelWindow
+    from itk_infer.spec import ModelSpec
 
 ENGINE_VERSION = 1  # raised whenever the same image and model would give other labels
+# What changed, in words, for each part of `output_identity`.
+PARTS = {
+    "inputs": "another input",
+    "engine": "another version of the engine",
+    "model": "another model",
+    "spec": "other model settings",
+    "patch": "another patch size",
+    "stride": "another patch stride",
+    **dict(result_words()),
+}
+BEFORE = Options().identity()  # holds for results that are older than an option
 
 
 def model_identity(
-    digest: str,
-    spec: ModelSpec,
-    window: ModelWindow,
-    *,
-    orientation: str,
-    precision: Precision,
-    tta: bool,
-    crop_foreground: float | None,
-    skip_empty: bool | float,
+    digest: str, spec: ModelSpec, window: ModelWindow, options: Options, precision: Precision
 ) -> dict[str, Any]:
     """Model, spec, window and options that change the result; JSON-ready.
 
     A result is reused only where all of it is the same.
+
+    Args:
+        digest: Of the model's files.
+        spec: Complete.
+        window: What patch and stride came to be.
+        options: How the model is run.
+        precision: What the choice of the options came to be.
     """
     document = spec.to_dict()
     # What patch and stride came to be is recorded below; whether they were asked for does not matter.
@@ -35,9 +50,11 @@ def model_identity(
         "spec": {block: document[block] for block in ("input", "window", "output")},
         "patch": list(window.patch),
         "stride": list(window.stride),
-        "orientation": orientation,
+        **options.identity(),
         "precision": precision,
-        "tta": tta,
-        "crop_foreground": crop_foreground,
-        "skip_empty": None if isinstance(skip_empty, bool) else skip_empty,
     }
+
+
+def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
+    """All that decides the content of an output: `model_identity`, and the image."""
+    return {**identity, "inputs": [item.sha256 for item in inputs]}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.outputs import CaseSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.prepare import prepare
 from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs
-from itk_infer.case.sinks import CaseSinks
 from itk_infer.case.warmup import settle_batch, settle_precision
 from itk_infer.engine.segment import SegmentStats, segment
 from itk_infer.engine.workspace import Workspace
@@ -69,7 +69,7 @@ def _attempt(
     """Run the case once. Notes that stay true for a retry are appended to `notes`."""
     clock, warnings = Clock(), list[str]()
     every = len(plan.windows)
-    prepared = prepare(workspace.put(volume.array), plan, model.spec, model.window, model.crop_foreground)
+    prepared = prepare(workspace.put(volume.array), plan, model.spec, model.window, model.options.crop_foreground)
     plan = prepared.plan
     if prepared.crop is not None:
         saved = f"{every - len(plan.windows)} of {every} windows saved"
@@ -81,12 +81,12 @@ def _attempt(
     if model.auto_batch is not None and len(plan.windows) > 1:
         notes += settle_batch(model, prepared, workspace)
         clock.lap("batch")
-    below = None if isinstance(model.skip_empty, bool) else model.skip_empty
+    below = None if isinstance(model.options.skip_empty, bool) else model.options.skip_empty
     lowest = prepared.volume.min() if below is not None else 0.0  # not needed without a bound
     inferer = WindowInferer(
         model.backend,
-        model.spec.window.mirror_axes if model.tta else None,
-        None if model.skip_empty is False else lowest,
+        model.spec.window.mirror_axes if model.options.tta else None,
+        None if model.options.skip_empty is False else lowest,
         below,
         model.max_batch,
     )
@@ -122,8 +122,8 @@ def _attempt(
         doubts = check.warnings()
         warnings += doubts
         model.answers_known = check.done or bool(doubts)
-    if inferer.most is not None:
-        model.note_max_batch(inferer.most)
+    if inferer.max_batch is not None:
+        model.note_max_batch(inferer.max_batch)
     if stats.clipped:
         warnings.append(f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it")
     measured = _measurements(stats, sinks.labels, plan, clock.seconds, (*notes, *warnings))
@@ -140,7 +140,7 @@ def _measurements(
     voxel_ml = plan.native.voxel_volume_ml
     measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
     return Measurements(
-        findings=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
+        labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
         confidence=stats.confidence.overall,
         confidence_foreground=stats.confidence.foreground,
         windows=len(plan.windows),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from itk_infer._version import __version__
@@ -12,18 +11,16 @@ from itk_infer.case.identity import model_identity
 from itk_infer.case.plan import CasePlan, plan_case
 from itk_infer.case.workspaces import Workspaces
 from itk_infer.engine.decision import Decision
-from itk_infer.errors import ConfigError
 from itk_infer.machine import usable_cores
 from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.auto import AutoBatch
 from itk_infer.model.batch_size.cache import open_cache
-from itk_infer.model.batch_size.search import BatchChoice
 from itk_infer.model.inferer.mirror import Mirrored
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS
 from itk_infer.model.window import fit_window
+from itk_infer.options import Options
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
-from itk_infer.spec.values import orientation_code
 from itk_infer.volume.grid import Grid
 
 
@@ -31,6 +28,7 @@ class LoadedModel:
     """A backend with the options of its cases. Arguments and errors as of `Predictor`.
 
     Attributes:
+        options: How it is run.
         backend: Runs the network; in fp32 once a reduced precision was found to differ too much.
         window: Patch and stride, fitted to the network.
         workspaces: Where cases may be computed.
@@ -42,42 +40,23 @@ class LoadedModel:
         answers_known: Whether the network's answers are known to be what the spec takes them for.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        batch: BatchChoice | None = None,
-        batch_cache: bool | Path = True,
-        orientation: str = "LPI",
-        threads: int | None = None,
-        tta: bool = False,
-        skip_empty: bool | float = False,
-        crop_foreground: float | None = None,
-        max_ram: int | None = None,
-        max_vram: int | None = None,
-    ) -> None:
-        if orientation != "input" and not orientation_code(str(orientation).upper()):
-            raise ConfigError(f"orientation {orientation!r}: give 'input', or a code such as LPI, RAS or LPS")
-        if batch is not None and batch != "auto" and (not isinstance(batch, int) or batch < 1):
-            raise ConfigError(f"batch {batch!r}: at least one window per call, or 'auto'")
+    def __init__(self, backend: Backend, options: Options) -> None:
         self.backend = backend
-        self.orientation = orientation if orientation == "input" else orientation.upper()
-        self.tta = tta
-        self.skip_empty = skip_empty
-        self.crop_foreground = crop_foreground
+        self.options = options
         self.window = fit_window(backend.spec, backend.shape)
-        threads = threads or usable_cores()
+        threads, max_vram = options.threads or usable_cores(), options.max_vram
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # onnxruntime has the other half
-        self.workspaces = Workspaces(backend.tensor_device, threads, max_ram, max_vram)
+        self.workspaces = Workspaces(backend.tensor_device, threads, options.max_ram, max_vram)
         # Refuses models that allow no mirroring.
-        flips = Mirrored(backend.forward, backend.spec.window.mirror_axes).flips if tta else ()
+        flips = Mirrored(backend.forward, backend.spec.window.mirror_axes).flips if options.tta else ()
         self.mirrored_copies = len(flips) or 1
         self.auto_batch: AutoBatch | None = None
+        batch = options.batch
         if batch == "auto":
             batch = backend.shape.batch or 1  # until the search; for some networks there is no other number
             if backend.shape.batch is None and any(self.window.patch):
-                self.auto_batch = AutoBatch(threads, self.mirrored_copies, open_cache(batch_cache))
+                self.auto_batch = AutoBatch(threads, self.mirrored_copies, open_cache(options.batch_cache))
                 batch = self.auto_batch.known(backend, self.window.patch) or 1
         self.batch: int = batch or backend.shape.batch or backend.shape.batch_hint or 1
         self.max_batch: int | None = None
@@ -106,16 +85,7 @@ class LoadedModel:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """See `model_identity`."""
-        return model_identity(
-            self.backend.digest,
-            self.spec,
-            self.window,
-            orientation=self.orientation,
-            precision=self._precision,
-            tta=self.tta,
-            crop_foreground=self.crop_foreground,
-            skip_empty=self.skip_empty,
-        )
+        return model_identity(self.backend.digest, self.spec, self.window, self.options, self._precision)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """See `Predictor.plan`."""
@@ -137,10 +107,10 @@ class LoadedModel:
             plan: The case.
             decision: What its channels mean.
         """
-        if self.orientation == "input":
+        if self.options.orientation == "input":
             grid, reorientation = stored, plan.reorientation.inverse  # the very numbers of the input's header
         else:
-            grid, reorientation = plan.native.reoriented(self.orientation)
+            grid, reorientation = plan.native.reoriented(self.options.orientation)
         about = {
             "model": self.spec.name,
             "model_version": self.spec.version,
@@ -148,7 +118,15 @@ class LoadedModel:
             "itk_infer": __version__,
             "values": self.spec.output.values,
         }
-        return OutputHeader(grid, reorientation, plan.native.size, decision.table, decision.channels, about)
+        return OutputHeader(
+            grid,
+            reorientation,
+            plan.native.size,
+            decision.table,
+            decision.channels,
+            about,
+            overlaps=self.spec.output.decision == "threshold",
+        )
 
     def note_max_batch(self, max_batch: int) -> None:
         """Keep how many network inputs per call fit, after memory has run out; no search stands above it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
 from itk_infer.spec import Label
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelMeasurement:
-    """What was found of one label.
+    """Measurements of one label.
 
     Attributes:
-        label: Which.
+        label: The label.
         voxels: Voxels of the case's own grid.
         volume_ml: The same in millilitres.
         confidence: Mean over these voxels, 0 to 1; None if there are none.
@@ -37,7 +38,7 @@ class Measurements:
     """What one case gave, apart from its voxels.
 
     Attributes:
-        findings: One a label, in the order of the label table.
+        labels: One measurement per label, in the order of the label table.
         confidence: Mean over all voxels, 0 (knows nothing) to 1 (certain).
         confidence_foreground: Mean over the voxels of any label; None if there are none.
         windows: Windows run.
@@ -46,7 +47,7 @@ class Measurements:
         paths: Files written.
     """
 
-    findings: tuple[LabelMeasurement, ...]
+    labels: tuple[LabelMeasurement, ...]
     confidence: float | None
     confidence_foreground: float | None
     windows: int
@@ -57,7 +58,13 @@ class Measurements:
     @property
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres by label name."""
-        return {finding.label.name: finding.volume_ml for finding in self.findings}
+        return {label.label.name: label.volume_ml for label in self.labels}
+
+    def recounted(self, voxels: Sequence[int], voxel_ml: float) -> Measurements:
+        """The same with other counts: one per label, in the order of the label table."""
+        counted = zip(self.labels, voxels, strict=True)
+        findings = tuple(replace(item, voxels=n, volume_ml=n * voxel_ml) for item, n in counted)
+        return replace(self, labels=findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,14 @@ class PendingOutputs:
             self.abort()
             raise
         seconds = {**self.measurements.seconds, "write": time.perf_counter() - started}
-        return replace(self.measurements, seconds=seconds, paths=paths)
+        return replace(self._counted(), seconds=seconds, paths=paths)
+
+    def _counted(self) -> Measurements:
+        """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""
+        for sink in self.sinks:
+            if isinstance(sink, LabelMapSink) and sink.voxels is not None:
+                return self.measurements.recounted(sink.voxels, sink.finished.header.grid.voxel_volume_ml)
+        return self.measurements
 
     def abort(self) -> None:
         """Leave nothing behind."""

@@ -40,6 +40,7 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
 
 def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> str:
     from itk_infer.errors import CaseError
+    from itk_infer.outputs.registry import needs
     from itk_infer.volume.grid import Grid
     from itk_infer.volume.read import read_header
 
@@ -48,7 +49,7 @@ def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> s
     try:
         header = read_header(planned.case.paths[0])
         grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
-        case = predictor.plan(grid, header.dtype.itemsize, want_logits=settings.save_logits)
+        case = predictor.plan(grid, header.dtype.itemsize, want_logits="logits" in needs(settings.outputs))
         predictor.check_memory(case)
     except CaseError as error:
         return f"will fail: {error}"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from itk_infer.cli.options import option
+from itk_infer.cli.options import decorated, flags_of, option
+from itk_infer.options import WORKERS
 
 if TYPE_CHECKING:
     from itk_infer.executors.executor import Executor
     from itk_infer.executors.loader import ModelRequest
     from itk_infer.run.settings import RunSettings
 
-WORKERS, CLUSTER = "Workers", "Cluster"
+CLUSTER = "Cluster"
 LOCAL_ONLY = {"num_proc": "--num-proc", "gpus": "--gpus", "gpu_ids": "--gpu-ids"}
 JOB_OPTIONS = ("jobs", "queue", "gpus_per_job", "cores_per_job", "memory", "walltime", "sbatch")
 
@@ -35,13 +34,7 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option("--gpus", heading=WORKERS, type=positive, metavar="N", help="Use the first N visible GPUs."),
         option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0."),
-        option(
-            "--threads",
-            heading=WORKERS,
-            type=positive,
-            metavar="N",
-            help="CPU threads a worker; default an equal share of the cores.",
-        ),
+        *flags_of("threads"),
         option(
             "--case-timeout",
             heading=WORKERS,
@@ -74,9 +67,7 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sbatch", heading=CLUSTER, multiple=True, metavar="LINE", help="One more #SBATCH line; repeatable."
         ),
     ]
-    for decorate in reversed(options):
-        command = decorate(command)
-    return command
+    return decorated(command, options)
 
 
 def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
@@ -90,22 +81,22 @@ def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) 
         given = [name for name in JOB_OPTIONS if options[name]]
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} needs --cluster")
-        return _local(request, settings, **options)
+        return _local(request, **options)
     return _cluster(request, settings, **options)
 
 
-def _local(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+def _local(request: ModelRequest, **options: Any) -> Executor:
     from itk_infer.executors.gpus import VARIABLE, place_workers
     from itk_infer.executors.workers import Workers
 
     placements = place_workers(
         options["num_proc"],
         gpus=options["gpus"],
-        gpu_ids=_gpu_ids(options["gpus"], options["gpu_ids"], request.device),
+        gpu_ids=_gpu_ids(options["gpus"], options["gpu_ids"], request.options.device),
         threads=options["threads"],
         visible=os.environ.get(VARIABLE),
     )
-    return Workers(request, settings, placements, options["case_timeout"])
+    return Workers(request, placements, options["case_timeout"])
 
 
 def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
@@ -136,19 +127,7 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
             directives=options["sbatch"],
         )
     # The workers have other current folders.
-    settings = replace(settings, source=settings.source.absolute(), output=settings.output.absolute())
-    request = replace(
-        request,
-        onnx=_absolute(request.onnx),
-        config=_absolute(request.config),
-        checkpoint=_absolute(request.checkpoint),
-        spec=_absolute(request.spec),
-    )
-    return DaskCluster(request, settings, cluster, options["threads"], options["case_timeout"])
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
+    return DaskCluster(request.absolute(), cluster, options["threads"], options["case_timeout"])
 
 
 def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:

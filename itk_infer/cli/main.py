@@ -10,6 +10,7 @@ import click
 
 from itk_infer._version import __version__
 from itk_infer.cli.commands.segment import segment_command
+from itk_infer.cli.options import with_flags
 from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
@@ -106,7 +107,7 @@ def main(args: Sequence[str]) -> int:
         click.echo("Interrupted.", err=True)
         return error.exit_code
     except ItkInferError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {with_flags(str(error))}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)

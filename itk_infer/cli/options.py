@@ -1,15 +1,21 @@
-"""Options in groups, so that ``--help`` can be read."""
+"""Options in groups, so that ``--help`` can be read, and the flags that are made from `Options`."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from itk_infer.errors import ConfigError
+from itk_infer.option import Option, OptionError
+from itk_infer.options import Options, declared, default_of
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")
 PATH = click.Path(path_type=Path)
 
 
@@ -41,110 +47,91 @@ def option(*names: str, heading: str, **settings: Any) -> Decorator:
     return click.option(*names, cls=GroupedOption, heading=heading, **settings)
 
 
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which model, shared by every command that loads one."""
-    model, spec = "Model", "Intensity and windows"
-    options = [
-        option(
-            "--backend",
-            heading=model,
-            type=click.Choice(["onnx", "mmengine"]),
-            help="May be left out: --onnx, or --cfg-path and --ckpt-path, tell it.",
-        ),
-        option("--onnx", heading=model, type=PATH, help="ONNX model file."),
-        option("-cfg", "--cfg-path", heading=model, type=PATH, help="MMEngine config. It is code, and it runs."),
-        option("-ckpt", "--ckpt-path", heading=model, type=PATH, help="MMEngine checkpoint."),
-        option("--spec", heading=model, type=PATH, help="Model spec (JSON) above what the model itself says."),
-        option(
-            "--device",
-            heading=model,
-            default="auto",
-            show_default=True,
-            metavar="[auto|cpu|cuda[:N]]",
-            help="auto takes a GPU where there is one, and says which device it took.",
-        ),
-        option(
-            "--provider",
-            heading=model,
-            type=click.Choice(["auto", "cpu", "openvino", "cuda", "tensorrt"]),
-            default="auto",
-            show_default=True,
-            help="What runs the network; auto: CUDA on a GPU, OpenVINO on a CPU where it is installed.",
-        ),
-        option(
-            "--precision",
-            heading=model,
-            type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
-            default="auto",
-            show_default=True,
-            help="auto: as the model is stored. Others are compared with fp32 on the first case.",
-        ),
-        option(
-            "--fp16", heading=model, is_flag=True, help="The best half precision of this device, if it has one."
-        ),
-        option("--wl", heading=spec, type=float, help="Window level; replaces the model's own."),
-        option("--ww", heading=spec, type=float, help="Window width; replaces the model's own."),
-        option("--patch-size", heading=spec, type=int, nargs=3, metavar="Z Y X", help="Window size in voxels."),
-        option(
-            "--patch-stride",
-            heading=spec,
-            type=int,
-            nargs=3,
-            metavar="Z Y X",
-            help="Step between windows; default half the patch.",
-        ),
-        option(
-            "--blend",
-            heading=spec,
-            type=click.Choice(["gaussian", "constant"]),
-            help="How windows count where they overlap; default the model's, else gaussian.",
-        ),
-        option(
-            "--max-ram",
-            heading=model,
-            metavar="SIZE",
-            help="Refuse images that need more memory, as 12G; default what the machine has.",
-        ),
-        option(
-            "--max-vram",
-            heading=model,
-            metavar="SIZE",
-            help="GPU memory that may be used; what does not fit is kept in host memory. Default what is free.",
-        ),
-        option("--tta", heading=spec, is_flag=True, help="Average over the mirrorings that the model allows."),
-        option(
-            "--crop-foreground",
-            heading=spec,
-            type=float,
-            metavar="VALUE",
-            help="Run only the box of voxels above VALUE after intensity; outside is background. Not exact.",
-        ),
-        option(
-            "--skip-empty",
-            heading=spec,
-            is_flag=False,
-            flag_value="constant",
-            metavar="[VALUE]",
-            help="Run windows of one value once only, which changes nothing; with VALUE, also windows nowhere "
-            "above it after intensity, which may.",
-        ),
-        option(
-            "--batch",
-            heading=spec,
-            metavar="[auto|N]",
-            help="Windows a call; default the model's, else 1. auto: found on the first case, and remembered.",
-        ),
-        option(
-            "--batch-cache",
-            heading=spec,
-            type=PATH,
-            metavar="FOLDER",
-            help="Where --batch auto remembers; default the user's cache folder.",
-        ),
-        option(
-            "--no-batch-cache", heading=spec, is_flag=True, help="--batch auto searches again, remembers nothing."
-        ),
-    ]
-    for decorate in reversed(options):
+def options_under(*headings: str) -> list[Decorator]:
+    """The flags of the options of `Options` that stand under these headings."""
+    named = (name for name, about in declared().items() if about.heading in headings)
+    return [decorator for name in named for decorator in flags_of(name)]
+
+
+def flags_of(name: str) -> list[Decorator]:
+    """The flags of one option of `Options`: its own, and those that stand for one value of it."""
+    about, default = declared()[name], default_of(name)
+    settings: dict[str, Any] = {"is_flag": True}
+    if about.text is not bool:
+        settings = {"type": _click_type(about), "nargs": about.count, "metavar": about.metavar}
+        if isinstance(default, str):
+            settings |= {"default": default, "show_default": True}
+        if about.bare is not None:
+            settings |= {"is_flag": False, "flag_value": about.bare}
+    own = option(*about.flags, name, heading=about.heading, help=about.help, **settings)
+    more = [option(short.flag, is_flag=True, heading=about.heading, help=short.help) for short in about.shorthands]
+    return [own, *more]
+
+
+def with_flags(message: str) -> str:
+    """A message of the library with flags in place of Python arguments, which it writes in backquotes.
+
+    `batch` becomes --batch, `batch=auto` becomes --batch auto, and `precision=half` becomes --fp16.
+    """
+    return MENTION.sub(_flag, message)
+
+
+def _flag(mention: re.Match[str]) -> str:
+    name, value = mention["name"], mention["value"]
+    about = declared().get(name)
+    if about is None:
+        return mention[0]
+    for short in about.shorthands:
+        if value == str(short.value):
+            return short.flag
+    return about.flags[0] if value is None or about.text is bool else f"{about.flags[0]} {value}"
+
+
+def _click_type(about: Option) -> Any:
+    if isinstance(about.text, tuple):
+        return click.Choice(about.text)
+    if about.least is not None:
+        return click.IntRange(min=about.least)
+    return PATH if about.text is Path else about.text
+
+
+def decorated(command: Callable[..., Any], decorators: Sequence[Decorator]) -> Callable[..., Any]:
+    """A command with options, which ``--help`` shows in this order."""
+    for decorate in reversed(decorators):
         command = decorate(command)
     return command
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """The `Options` that the flags of a command stand for.
+
+    Args:
+        given: Parameters of the command, also others than those of `Options`.
+
+    Raises:
+        click.UsageError: two flags contradict each other, or the text of one cannot be read.
+        ConfigError: a value is out of range.
+    """
+    values = {}
+    for name, about in declared().items():
+        value, default = given.get(name), default_of(name)
+        flag = about.flags[0]
+        if value is not None and about.parse is not None:
+            try:
+                value = about.parse(value)
+            except ValueError as error:
+                raise click.UsageError(f"{flag} {value}: {error}") from None
+        for short in about.shorthands:
+            if given.get(short.flag.lstrip("-").replace("-", "_")):
+                if value not in (None, default, *short.agrees):
+                    raise click.UsageError(f"{short.flag} and {flag} {value} contradict each other")
+                value = short.value if value in (None, default) else value
+        if value is not None:
+            values[name] = value
+    try:
+        return Options(**values)
+    except OptionError as error:
+        words = error.value if isinstance(error.value, tuple) else (error.value,)
+        raise ConfigError(
+            f"{declared()[error.option].flags[0]} {' '.join(map(str, words))}: {error.remedy}"
+        ) from None

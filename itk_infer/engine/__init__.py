@@ -1,1 +1,1 @@
-"""Windows, blending, slabs, resampling of slabs and deciding. Knows no files and no backends."""
+"""Sliding windows, blending, slabs, resampling of logits, and the decision; independent of files and backends."""

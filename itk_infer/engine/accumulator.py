@@ -1,4 +1,4 @@
-"""Where overlapping windows are summed: a ring one patch deep, whatever the depth of the volume."""
+"""The sum of overlapping windows, in a ring buffer as deep as one window, whatever the depth of the volume."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class HostAccumulator:
     """The accumulator in host memory, float32.
 
     Args:
-        channels: Output channels.
-        depth: Planes of the ring: the window's size along Z.
-        plane: Padded size along Y and X.
+        channels: Number of output channels.
+        depth: Planes in the ring: the window's size along Z.
+        plane: Size of the padded volume along Y and X.
     """
 
     def __init__(self, channels: int, depth: int, plane: tuple[int, int]) -> None:
         self._ring = np.zeros((channels, depth, *plane), np.float32)
-        # Reused by every block: fresh memory costs more than the arithmetic in it.
+        # Reused by every block: allocating memory takes longer than the arithmetic on it.
         self._scratch = np.empty((2, max(BLOCK_VOXELS, plane[1])), np.float32)
 
     def add(self, logits: NDArray[np.floating[Any]], weights: AxisWeights, origin: tuple[int, int, int]) -> None:
-        """See `Accumulator.add`. Rounds as multiplying and then adding whole windows in float32.
+        """See `Accumulator.add`. Rounded as if whole windows were multiplied and then added in float32.
 
-        Block by block, so that logits and ring are read from memory once. Rows of the ring are copied out
-        and back: NumPy copies short strided rows several times faster than it adds to them.
+        Works block by block, so that logits and ring are read from memory once. Rows of the ring are copied
+        out and back, because NumPy copies short strided rows several times faster than it adds to them.
         """
         along_z, along_y, along_x = weights
         z, y, x = origin
@@ -59,7 +59,7 @@ class HostAccumulator:
 
 
 def ring_pieces(depth: int, z0: int, z1: int) -> Iterator[tuple[slice, slice]]:
-    """The planes of a ring of `depth` that hold z0 to z1, and the same planes counted from z0."""
+    """Pairs of slices: planes in a ring of `depth` planes that hold z0 to z1, and the same counted from z0."""
     z = z0
     while z < z1:
         first = z % depth

@@ -1,4 +1,4 @@
-"""Pieces of an array that fit in a processor's cache, for what passes over it several times."""
+"""Pieces of an array that fit in a processor's cache, for computations that pass over the data several times."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def blocks(shape: tuple[int, ...], voxels: int = BLOCK_VOXELS) -> Iterator[tuple
     """Cut (Z, Y, X) along Z into runs of whole planes, or single planes into runs of rows.
 
     Args:
-        shape: What to cut, (Z, Y, X).
-        voxels: Of a piece at most, but at least a row.
+        shape: Shape to cut, (Z, Y, X).
+        voxels: Maximum voxels per piece; a piece holds at least one row.
     """
     depth, rows, columns = shape
     planes = max(1, voxels // max(1, rows * columns))

@@ -1,9 +1,9 @@
-"""Which channels can be the largest somewhere between voxels, told from the voxels alone.
+"""Which channels can be the largest somewhere between voxels, computed from the values at the voxels alone.
 
-Between eight voxels a linearly interpolated channel stays within their smallest and largest. So the
-winner of a cell reaches at least the highest of all channels' smallest values there, its bar, and a
-channel that stays below the bars of all cells it touches cannot win. Cells here are as deep as the
-strip: one reduction along Z, and everything after it is on planes.
+A linearly interpolated channel stays, between eight voxels (a cell), within their minimum and maximum.
+So the largest channel of a cell is nowhere below the maximum over channels of these minima (`bar`), and a
+channel that stays below the bar of every cell it touches cannot be the largest there. Cells here are as
+deep as the strip: one reduction along Z, then everything is computed on planes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Floats = NDArray[np.float32]
 
 
 def candidates(strip: Floats, columns: Sequence[slice]) -> NDArray[np.bool_]:
-    """Channels that can win in each of several runs of columns.
+    """Channels that can be the largest in each of several ranges of columns.
 
     Args:
-        strip: Values of the model's voxels, (C, Z, Y, X).
-        columns: Runs along X, which may overlap.
+        strip: Values on the model's grid, (C, Z, Y, X).
+        columns: Ranges along X, which may overlap.
 
     Returns:
-        (len(columns), C); at least one channel of each run is true.
+        (len(columns), C); at least one channel is true in each range.
     """
     channels, _, rows, width = strip.shape
     step = max(1, BLOCK_VOXELS // (rows * width))
@@ -37,14 +37,14 @@ def candidates(strip: Floats, columns: Sequence[slice]) -> NDArray[np.bool_]:
         np.maximum.reduce(strip[part], axis=1, out=largest[part])
         smallest = np.minimum.reduce(strip[part], axis=1)
         np.maximum(bar, _least_of_pairs(_least_of_pairs(smallest, 1), 2).max(axis=0), out=bar)
-    # The lowest bar of the cells around each voxel: four, fewer at the edges.
+    # The lowest bar of the cells around each voxel: of four cells, fewer at the edges.
     bar = _least_of_pairs(_least_of_pairs(np.pad(bar, 1, mode="edge"), 0), 1)[:rows, :width]
     reaches = np.concatenate([(largest[part] >= bar).any(axis=1) for part in parts])
     return np.stack([reaches[:, run].any(axis=1) for run in columns])
 
 
 def _least_of_pairs(values: Floats, axis: int) -> Floats:
-    """The smaller of every two neighbours along an axis; one voxel has no neighbour and stays."""
+    """The smaller of every two neighbours along an axis; unchanged where the axis has one voxel."""
     before = np.moveaxis(values, axis, 0)
     if len(before) == 1:
         return values

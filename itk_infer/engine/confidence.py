@@ -1,8 +1,8 @@
-"""How sure the network is: one minus its normalised entropy, averaged.
+"""Confidence of the network: one minus its normalised entropy, averaged over voxels.
 
 For argmax models the confidence of a voxel is ``1 - H / ln C`` with ``H = -sum(p ln p)`` over the
 softmax p of its C logits (Shannon entropy, natural logarithm). For threshold models every channel is
-a question of its own: ``1 - H / ln 2`` with the entropy of (p, 1 - p), averaged over the labels.
+a binary decision: ``1 - H / ln 2`` with the entropy of (p, 1 - p), averaged over the labels.
 Everything is computed on the model's grid, without padding.
 """
 
@@ -23,7 +23,7 @@ VANISHES = -200.0  # exp of it is 0 in float32, and 0 times it is 0, not NaN
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Mean confidences, 0 (knows nothing) to 1 (certain); None where there is no such voxel.
+    """Mean confidences, 0 (all classes equally likely) to 1 (one class certain); None for a mean of no voxels.
 
     Attributes:
         overall: Over all voxels.
@@ -37,18 +37,24 @@ class Confidence:
 
 
 class ConfidenceSum:
-    """Adds up confidences slab by slab, sums in float64."""
+    """Sums confidences slab by slab, in float64."""
 
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
-        # Row 0: all voxels; row 1: foreground; then one row a label. Columns: sum, voxels.
+        # Row 0: all voxels; row 1: foreground; then one row per label. Columns: sum, voxels.
         self._sums = np.zeros((2 + len(decision.table), 2))
 
     def add(self, values: Floats, labels: NDArray[np.generic], masks: NDArray[np.bool_] | None) -> None:
-        """Take one slab: values (C, dz, Y, X) and what was decided for it."""
+        """Add one slab.
+
+        Args:
+            values: Logits or probabilities, (C, dz, Y, X).
+            labels: Their label values, (dz, Y, X).
+            masks: Their masks of a threshold model, (L, dz, Y, X); None for argmax.
+        """
         if masks is None:
             probabilities = self._decision.output.values == "probabilities"
-            # Plane by plane: the many passes over a plane stay in the cache.
+            # Plane by plane, so that the several passes over a plane find it in the cache.
             sure = np.stack([categorical_confidence(plane, probabilities) for plane in np.moveaxis(values, 1, 0)])
             self._add(0, sure)
             self._add(1, sure[labels != 0])
@@ -76,7 +82,7 @@ class ConfidenceSum:
 
 
 def confidence_of(sums: NDArray[np.float64]) -> Confidence:
-    """Means of sums and counts (2 + L, 2): all voxels, foreground, then each label."""
+    """Means from sums and counts, (2 + L, 2): all voxels, foreground, then each label."""
     means = [float(total / count) if count else None for total, count in sums]
     return Confidence(means[0], means[1], tuple(means[2:]))
 
@@ -101,7 +107,7 @@ def categorical_confidence(values: Array, probabilities: bool) -> Array:
 
 
 def binary_confidence(values: Array, probabilities: bool) -> Array:
-    """``1 - H / ln 2`` of every voxel and channel on its own, same shape, float32."""
+    """``1 - H / ln 2`` of every voxel in every channel, same shape, float32."""
     xp = namespace(values)
     if probabilities:
         share = xp.clip(values, 0.0, 1.0)

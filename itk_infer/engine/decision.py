@@ -1,4 +1,4 @@
-"""What the logits mean: labels, masks and counts."""
+"""From logits to labels, masks and voxel counts, by the rule of the model spec."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Floats = NDArray[np.float32]
 
 
 class RunningArgmax:
-    """Finds the largest channel of every voxel, the first where several are, one channel after another.
+    """The index of the largest channel of every voxel, updated one channel at a time; ties go to the first.
 
     Args:
-        shape: Of the voxels; best no more than a cache holds.
-        channels: How many will come at most.
+        shape: Shape of the voxels; fastest where it fits in the processor's cache.
+        channels: Maximum number of channels.
 
     Attributes:
-        winner: Number of the largest channel so far.
+        winner: Index of the largest channel so far, of `shape`.
     """
 
     def __init__(self, shape: tuple[int, ...], channels: int) -> None:
@@ -31,37 +31,37 @@ class RunningArgmax:
         self._better = np.empty(shape, np.bool_)
         self.winner = np.zeros(shape, np.uint8 if channels <= 256 else np.uint16)
 
-    def enter(self, number: int, values: Floats) -> None:
-        """Compare channel `number`, which is larger than all before."""
+    def update(self, number: int, values: Floats) -> None:
+        """Compare the values of channel `number`; numbers must ascend from call to call."""
         np.greater(values, self._best, out=self._better)
         np.maximum(self._best, values, out=self._best)
-        # Numbers ascend: the largest that was ever better is the last that was.
+        # Numbers ascend, so the maximum of those that were better is the last that was.
         better = self._better.view(np.uint8)
         np.maximum(self.winner, np.multiply(better, self.winner.dtype.type(number)), out=self.winner)
 
 
 def winners(values: Floats) -> NDArray[np.unsignedinteger[Any]]:
-    """Index of the largest channel, the first where several are, (C, Z, Y, X) to (Z, Y, X).
+    """Index of the largest channel, the first in case of ties, (C, Z, Y, X) to (Z, Y, X).
 
-    As ``np.argmax(values, axis=0)`` and several times as fast: block by block, in the cache.
+    Equals ``np.argmax(values, axis=0)`` and is several times as fast: it works on blocks that fit in the cache.
     """
-    found = np.empty(values.shape[1:], np.uint8 if len(values) <= 256 else np.uint16)
-    for block in blocks(found.shape):
-        contest = RunningArgmax(found[block].shape, len(values))
+    indices = np.empty(values.shape[1:], np.uint8 if len(values) <= 256 else np.uint16)
+    for block in blocks(indices.shape):
+        argmax = RunningArgmax(indices[block].shape, len(values))
         for number, channel in enumerate(values):
-            contest.enter(number, channel[block])
-        found[block] = contest.winner
-    return found
+            argmax.update(number, channel[block])
+        indices[block] = argmax.winner
+    return indices
 
 
 class Decision:
     """The rule of a model spec's ``output`` block, for a network with `channels` output channels.
 
     Attributes:
-        table: The labels, in the order in which overlaps are painted.
+        table: The labels, in the order of painting: where masks overlap, later labels replace earlier ones.
         dtype: Smallest unsigned type that holds every label value.
         value_of_channel: Label value of every channel, 0 for the background, (C,).
-        bound: What a value must exceed to be a label, for threshold models.
+        bound: For threshold models: a voxel has the label where its value exceeds this.
 
     Raises:
         SpecError: the spec and the number of channels contradict each other.
@@ -87,7 +87,7 @@ class Decision:
 
         Returns:
             Label values (dz, Y, X), and masks (L, dz, Y, X) in the order of `table`, or None for
-            argmax. Where masks overlap, the later label stands in the label map.
+            argmax. Where masks overlap, the label map holds the later label.
         """
         if self.output.decision == "argmax":
             return self.value_of_channel[winners(values)], None
@@ -101,5 +101,5 @@ class Decision:
         """Voxels of each label, in the order of `table`; overlapping masks count in full."""
         if masks is not None:
             return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
-        found = np.bincount(labels.ravel(), minlength=65536)
-        return np.array([found[label.value] for label in self.table], np.int64)
+        counts = np.bincount(labels.ravel(), minlength=65536)
+        return np.array([counts[label.value] for label in self.table], np.int64)

@@ -1,4 +1,4 @@
-"""Whether logits are numbers, in one pass over them."""
+"""A check of logits for NaN and infinity in one pass."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 
 def all_finite(values: NDArray[np.float32]) -> bool:
-    """Whether nothing in (C, ...) is NaN or infinite, exactly.
+    """Whether all values (C, ...) are finite; exact.
 
-    A sum of squares with NaN or infinity in it is not finite, whatever else is in it: squares cannot
-    cancel. It is one pass at the speed of memory. Squares of large finite values overflow as well, so
-    where the sum is not finite, minimum and maximum decide.
+    A sum of squares that includes NaN or infinity is not finite, because squares cannot cancel. It takes
+    one pass at the speed of memory. Squares of large finite values overflow as well, so where the sum is
+    not finite, minimum and maximum are checked.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         for channel in values:

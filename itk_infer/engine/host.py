@@ -1,4 +1,4 @@
-"""The engine's work in host memory, with NumPy."""
+"""The engine in host memory, with NumPy: workspace and decider."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
-SLAB_BYTES = 8 * 2**20  # what is computed from a slab stays near the processor
+SLAB_BYTES = 8 * 2**20  # small enough for a slab and what is computed from it to stay in the processor's caches
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -27,8 +27,8 @@ class HostWorkspace:
     """See `Workspace`.
 
     Args:
-        threads: Blocks of native planes decided at the same time.
-        slab_bytes: Float32 logits of a slab at most.
+        threads: Threads of the decision on the native grid.
+        slab_bytes: Maximum bytes of a slab's float32 logits.
     """
 
     prefetch_calls = 0
@@ -38,7 +38,7 @@ class HostWorkspace:
         self.slab_bytes = slab_bytes
 
     def put(self, array: NDArray[Any]) -> Array:
-        """It is here."""
+        """Return the array unchanged."""
         return array
 
     def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> HostAccumulator:
@@ -48,8 +48,8 @@ class HostWorkspace:
     def finite(self, windows: Array) -> Callable[[], list[bool]]:
         """See `Workspace.finite`."""
         # NumPy is slow with half precision.
-        found = [all_finite(window.astype(np.float32, copy=False)) for window in windows]
-        return lambda: found
+        flags = [all_finite(window.astype(np.float32, copy=False)) for window in windows]
+        return lambda: flags
 
     def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> HostDecider:
         """See `Workspace.decider`."""
@@ -57,7 +57,15 @@ class HostWorkspace:
 
 
 class HostDecider:
-    """See `Decider`."""
+    """See `Decider`.
+
+    Args:
+        decision: The rule.
+        model: How the model's grid and the native one correspond.
+        want_logits: Whether decided slabs carry logits.
+        threads: Threads of the decision on the native grid.
+        slab_bytes: Maximum bytes of a slab's float32 logits.
+    """
 
     def __init__(
         self, decision: Decision, model: ModelGrid, want_logits: bool, threads: int, slab_bytes: int

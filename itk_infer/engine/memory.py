@@ -1,4 +1,4 @@
-"""What a case will need of host memory, before it is read."""
+"""The memory that a case will need on host and device, predicted before its image is read."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from itk_infer.engine.windows import WindowGrid
 from itk_infer.engine.workspace import DEVICE_SLAB_BYTES
 from itk_infer.volume.interpolation import ModelGrid
 
-SLAB_FACTOR = 5  # a slab's logits, what is computed from them, and what of it lives at the same time
-DEVICE_SLAB_FACTOR = 8  # measured with torch: 3 to 8, the fewer channels the more
-PINNED_SLABS = 3  # of labels, masks or half-precision logits on their way to the host
-LOGITS_ROW = 64  # planes that are collected before logits are written
-LOGITS_FACTOR = 4  # collected, encoded, and read back
+SLAB_FACTOR = 5  # slabs' worth of arrays alive at the same time: a slab's logits and what is computed from them
+DEVICE_SLAB_FACTOR = 8  # the same with torch; measured: 3 to 8, more with fewer channels
+PINNED_SLABS = 3  # slabs of labels, masks or half-precision logits being copied to the host
+LOGITS_ROW = 64  # planes collected before logits are written
+LOGITS_FACTOR = 4  # copies of these planes: collected, encoded, and read back
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Predicted bytes of each phase, without the network's own and without the libraries themselves.
+    """Predicted bytes of each phase of a case, without the network's memory and the libraries'.
 
-    The network's weights and activations are not known before it runs; a case needs `peak` beyond them.
+    The network's weights and activations are not known before it runs; a case needs `peak` in addition.
 
     Attributes:
-        reading: The stored image, once in SimpleITK and once as an array.
+        reading: The stored image, in SimpleITK and as an array.
         preparing: Resampling, intensity and padding.
-        running: Image, accumulator, windows in flight, label map, slabs, logits on their way out.
+        running: Image, accumulator, windows in the network, label map, slabs, logits being written.
         writing: The label map written and read back.
     """
 
@@ -43,17 +43,17 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class CaseSize:
-    """What there is to do.
+    """The numbers that determine the memory of a case.
 
     Attributes:
-        model: The case's grid and the model's.
+        model: The case's native grid and the model's grid.
         windows: The windows over the model's grid.
         channels_in: Input channels.
         channels_out: Output channels.
-        itemsize: Bytes of a stored voxel.
-        batch: Windows a call.
+        itemsize: Bytes per stored voxel.
+        batch: Windows per call.
         want_logits: Whether logits are written.
-        cubic: Whether the image is resampled with splines, as a whole.
+        cubic: Whether the image is resampled with splines, which takes the whole volume at once.
     """
 
     model: ModelGrid
@@ -73,7 +73,7 @@ class CaseSize:
 
     @property
     def stored(self) -> int:
-        """Bytes of the stored image."""
+        """Bytes of the stored image with all channels."""
         return self.channels_in * self.itemsize * math.prod(self.native)
 
     @property
@@ -82,7 +82,7 @@ class CaseSize:
 
     @property
     def floats(self) -> int:
-        """Bytes of the volume on the model's grid; none where the stored voxels are on it."""
+        """Bytes of the float32 volume on the model's grid; 0 where the stored voxels are used directly."""
         if self.model.identity and not self._padded:
             return 0
         return 4 * self.channels_in * math.prod(self.windows.padded_size)
@@ -90,24 +90,24 @@ class CaseSize:
     @property
     def preparing(self) -> int:
         """Bytes of resampling, statistics and padding."""
-        # Resampled; its intensities worked out, and padded.
+        # One copy resampled; one with its intensities normalised and one padded.
         copies = (not self.model.identity) + 2 * self._padded
         peak = self.stored + copies * self.floats if copies else 2 * self.stored
         if not self.cubic:
             return peak
-        # The axis that shrinks most goes first; the spline has it twice.
+        # The axis that shrinks most is resampled first; the spline holds two copies of it.
         first = min(axis.model / axis.native for axis in self.model.axes)
         return max(peak, self.stored + int(2 * 4 * self.channels_in * math.prod(self.native) * first))
 
     @property
     def accumulator(self) -> int:
-        """Bytes of the ring, or of the answer where one window is the whole volume."""
+        """Bytes of the ring of sums, or of the network's output where one window is the whole volume."""
         depth = self.windows.patch[0]
         return 4 * self.channels_out * depth * math.prod(self.windows.padded_size[1:])
 
     @property
     def window(self) -> int:
-        """Bytes of one window and its answer."""
+        """Bytes of one window and its logits."""
         return 4 * math.prod(self.windows.patch) * (self.channels_in + self.channels_out)
 
     def slab(self, slab_bytes: int) -> int:
@@ -115,35 +115,35 @@ class CaseSize:
         return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
 
 
-def predict_memory(work: CaseSize, *, on_device: bool = False) -> Memory:
+def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
     """Predict what a case needs of host memory.
 
     Args:
-        work: What there is to do.
-        on_device: Whether volume, ring and slabs are on a device.
+        case: The numbers that determine it.
+        on_device: Whether volume, ring of sums and slabs are on a device.
     """
-    native, voxels = work.native, math.prod(work.native)
-    in_flight = work.batch * work.window
-    if len(work.windows) == 1:  # its answer is what is decided
-        in_flight = 4 * math.prod(work.windows.patch) * work.channels_in
-    running = work.stored + voxels
+    native, voxels = case.native, math.prod(case.native)
+    in_flight = case.batch * case.window
+    if len(case.windows) == 1:  # the decision reads the network's output, which `accumulator` counts
+        in_flight = 4 * math.prod(case.windows.patch) * case.channels_in
+    running = case.stored + voxels
     if on_device:
-        running += PINNED_SLABS * work.slab(DEVICE_SLAB_BYTES) // (2 if work.want_logits else 4)
+        running += PINNED_SLABS * case.slab(DEVICE_SLAB_BYTES) // (2 if case.want_logits else 4)
     else:
-        running += work.floats + work.accumulator + in_flight + SLAB_FACTOR * work.slab(SLAB_BYTES)
-    if work.want_logits:
+        running += case.floats + case.accumulator + in_flight + SLAB_FACTOR * case.slab(SLAB_BYTES)
+    if case.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
-        running += LOGITS_FACTOR * 2 * work.channels_out * min(LOGITS_ROW, max(native)) * plane
-    preparing = 2 * work.stored if on_device else work.preparing
-    return Memory(2 * work.stored, preparing, running, work.stored + 4 * voxels)
+        running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
+    preparing = 2 * case.stored if on_device else case.preparing
+    return Memory(2 * case.stored, preparing, running, case.stored + 4 * voxels)
 
 
-def predict_device_memory(work: CaseSize) -> int:
-    """Predict the bytes a case needs on a device, with everything there and the network's own apart.
+def predict_device_memory(case: CaseSize) -> int:
+    """Predict the bytes a case needs on a device that holds the whole workspace, without the network's memory.
 
-    Two calls of the network are in flight, and one window is in single precision while it is added.
+    Two calls of the network are in flight, and one window is in float32 while it is added to the sums.
     """
-    flights = work.batch if len(work.windows) == 1 else 2 * work.batch
-    answer = 4 * math.prod(work.windows.patch) * work.channels_out
-    running = work.stored + work.floats + work.accumulator + flights * work.window + answer
-    return max(work.preparing, running + DEVICE_SLAB_FACTOR * work.slab(DEVICE_SLAB_BYTES))
+    flights = case.batch if len(case.windows) == 1 else 2 * case.batch
+    answer = 4 * math.prod(case.windows.patch) * case.channels_out
+    running = case.stored + case.floats + case.accumulator + flights * case.window + answer
+    return max(case.preparing, running + DEVICE_SLAB_FACTOR * case.slab(DEVICE_SLAB_BYTES))

@@ -1,4 +1,4 @@
-"""Finished slabs brought back from the model's grid to the case's own, slab by slab."""
+"""Interpolation of finished slabs from the model's grid to the case's native grid, slab by slab."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Stack:
 
     Attributes:
         planes: (C, dz, Y, X) of the model's grid.
-        native: Number of the first native plane.
-        positions: Where the native planes lie among `planes`, 0 is the first of these.
+        native: Index of the first native plane.
+        positions: Position of each native plane along Z, in planes; 0 is the first of `planes`.
     """
 
     planes: Array
@@ -30,9 +30,9 @@ class Stack:
 
 
 def stacks(slabs: Iterable[Slab], along_z: AxisMap) -> Iterator[Stack]:
-    """The native planes that each slab completes; a native plane needs at most its two neighbours.
+    """Group native planes by the slab that completes them; a native plane needs at most two neighbours.
 
-    Only one plane is carried from slab to slab. Positions outside the model's grid take its edge.
+    One plane is carried from slab to slab. Positions outside the model's grid are clipped to its edge.
     """
     positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)
     ready = 0  # native planes yielded so far
@@ -61,12 +61,12 @@ def in_plane(planes: Array, grid: ModelGrid) -> Array:
 
 
 def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int) -> Iterator[Slab]:
-    """Interpolate linearly onto the native grid; positions outside the model's grid take its edge.
+    """Interpolate linearly to the native grid; positions outside the model's grid are clipped to its edge.
 
     Args:
-        slabs: Finished slabs of the model's grid, ascending and without gaps.
+        slabs: Finished slabs on the model's grid, ascending and without gaps.
         grid: How the two grids correspond.
-        slab_bytes: Float32 logits of a native slab at most.
+        slab_bytes: Maximum bytes of a native slab's float32 logits.
     """
     plane = grid.axes[1].native, grid.axes[2].native
 

@@ -1,8 +1,9 @@
-"""Deciding on the case's own grid, straight from finished slabs of the model's grid.
+"""The decision on the case's native grid, computed from finished slabs on the model's grid.
 
-Exactly "interpolate all logits linearly, then decide", without ever doing so: the native planes that a
-slab completes are cut into tiles, and in a tile only channels that can win are interpolated, a few at
-a time. Inside an organ or in the background one channel is left, and nothing is interpolated at all.
+Equals "interpolate all logits linearly, then decide" without interpolating all logits: the native planes
+that a slab completes are cut into tiles, and in a tile only channels that can be the largest are
+interpolated, a few at a time. Inside an organ or in the background one channel is left, and nothing is
+interpolated.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 
 Floats = NDArray[np.float32]
-TILE = 32  # native voxels along Y and X: smaller ones have fewer contenders, larger ones less overhead
+TILE = 32  # native voxels along Y and X: smaller tiles have fewer candidates, larger ones less overhead
 TILE_DEPTH = 8  # native planes decided at once
 
 
@@ -32,9 +33,9 @@ class Interval:
     """A run of native voxels along one axis.
 
     Attributes:
-        native: Which.
+        native: The native voxels.
         model: The model's voxels around them.
-        weights: Linear interpolation, (native voxels, model voxels) float32.
+        weights: Weights of the linear interpolation, (native voxels, model voxels) float32.
     """
 
     native: slice
@@ -42,17 +43,17 @@ class Interval:
     weights: Floats
 
 
-def stretches(positions: NDArray[np.float64], count: int, length: int, first: int = 0) -> list[Interval]:
-    """Cut native voxels into runs.
+def intervals(positions: NDArray[np.float64], count: int, length: int, first: int = 0) -> list[Interval]:
+    """Cut the native voxels of one axis into intervals.
 
     Args:
-        positions: Where the native voxels lie among the model's; outside, the edge counts.
-        count: Voxels of the model's axis.
-        length: Native voxels a run at most.
-        first: Number of the first native voxel.
+        positions: Positions of the native voxels among the model's; clipped to the model's grid.
+        count: Voxels along the model's axis.
+        length: Maximum native voxels per interval.
+        first: Index of the first native voxel.
     """
     inside = np.clip(positions, 0, count - 1)
-    found = []
+    cut = []
     for start in range(0, len(inside), length):
         here = inside[start : start + length]
         lower = np.minimum(here.astype(np.intp), max(count - 2, 0))
@@ -63,32 +64,32 @@ def stretches(positions: NDArray[np.float64], count: int, length: int, first: in
         above = np.minimum(lower + 1, end - 1) - begin
         weights[rows, above] += (here - lower).astype(np.float32)
         native = slice(first + start, first + start + len(here))
-        found.append(Interval(native, slice(begin, end), weights))
-    return found
+        cut.append(Interval(native, slice(begin, end), weights))
+    return cut
 
 
 def decide_on_native(
     slabs: Iterable[Slab], grid: ModelGrid, decision: Decision, threads: int = 1
 ) -> Iterator[DecidedSlab]:
-    """Decide native planes as slabs complete them.
+    """Decide native planes as soon as slabs complete them.
 
     Args:
-        slabs: Finished slabs of the model's grid, ascending and without gaps.
+        slabs: Finished slabs on the model's grid, ascending and without gaps.
         grid: How the two grids correspond.
         decision: The rule.
         threads: Rows of tiles decided at the same time.
 
     Yields:
-        Decided slabs of the native grid, ascending and without gaps, without logits.
+        Decided slabs on the native grid, ascending and without gaps, without logits.
     """
     along_z, along_y, along_x = grid.axes
     tiles = (
-        stretches(along_y.model_positions(), along_y.model, TILE),
-        stretches(along_x.model_positions(), along_x.model, TILE),
+        intervals(along_y.model_positions(), along_y.model, TILE),
+        intervals(along_x.model_positions(), along_x.model, TILE),
     )
     with ThreadPoolExecutor(threads) as pool:
         for stack in stacks(slabs, along_z):
-            for layer in stretches(stack.positions, stack.planes.shape[1], TILE_DEPTH, stack.native):
+            for layer in intervals(stack.positions, stack.planes.shape[1], TILE_DEPTH, stack.native):
                 yield _decide_layer(stack.planes, layer, tiles, grid, decision, pool)
 
 
@@ -133,37 +134,37 @@ def _decide_layer(
 def _argmax(
     block: Floats, able: NDArray[np.intp], weights: tuple[Floats, Floats, Floats], decision: Decision
 ) -> LabelArray:
-    """Label values of a block, or one value for all of it, from the channels that are able to win."""
+    """Label values of a block (broadcast where it has one value), from the channels that can be the largest."""
     values: LabelArray = decision.value_of_channel[able]
     if (values == values[0]).all():
         return values[:1]
     deep, tall, wide = (len(matrix) for matrix in weights)
     _, depth, rows, _ = block.shape
-    contest = RunningArgmax((deep, tall, wide), len(able))
-    # So many at a time that what lies between the matrix products stays in the cache.
+    argmax = RunningArgmax((deep, tall, wide), len(able))
+    # As many channels at a time as keep the intermediate products in the cache.
     step = max(1, BLOCK_VOXELS // (max(depth, deep) * max(rows, tall) * wide))
     for start in range(0, len(able), step):
         for number, channel in enumerate(_interpolated(block[able[start : start + step]], weights), start):
-            contest.enter(number, channel)
-    found: LabelArray = values[contest.winner]
-    return found
+            argmax.update(number, channel)
+    labels: LabelArray = values[argmax.winner]
+    return labels
 
 
 def _thresholds(block: Floats, weights: tuple[Floats, Floats, Floats], decision: Decision) -> NDArray[np.bool_]:
-    """Masks of a block, (L, dz, Y, X), each in the order of the label table."""
+    """Masks of a block, (L, dz, Y, X), in the order of the label table."""
     shape = tuple(len(matrix) for matrix in weights)
-    found = np.empty((len(decision.table), *shape), np.bool_)
+    masks = np.empty((len(decision.table), *shape), np.bool_)
     for index, label in enumerate(decision.table):
         channel = block[label.channel]
         if channel.min() > decision.bound or channel.max() <= decision.bound:
-            found[index] = channel.flat[0] > decision.bound
+            masks[index] = channel.flat[0] > decision.bound
         else:
-            found[index] = _interpolated(channel[None], weights)[0] > decision.bound
-    return found
+            masks[index] = _interpolated(channel[None], weights)[0] > decision.bound
+    return masks
 
 
 def _interpolated(block: Floats, weights: tuple[Floats, Floats, Floats]) -> Floats:
-    """Channels of a block on the native grid, axis by axis as matrix products, (K, dz, Y, X)."""
+    """Channels of a block on the native grid, (K, dz, Y, X): one matrix product per axis."""
     along_z, along_y, along_x = weights
     channels, depth, rows, columns = block.shape
     wide = np.matmul(block.reshape(-1, columns), along_x.T).reshape(channels, depth, rows, -1)

@@ -1,4 +1,4 @@
-"""The windows that show most of what a network can do."""
+"""Windows with much contrast, for trying a network out before the first case."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itk_infer.arrays import Array, namespace
 from itk_infer.engine.slabs import gather
 from itk_infer.engine.windows import WindowGrid
 
-SAMPLED = 4  # every so many voxels along each axis are looked at
+SAMPLED = 4  # the variance is taken of every fourth voxel along each axis
 
 
 def probe_windows(array: Array, grid: WindowGrid, count: int) -> Array:
-    """The windows of highest variance; a corner of air proves nothing.
+    """The windows of highest variance: windows of air would not show differences between precisions.
 
     Args:
         array: The padded volume, (C, Z, Y, X).
         grid: Its windows.
-        count: How many, at most.
+        count: Maximum number of windows.
 
     Returns:
-        (N, C, *patch), the busiest first.
+        (N, C, *patch), highest variance first.
     """
     origins = [grid.origin(index) for index in grid]
     dz, dy, dx = grid.patch

@@ -1,4 +1,4 @@
-"""One volume through the engine: windows, slabs, back to native, decide."""
+"""Segmentation of one volume: windows, slabs, interpolation to the native grid, decision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TakeSlab = Callable[[DecidedSlab], None]
 
 @dataclass(frozen=True, slots=True)
 class SegmentStats:
-    """What was counted on the way.
+    """What was counted during the segmentation of one volume.
 
     Attributes:
         voxels: Native voxels of each label, in the order of the label table.
@@ -48,32 +48,32 @@ def segment(
     batch: int = 1,
     on_windows: Callable[[int], None] = lambda done: None,
 ) -> SegmentStats:
-    """Segment one volume; its full logits never exist.
+    """Segment one volume, slab by slab: the logits of the whole volume are never held in memory.
 
     Args:
-        array: The padded volume on the model's grid, (C_in, Z, Y, X), at `workspace`.
+        array: The padded volume on the model's grid, (C_in, Z, Y, X), in the memory of `workspace`.
         grid: Its windows.
-        model: How the model's grid and the case's own correspond.
+        model: How the model's grid and the case's native grid correspond.
         forward: The network.
-        output: What its channels mean.
-        open_outputs: Called once the number of channels is known; returns what takes the decided slabs,
-            and whether they shall carry logits.
-        workspace: Where overlaps are summed and decided; None: host memory.
-        repair: Runs single windows anew whose logits were not finite, see `finished_slabs`.
-        batch: Windows a call.
-        on_windows: Told how many windows are done.
+        output: The meaning of its channels.
+        open_outputs: Called once the number of channels is known; returns the function that takes decided
+            slabs, and whether these shall carry logits.
+        workspace: Memory in which windows are summed and decided; None: host memory.
+        repair: Repeats single windows whose logits were not finite, see `finished_slabs`.
+        batch: Windows per call.
+        on_windows: Called with the number of windows done so far.
 
     Raises:
-        InferenceError: the network's answer cannot be used.
+        InferenceError: the network's output has a wrong shape or is not finite.
         SpecError: the spec does not fit the number of channels.
     """
     workspace = workspace or HostWorkspace()
     slabs = finished_slabs(array, grid, forward, workspace, repair=repair, batch=batch, on_windows=on_windows)
     first = [next(slabs)]
     decision = Decision(output, len(first[0].logits))
-    slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple of it would live for the whole case
+    slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple would keep the first slab for the whole case
     take, want_logits = open_outputs(decision)
     decider = workspace.decider(decision, model, want_logits)
-    for found in decider.decide(slabs):
-        take(found)
+    for slab in decider.decide(slabs):
+        take(slab)
     return SegmentStats(tuple(decider.voxels().tolist()), decider.confidence(), decider.clipped)

@@ -1,4 +1,4 @@
-"""From windows to finished slabs: planes that no later window can touch."""
+"""From windows to finished slabs: planes that no later window overlaps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Forward = Callable[[Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call of the network, begun."""
+    """One queued call of the network: its windows, their logits, and whether each is finite."""
 
     indices: list[tuple[int, int, int]]
     origins: list[Origin]
-    answers: Array
+    logits: Array
     finite: Callable[[], list[bool]]
 
 
 def height_that_fits(channels: int, plane: tuple[int, int], slab_bytes: int) -> int:
-    """Planes of a slab that keep its float32 logits within `slab_bytes`, at least one."""
+    """Number of planes whose float32 logits take at most `slab_bytes`; at least 1."""
     return max(1, slab_bytes // (4 * channels * plane[0] * plane[1]))
 
 
@@ -41,37 +41,38 @@ def finished_slabs(
     batch: int = 1,
     on_windows: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Slab]:
-    """Slide the window and yield slabs in ascending Z, without gaps.
+    """Run the network on all windows and yield slabs of blended logits in ascending Z, without gaps.
 
     Args:
-        array: The padded volume, (C_in, Z, Y, X), at `workspace`, or what gives parts of it in the same way.
+        array: The padded volume, (C_in, Z, Y, X), in the memory of `workspace`, or an object that gives
+            parts of it by the same indexing.
         grid: Its windows.
-        forward: (N, C_in, *patch) to (N, C_out, *patch); answers must survive `workspace.prefetch_calls`
-            further calls.
-        workspace: Where overlaps are summed.
-        repair: Answers anew a single window that had NaN or infinity in its answer; None: such a window
-            is an error.
-        batch: Windows a call.
-        on_windows: Told how many windows are done.
+        forward: (N, C_in, *patch) to (N, C_out, *patch); its result must stay valid during
+            `workspace.prefetch_calls` further calls.
+        workspace: Memory in which windows are summed.
+        repair: As `forward`, for single windows whose logits held NaN or infinity; None: such a window is
+            an error.
+        batch: Windows per call.
+        on_windows: Called with the number of windows done so far.
 
     Raises:
-        InferenceError: the network's answer has a wrong shape or is not finite.
+        InferenceError: the network's output has a wrong shape or is not finite.
     """
     ring: Accumulator | None = None
     z_axis = grid.axes[0]
-    # The windows of the k-th Z origin finish the planes up to the next origin.
+    # When the windows at the k-th Z origin are done, the planes up to the next origin are finished.
     finished = [*pairwise(z_axis.origins), (z_axis.origins[-1], z_axis.padded)]
     left = [len(grid.axes[1].origins) * len(grid.axes[2].origins)] * len(finished)
     done = 0
     for call in _calls(array, grid, forward, workspace, batch):
-        answers = _finite_answers(call, array, grid.patch, repair)
+        outputs = _finite_logits(call, array, grid.patch, repair)
         done += len(call.indices)
         on_windows(done)
-        height = height_that_fits(answers.shape[1], grid.padded_size[1:], workspace.slab_bytes)
+        height = height_that_fits(outputs.shape[1], grid.padded_size[1:], workspace.slab_bytes)
         if len(grid) == 1:
-            yield from _cropped(0, answers[0], grid, height)
+            yield from _cropped(0, outputs[0], grid, height)
             return
-        for index, origin, logits in zip(call.indices, call.origins, answers, strict=True):
+        for index, origin, logits in zip(call.indices, call.origins, outputs, strict=True):
             if ring is None:
                 ring = workspace.accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
             z, y, x = (axis.weights[i] for axis, i in zip(grid.axes, index, strict=True))
@@ -83,7 +84,7 @@ def finished_slabs(
                     planes = ring.take(start, min(z1, start + height))
                     yield from _cropped(start, planes, grid, height)
                     del planes
-        del call, answers, logits  # before the next call makes its own
+        del call, outputs, logits  # freed before the next call allocates its own
 
 
 def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> Array:
@@ -94,45 +95,45 @@ def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> 
 
 
 def _calls(array: Array, grid: WindowGrid, forward: Forward, workspace: Workspace, batch: int) -> Iterator[_Call]:
-    """All calls of the network in the order of the windows, `workspace.prefetch_calls` begun in advance."""
+    """All calls of the network in the order of the windows, with `workspace.prefetch_calls` queued in advance."""
     begun: deque[_Call] = deque()
     windows = iter(grid)
     while indices := list(islice(windows, batch)):
         origins = [grid.origin(index) for index in indices]
-        answers = forward(gather(array, origins, grid.patch))
-        if answers.ndim != 5 or answers.shape[0] != len(origins) or tuple(answers.shape[2:]) != grid.patch:
+        logits = forward(gather(array, origins, grid.patch))
+        if logits.ndim != 5 or logits.shape[0] != len(origins) or tuple(logits.shape[2:]) != grid.patch:
             raise InferenceError(
-                f"the network answered with shape {tuple(answers.shape)} to {len(origins)} windows of "
+                f"the network answered with shape {tuple(logits.shape)} to {len(origins)} windows of "
                 f"{grid.patch}; it must answer (N, channels, Z, Y, X) of the same size: "
                 "check the patch size and the model"
             )
-        begun.append(_Call(indices, origins, answers, workspace.finite(answers)))
-        del answers
+        begun.append(_Call(indices, origins, logits, workspace.finite(logits)))
+        del logits
         if len(begun) > workspace.prefetch_calls:
             yield begun.popleft()
     yield from begun
 
 
-def _finite_answers(call: _Call, array: Array, patch: tuple[int, int, int], repair: Forward | None) -> Array:
-    """The answers of a call, windows with NaN or infinity repaired where that is possible."""
+def _finite_logits(call: _Call, array: Array, patch: tuple[int, int, int], repair: Forward | None) -> Array:
+    """The logits of a call; windows with NaN or infinity are run again with `repair`."""
     broken = [index for index, fine in enumerate(call.finite()) if not fine]
     if not broken:
-        return call.answers
-    xp = namespace(call.answers)
-    answers = xp.astype(call.answers, xp.float32, copy=True)
+        return call.logits
+    xp = namespace(call.logits)
+    logits = xp.astype(call.logits, xp.float32, copy=True)
     for index in broken:
         if repair is not None:
-            answers[index] = repair(gather(array, [call.origins[index]], patch))[0]
-        if not xp.all(xp.isfinite(answers[index])):
+            logits[index] = repair(gather(array, [call.origins[index]], patch))[0]
+        if not xp.all(xp.isfinite(logits[index])):
             raise InferenceError(
                 f"the network answered NaN or infinity in the window at {call.origins[index]} (Z Y X); "
                 "the input may be far from what it was trained on, or half precision overflowed"
             )
-    return answers
+    return logits
 
 
 def _cropped(z0: int, logits: Array, grid: WindowGrid, height: int) -> Iterator[Slab]:
-    """The part of padded planes from `z0` on that belongs to the volume, in pieces of `height`."""
+    """Planes of the padded volume from `z0` on without their padding, in slabs of at most `height` planes."""
     xp, (z, y, x) = namespace(logits), grid.axes
     first = max(z0, z.pad_before)
     last = min(z0 + logits.shape[1], z.pad_before + z.size)

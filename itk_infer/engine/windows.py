@@ -1,4 +1,4 @@
-"""Where the windows lie, and how much each counts where they overlap."""
+"""Positions of the windows over a volume, and their blending weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class AxisWindows:
     Attributes:
         size: Voxels of the volume.
         patch: Voxels of a window.
-        pad_before: Voxels of padding in front of the volume; floor of what is missing.
-        pad_after: Voxels of padding behind it.
+        pad_before: Voxels of padding before the volume: half of the missing voxels, rounded down.
+        pad_after: Voxels of padding after it.
         origins: First voxel of each window on the padded axis, ascending.
-        weights: (len(origins), patch) float32; over every voxel they sum to one.
+        weights: (len(origins), patch) float32; at every voxel they sum to 1.
     """
 
     size: int
@@ -93,7 +93,7 @@ def place_windows(
         size: Voxels of the volume, Z Y X.
         patch: Window size; None takes the whole volume, padded up to `multiple_of`.
         stride: Step between windows, at most the patch; None: half the patch.
-        multiple_of: What a whole-volume window must be divisible by.
+        multiple_of: The size of a whole-volume window is rounded up to a multiple of this, Z Y X.
         blend: ``gaussian`` (sigma = patch / 8, centred at (patch - 1) / 2) or ``constant``.
     """
     z, y, x = (_axis(*values, blend) for values in zip(size, patch, stride, multiple_of, strict=True))
@@ -113,8 +113,9 @@ def _axis(size: int, patch: int | None, stride: int | None, multiple: int, blend
 
 
 def _weights(size: int, patch: int, origins: tuple[int, ...], blend: Blend) -> NDArray[np.float32]:
-    """A partition of unity. Windows lie on a grid and weights are separable, so dividing by the sum
-    along each axis equals dividing by the summed 3D weights.
+    """Weights that sum to 1 at every voxel, (len(origins), patch).
+
+    Windows lie on a grid and weights are separable, so normalising along each axis equals normalising in 3D.
     """
     profile = np.ones(patch)
     if blend == "gaussian":

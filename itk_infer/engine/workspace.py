@@ -1,4 +1,4 @@
-"""Where a volume, the ring of overlapping windows and the deciding live: host memory, or a device."""
+"""The seam for the memory that holds a volume, the sums of its windows and the decision: host or device."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from itk_infer.engine.decision import Decision
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
-DEVICE_SLAB_BYTES = 128 * 2**20  # of float32 logits; large enough to keep a device busy
+DEVICE_SLAB_BYTES = 128 * 2**20  # float32 logits per slab on a device; large enough to keep it busy
 AxisWeights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]  # profiles along Z, Y, X
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Finished planes ``z0`` to ``z0 + dz`` of a volume: logits (C, dz, Y, X), padding cropped."""
+    """Finished planes ``z0`` to ``z0 + dz`` of a volume: blended logits (C, dz, Y, X), without padding."""
 
     z0: int
     logits: Array
 
 
 class Accumulator(Protocol):
-    """Sums weighted windows in a ring one patch deep, and hands out finished planes."""
+    """Sums weighted windows in a ring as deep as one window, and returns finished planes."""
 
     def add(self, logits: Array, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
         """Add one window.
 
         Args:
-            logits: (C, Z, Y, X) of the window.
+            logits: Logits of the window, (C, Z, Y, X).
             weights: Its weight profiles along Z, Y and X.
-            origin: Its first voxel on the padded volume.
+            origin: Its first voxel in the padded volume, Z Y X.
         """
         ...
 
     def take(self, z0: int, z1: int) -> Array:
-        """Planes z0 to z1, (C, z1 - z0, Y, X), which are forgotten here."""
+        """Return planes z0 to z1, (C, z1 - z0, Y, X), and set them to zero in the ring."""
         ...
 
 
 class Decider(Protocol):
-    """From finished slabs of one case to decided ones on its own grid, and what was measured on the way.
+    """Turns finished slabs of one case into decided slabs on its native grid, and measures them.
 
     Attributes:
-        clipped: Logits beyond the range of float16, which were clipped to it.
+        clipped: Number of logits beyond the range of float16, which were clipped to it.
     """
 
     @property
@@ -58,41 +58,52 @@ class Decider(Protocol):
         ...
 
     def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
-        """Host arrays, ascending and without gaps; logits in them only if asked for."""
+        """Decide all slabs.
+
+        Args:
+            slabs: Slabs on the model's grid, ascending and without gaps.
+
+        Yields:
+            Slabs on the native grid in host memory, ascending and without gaps; with logits if these are wanted.
+        """
         ...
 
     def voxels(self) -> NDArray[np.int64]:
-        """Native voxels of each label in all decided slabs, (L,), in the order of the label table."""
+        """Native voxels of each label in all decided slabs, (L,) int64, in the order of the label table."""
         ...
 
     def confidence(self) -> Confidence:
-        """Of all slabs, on the model's grid."""
+        """Mean confidences over all slabs, on the model's grid."""
         ...
 
 
 class Workspace(Protocol):
-    """Host memory, or a device. Both must pass ``tests/engine/test_places.py``.
+    """Memory of the host or of a device, and the computations on it.
 
     Attributes:
-        slab_bytes: Float32 logits of a slab at most; deciding needs a few times as much.
-        prefetch_calls: Calls of the network that are begun before the answer to the first is looked at.
+        slab_bytes: Maximum bytes of a slab's float32 logits; the decision needs a few times as much.
+        prefetch_calls: Network calls queued before the first result is read.
     """
 
     slab_bytes: int
     prefetch_calls: int
 
     def put(self, array: NDArray[Any]) -> Array:
-        """The stored volume, (C, Z, Y, X), brought here."""
+        """Copy the stored volume, (C, Z, Y, X), to this memory, unless it is already there."""
         ...
 
     def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> Accumulator:
-        """A ring of `depth` planes of the padded volume."""
+        """An empty ring of sums: `channels` channels, `depth` planes of size `plane` (Y, X)."""
         ...
 
     def finite(self, windows: Array) -> Callable[[], list[bool]]:
-        """Whether each of (N, C, Z, Y, X) is free of NaN and infinity; told when it is asked for."""
+        """Begin to check each of the windows (N, C, Z, Y, X) for NaN and infinity.
+
+        Returns:
+            A function that waits for the check and returns one flag per window: whether all its values are finite.
+        """
         ...
 
     def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> Decider:
-        """What decides the slabs of one case."""
+        """A decider for one case: its rule, its grids, and whether decided slabs shall carry logits."""
         ...

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from itk_infer.case.case import Case
+from itk_infer.case.identity import output_identity
 from itk_infer.case.result import Measurements
 from itk_infer.engine.memory import Memory
 from itk_infer.errors import CaseError, ConfigError, InterruptedRunError, LockLostError, OutputError
@@ -20,17 +22,14 @@ from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.messages import Failed, Finished, Outcome, Stopped, Task
 from itk_infer.executors.reading import CaseImage, read_case
 from itk_infer.files.commit import verified_by
+from itk_infer.files.folders import make_folder
+from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.machine import MemoryBound, ran_out, shortage
-from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
-from itk_infer.outputs.logits import LogitsSink
+from itk_infer.outputs.opening import open_outputs
+from itk_infer.outputs.registry import needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
-from itk_infer.run.cases import Case
-from itk_infer.run.ledger import OutputFile
-from itk_infer.run.plan import CaseAction, output_identity
-from itk_infer.run.settings import RunSettings, make_folder
 
 OnEvent = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
@@ -55,7 +54,6 @@ class PendingCase:
 
 def run_case(
     predictor: Predictor,
-    settings: RunSettings,
     task: Task,
     worker: int,
     show: OnEvent,
@@ -65,19 +63,17 @@ def run_case(
 
     Args:
         predictor: The loaded model.
-        settings: Folders and outputs.
-        task: The case.
+        task: The case, and the files to write.
         worker: Number of the worker, for events.
         show: Told what happens meanwhile.
         check: Called between windows; raises `InterruptedRunError` to stop.
     """
-    found = compute_case(predictor, settings, task, worker, show, check)
+    found = compute_case(predictor, task, worker, show, check)
     return found.write() if isinstance(found, PendingCase) else found
 
 
 def compute_case(
     predictor: Predictor,
-    settings: RunSettings,
     task: Task,
     worker: int,
     show: OnEvent,
@@ -90,8 +86,7 @@ def compute_case(
 
     Args:
         predictor: The loaded model.
-        settings: Folders and outputs.
-        task: The case.
+        task: The case, and the files to write.
         worker: Number of the worker, for events.
         show: Told what happens meanwhile, and by the writing.
         check: Called between windows; raises `InterruptedRunError` to stop.
@@ -101,7 +96,7 @@ def compute_case(
 
     def compute() -> PendingCase:
         safe_mode = predictor.safe_mode() if task.safer else predictor
-        return _compute(safe_mode, settings, task, worker, show, check, read, on_memory)
+        return _compute(safe_mode, task, worker, show, check, read, on_memory)
 
     return _settled(task, worker, compute)
 
@@ -113,7 +108,7 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
     except (InterruptedRunError, LockLostError):
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
-        reason = task.planned.case.unnamed(str(error))
+        reason = task.case.unnamed(str(error))
     except Exception as error:  # one bad case never stops the others, not even by a fault of ours
         if ran_out(error):
             reason = f"{shortage('this image and the libraries')}; see --dry-run for what the image needs"
@@ -125,7 +120,6 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
 
 def _compute(
     predictor: Predictor,
-    settings: RunSettings,
     task: Task,
     worker: int,
     show: OnEvent,
@@ -133,11 +127,11 @@ def _compute(
     read: Callable[[Case, MemoryBound | None], CaseImage],
     on_memory: Callable[[Memory], None],
 ) -> PendingCase:
-    planned, case, started = task.planned, task.planned.case, time.perf_counter()
+    case, started = task.case, time.perf_counter()
     image = read(case, predictor.memory_bound)
     check()
     volume = image.volume
-    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits=planned.logits)
+    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in needs(dict(task.wanted)))
     memory = predictor.host_memory(plan)
     on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
@@ -148,7 +142,7 @@ def _compute(
         show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
-    computed = predictor.compute(volume, lambda frame: _sinks(predictor, settings, planned, frame), on_windows)
+    computed = predictor.compute(volume, lambda header: _open(task, header), on_windows)
     identity = output_identity(predictor.identity, image.inputs)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
 
@@ -164,7 +158,7 @@ def _compute(
             worker,
             inputs,
             _results(found, seconds, warnings),
-            tuple(_output(settings, case, path, identity) for path in found.paths),
+            tuple(_output(task, path, identity) for path in found.paths),
             tuple(str(path) for path in found.paths),
             found.volumes_ml,
             round(time.perf_counter() - started, 3),
@@ -177,27 +171,19 @@ def _compute(
     return PendingCase(case.name, memory.writing, lambda: _settled(task, worker, write), drop)
 
 
-def _sinks(predictor: Predictor, settings: RunSettings, planned: CaseAction, frame: OutputHeader) -> list[Sink]:
-    frame = replace(frame, track=True)
-    if not settings.output.is_dir():  # and is not made again: the run and its ledger know another
-        raise OutputError(f"{settings.output}: the output folder is not there, or not any more; run again")
-    sinks: list[Sink] = []
-    if planned.logits:
-        path = settings.logits_path(planned.case)
+def _open(task: Task, header: OutputHeader) -> list[Sink]:
+    if not task.folder.is_dir():  # and is not made again: the run and its ledger know another
+        raise OutputError(f"{task.folder}: the output folder is not there, or not any more; run again")
+    for _, path in task.wanted:
         make_folder(path.parent)
-        sinks.append(LogitsSink(path, frame))
-    if planned.labels:
-        path = settings.label_path(planned.case)
-        make_folder(path.parent)
-        layered = settings.format == "seg.nrrd" and predictor.spec.output.decision == "threshold"
-        sinks.append(LayeredSegmentationSink(path, frame) if layered else LabelMapSink(path, frame))
-    return sinks
+    # The label map is committed last: where it lies, all other files of the case do.
+    return open_outputs(task.wanted[::-1], replace(header, track=True))
 
 
-def _output(settings: RunSettings, case: Case, path: Path, identity: dict[str, Any]) -> OutputFile:
-    below = path.relative_to(settings.output).as_posix()
-    kind = "logits" if path == settings.logits_path(case) else "labels"
-    return OutputFile(below, case.name, kind, identity, sha256_of(path), stamp_of(path))
+def _output(task: Task, path: Path, identity: dict[str, Any]) -> OutputFile:
+    name = next(name for name, wanted in task.wanted if wanted == path)
+    below = path.relative_to(task.folder).as_posix()
+    return OutputFile(below, task.name, name, identity, sha256_of(path), stamp_of(path))
 
 
 def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
@@ -212,7 +198,7 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "volume_ml": item.volume_ml,
                 "confidence": item.confidence,
             }
-            for item in found.findings
+            for item in found.labels
         ],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},

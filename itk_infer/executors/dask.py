@@ -22,7 +22,6 @@ from itk_infer.executors import dask_worker as remote
 from itk_infer.executors.dask_cluster import Cluster
 from itk_infer.executors.loader import ModelInfo, ModelLoader
 from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
-from itk_infer.run.settings import RunSettings
 
 POLL_S = 0.2
 CENSUS_S = 1.0  # between two looks at which workers there are
@@ -44,7 +43,6 @@ class DaskCluster:
 
     Args:
         source: The model; its paths must mean the same on every node.
-        settings: Folders and outputs, likewise.
         cluster: Where the workers are.
         threads: CPU threads of the network; None: all cores that a worker may use.
         case_timeout: Seconds a case may take; None: as long as it likes.
@@ -53,7 +51,6 @@ class DaskCluster:
     def __init__(
         self,
         source: ModelLoader,
-        settings: RunSettings,
         cluster: Cluster,
         threads: int | None = None,
         case_timeout: float | None = None,
@@ -61,7 +58,6 @@ class DaskCluster:
         self.workers = cluster.workers or 0  # until it is known
         self._cluster = cluster
         self._model = (source, threads, cluster.gpus)
-        self._settings = settings
         self._case_timeout = case_timeout
         self._topic = f"itk_infer-{uuid.uuid4().hex[:12]}"
         self._client: Any = None
@@ -109,8 +105,8 @@ class DaskCluster:
         return facts  # type: ignore[no-any-return]
 
     def submit(self, task: Task) -> None:
-        """Queue a case."""
-        self._queue.append(task)
+        """Queue a case; its paths must mean the same on every node."""
+        self._queue.append(task.absolute())
 
     def step(self, tell: Report) -> None:
         """Hand out what waits, listen for a moment, and look who is still there."""
@@ -155,7 +151,6 @@ class DaskCluster:
             future = self._client.submit(
                 remote.compute,
                 *self._model,
-                self._settings,
                 task,
                 number,
                 self._topic,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.settings import make_folder
+from itk_infer.files.folders import make_folder
 
 CONNECT_S = 10.0
 ROLES = ("client", "scheduler", "worker")

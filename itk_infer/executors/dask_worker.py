@@ -11,7 +11,6 @@ from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.executors.case_files import run_case
 from itk_infer.executors.loader import ModelInfo, ModelLoader, model_info
 from itk_infer.executors.messages import CaseBegun, Message, Outcome, Reported, Task
-from itk_infer.run.settings import RunSettings
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -30,7 +29,7 @@ def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | It
 
 
 def compute(
-    source: ModelLoader, threads: int | None, gpus: int, settings: RunSettings, task: Task, number: int, topic: str
+    source: ModelLoader, threads: int | None, gpus: int, task: Task, number: int, topic: str
 ) -> Outcome | ItkInferError:
     """Run one case, and tell on the way what `Executor.step` tells.
 
@@ -38,7 +37,6 @@ def compute(
         source: The model.
         threads: CPU threads of the network.
         gpus: GPUs that the worker processes of one job share.
-        settings: Folders and outputs.
         task: The case.
         number: Of this worker, for events.
         topic: Of Dask events that the parent listens to.
@@ -63,7 +61,7 @@ def compute(
             predictor = _loaded(source, _device(gpus), threads)
         except ItkInferError as error:
             return error
-        return run_case(predictor, settings, task, number, lambda event: tell(Reported(event)), check)
+        return run_case(predictor, task, number, lambda event: tell(Reported(event)), check)
 
 
 def request_stop(topic: str) -> None:

@@ -10,7 +10,6 @@ from itk_infer.executors.case_files import run_case
 from itk_infer.executors.loader import ModelInfo, model_info
 from itk_infer.executors.messages import CaseBegun, Report, Reported, Task
 from itk_infer.predictor import Predictor
-from itk_infer.run.settings import RunSettings
 
 
 class InProcess:
@@ -18,14 +17,12 @@ class InProcess:
 
     Args:
         predictor: The loaded model.
-        settings: Folders and outputs.
     """
 
     workers = 1
 
-    def __init__(self, predictor: Predictor, settings: RunSettings) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._settings = settings
         self._queue: deque[Task] = deque()
         self._check: Callable[[], None] = lambda: None
 
@@ -50,7 +47,7 @@ class InProcess:
         """Run the next case, from beginning to end."""
         task = self._queue.popleft()
         tell(CaseBegun(task.name, 0))
-        tell(run_case(self._predictor, self._settings, task, 0, lambda event: tell(Reported(event)), self._check))
+        tell(run_case(self._predictor, task, 0, lambda event: tell(Reported(event)), self._check))
 
     def stop(self, tell: Report) -> None:
         """Nothing is at work between two steps."""

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from itk_infer._version import __version__
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.machine import ran_out, shortage
+from itk_infer.options import Options
 
 if TYPE_CHECKING:
-    from itk_infer.model.backend import Provider
-    from itk_infer.model.batch_size.search import BatchChoice
-    from itk_infer.model.runtimes.precision import PrecisionChoice
-    from itk_infer.options import Options
     from itk_infer.predictor import Predictor
-    from itk_infer.spec.model_spec import Blend, Triplet
-
-
-FILES = ("onnx", "config", "checkpoint")
 
 
 class ModelLoader(Protocol):
@@ -42,55 +35,41 @@ class ModelLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """The model that the command line names.
+    """A model by its files, and how to load and run it.
 
     Attributes:
         onnx: ONNX file; None for a model of MMEngine.
         config: MMEngine config, with `checkpoint`.
         checkpoint: Its weights.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        provider: What runs the network there.
-        precision: Number format.
-
-    The others: see `itk_infer.options.Options`.
+        options: Everything else.
     """
 
     onnx: Path | None = None
     config: Path | None = None
     checkpoint: Path | None = None
-    device: str = "auto"
-    provider: Provider = "auto"
-    precision: PrecisionChoice = "auto"
-    orientation: str = "LPI"
-    spec: Path | None = None
-    window_level: float | None = None
-    window_width: float | None = None
-    patch_size: Triplet | None = None
-    patch_stride: Triplet | None = None
-    blend: Blend | None = None
-    batch: BatchChoice | None = None
-    batch_cache: bool | Path = True
-    tta: bool = False
-    skip_empty: bool | float = False
-    crop_foreground: float | None = None
-    max_ram: int | None = None
-    max_vram: int | None = None
+    options: Options = Options()
+
+    def absolute(self) -> ModelRequest:
+        """The same for processes with another current folder."""
+        onnx, config, checkpoint = (
+            None if path is None else path.absolute() for path in (self.onnx, self.config, self.checkpoint)
+        )
+        return ModelRequest(onnx, config, checkpoint, self.options.absolute())
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelLoader.load`."""
         from itk_infer.predictor import Predictor
 
-        asked = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FILES}
-        given = cast("Options", {name: value for name, value in asked.items() if value is not None})
+        options = self.options
         if device is not None:
-            given["device"] = device
+            options = replace(options, device=device)
         if threads is not None:
-            given["threads"] = threads
+            options = replace(options, threads=threads)
         try:
             if self.onnx is not None:
-                return Predictor.from_onnx(self.onnx, **given)
+                return Predictor.from_onnx(self.onnx, options)
             if self.config is not None and self.checkpoint is not None:
-                return Predictor.from_mmengine(self.config, self.checkpoint, **given)
+                return Predictor.from_mmengine(self.config, self.checkpoint, options)
         except Exception as error:
             if not ran_out(error):
                 raise
@@ -161,5 +140,5 @@ def describe(predictor: Predictor) -> dict[str, Any]:
             {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
             for label in named
         ],
-        "notes": list(predictor.backend.notes),
+        "notes": list(predictor.notes),
     }

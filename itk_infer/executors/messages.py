@@ -1,15 +1,20 @@
-"""What an executor is given, and what it tells: values that travel between processes."""
+"""What executors are given and report, and what a worker process and its parent send each other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from itk_infer.case.case import Case
+from itk_infer.errors import ItkInferError
 from itk_infer.events import CaseStarted, Progress, Warned
+from itk_infer.executors.loader import ModelInfo
 from itk_infer.files.lock_ticket import LockTicket
-from itk_infer.run.ledger import InputFile, OutputFile
-from itk_infer.run.plan import CaseAction
+from itk_infer.files.records import InputFile, OutputFile
+
+STOP = "stop"  # sent to a worker instead of an `Assignment`: drop the case at work
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +22,16 @@ class Task:
     """One case to run.
 
     Attributes:
-        planned: The case, and what to write.
+        case: The case.
+        folder: The output folder, which must be there.
+        wanted: Names of the outputs to write (see `itk_infer.outputs.registry`), and their files below `folder`.
         safer: Whether a worker died of it before: fp32, one window a call.
         lock: Verified before each file of the case gets its name; None: nothing to verify.
     """
 
-    planned: CaseAction
+    case: Case
+    folder: Path
+    wanted: tuple[tuple[str, Path], ...]
     safer: bool = False
     lock: LockTicket | None = None
 
@@ -38,7 +47,12 @@ class Task:
     @property
     def name(self) -> str:
         """The case's name."""
-        return self.planned.case.name
+        return self.case.name
+
+    def absolute(self) -> Task:
+        """The same task for a process with another current folder."""
+        wanted = tuple((name, path.absolute()) for name, path in self.wanted)
+        return replace(self, case=self.case.absolute(), folder=self.folder.absolute(), wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +112,46 @@ class Stopped:
 Outcome = Finished | Failed | Stopped
 Message = CaseBegun | Reported | Outcome | WorkerDied
 Report = Callable[[Message], None]
+
+
+# --- between a worker process and its parent ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The next work of a worker.
+
+    Attributes:
+        task: The case to compute.
+        ahead: A case to read meanwhile, because it will probably come next. No more than a hint.
+    """
+
+    task: Task
+    ahead: Case | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded.
+
+    Attributes:
+        facts: About it.
+        overlaps: Whether the worker reads ahead, and sends `Computed`.
+    """
+
+    facts: ModelInfo
+    overlaps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The case needs the network no more: the next one may come, while this one's files are written."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The model cannot be loaded."""
+
+    error: ItkInferError

@@ -11,16 +11,14 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from itk_infer.case.case import Case
 from itk_infer.engine.memory import Memory
 from itk_infer.errors import InterruptedRunError
 from itk_infer.executors.case_files import OnEvent, PendingCase, compute_case
-from itk_infer.executors.messages import Outcome, Task
+from itk_infer.executors.messages import Computed, Outcome, Task
 from itk_infer.executors.reading import CaseImage, ReadAhead
-from itk_infer.executors.worker import Computed
 from itk_infer.machine import MemoryBound
 from itk_infer.predictor import Predictor
-from itk_infer.run.cases import Case
-from itk_infer.run.settings import RunSettings
 
 
 class Overlap:
@@ -31,7 +29,6 @@ class Overlap:
 
     Args:
         predictor: The loaded model.
-        settings: Folders and outputs.
         worker: Number of the worker, for events.
         send: Tells the parent `Computed` and outcomes. Called in two threads.
         show: As of `run_case`. Called in two threads.
@@ -41,14 +38,12 @@ class Overlap:
     def __init__(
         self,
         predictor: Predictor,
-        settings: RunSettings,
         worker: int,
         send: Callable[[Computed | Outcome], None],
         show: OnEvent,
         check: Callable[[], None],
     ) -> None:
         self._predictor = predictor
-        self._settings = settings
         self._worker = worker
         self._send = send
         self._show = show
@@ -87,7 +82,6 @@ class Overlap:
 
         found = compute_case(
             self._predictor,
-            self._settings,
             task,
             self._worker,
             self._show,

@@ -6,11 +6,11 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from itk_infer.case.case import Case
 from itk_infer.errors import ItkInferError
+from itk_infer.files.records import InputFile
 from itk_infer.files.stamp import Stamp, place_of, stamp_of
 from itk_infer.machine import MemoryBound
-from itk_infer.run.cases import Case
-from itk_infer.run.ledger import InputFile
 from itk_infer.volume.names import printable
 from itk_infer.volume.read import read_header, read_image
 from itk_infer.volume.volume import Volume, volume_of

@@ -6,66 +6,19 @@ import os
 import queue
 import signal
 import threading
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.gpus import VARIABLE, Placement
-from itk_infer.executors.loader import ModelInfo, ModelLoader, model_info
-from itk_infer.executors.messages import Reported, Task
-from itk_infer.run.cases import Case
-from itk_infer.run.settings import RunSettings
+from itk_infer.executors.loader import ModelLoader, model_info
+from itk_infer.executors.messages import STOP, Assignment, LoadFailed, Ready, Reported
 from itk_infer.streams import forgive_streams, open_missing_streams
 from itk_infer.system import end_with_parent, leave_signals_to_parent
 
-STOP = "stop"  # sent instead of a task: drop the case at work
 
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a worker shall do.
-
-    Attributes:
-        task: The case to compute.
-        ahead: A case that it may read meanwhile, as it will probably be given next. No more than a hint.
-    """
-
-    task: Task
-    ahead: Case | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model is loaded.
-
-    Attributes:
-        facts: About it.
-        overlaps: Whether the worker reads ahead, and tells `Computed`.
-    """
-
-    facts: ModelInfo
-    overlaps: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """The case needs the network no more: the next one may come, while this one's files are written."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    """The model cannot be loaded."""
-
-    error: ItkInferError
-
-
-def serve(
-    link: Connection, parent: int, number: int, source: ModelLoader, placement: Placement, settings: RunSettings
-) -> None:
+def serve(link: Connection, parent: int, number: int, source: ModelLoader, placement: Placement) -> None:
     """The main function of a worker process.
 
     Args:
@@ -74,7 +27,6 @@ def serve(
         number: Of this worker, for events.
         source: The model.
         placement: Where to run it.
-        settings: Folders and outputs.
     """
     end_with_parent(parent)
     open_missing_streams()
@@ -125,7 +77,7 @@ def serve(
     # On a CPU, the network needs the cores itself.
     overlap = None
     if predictor.backend.device != "cpu":
-        overlap = Overlap(predictor, settings, number, send, show, check)
+        overlap = Overlap(predictor, number, send, show, check)
     send(Ready(facts, overlap is not None))
     try:
         while True:
@@ -133,7 +85,7 @@ def serve(
             if overlap is not None:
                 overlap.run(given.task, given.ahead)
             else:
-                send(run_case(predictor, settings, given.task, number, show, check))
+                send(run_case(predictor, given.task, number, show, check))
     finally:  # by an error, as when the parent cannot be reached
         if overlap is not None:
             overlap.close()

@@ -21,9 +21,21 @@ from itk_infer.errors import ModelError
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.in_flight import Job, Jobs
 from itk_infer.executors.loader import ModelInfo, ModelLoader
-from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
-from itk_infer.executors.worker import STOP, Assignment, Computed, LoadFailed, Ready, serve
-from itk_infer.run.settings import RunSettings
+from itk_infer.executors.messages import (
+    STOP,
+    Assignment,
+    CaseBegun,
+    Computed,
+    Failed,
+    LoadFailed,
+    Ready,
+    Report,
+    Reported,
+    Stopped,
+    Task,
+    WorkerDied,
+)
+from itk_infer.executors.worker import serve
 from itk_infer.system import blocked_signals, cause_of_death
 
 POLL_S = 0.2
@@ -51,7 +63,6 @@ class Workers:
 
     Args:
         source: The model.
-        settings: Folders and outputs.
         placements: One a worker.
         case_timeout: Seconds a case may take; None: as long as it likes.
     """
@@ -59,13 +70,11 @@ class Workers:
     def __init__(
         self,
         source: ModelLoader,
-        settings: RunSettings,
         placements: Sequence[Placement] = (Placement(),),
         case_timeout: float | None = None,
     ) -> None:
         self.workers = len(placements)
         self._source = source
-        self._settings = settings
         self._placements = placements
         self._case_timeout = case_timeout
         self._context = multiprocessing.get_context("spawn")
@@ -130,7 +139,7 @@ class Workers:
 
     def _start(self, number: int) -> None:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, os.getpid(), number, self._source, self._placements[number], self._settings)
+        arguments = (theirs, os.getpid(), number, self._source, self._placements[number])
         process = self._context.Process(
             target=serve, args=arguments, name=f"itk_infer worker {number}", daemon=True
         )
@@ -168,7 +177,7 @@ class Workers:
                 given.append((worker, worker.jobs.computing))
         for worker, job in given:  # nobody is left without work for something that another reads ahead
             ahead = self._ahead_of(worker, job)
-            if self._send(worker, Assignment(job.task, ahead.planned.case if ahead else None)):
+            if self._send(worker, Assignment(job.task, ahead.case if ahead else None)):
                 worker.ahead = ahead.name if ahead else ""
                 job.start()
                 tell(CaseBegun(job.name, worker.number))

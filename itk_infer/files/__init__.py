@@ -1,1 +1,1 @@
-"""How files come to be: whole or not at all, known to be ours, unchanged since."""
+"""Output files: written completely or not at all, recognised as this program's, checked for later changes."""

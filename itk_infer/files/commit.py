@@ -1,8 +1,8 @@
-"""Outputs appear under their final names complete, or not at all.
+"""Atomic output files: they appear under their final names complete, or not at all.
 
-Everything is written to a partial, ``.partial-<id>.<name>`` in the folder of the final name, and
-renamed when it is known to be good. The partial's name ends as the final one does, because
-writers choose a format by it.
+Every output is written to a partial file, ``.partial-<id>.<name>`` in the folder of the final name, and
+renamed once it is verified. The name of the partial ends as the final one does, because writers choose
+the format by it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from itk_infer.errors import OutputError
-from itk_infer.files.intent import claim
+from itk_infer.files.intent import write_intent
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{12}\.")
 _LONGEST_NAME = 255  # bytes, on every file system in common use
@@ -28,10 +28,10 @@ _VERIFY: ContextVar[Callable[[], None]] = ContextVar("verify", default=lambda: N
 
 @contextlib.contextmanager
 def verified_by(verify: Callable[[], None]) -> Iterator[None]:
-    """Within the block, and this thread, call `verify` whenever a partial is about to get its final name.
+    """Within the block, and in this thread, call `verify` before each partial is renamed to its final name.
 
     Args:
-        verify: Raises to prevent that; nothing is left behind then.
+        verify: An error that it raises prevents the renaming; the partial is then deleted.
     """
     token = _VERIFY.set(verify)
     try:
@@ -41,7 +41,7 @@ def verified_by(verify: Callable[[], None]) -> Iterator[None]:
 
 
 def partial_path(final: Path) -> Path:
-    """A new name beside `final`. A long one loses its beginning, never its extension."""
+    """A new partial name in the folder of `final`. Names that are too long lose their beginning."""
     prefix = f".partial-{uuid.uuid4().hex[:12]}."
     name = final.name
     while len(os.fsencode(prefix + name)) > _LONGEST_NAME:
@@ -51,11 +51,11 @@ def partial_path(final: Path) -> Path:
 
 @contextlib.contextmanager
 def new_file(final: Path, *, track: bool = False) -> Iterator[Path]:
-    """The partial to write: it becomes `final` when the block ends well and vanishes when it does not.
+    """A partial path to write to; renamed to `final` at the end of the block, deleted if the block raises.
 
     Args:
-        final: The name to appear.
-        track: Leave a claim, for whoever keeps a ledger to release.
+        final: The final path.
+        track: Write an intent, which the ledger's writer removes.
 
     Raises:
         OutputError: the file cannot be written.
@@ -63,10 +63,10 @@ def new_file(final: Path, *, track: bool = False) -> Iterator[Path]:
     partial = partial_path(final)
     try:
         with writing(final):
-            final.parent.stat()  # SimpleITK would not say that the folder has vanished
+            final.parent.stat()  # SimpleITK would not report that the folder is missing
             yield partial
             if track:
-                claim(partial, final)
+                write_intent(partial, final)
         commit_file(partial, final)
     except BaseException:
         remove(partial)
@@ -74,7 +74,7 @@ def new_file(final: Path, *, track: bool = False) -> Iterator[Path]:
 
 
 def write_bytes(data: bytes, final: Path, *, track: bool = False) -> None:
-    """Write `final` in one piece and read it back.
+    """Write `data` to `final` and read it back.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written.
@@ -86,10 +86,10 @@ def write_bytes(data: bytes, final: Path, *, track: bool = False) -> None:
 
 
 def commit_file(partial: Path, final: Path) -> None:
-    """Rename `partial` to `final` once it has reached the disk; a link of that name is replaced, not followed.
+    """Sync `partial` to disk and rename it to `final`; a link of that name is replaced, not followed.
 
     Raises:
-        OutputError: the file system refused.
+        OutputError: the file system refused it.
     """
     with writing(final):
         _sync_file(partial)
@@ -99,10 +99,10 @@ def commit_file(partial: Path, final: Path) -> None:
 
 
 def commit_folder(partial: Path, final: Path, *, track: bool = False) -> None:
-    """As `commit_file`, for a folder: what bore the name is moved aside, and deleted at the end.
+    """As `commit_file`, for a folder: an existing `final` is moved aside first and deleted at the end.
 
     Raises:
-        OutputError: the file system refused; the former `final` is still there.
+        OutputError: the file system refused it; the former `final` is still there.
     """
     old = partial_path(final.with_name(f"old.{final.name}"))
     with writing(final):
@@ -112,7 +112,7 @@ def commit_folder(partial: Path, final: Path, *, track: bool = False) -> None:
             _sync_folder(Path(folder))
         _VERIFY.get()()
         if track:
-            claim(partial, final)
+            write_intent(partial, final)
         replaces = os.path.lexists(final)
         if replaces:
             final.replace(old)
@@ -129,16 +129,16 @@ def commit_folder(partial: Path, final: Path, *, track: bool = False) -> None:
 def sweep_partials(
     folder: Path, recursive: bool = False, before: float | None = None, of: Sequence[Path] = ()
 ) -> list[Path]:
-    """Delete what runs that were killed left behind; links go, what they point to stays.
+    """Delete partials left behind by runs that were killed; links are deleted, their targets are not.
 
     Args:
-        folder: Output folder, which no other run uses now.
-        recursive: Sweep the folders inside it, too.
-        before: Only what was last written before this time, seconds since the epoch.
+        folder: Output folder; no other run may be using it.
+        recursive: Include sub-folders.
+        before: Only partials last modified before this time, in seconds since the epoch.
         of: Only partials of these final names; empty: of any.
 
     Returns:
-        What was deleted.
+        The deleted paths.
     """
     swept = []
     tails = {_PARTIAL.sub("", partial_path(final).name) for final in of}
@@ -150,17 +150,17 @@ def sweep_partials(
             if before is not None and path.lstat().st_mtime >= before:
                 continue
             if tempfile.tempdir is not None and path.absolute() == Path(tempfile.tempdir):
-                continue  # this run's own, see `temporary_folder`
+                continue  # this run's own temporary folder, see `temporary_folder`
             remove(path)
             if not os.path.lexists(path):
                 swept.append(path)
-        # No partial lies inside a zarr, which may hold thousands of files.
+        # Zarr stores hold no partials, and may hold thousands of files.
         folders[:] = [n for n in folders if recursive and not n.endswith(".zarr")]
     return swept
 
 
 def remove(path: Path) -> None:
-    """Delete a file, a link or a whole folder as far as possible; `sweep_partials` gets the rest."""
+    """Delete a file, a link or a whole folder; errors are ignored, and `sweep_partials` deletes the rest later."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -170,7 +170,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(final: Path) -> Iterator[None]:
-    """Turn what the file system refuses into an `OutputError` that names `final` and the remedy."""
+    """Turn errors of the file system into an `OutputError` that names `final` and the remedy."""
     try:
         yield
     except OSError as error:
@@ -191,7 +191,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where a folder can be synced: not on Windows, not on every network share."""
+    """Make a rename durable where folders can be synced: not on Windows, not on every network share."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Claims: a note beside a file, written before the file gets its name, that this program made it.
+"""Intents: write-ahead records beside an output file that identify it as this program's.
 
-The ledger learns of a file after it has its name. Whoever is killed between the two leaves the claim;
-the next run reads it, and does not take the file for somebody else's work.
+A file is entered in the ledger after it got its final name. A run killed in between leaves the intent; the
+next run reads it, and does not take the file for another program's.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Size, modification time and inode. Equal stamps are taken for equal content; a rename keeps them.
+    """Size in bytes, modification time and inode; files with equal stamps are taken to have equal content.
 
-    For a folder: bytes of its files, newest modification, and their number.
+    Renaming a file keeps its stamp. For a folder: total bytes of its files, newest modification, number of files.
     """
 
     size: int
@@ -30,14 +30,14 @@ def stamp_of(path: Path) -> Stamp:
     """The stamp of a file or folder.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: its status cannot be read.
     """
     if not path.is_dir():
-        found = path.stat()
-        return Stamp(found.st_size, found.st_mtime_ns, found.st_ino)
-    stats = [file.stat() for file in files_in(path)]
-    newest = max((found.st_mtime_ns for found in stats), default=0)
-    return Stamp(sum(found.st_size for found in stats), newest, len(stats))
+        status = path.stat()
+        return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    files = [file.stat() for file in files_in(path)]
+    newest = max((status.st_mtime_ns for status in files), default=0)
+    return Stamp(sum(status.st_size for status in files), newest, len(files))
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -45,30 +45,30 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(Path(root, name) for root, _, names in os.walk(folder) for name in names)
 
 
-def claim(partial: Path, final: Path) -> None:
-    """Note that `partial`, complete and verified, is about to become `final`."""
-    release(final)  # one that another user's run left may be replaced, but not written
-    with claim_path(final).open("w", encoding="utf-8") as file:
+def write_intent(partial: Path, final: Path) -> None:
+    """Record that `partial`, complete and verified, is about to be renamed to `final`."""
+    remove_intent(final)  # an intent left by another user's run can be replaced, but not overwritten
+    with intent_path(final).open("w", encoding="utf-8") as file:
         json.dump({"name": final.name, **asdict(stamp_of(partial))}, file)
         file.flush()
         os.fsync(file.fileno())
 
 
 def is_intended(final: Path) -> bool:
-    """Whether the file under this name is the very one that was claimed, untouched since."""
+    """Whether `final` is the file for which an intent was written, unchanged since."""
     try:
-        note = json.loads(claim_path(final).read_text("utf-8"))
-        return bool(note == {"name": final.name, **asdict(stamp_of(final))})
+        intent = json.loads(intent_path(final).read_text("utf-8"))
+        return bool(intent == {"name": final.name, **asdict(stamp_of(final))})
     except (OSError, ValueError):
         return False
 
 
-def release(final: Path) -> None:
-    """Forget the claim: the ledger knows the file now."""
+def remove_intent(final: Path) -> None:
+    """Delete the intent, once the file is in the ledger."""
     with contextlib.suppress(OSError):
-        claim_path(final).unlink()
+        intent_path(final).unlink()
 
 
-def claim_path(final: Path) -> Path:
-    """Where the claim on a name stands; hidden, and of a fixed length."""
+def intent_path(final: Path) -> Path:
+    """Path of the intent for a final name: a hidden file with a name of fixed length."""
     return final.with_name(f".claim-{hashlib.sha256(os.fsencode(final.name)).hexdigest()[:16]}")

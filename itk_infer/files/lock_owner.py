@@ -1,4 +1,4 @@
-"""The run that holds a lock, as its lock file describes it, and whether that run is still at work."""
+"""The run that holds a lock, as described in its lock file, and whether that run is still running."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _LONGEST = 4096  # bytes of a lock file
 
 
 class Fate(Enum):
-    """What can be known at once of the run that wrote a lock file."""
+    """What is known of the run that wrote a lock file, without waiting for its heartbeat."""
 
     ALIVE = "alive"
     GONE = "gone"
-    UNKNOWN = "unknown"  # another machine, another container, or a torn file: only its heartbeat tells
+    UNKNOWN = "unknown"  # on another machine or in another container, or a damaged file: the heartbeat decides
 
 
 @dataclass(frozen=True, slots=True)
 class LockOwner:
-    """A run, as the first line of its lock file describes it. Whatever is not known is None.
+    """A run, as described by the first line of its lock file. Fields that are not known are None.
 
     Attributes:
-        token: Random; no two locks share it.
+        token: Random, unique to this lock.
         host: Name of the machine or container.
         pid: Process id, within `namespace`.
         start: Start of the process, see `process_start`.
         boot: See `boot_id`.
         namespace: See `process_namespace`.
-        started: Seconds since the epoch by the clock of `host`, for people.
+        started: Seconds since the epoch by the clock of `host`; only shown to the user.
     """
 
     token: str | None = None
@@ -52,15 +52,15 @@ class LockOwner:
         return f"process {pid} on {self.host or 'an unknown host'}"
 
     def to_bytes(self) -> bytes:
-        """The content of a lock file: one line, then one digit that the heartbeat turns."""
+        """The content of a lock file: one line of JSON, then one digit that the heartbeat changes."""
         return json.dumps(asdict(self)).encode() + b"\n0"
 
     @property
     def fate(self) -> Fate:
-        """Whether the run is still at work.
+        """Whether the run is still running.
 
-        A process id means something only within its own namespace on its own machine since its last start.
-        A missing process proves nothing anywhere else.
+        A process id is only meaningful within its namespace, on its machine, since the last boot. Elsewhere a
+        missing process proves nothing.
         """
         boot, namespace = boot_id(), process_namespace()
         here = boot is not None and namespace != "" and (self.boot, self.namespace) == (boot, namespace)
@@ -70,7 +70,7 @@ class LockOwner:
 
 
 def this_process() -> LockOwner:
-    """A new owner: this process, with a new token."""
+    """This process as an owner, with a new token."""
     pid = os.getpid()
     return LockOwner(
         token=uuid.uuid4().hex,
@@ -84,7 +84,7 @@ def this_process() -> LockOwner:
 
 
 def read_owner(path: Path) -> LockOwner:
-    """The owner of a lock file. One that is torn, or of another program, has an owner of whom nothing is known.
+    """Read the owner from a lock file; all fields are None if it is damaged or another program's.
 
     Raises:
         OSError: the file is missing, or cannot be read.

@@ -1,4 +1,4 @@
-"""Proof that a run holds the lock of its output folder, verified before anything gets its final name there."""
+"""Proof that a run holds the lock of its output folder, verified before each file there gets its final name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from itk_infer.errors import LockLostError
 from itk_infer.files.lock_owner import read_owner
 
-RETRIES, RETRY_S = 10, 0.1  # while another run looks at a lock, or a server answers late
+RETRIES, RETRY_S = 10, 0.1  # the file can be missing for a moment: another run checks it, or a file server is slow
 
 
 @dataclass(frozen=True, slots=True)
 class LockTicket:
-    """The token of a lock that is held. Travels to workers, which verify it before each file gets its name.
+    """The token of a lock that is held. Sent to workers, which verify it before each file gets its final name.
 
     Attributes:
         path: The lock file.
@@ -25,10 +25,10 @@ class LockTicket:
     token: str
 
     def verify(self) -> None:
-        """Check that the lock file still bears the token. A file that cannot be read proves nothing.
+        """Check that the lock file still holds the token. A file that cannot be read counts as unchanged.
 
         Raises:
-            LockLostError: it is another run's, or it has been missing for a second.
+            LockLostError: the file holds another run's token, or has been missing for a second.
         """
         owner = None
         for attempt in range(RETRIES):
@@ -37,7 +37,7 @@ class LockTicket:
             try:
                 owner = read_owner(self.path)
             except FileNotFoundError:
-                owner = None  # perhaps moved aside, by mistake, and put back in this moment
+                owner = None  # another run may have moved it aside for a check, and be about to put it back
                 continue
             except OSError:
                 return

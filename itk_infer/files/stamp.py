@@ -1,4 +1,4 @@
-"""Whether a file is still the file it was: cheap signs first, the content only where they differ."""
+"""Identity of files: stamps, which are cheap to compare, and digests of the content where stamps differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK = 2**20
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's file names and contents."""
+    """SHA-256 of a file's content, or of the names and contents of a folder's files."""
     digest = hashlib.sha256()
     folder = path.is_dir()
     for file in files_in(path) if folder else [path]:
@@ -26,5 +26,5 @@ def sha256_of(path: Path) -> str:
 
 
 def place_of(path: Path) -> Path:
-    """A file's absolute path, whichever links lead to its folder. A file that is a link itself is not followed."""
+    """A file's absolute path with links in its folder resolved; a file that is itself a link is not followed."""
     return path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""A temporary folder on machines that have none which can be written, such as read-only containers."""
+"""A temporary folder on machines without a writable one, such as read-only containers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MISSING = "there is no temporary folder that can be written; set TMPDIR to one"
 
 
 @contextmanager
-def temporary_folder(*places: Path) -> Iterator[None]:
-    """While entered, `tempfile` works, here, in other libraries, and in processes that are started.
+def temporary_folder(*parents: Path) -> Iterator[None]:
+    """Within the block, `tempfile` works in this process, in its libraries and in processes that it starts.
 
-    Does nothing where it works anyway. Else a hidden folder is made for it, and removed at the end. It has the
-    name of a partial: where it is left behind by a kill, the next run sweeps it.
+    Where it does not work without help, a hidden folder is created, and deleted at the end. It has the name of
+    a partial, so the next run deletes it if this one is killed.
 
     Args:
-        *places: Where to make it: the first that can be written. Of one that does not exist yet, the nearest
-            parent that does.
+        *parents: Folders to create it in; the first writable one is used. For a folder that does not exist
+            yet, its nearest existing parent.
     """
-    folder = None if _works() else _make(places)
-    if folder is None:  # then what needs one fails with `MISSING`
+    folder = None if _works() else _make(parents)
+    if folder is None:  # code that needs a temporary folder then fails with `MISSING`
         yield
         return
     former, environment = tempfile.tempdir, os.environ.get("TMPDIR")
@@ -43,16 +43,16 @@ def temporary_folder(*places: Path) -> Iterator[None]:
 
 
 def _works() -> bool:
-    """Whether there is a temporary folder, other than the current one, which may be the folder of scans."""
+    """Whether there is a temporary folder other than the current one, which may hold the user's scans."""
     try:
         return Path(tempfile.gettempdir()) != Path.cwd()
     except OSError:
         return False
 
 
-def _make(places: tuple[Path, ...]) -> Path | None:
-    for place in places:
-        existing = next((path for path in (place.absolute(), *place.absolute().parents) if path.is_dir()), None)
+def _make(parents: tuple[Path, ...]) -> Path | None:
+    for parent in parents:
+        existing = next((path for path in (parent.absolute(), *parent.absolute().parents) if path.is_dir()), None)
         if existing is None:
             continue
         try:

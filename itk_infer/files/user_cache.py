@@ -1,4 +1,4 @@
-"""Where the program keeps what it found out on this machine, and can find out again."""
+"""The user's cache folder, for results that depend on this machine and can be computed again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def user_cache() -> Path | None:
-    """The program's folder among the user's caches; it may not exist yet. None for a user without a home."""
+    """The program's cache folder; it may not exist yet. None for a user without a home folder."""
     from platformdirs import user_cache_path
 
     folder = user_cache_path("itk_infer", appauthor=False)
@@ -15,7 +15,7 @@ def user_cache() -> Path | None:
 
 
 def kept_folder(name: str) -> Path | None:
-    """A folder of the cache, made; None where it cannot be written."""
+    """Create a sub-folder of the cache; None where it cannot be written."""
     cache = user_cache()
     if cache is None:
         return None

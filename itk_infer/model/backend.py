@@ -1,29 +1,28 @@
-"""The seam between the engine and whatever runs a network."""
+"""The seam between the engine and the library that runs a network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from itk_infer.arrays import Array
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.spec import ModelSpec
 
-Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Windows: TypeAlias = Array  # (N, C_in, Z, Y, X) float32
 Logits: TypeAlias = Array  # (N, C_out, Z, Y, X), any floating type
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """What a network's own file fixes. None: any size will do, or not known before it ran.
+    """The sizes that a network fixes. None: any size is accepted, or the size is not known before it ran.
 
     Attributes:
         channels_in: Input channels.
         channels_out: Output channels.
         size: Window size Z, Y, X, each fixed or None. A 2D network fixes Z to 1.
-        batch: Windows a call, where the network takes no other number.
-        batch_hint: Windows a call that the model's author chose.
+        batch: Windows per call, where the network accepts no other number.
+        batch_hint: Windows per call recommended by the model's author.
     """
 
     channels_in: int | None = None
@@ -37,14 +36,14 @@ class Backend(Protocol):
     """Turns a batch of windows into logits.
 
     Attributes:
-        spec: The model spec as far as the model's own files and the user's tell it.
-        shape: What the network fixes.
-        device: Where it runs: ``"cpu"`` or ``"cuda:N"``.
-        tensor_device: Where torch tensors must be to be run without leaving it; None: only NumPy arrays are.
-        provider: What runs it there: ``"onnxruntime"``, ``"openvino"``, ``"torch"``, ...
-        precision: Number format it runs in.
-        digest: SHA-256 of the files that make the model, for the ledger.
-        notes: What the person at the screen should know: devices chosen, keys ignored.
+        spec: The model spec, merged from the model's own files and the user's.
+        shape: Sizes that the network fixes.
+        device: Device that runs the network: ``"cpu"`` or ``"cuda:N"``.
+        tensor_device: Device whose torch tensors `forward` accepts without a copy; None: NumPy arrays only.
+        provider: Library that runs the network: ``"onnxruntime"``, ``"openvino"``, ``"torch"``, ...
+        precision: Number format of the network.
+        digest: SHA-256 of the files that make up the model, for the ledger.
+        notes: Sentences for the user: the device chosen, keys ignored.
     """
 
     spec: ModelSpec
@@ -68,14 +67,14 @@ class Backend(Protocol):
             the one after it.
 
         Raises:
-            InferenceError: the network failed, or answered in another shape.
+            InferenceError: the network failed, or its output has another shape.
         """
         ...
 
     def in_full_precision(self) -> Backend:
-        """The same model in fp32: what reduced precision is held against, and falls back to.
+        """The same model in fp32: the reference for reduced precision, and its replacement if that is inaccurate.
 
-        Made anew by every call, and as large as the model: keep it no longer than it is needed. A model that
-        is in fp32, or has nothing better than what it is stored in, is itself.
+        Every call makes a new one, which takes as much memory as the model: keep it no longer than needed. A
+        model that already runs in fp32, or whose weights are stored in half precision, returns itself.
         """
         ...

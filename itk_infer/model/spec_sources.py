@@ -1,33 +1,32 @@
-"""Where a model spec comes from, and which source wins.
+"""The sources of a model spec, merged by precedence.
 
-Command line > ``--spec`` > sidecar > embedded > older keys > defaults.
+Options > the spec file that they name > sidecar > embedded > older keys > defaults.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError, SpecError
+from itk_infer.options import Options
 from itk_infer.spec import ModelSpec, merge, parse_spec
 from itk_infer.spec.intensity import OPS, WindowLevel
-from itk_infer.spec.model_spec import Blend, Triplet
 
 MAX_SPEC_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source, in the form of a version-1 spec, perhaps partial.
+    """One source, in the form of a version-1 spec; it may be partial.
 
     Attributes:
-        name: What messages call it: a path, ``metadata of model.onnx``, ...
+        name: Name in messages: a path, ``metadata of model.onnx``, ...
         content: The mapping.
-        older: Made from keys that existed before the spec; says only what those keys said.
+        older: Whether it was made from keys older than the spec format, which cover only a part of it.
     """
 
     name: str
@@ -36,44 +35,31 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line says about the model. None: nothing."""
-
-    window_level: float | None = None
-    window_width: float | None = None
-    patch_size: Triplet | None = None
-    patch_stride: Triplet | None = None
-    blend: Blend | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SpecSources:
-    """Everything that speaks about a model besides the model's own files.
+    """The sources of a model spec other than the model's own files and their sidecars.
 
     Attributes:
-        spec_path: A spec file the user named.
-        overrides: The command line.
+        overrides: Options of the user: a spec file, and settings that replace the model's own.
     """
 
-    spec_path: Path | None = None
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: Options = Options()
 
     def beside(self, *models: Path) -> list[Document]:
         """The sidecars of `models` and the user's spec, lowest precedence first."""
         sidecars = dict.fromkeys(model.with_name(f"{model.stem}.spec.json") for model in models)
         paths = [path for path in sidecars if path.is_file()]
-        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.spec_path])]]
+        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.overrides.spec])]]
 
 
 def read_json(path: Path) -> Any:
     """The content of a spec file.
 
     Raises:
-        SpecError: it cannot be read, is absurdly large, or is no JSON.
+        SpecError: it cannot be read, is larger than `MAX_SPEC_BYTES`, or is not JSON.
     """
     try:
         if path.stat().st_size > MAX_SPEC_BYTES:
-            raise SpecError(f"{path}: larger than 1 MiB; this is no model spec")
+            raise SpecError(f"{path}: larger than 1 MiB; this is not a model spec")
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
@@ -82,7 +68,7 @@ def read_json(path: Path) -> Any:
 
 
 def older_window(level: Any, width: Any, source: str) -> Document | None:
-    """The older pair of window keys as a document; None where both are absent.
+    """The older keys for window level and width as a document; None where both are absent.
 
     Raises:
         SpecError: one is missing, or one is not a number.
@@ -98,19 +84,19 @@ def older_window(level: Any, width: Any, source: str) -> Document | None:
     return Document(source, {"input": {"intensity": [step]}}, older=True)
 
 
-def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelSpec, list[str]]:
-    """One spec out of all sources.
+def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpec, list[str]]:
+    """Merge all sources into one spec.
 
     Args:
-        documents: Lowest precedence first.
-        overrides: The command line, above them all.
+        documents: Sources, lowest precedence first.
+        overrides: Options that replace a part of the spec, with precedence over all documents.
 
     Returns:
-        The spec, and notes about what the overrides changed that the user might not expect.
+        The spec, and notes for the user about unexpected effects of the overrides.
 
     Raises:
-        SpecError: a source is invalid, or they contradict each other.
-        ConfigError: the model needs a window level and width, and nobody gave them.
+        SpecError: a source is invalid, or sources contradict each other.
+        ConfigError: the model needs a window level and width, and none were given.
     """
     spec = _parse(documents)
     notes: list[str] = []
@@ -119,13 +105,13 @@ def resolve(documents: Sequence[Document], overrides: Overrides) -> tuple[ModelS
         spec = _with_window(spec, level, width, notes)
     elif all(document.older for document in documents) and not spec.input.intensity:
         raise ConfigError(
-            "this model says nothing about intensities and requires --wl/--ww: give a window level and width "
-            "on the command line, or write them into the model (metadata window_level and window_width, or "
-            "wl and ww in a config), or describe the model in a spec file (--spec)"
+            "this model says nothing about intensities and requires `window_level`/`window_width`: give both, "
+            "or write them into the model (metadata window_level and window_width, or wl and ww in a config), "
+            "or describe the model in a spec file (`spec`)"
         )
     window = spec.window
     if overrides.patch_size is not None:
-        # The old stride was chosen for the old patch; it may not even cover the volume with this one.
+        # The model's stride was chosen for its own patch; with this one it might not cover the volume.
         window = replace(window, patch_size=overrides.patch_size, patch_stride=None)
     if overrides.patch_stride is not None:
         window = replace(window, patch_stride=overrides.patch_stride)
@@ -142,16 +128,13 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
         return parse_spec(merge(*(document.content for document in documents)), "the model spec")
     except SpecError:
         for document in documents:
-            parse_spec(document.content, document.name)  # names the one at fault
+            parse_spec(document.content, document.name)  # the message then names the invalid document
         raise
 
 
 def _with_window(spec: ModelSpec, level: float | None, width: float | None, notes: list[str]) -> ModelSpec:
-    for name, value in (("--wl", level), ("--ww", width)):
-        if value is not None and not math.isfinite(value):
-            raise ConfigError(f"{name} {value}: give a number")
     if width is not None and width <= 0:
-        raise ConfigError(f"--ww {width:g}: a window width must be above 0")
+        raise ConfigError(f"`window_width={width:g}`: a window width must be above 0")
     steps = spec.input.intensity
     if any(isinstance(step, WindowLevel) for step in steps):
         steps = tuple(
@@ -165,13 +148,17 @@ def _with_window(spec: ModelSpec, level: float | None, width: float | None, note
             for step in steps
         )
     elif level is None or width is None:
-        raise ConfigError("--wl and --ww belong together: this model has no window of its own to complete them")
+        raise ConfigError(
+            "`window_level` and `window_width` belong together: this model has no window of its own "
+            "to complete them"
+        )
     else:
         names = {step: op for op, step in OPS.items()}
         dropped = ", ".join(names[type(step)] for step in steps)
         notes.append(
-            f"--wl/--ww: the model has no window step of its own; the window {level:g}/{width:g} is now the only "
-            "intensity step" + (f" and replaces: {dropped}" if dropped else "")
+            f"`window_level`/`window_width`: the model has no window step of its own; the window "
+            f"{level:g}/{width:g} is now the only intensity step"
+            + (f" and replaces: {dropped}" if dropped else "")
         )
         steps = (WindowLevel(level, width),)
     return replace(spec, input=replace(spec.input, intensity=steps))

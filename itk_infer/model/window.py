@@ -1,4 +1,4 @@
-"""What a spec asks for, held against what the network's own file fixes."""
+"""Window size and stride: what the spec asks for, checked against what the network fixes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ModelWindow:
 
 
 def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
-    """The window that spec and network agree on.
+    """The window size and stride for a spec and a network.
 
     Raises:
-        SpecError: the number of input channels differs, or a label reads a channel there is not.
+        SpecError: the number of input channels differs, or a label reads an output channel that does not exist.
         ConfigError: patch and stride do not fit each other or the network.
     """
     _check_channels(spec, shape)

@@ -1,6 +1,6 @@
-"""Networks that an MMEngine config can name; importing this package registers them.
+"""Networks, loss, metric and data set for MMEngine configs; importing this package registers them.
 
-Needs torch and MMEngine, so only what already needs them imports it.
+Needs torch and MMEngine, so only modules that need them anyway import it.
 """
 
 from itk_infer.networks import monai

@@ -1,4 +1,4 @@
-"""Dice, to train by and to be judged by."""
+"""Dice as a training loss and as a validation metric."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch.nn import functional
 
 @MODELS.register_module()
 class DiceCrossEntropy(nn.Module):
-    """Cross-entropy plus one minus the mean soft Dice of the labels, the background left out."""
+    """Cross-entropy plus one minus the mean soft Dice over all labels except the background."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (N, C, Z, Y, X) against labels (N, Z, Y, X) of type int64."""
-        wanted = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]
-        found = logits.softmax(dim=1)[:, 1:]
+        target = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]
+        predicted = logits.softmax(dim=1)[:, 1:]
         axes = (0, 2, 3, 4)
-        # The small number makes a label that is absent and not found a Dice of 1.
-        dice = (2 * (found * wanted).sum(axes) + 1e-5) / ((found + wanted).sum(axes) + 1e-5)
+        # The small constant gives a label that is absent and not predicted a Dice of 1.
+        dice = (2 * (predicted * target).sum(axes) + 1e-5) / ((predicted + target).sum(axes) + 1e-5)
         return functional.cross_entropy(logits, labels) + 1 - dice.mean()
 
 
@@ -30,7 +30,7 @@ class MeanDice(BaseMetric):  # type: ignore[misc]  # MMEngine is untyped
     """Dice of each label over all voxels of a validation set, reported as ``dice_<label>`` and ``mean_dice``.
 
     Args:
-        labels: Label values to judge.
+        labels: Label values to report.
     """
 
     def __init__(self, labels: Sequence[int]) -> None:
@@ -44,7 +44,7 @@ class MeanDice(BaseMetric):  # type: ignore[misc]  # MMEngine is untyped
             self.results.append([(int((a & b).sum()), int(a.sum() + b.sum())) for a, b in masks])
 
     def compute_metrics(self, results: Sequence[Sequence[tuple[int, int]]]) -> dict[str, float]:
-        """Put the counts of all cases together."""
+        """Dice from the sums of all cases' counts."""
         dice = {}
         for value, counts in zip(self.labels, zip(*results, strict=True), strict=True):
             both, total = (sum(numbers) for numbers in zip(*counts, strict=True))

@@ -1,4 +1,4 @@
-"""MONAI's networks under their own names, imported only when a config asks for one."""
+"""MONAI's networks, registered under their own names; MONAI is imported only when a config uses one."""
 
 from __future__ import annotations
 

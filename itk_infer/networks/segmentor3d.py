@@ -1,4 +1,4 @@
-"""A 3D segmentation network as MMEngine's Runner wants it."""
+"""A 3D segmentation network with the interface of MMEngine's Runner."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Targets = Mapping[str, Tensor]
 
 @MODELS.register_module()
 class Segmentor3D(BaseModel):  # type: ignore[misc]  # MMEngine is untyped
-    """Any network that maps (N, C, Z, Y, X) to logits of that size, with a loss to train it by.
+    """Any network that maps (N, C, Z, Y, X) to logits of the same spatial size, with a training loss.
 
     Args:
         network: The network, or its config; its weights are named ``network.*``.
         loss: A module called with (logits, labels), or its config. Dice plus cross-entropy by default.
-        data_preprocessor: As of any MMEngine model; the default one only moves data to the device.
+        data_preprocessor: As in any MMEngine model; the default one only moves data to the device.
     """
 
     def __init__(
@@ -33,13 +33,13 @@ class Segmentor3D(BaseModel):  # type: ignore[misc]  # MMEngine is untyped
         self.criterion = _module(loss or {"type": "DiceCrossEntropy"})
 
     def forward(self, inputs: Tensor, data_samples: Targets | None = None, mode: str = "tensor") -> Any:
-        """Answer in one of MMEngine's three modes.
+        """Run the network in one of MMEngine's three modes.
 
         Args:
             inputs: (N, C, Z, Y, X) float32.
             data_samples: ``labels``, (N, Z, Y, X) integers; needed for ``loss``.
-            mode: ``tensor``: what the network answers. ``predict``: one mapping a case with ``predicted``
-                (Z, Y, X), and its ``labels`` if given. ``loss``: named losses.
+            mode: ``tensor`` returns the logits; ``predict`` one mapping per case with ``predicted`` (Z, Y, X)
+                and, if given, its ``labels``; ``loss`` a mapping of losses.
         """
         logits = self.network(inputs)
         if mode == "tensor":

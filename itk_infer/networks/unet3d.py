@@ -12,7 +12,7 @@ Norm = Literal["instance", "batch"]
 
 
 class _ConvBlock(nn.Sequential):
-    """Twice: 3x3x3 convolution, normalisation, leaky ReLU."""
+    """Two times 3x3x3 convolution, normalisation and leaky ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, norm: Norm) -> None:
         layers: list[nn.Module] = []
@@ -29,13 +29,14 @@ class _ConvBlock(nn.Sequential):
 
 @MODELS.register_module()
 class UNet3D(nn.Module):
-    """Three levels: encoders ``e0`` to ``e2``, ``d`` going down, ``u`` going up, decoders ``b``.
+    """A U-Net of three levels.
 
-    The short names are the keys of the weights that exist; they cannot change.
+    Encoders ``e0`` to ``e2``, strided convolutions ``d``, transposed convolutions ``u``, decoders ``b``.
+    The short names are keys of existing weights and cannot change.
 
     Args:
         in_channels: Input channels.
-        n_classes: Output channels, the background among them.
+        n_classes: Output channels, including the background.
         base: Channels of the first level; each level doubles them.
         norm: ``instance`` or ``batch``.
     """

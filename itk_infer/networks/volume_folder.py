@@ -1,4 +1,4 @@
-"""Images and label maps of a folder, as a network is trained on them."""
+"""A data set of images and label maps in two folders, for training."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from itk_infer.errors import InputError
 
 @DATASETS.register_module()
 class VolumeFolder(Dataset[dict[str, Any]]):
-    """One item a case: the whole volume oriented, z-scored, and padded with zeros to one size.
+    """One item per case: the whole volume, oriented, z-scored, and padded with zeros to a common size.
 
-    What the demo model's spec asks of ``input``, done once more for training: orientation, ``zscore`` over
-    all voxels, padding by floor of the rest before and ceil after.
+    Applies the ``input`` block of the demo model's spec for training: orientation, ``zscore`` over all voxels,
+    and padding by half of the missing voxels, rounded down before the volume and up after it.
 
     Args:
         images: Folder of ``.nii.gz`` images.
         labels: Folder of label maps of the same names.
         size: Z, Y, X of every item; each volume must fit.
-        orientation: As of the spec.
+        orientation: As ``input.orientation`` of the spec.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class VolumeFolder(Dataset[dict[str, Any]]):
             raise InputError(f"{images}: holds no .nii.gz image to train on")
 
     def __len__(self) -> int:
-        """Cases in the folder."""
+        """Number of cases in the folder."""
         return len(self.cases)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.sink import OutputHeader
+from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.slicer_keys import is_segmentation, segment_keys
 from itk_infer.volume.marks import own_keys
-from itk_infer.volume.slab import DecidedSlab
+from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import image_of
 from itk_infer.volume.write import write_image
 
@@ -26,6 +26,9 @@ class LabelMapSink:
         path: File to write; the extension is the format, and ``.seg.nrrd`` also gets names and
             colours. None: no file, the result is read from `image`.
         frame: The case.
+
+    Attributes:
+        voxels: Voxels of each label, in the order of the table, once `replace` was called; None: as decided.
     """
 
     needs_logits = False
@@ -34,6 +37,7 @@ class LabelMapSink:
         self._path = path
         self._frame = frame
         self._planes = Planes(frame)
+        self.voxels: tuple[int, ...] | None = None
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
         # The same voxels in the slabs' axes: writing through it is turning.
@@ -48,10 +52,26 @@ class LabelMapSink:
         self._in_slab_axes[planes] = slab.labels
 
     @property
+    def finished(self) -> FinishedCase:
+        """The label map as an array, complete after the last slab."""
+        self._planes.finish()
+        return FinishedCase(self._frame, self._array)
+
+    def replace(self, labels: LabelArray) -> None:
+        """Have other labels written than were decided. Their voxels are counted, and are the case's results.
+
+        Args:
+            labels: Values of the table, of the shape of ``finished.labels``.
+        """
+        self._planes.finish()
+        self._array[...] = labels
+        counts = np.bincount(self._array.ravel(), minlength=self._highest + 1)
+        self.voxels = tuple(int(counts[label.value]) for label in self._frame.labels)
+
+    @property
     def image(self) -> sitk.Image:
         """The label map as an image, complete after the last slab."""
-        self._planes.finish()
-        return image_of(self._array, self._frame.grid)
+        return image_of(self.finished.labels, self._frame.grid)
 
     def commit(self) -> Path | None:
         """Write, read back, and move to the final name; nothing without a path."""

@@ -1,4 +1,4 @@
-"""The seam every output stands behind."""
+"""The seams of the outputs of a case: `Sink` takes slabs, `CaseOutput` the finished label map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid, Reorientation
-from itk_infer.volume.slab import DecidedSlab
+from itk_infer.volume.slab import DecidedSlab, LabelArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class OutputHeader:
         labels: The label table.
         channels: Output channels of the network.
         about: Model name, version and the like, for the files that can carry it.
-        track: Whether files get a claim, because somebody keeps a ledger of them and releases it.
+        track: Whether files get a claim, because a ledger is kept of them, and the run releases it.
+        overlaps: Whether a voxel may have several labels.
     """
 
     grid: Grid
@@ -32,6 +33,7 @@ class OutputHeader:
     channels: int
     about: dict[str, str] = field(default_factory=dict)
     track: bool = False
+    overlaps: bool = False
 
 
 class Sink(Protocol):
@@ -48,6 +50,31 @@ class Sink(Protocol):
 
         Called once, after the last slab.
         """
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind. Safe to call at any time, also after `commit` failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedCase:
+    """A case of which every voxel is decided.
+
+    Attributes:
+        header: The case.
+        labels: Label values on ``header.grid``, (Z, Y, X), as the label file has them; not to be changed.
+    """
+
+    header: OutputHeader
+    labels: LabelArray
+
+
+class CaseOutput(Protocol):
+    """Takes the finished label map of one case and commits one file."""
+
+    def commit(self, case: FinishedCase) -> Path:
+        """Write the file, verify it, move it to the final name, and return it. Called once."""
         ...
 
     def abort(self) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.settings import FORMATS, ONE_FILE, RunSettings
+from itk_infer.outputs.registry import ONE_FILE, run_outputs
+from itk_infer.run.settings import FORMATS, RunSettings
 from itk_infer.volume.names import SUFFIXES
 from itk_infer.volume.other_formats import format_of_name, is_sidecar
 
@@ -42,14 +43,15 @@ def with_destination(settings: RunSettings) -> RunSettings:
         )
     if path.exists() and path.samefile(settings.source):
         raise ConfigError(f"{one}, which is the input; give another name")
-    for given, option, why in (
-        (settings.save_conf, "--save-conf", "the spreadsheet is about a folder"),
-        (settings.shard is not None, "--shard", "it divides a folder"),
-    ):
-        if given:
-            raise ConfigError(
-                f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out"
-            )
+    needing = [
+        (kind.flags[0], f"the {kind.title} is about a folder")
+        for kind in run_outputs()
+        if kind.flags and kind.name in settings.outputs
+    ]
+    if settings.shard is not None:
+        needing.append(("--shard", "it divides a folder"))
+    for option, why in needing:
+        raise ConfigError(f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out")
     _check_folder(path.parent)
     return replace(settings, output=path.parent, file_name=path.name, format=format_)
 

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import os
-import platform
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itk_infer._version import __version__
+from itk_infer.case.case import Case
 from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, OutputError
-from itk_infer.events import (
-    CaseDone,
-    CaseFailed,
-    CaseSkipped,
-    Events,
-    RunDone,
-    RunStarted,
-    Warned,
-)
+from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Events, RunDone, RunStarted, Warned
 from itk_infer.executors.executor import Executor
 from itk_infer.executors.loader import ModelInfo
 from itk_infer.executors.messages import CaseBegun, Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
 from itk_infer.files.commit import sweep_partials, verified_by
-from itk_infer.files.intent import release
+from itk_infer.files.folders import make_folder
+from itk_infer.files.intent import remove_intent
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-from itk_infer.run.cases import Case, Inputs
+from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.run.about import about_run
+from itk_infer.run.cases import Inputs
 from itk_infer.run.ledger import NAME as LEDGER
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.ledger_file import ledger_fault
 from itk_infer.run.lock import FolderLock
 from itk_infer.run.passed_over import PassedOver
 from itk_infer.run.plan import ALREADY_DONE, CaseAction, make_plan
-from itk_infer.run.settings import RunSettings, make_folder
+from itk_infer.run.settings import RunSettings
 from itk_infer.run.shard import shard_ledgers
 from itk_infer.run.stop import StopRequest
 from itk_infer.run.tables import write_derived
@@ -47,7 +41,6 @@ from itk_infer.streams import open_missing_streams
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
-PACKAGES = ("numpy", "SimpleITK", "onnxruntime", "onnxruntime-gpu", "torch", "mmengine", "mmsegmentation", "zarr")
 MOST_ATTEMPTS = 2  # of a case whose worker dies
 
 
@@ -87,7 +80,7 @@ def run_folder(
     """
     from itk_infer.executors.in_process import InProcess
 
-    return run_cases(InProcess(predictor, settings), settings, events, command)
+    return run_cases(InProcess(predictor), settings, events, command)
 
 
 def run_cases(
@@ -133,7 +126,7 @@ def run_cases(
             run = _Run(executor, settings, events, ledger, check, lock)
             plan = make_plan(inputs.cases, settings, facts.identity, ledger)
             run.sweep()
-            ledger.begin_run(events.run, _about(facts, command))
+            ledger.begin_run(events.run, about_run(facts, command))
             return run.work(plan, inputs, facts)
 
 
@@ -184,6 +177,7 @@ class _Run:
         self.check = check
         self.lock = lock
         self.summary = Summary()
+        self.actions: dict[str, CaseAction] = {}
         self.open: dict[str, Task] = {}
         self.attempts: dict[str, int] = {}  # as the ledger counts them, over all runs
         self.deaths: Counter[str] = Counter()
@@ -191,7 +185,7 @@ class _Run:
     def sweep(self) -> None:
         """Remove what killed runs, or killed workers of this run, have left half written."""
         if self.lock is None:
-            sweep_partials(self.settings.output, of=(self.settings.target, self.settings.target_logits))
+            sweep_partials(self.settings.output, of=self.settings.target_files)
             return
         others = self.settings.shard is not None and self.lock.others()
         if not others:
@@ -293,7 +287,8 @@ class _Run:
         self.ledger.locate({case.name: [str(path.absolute()) for path in case.paths] for case in cases})
         ticket = None if self.lock is None else self.lock.ticket
         for planned in todo:
-            self._submit(Task(planned, lock=ticket))
+            self.actions[planned.case.name] = planned
+            self._submit(Task(planned.case, self.settings.output, planned.wanted, lock=ticket))
         while self.open:
             self.check()
             self.executor.step(self._take)
@@ -308,12 +303,12 @@ class _Run:
             case Reported():
                 self.events.emit(message.event)
             case CaseBegun():
-                self._begin(self.open[message.name].planned)
+                self._begin(self.actions[message.name])
             case Finished():
                 del self.open[message.name]
                 self.ledger.finish(message.name, message.inputs, message.results, message.outputs)
                 for output in message.outputs:
-                    release(self.settings.output / output.path)
+                    remove_intent(self.settings.output / output.path)
                 self.summary.done.append(message.name)
                 results = message.results
                 self.events.emit(
@@ -343,8 +338,8 @@ class _Run:
             return
         for path in planned.kept:
             self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
-        for path in planned.outdated:
-            self._warn(f"{name}: {path} stays as an earlier run left it; --save-logits renews it")
+        for output, path in planned.outdated:
+            self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].flags[0]} renews it")
         if planned.reason:
             self._warn(f"{name}: computed again: {planned.reason}")
 
@@ -368,7 +363,7 @@ class _Run:
                 kept = write_derived(
                     self.settings.output,
                     self.ledger,
-                    workbook=self.settings.save_conf,
+                    asked=self.settings.outputs,
                     overwrite=self.settings.overwrite,
                 )
         except (OutputError, OSError) as error:
@@ -399,25 +394,3 @@ def _exit_code(summary: Summary, plan: Sequence[CaseAction]) -> int:
 def _size(case: Case) -> int:
     """Bytes of its files: what can be known of its cost without reading it."""
     return sum(path.stat().st_size if path.is_file() else 0 for path in case.paths)
-
-
-def _about(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
-    versions = {"itk_infer": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "command": list(command),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "versions": versions,
-        "device": facts.device,
-        "provider": facts.about["provider"],
-        "precision": facts.about["precision"],
-        "model": {"name": facts.about["spec"]["name"], "version": facts.about["spec"]["version"]},
-        "notes": list(facts.notes),
-        "identity": facts.identity,
-        "labels": facts.about["labels"],
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from itk_infer.outputs.registry import DERIVED, LABELS
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import images_gone
 
@@ -19,11 +20,11 @@ def forget_missing(folder: Path, ledger: Ledger) -> list[str]:
     """
     cases, outputs = ledger.cases(), ledger.outputs()
     lost = images_gone(cases)
-    files = [output for output in outputs.values() if output.kind != "derived"]
+    files = [output for output in outputs.values() if output.kind != DERIVED]
     there = {output.path for output in files if os.path.lexists(folder / output.path)}
     masks: dict[str, list[str]] = {name: [] for name in cases}
     for output in files:
-        if output.kind == "labels" and output.case in masks:
+        if output.kind == LABELS and output.case in masks:
             masks[output.case].append(output.path)
     sentences = {}
     for name, paths in masks.items():

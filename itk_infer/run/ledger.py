@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError
+from itk_infer.files.records import InputFile, OutputFile
 from itk_infer.files.stamp import Stamp
+from itk_infer.outputs.registry import LABELS
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
 NAME = "itk_infer.db"
@@ -47,38 +49,6 @@ UPGRADE = """
 ALTER TABLE cases ADD COLUMN paths TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE outputs ADD COLUMN results TEXT;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class InputFile:
-    """One input file as it was when it was read."""
-
-    path: str
-    sha256: str
-    stamp: Stamp
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFile:
-    """One output file as it was when it was committed.
-
-    Attributes:
-        path: Below the output folder, with slashes.
-        case: Name of its case; empty for a table.
-        kind: ``labels``, ``logits`` or ``derived``.
-        identity: All that decides its content besides the image.
-        sha256: Of the content.
-        stamp: When it was committed.
-        results: What was measured of this label map; None for anything else, and in ledgers of version 1.
-    """
-
-    path: str
-    case: str
-    kind: str
-    identity: dict[str, Any]
-    sha256: str
-    stamp: Stamp
-    results: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +186,7 @@ class Ledger:
                 "WHERE name = ?",
                 (_now(), json.dumps([_packed(item) for item in inputs]), json.dumps(results), name),
             )
-            self._put(replace(item, results=results) if item.kind == "labels" else item for item in outputs)
+            self._put(replace(item, results=results) if item.kind == LABELS else item for item in outputs)
 
     def settle(self, name: str, run: str, state: str, reason: str) -> None:
         """Note a case that failed, was skipped or was interrupted; earlier results stay on record."""

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itk_infer.run.ledger import CaseRecord, OutputFile
-from itk_infer.run.plan import PARTS, is_unchanged
+from itk_infer.case.identity import PARTS
+from itk_infer.files.records import OutputFile
+from itk_infer.outputs.registry import LABELS
+from itk_infer.run.ledger import CaseRecord
+from itk_infer.run.plan import is_unchanged
 from itk_infer.spec import Label
 
 
@@ -83,7 +86,7 @@ def masks_on_record(
         identity: Of the latest run's model, see `Predictor.identity`; empty if there was none.
     """
     lost = images_gone(cases)
-    label_maps = [output for output in outputs.values() if output.kind == "labels"]
+    label_maps = [output for output in outputs.values() if output.kind == LABELS]
     per_case = Counter(output.case for output in label_maps)
     masks = [
         Mask("", name, record.results, image_gone=lost.get(name, ""))

@@ -9,30 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itk_infer.case.case import Case
+from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
+from itk_infer.files.records import InputFile, OutputFile
 from itk_infer.files.stamp import place_of, sha256_of, stamp_of
-from itk_infer.run.cases import Case
-from itk_infer.run.ledger import CaseRecord, InputFile, Ledger, OutputFile
+from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.run.ledger import CaseRecord, Ledger
 from itk_infer.run.settings import RunSettings
 
 ALREADY_DONE = "already done"
 
 OTHER_INPUT = "was made with another input"
-# What changed, in words, for each part of `output_identity`.
-PARTS = {
-    "inputs": "another input",
-    "engine": "another version of the engine",
-    "model": "another model",
-    "spec": "other model settings",
-    "patch": "another patch size",
-    "stride": "another patch stride",
-    "orientation": "another output orientation",
-    "precision": "another precision",
-    "tta": "other mirroring",
-    "crop_foreground": "another crop",
-    "skip_empty": "another rule for empty windows",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +32,17 @@ class CaseAction:
         case: The case.
         action: ``run``, ``skip`` or ``fail``.
         reason: Why; empty for a case that is simply new.
-        labels: Whether the label map is to be written.
-        logits: Whether logits are to be written.
-        kept: Files that somebody else wrote or changed and that stay.
-        outdated: Earlier outputs that are not asked for now and will not agree with the new ones.
+        wanted: Names of the outputs to write, and their files, in the order of the table.
+        kept: Files that another program wrote or changed and that stay.
+        outdated: Earlier outputs, likewise, that are not asked for now and will not agree with the new ones.
     """
 
     case: Case
     action: str
     reason: str = ""
-    labels: bool = True
-    logits: bool = False
+    wanted: tuple[tuple[str, Path], ...] = ()
     kept: tuple[Path, ...] = ()
-    outdated: tuple[Path, ...] = ()
+    outdated: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +85,35 @@ def _planned(
 ) -> CaseAction:
     if case.problem is not None:
         return CaseAction(case, "fail", case.problem)
-    wanted = {"labels": settings.label_path(case), "logits": settings.logits_path(case)}
-    asked = [path for kind, path in wanted.items() if kind == "labels" or settings.save_logits]
-    danger = _danger(wanted.values(), settings.output, known)
+    paths = settings.paths(case)
+    names = settings.outputs
+    asked = {name: path for name, path in paths.items() if name in names}
+    unasked = {name: path for name, path in paths.items() if name not in asked}
+    danger = _danger(paths.values(), settings.output, known)
     if danger:
         return CaseAction(case, "fail", danger)
     if settings.overwrite:
-        stays = (
-            not settings.save_logits and wanted["logits"].relative_to(settings.output).as_posix() in known.outputs
-        )
-        earlier = _other_source(case, asked, settings.output, known)
+        earlier = _other_source(case, asked.values(), settings.output, known)
         reason = f"replaces the result of {earlier}" if earlier else ""
-        outdated = (wanted["logits"],) if stays else ()
-        return CaseAction(case, "run", reason, logits=settings.save_logits, outdated=outdated)
+        stays = {
+            name: path
+            for name, path in unasked.items()
+            if path.relative_to(settings.output).as_posix() in known.outputs
+        }
+        return CaseAction(case, "run", reason, tuple(asked.items()), outdated=tuple(stays.items()))
     record = known.cases.get(case.name)
     identity = {**identity, "inputs": _input_digests(case, record, ledger)}
-    states = {kind: _state(path, settings.output, identity, known) for kind, path in wanted.items()}
-    unasked = "fresh" if settings.save_logits else states.pop("logits")
-    outdated = () if unasked in ("fresh", "missing", "touched") else (wanted["logits"],)
-    kept = tuple(wanted[kind] for kind, state in states.items() if state == "touched")
-    todo = {kind: state for kind, state in states.items() if state not in ("fresh", "touched")}
+    states = {name: _state(path, settings.output, identity, known) for name, path in paths.items()}
+    outdated = tuple(
+        (name, path) for name, path in unasked.items() if states[name] not in ("fresh", "missing", "touched")
+    )
+    kept = tuple(path for name, path in asked.items() if states[name] == "touched")
+    todo = {name: path for name, path in asked.items() if states[name] not in ("fresh", "touched")}
     if not todo:
         words = "it was there before" if settings.file_name is not None else "somebody else wrote or changed it"
         reason = f"kept {kept[0]}: {words}; --overwrite replaces it" if kept else ALREADY_DONE
         return CaseAction(case, "skip", reason, kept=kept)
-    replaced = [wanted[kind] for kind, state in todo.items() if state == OTHER_INPUT]
+    replaced = [path for name, path in todo.items() if states[name] == OTHER_INPUT]
     earlier = _other_source(case, replaced, settings.output, known)
     if earlier and not _is_withdrawn(earlier):
         return CaseAction(
@@ -131,13 +122,18 @@ def _planned(
             f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
             "it replaced, move it away or give --overwrite",
         )
-    stale = [reason for reason in todo.values() if reason != "missing"]
+    stale = [states[name] for name in todo if states[name] != "missing"]
     reason = stale[0] if stale else ""
     if earlier:
         reason = f"{OTHER_INPUT}, {earlier}"
-    if not stale and "labels" not in todo:
-        reason = "its logits were missing"
-    return CaseAction(case, "run", reason, "labels" in todo, "logits" in todo, kept, outdated)
+    if not stale and all(OUTPUTS[name].flags for name in todo):
+        reason = _missing([OUTPUTS[name].title for name in todo])
+    return CaseAction(case, "run", reason, tuple(todo.items()), kept, outdated)
+
+
+def _missing(titles: Sequence[str]) -> str:
+    several = len(titles) > 1 or titles[0].endswith("s")
+    return f"its {' and '.join(titles)} {'were' if several else 'was'} missing"
 
 
 def _danger(paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> str:
@@ -177,7 +173,7 @@ def _state(
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
     for part, words in PARTS.items():
-        if output.identity.get(part) != identity[part]:
+        if output.identity.get(part, BEFORE.get(part)) != identity[part]:
             return f"was made with {words}"
     return "fresh"
 
@@ -221,11 +217,6 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
     if unchanged and tuple(current) != record.inputs and not ledger.read_only:
         ledger.refresh_inputs(case.name, current)
     return digests
-
-
-def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
-    """All that decides the content of an output: `Predictor.identity`, and the image."""
-    return {**identity, "inputs": [item.sha256 for item in inputs]}
 
 
 def _content_digest(path: Path) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError
-from itk_infer.run.cases import Case, Inputs, find_cases
+from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs
+from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 
-FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
-ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
+FORMATS = LABEL_FORMATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,15 @@ class RunSettings:
         output: Output folder.
         recursive: Search sub-folders, and keep them in the output.
         format: One of `FORMATS`.
-        save_logits: Write ``<case>.zarr``.
-        save_conf: Write ``confidences.xlsx``.
+        save_logits: Write ``<case>.zarr``; the same as ``logits`` in `save`.
+        save_conf: Write ``confidences.xlsx``; the same as ``workbook`` in `save`.
         overwrite: Recompute everything and replace whatever is there.
         shard: Only this part of the cases, with a ledger of its own; None: all.
         file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
+        save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
+
+    Raises:
+        ConfigError: `save` names an output that there is not.
     """
 
     source: Path
@@ -38,6 +43,20 @@ class RunSettings:
     overwrite: bool = False
     shard: Shard | None = None
     file_name: str | None = None
+    save: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.save if name not in OUTPUTS]
+        if unknown:
+            raise ConfigError(f"save {unknown[0]!r}: no such output; there are {', '.join(OUTPUTS)}")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs to write, in the order of the table."""
+        return tuple(kind.name for kind in OUTPUTS.values() if self._is_wanted(kind))
+
+    def _is_wanted(self, kind: OutputKind) -> bool:
+        return not kind.flags or kind.name in self.save or bool(getattr(self, kind.keyword, False))
 
     @property
     def target(self) -> Path:
@@ -45,9 +64,10 @@ class RunSettings:
         return self.output / (self.file_name or "")
 
     @property
-    def target_logits(self) -> Path:
-        """Where the logits of the one file go."""
-        return self.target.with_name(f"{self.target.name.removesuffix(f'.{self.format}')}.zarr")
+    def target_files(self) -> tuple[Path, ...]:
+        """The one file, and those that may lie beside it."""
+        stem = self.target.name.removesuffix(f".{self.format}")
+        return tuple(self.output / kind.file_name(stem, "", self.format) for kind in case_outputs())
 
     def find_inputs(self, channels: int) -> Inputs:
         """The cases of this run, and what it passes over. Errors as of `find_cases`.
@@ -61,27 +81,14 @@ class RunSettings:
             return found
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)
 
+    def paths(self, case: Case) -> dict[str, Path]:
+        """Where the outputs of a case go, whether they are wanted or not, by name."""
+        names = [kind.name for kind in case_outputs()]
+        if self.file_name is not None:
+            return dict(zip(names, self.target_files, strict=True))
+        folder = self.output / case.folder
+        return {name: folder / OUTPUTS[name].file_name(case.stem, case.suffix, self.format) for name in names}
+
     def label_path(self, case: Case) -> Path:
         """Where the label map of a case goes."""
-        if self.file_name is not None:
-            return self.target
-        suffix = ONE_FILE.get(case.suffix, case.suffix) if self.format == "same" else f".{self.format}"
-        return self.output / case.folder / f"{case.stem}{suffix}"
-
-    def logits_path(self, case: Case) -> Path:
-        """Where the logits of a case go."""
-        if self.file_name is not None:
-            return self.target_logits
-        return self.output / case.folder / f"{case.stem}.zarr"
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for outputs.
-
-    Raises:
-        ConfigError: it cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror})") from None
+        return self.paths(case)[LABELS]

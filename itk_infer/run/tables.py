@@ -5,34 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from itk_infer._version import __version__
-from itk_infer.files.intent import is_intended, release
+from itk_infer.files.intent import is_intended, remove_intent
+from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
-from itk_infer.outputs.tables.label_table import write_label_table
-from itk_infer.outputs.tables.workbook import CaseRow, write_workbook
+from itk_infer.outputs.registry import DERIVED, run_outputs
+from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
-from itk_infer.run.ledger import Ledger, OutputFile
+from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
 from itk_infer.run.review import review_reasons
 from itk_infer.spec import Label
 
-WORKBOOK = "confidences.xlsx"
 MOST_NAMED = 5
 
 
 def write_derived(
-    folder: Path, ledger: Ledger, *, workbook: bool, overwrite: bool, renew: bool = False
+    folder: Path, ledger: Ledger, *, asked: Collection[str], overwrite: bool, renew: bool = False
 ) -> list[str]:
-    """Write the label tables and, if wanted or already there, ``confidences.xlsx``, where they are not up to date.
+    """Write the outputs of the stage ``run`` that are asked for or already there, where they are not up to date.
 
     Args:
         folder: Output folder.
         ledger: Its ledger.
-        workbook: Whether the spreadsheet was asked for.
+        asked: Names of outputs; those without a flag need not be among them.
         overwrite: Replace files that another program changed.
         renew: Write what is up to date, too.
 
@@ -48,30 +47,26 @@ def write_derived(
     if not masks:
         return []
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
-    tables: dict[str, tuple[str, Callable[[Path], None]]] = {
-        name: _label_table(list(scheme.labels.values())) for name, scheme in schemes.items()
-    }
-    if workbook or (folder / WORKBOOK).exists():
-        rows = _rows([mask for mask in masks if mask.listed], schemes)
-        labels = [label for scheme in schemes.values() for label in scheme.labels.values()]
-        tables[WORKBOOK] = (
-            _digest([asdict(row) for row in rows], [asdict(label) for label in labels]),
-            lambda path: write_workbook(path, rows, labels, track=True),
-        )
+    rows = _rows([mask for mask in masks if mask.listed], schemes)
+    view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
+    tables: dict[str, Table] = {}
+    for kind in run_outputs():
+        if not kind.flags or kind.name in asked or (folder / str(kind.ending)).exists():
+            tables |= kind.load()(view)
     sentences = masks_in_words(folder, masks, schemes)
-    for name, (digest, write) in tables.items():
-        path, output = folder / name, outputs.get(name)
+    for name, table in tables.items():
+        path, output, digest = folder / name, outputs.get(name), _digest(table.content)
         known = output is not None and output.identity.get("content") == digest
         if known and not (renew or overwrite) and path.exists():
             continue
         if not overwrite and _touched(path, output):
             sentences.append(f"kept {path}: somebody else wrote or changed it; --overwrite replaces it")
             continue
-        write(path)
-        ledger.record_output(OutputFile(name, "", "derived", {"content": digest}, sha256_of(path), stamp_of(path)))
-        release(path)
+        table.write(path)
+        ledger.record_output(OutputFile(name, "", DERIVED, {"content": digest}, sha256_of(path), stamp_of(path)))
+        remove_intent(path)
     for name, output in outputs.items():
-        if output.kind == "derived" and OTHER_TABLE.fullmatch(name) and name not in tables:
+        if output.kind == DERIVED and OTHER_TABLE.fullmatch(name) and name not in tables:
             if not _touched(folder / name, output):
                 (folder / name).unlink(missing_ok=True)
             ledger.forget([], [name])
@@ -114,12 +109,7 @@ def _touched(path: Path, output: OutputFile | None) -> bool:
     return not known and not is_intended(path)
 
 
-def _label_table(labels: list[Label]) -> tuple[str, Callable[[Path], None]]:
-    labels = sorted(labels, key=lambda label: label.value)
-    return _digest([asdict(label) for label in labels]), lambda path: write_label_table(path, labels, track=True)
-
-
-def _digest(*content: object) -> str:
+def _digest(content: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps([__version__, *content]).encode()).hexdigest()
 
 

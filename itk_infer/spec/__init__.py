@@ -1,4 +1,4 @@
-"""The model spec: pure data that every room of the program may read."""
+"""The model spec: pure data without heavy imports."""
 
 from itk_infer.spec.labels import Label
 from itk_infer.spec.model_spec import InputSpec, ModelSpec, OutputSpec, Padding, Resampling, WindowSpec

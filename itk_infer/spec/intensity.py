@@ -1,4 +1,4 @@
-"""The steps that bring voxel values to what a network was trained on (pure data)."""
+"""The intensity steps of a model spec, as pure data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Channels = tuple[int, ...] | None  # None: every channel
 
 @dataclass(frozen=True, slots=True)
 class WindowLevel:
-    """Window level and width: ``[level - width/2, level + width/2]`` becomes ``[0, 1]``, clipped."""
+    """Window level and width: ``[level - width/2, level + width/2]`` is mapped to ``[0, 1]`` and clipped."""
 
     level: float
     width: float
@@ -19,7 +19,7 @@ class WindowLevel:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Values outside ``[lower, upper]`` take the nearer bound."""
+    """Clip values to ``[lower, upper]``."""
 
     lower: float
     upper: float
@@ -28,7 +28,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ClipPercentile:
-    """As `Clip`, with bounds given as percentiles (0 to 100) of the whole volume."""
+    """Clip values to two percentiles (0 to 100) of the whole volume."""
 
     lower: float
     upper: float
@@ -37,14 +37,14 @@ class ClipPercentile:
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """Minimum becomes 0, maximum becomes 1."""
+    """Map the volume's minimum to 0 and its maximum to 1."""
 
     channels: Channels = None
 
 
 @dataclass(frozen=True, slots=True)
 class ZScore:
-    """Mean 0, population standard deviation 1; statistics over `mask`, applied to all voxels."""
+    """Subtract the mean and divide by the population standard deviation, both over `mask`; for all voxels."""
 
     mask: Literal["all", "nonzero", "above_mean"] = "all"
     channels: Channels = None
@@ -52,7 +52,7 @@ class ZScore:
 
 @dataclass(frozen=True, slots=True)
 class Standardize:
-    """``(value - mean) / std`` with fixed numbers: one each, or one per channel it applies to."""
+    """``(value - mean) / std`` with fixed numbers, common to all channels or one per channel it applies to."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -61,7 +61,7 @@ class Standardize:
 
 @dataclass(frozen=True, slots=True)
 class DivideByMax:
-    """Divided by the volume's maximum."""
+    """Divide by the volume's maximum."""
 
     channels: Channels = None
 

@@ -1,4 +1,4 @@
-"""One label of a model: the noun behind every name and colour in the outputs."""
+"""One label of a model, with its name and colour in the outputs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What one voxel value of a label map means.
+    """One label: a voxel value of label maps and its meaning.
 
     Attributes:
         value: Voxel value, 1 to 65,535.
-        name: What people call it.
+        name: Name of the structure.
         color: sRGB as ``#rrggbb``.
-        channel: Output channel of the network that votes for this label.
+        channel: Output channel of the network for this label.
     """
 
     value: int
@@ -29,6 +29,6 @@ class Label:
 
 
 def default_color(value: int) -> str:
-    """A colour well apart from its neighbours': hues step by the golden angle."""
+    """A colour that differs clearly from those of neighbouring values: hues step by the golden angle."""
     red, green, blue = colorsys.hsv_to_rgb(value * 0.381966 % 1.0, 0.75, 0.95)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

@@ -1,4 +1,4 @@
-"""The model spec: all a program must know to feed a network and to read its answer."""
+"""The model spec: preprocessing, sliding window, and the meaning of the output channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Decision = Literal["argmax", "threshold"]
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How an image comes to the model's grid; logits return by the same alignment, linearly."""
+    """How an image is resampled to the model's grid; logits return linearly, with the same alignment."""
 
     interpolation: Interpolation = "linear"
     alignment: Alignment = "center"
@@ -31,7 +31,7 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """What surrounds a volume smaller than the window: floor of the rest before, ceil after."""
+    """Padding of a volume smaller than the window: half of the rest, rounded down before and up after."""
 
     mode: PaddingMode = "constant"
     value: float = 0.0
@@ -39,7 +39,7 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the network expects to see. Triplets are Z, Y, X."""
+    """The network's input: channels, orientation, grid and intensities. Triplets are Z, Y, X; spacing in mm."""
 
     channels: tuple[str, ...] = ("",)
     orientation: str | None = "LPI"
@@ -52,7 +52,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """How the window slides. ``patch_size`` None: the whole volume is one window."""
+    """The sliding window, Z Y X. Size None: the whole volume is one window. Stride None: half the size."""
 
     patch_size: Triplet | None = None
     patch_stride: Triplet | None = None
@@ -63,9 +63,9 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What the network's channels mean. ``labels`` None: every channel is a label of its own.
+    """The meaning of the network's output channels. ``labels`` None: every channel is a label of its own.
 
-    Channels of ``background`` are no label: those of labels with value 0. None: channel 0 of an argmax
+    Channels in ``background`` (given as labels with value 0) have no label. None: channel 0 of an argmax
     model, unless a label reads it.
     """
 
@@ -76,10 +76,10 @@ class OutputSpec:
     background: tuple[int, ...] | None = None
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
-        """The labels of a network with this many output channels, in the order they were given.
+        """The labels of a network with this many output channels, in the order of the spec.
 
-        Channels the spec does not name are labels under their own number, so that nothing a
-        network finds is thrown away unseen.
+        Channels that the spec does not name become labels under their own number, so that no output of the
+        network is dropped.
 
         Raises:
             SpecError: the spec and the number of channels contradict each other.
@@ -126,7 +126,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One model, described. Built by `itk_infer.spec.parse`, never half-filled."""
+    """The description of one model, built by `itk_infer.spec.parse`; complete, with defaults filled in."""
 
     name: str = ""
     version: str = ""

@@ -1,4 +1,4 @@
-"""From JSON-like mappings to a `ModelSpec`, with an error that names the file, the key and the remedy."""
+"""Parses JSON-like mappings into a `ModelSpec`; errors name the file, the key and the remedy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BLOCKS = ("input", "window", "output")
 
 
 def merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
-    """Later documents win: the three blocks key by key, lists and plain values whole."""
+    """Merge documents; later ones take precedence: blocks key by key, lists and plain values as a whole."""
     merged: dict[str, Any] = {}
     for document in documents:
         for key, value in document.items():
@@ -62,8 +62,8 @@ def parse_spec(document: Any, source: str) -> ModelSpec:
     """Build a `ModelSpec`; unknown keys, wrong types and contradictions are errors.
 
     Args:
-        document: A mapping of the form of ``docs/model-spec.md``.
-        source: Where it came from, for the message.
+        document: A mapping as described in ``docs/model-spec.md``.
+        source: Name of the document in messages.
 
     Raises:
         SpecError: naming `source`, the key, and the nearest valid key or value.
@@ -160,7 +160,7 @@ def _output(value: Any, where: str) -> OutputSpec:
 
 
 def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Label, ...], tuple[int, ...]]:
-    """The labels, and the channels that are background."""
+    """The labels, and the channels of the background."""
     labels, background = [], []
     for index, item in enumerate(a_list(value, where)):
         here = f"{where}[{index}]"
@@ -176,7 +176,7 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
         if channel < 0:
             raise Invalid(f"{here}.channel is {channel}; channels are counted from 0")
         if number == 0:
-            background.append(channel)  # never drawn, counted or coloured
+            background.append(channel)  # the background is not a label
             continue
         name = entry.get("name", "").strip() or f"label {number}"
         labels.append(Label(number, name, entry.get("color", default_color(number)), channel))

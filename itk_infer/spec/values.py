@@ -1,4 +1,4 @@
-"""Values of a spec: each function takes what JSON gave and where it stood, and returns it checked."""
+"""Converters of spec values: each takes a value from JSON and its position in the spec, and returns it checked."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ Converter = Callable[[Any, str], Any]
 
 
 class Invalid(Exception):
-    """A finding on its way to `itk_infer.spec.parse.parse_spec`, which knows the source."""
+    """An invalid value; `itk_infer.spec.parse.parse_spec` adds the name of the source."""
 
 
 def read_block(value: Any, where: str, keys: Mapping[str, Converter]) -> dict[str, Any]:
-    """A mapping of known keys, each through its converter."""
+    """Convert a mapping of known keys, each value with its converter."""
     if not isinstance(value, Mapping):
-        raise Invalid(f"{where or 'the spec'} must be an object, not {printable(value)}")
-    found = {}
+        raise Invalid(f"{where or 'the spec'} must be an object, not {repr_short(value)}")
+    converted = {}
     for key, item in value.items():
         path = f"{where}.{key}" if where else str(key)
         if key not in keys:
             close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0)
             raise Invalid(f"unknown key {path}; did you mean {close[0]}?" if close else f"unknown key {path}")
-        found[key] = keys[key](item, path)
-    return found
+        converted[key] = keys[key](item, path)
+    return converted
 
 
 def the_version(value: Any, where: str) -> int:
-    """1."""
+    """The version of the format, 1."""
     if value != 1 or isinstance(value, bool):
-        raise Invalid(f"{where} is {printable(value)}; this program reads version 1")
+        raise Invalid(f"{where} is {repr_short(value)}; this program reads version 1")
     return 1
 
 
 def a_text(value: Any, where: str) -> str:
     """Text."""
     if not isinstance(value, str):
-        raise Invalid(f"{where} must be text, not {printable(value)}")
+        raise Invalid(f"{where} must be text, not {repr_short(value)}")
     return value
 
 
 def a_number(value: Any, where: str) -> float:
     """A finite number, as float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Invalid(f"{where} must be a number, not {printable(value)}")
+        raise Invalid(f"{where} must be a number, not {repr_short(value)}")
     return float(value)
 
 
@@ -54,26 +54,26 @@ def a_positive(value: Any, where: str) -> float:
     """A number above 0."""
     number = a_number(value, where)
     if number <= 0:
-        raise Invalid(f"{where} must be above 0, not {printable(value)}")
+        raise Invalid(f"{where} must be above 0, not {repr_short(value)}")
     return number
 
 
 def an_integer(value: Any, where: str) -> int:
     """A whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Invalid(f"{where} must be a whole number, not {printable(value)}")
+        raise Invalid(f"{where} must be a whole number, not {repr_short(value)}")
     return value
 
 
 def anything(value: Any, where: str) -> Any:
-    """As it is; checked later, when its neighbours are known."""
+    """Any value; checked later, because its validity depends on other keys."""
     return value
 
 
 def a_list(value: Any, where: str) -> Sequence[Any]:
     """A list."""
     if not isinstance(value, list | tuple):
-        raise Invalid(f"{where} must be a list, not {printable(value)}")
+        raise Invalid(f"{where} must be a list, not {repr_short(value)}")
     return value
 
 
@@ -108,7 +108,7 @@ def some_axes(value: Any, where: str) -> tuple[int, ...]:
 
 
 def some_names(value: Any, where: str) -> tuple[str, ...]:
-    """At least one text, none twice but the empty one."""
+    """At least one text; only the empty text may occur twice."""
     names = tuple(a_text(item, where) for item in a_list(value, where))
     if not names:
         raise Invalid(f"{where} must name at least one input channel")
@@ -128,7 +128,7 @@ def some_numbers(value: Any, where: str) -> tuple[float, ...]:
 def a_color(value: Any, where: str) -> str:
     """``#rrggbb``, lower case."""
     if not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):
-        raise Invalid(f"{where} must look like '#e6194b', not {printable(value)}")
+        raise Invalid(f"{where} must look like '#e6194b', not {repr_short(value)}")
     return value.lower()
 
 
@@ -140,27 +140,27 @@ def orientation_code(value: str) -> bool:
 def an_orientation(value: Any, where: str) -> str:
     """A code such as LPI, upper case."""
     if not isinstance(value, str) or not orientation_code(value.upper()):
-        raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {printable(value)}")
+        raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {repr_short(value)}")
     return value.upper()
 
 
 def one_of(*valid: str) -> Converter:
-    """A converter that lets only `valid` pass."""
+    """A converter that accepts only the values `valid`."""
 
     def convert(value: Any, where: str) -> str:
         if value not in valid:
-            raise Invalid(f"{where} must be {' or '.join(valid)}, not {printable(value)}")
+            raise Invalid(f"{where} must be {' or '.join(valid)}, not {repr_short(value)}")
         return str(value)
 
     return convert
 
 
 def optional(converter: Converter) -> Converter:
-    """A converter that lets null pass."""
+    """A converter that accepts null as well."""
     return lambda value, where: None if value is None else converter(value, where)
 
 
-def printable(value: Any) -> str:
-    """A value as a message shows it."""
+def repr_short(value: Any) -> str:
+    """The repr of a value, shortened to 60 characters, for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

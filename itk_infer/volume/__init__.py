@@ -1,1 +1,1 @@
-"""Volumes: reading, writing, grids and orientation, resampling, intensity. Knows no models."""
+"""Images: reading, writing, grids and orientation, resampling, intensity; independent of models."""

@@ -1,4 +1,4 @@
-"""Cropping to the foreground: the network sees the body, and the air around it is background."""
+"""Cropping to the foreground: the network runs on the body, and everything outside of it becomes background."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from itk_infer.volume.slab import DecidedSlab, LabelArray
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A box of the model's grid, and the native voxels that it decides.
+    """A box in the model's grid, and the box of native voxels that it covers.
 
     Attributes:
-        box: Where it lies in the model's array, Z Y X.
-        grid: The correspondence of the cropped grids.
-        native: Where its native voxels lie in the case, Z Y X.
-        share: Part of the model's voxels that is left.
+        box: The box in the model's array, Z Y X.
+        grid: How the cropped model grid and the cropped native grid correspond.
+        native: The box in the case's native array, Z Y X.
+        share: Voxels of the model's grid inside the box, as a fraction of all.
     """
 
     box: tuple[slice, slice, slice]
@@ -30,25 +30,25 @@ class Crop:
     share: float
 
 
-def foreground_crop(found: Array, grid: ModelGrid) -> Crop | None:
+def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
     """The smallest box that holds every foreground voxel.
 
     Args:
-        found: Where there is foreground, (Z, Y, X) bool on the model's grid.
-        grid: How the model's grid and the case's correspond.
+        foreground: Mask of the foreground, (Z, Y, X) bool on the model's grid.
+        grid: How the model's grid and the case's native grid correspond.
 
     Returns:
-        None where nothing is foreground, or everything is in the box.
+        None if there is no foreground, or if the box is the whole volume.
     """
-    xp = namespace(found)
+    xp = namespace(foreground)
     box, axes, native = [], [], []
     for axis, whole in enumerate(grid.axes):
         others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(to_host(xp.any(found, axis=others)))
+        occupied = np.flatnonzero(to_host(xp.any(foreground, axis=others)))
         if not len(occupied):
             return None
         first, last = int(occupied[0]), int(occupied[-1]) + 1
-        # The native voxels nearer to the box than to its outside.
+        # The native voxels whose nearest voxel of the model's grid is in the box.
         positions = whole.model_positions()
         inside = np.flatnonzero((positions >= first - 0.5) & (positions < last - 0.5))
         if not len(inside):
@@ -70,12 +70,12 @@ def foreground_crop(found: Array, grid: ModelGrid) -> Crop | None:
 
 
 class Uncrop:
-    """Takes the slabs of a cropped case and passes on those of the whole, background around them.
+    """Turns the slabs of a cropped case into slabs of the whole case, with background around the crop.
 
     Args:
-        take: Takes the slabs of the whole case.
+        take: Called with each slab of the whole case.
         crop: The crop.
-        size: Z Y X of the whole case.
+        size: Size of the whole case, Z Y X.
     """
 
     def __init__(self, take: Callable[[DecidedSlab], None], crop: Crop, size: tuple[int, int, int]) -> None:
@@ -85,7 +85,7 @@ class Uncrop:
         self._next = 0
 
     def __call__(self, slab: DecidedSlab) -> None:
-        """Take one slab, without logits."""
+        """Take one slab of the cropped case; its logits are dropped."""
         self._background(self._crop.native[0].start, slab)
         _, rows, columns = self._crop.native
         labels, masks = self._empty(len(slab.labels), slab)
@@ -98,7 +98,7 @@ class Uncrop:
             self._background(self._size[0], slab)
 
     def _background(self, until: int, like: DecidedSlab) -> None:
-        """The planes up to `until` that lie outside the crop."""
+        """Pass on planes of background up to `until`, where they lie outside the crop."""
         if self._next < until and not self._crop.native[0].start <= self._next < self._crop.native[0].stop:
             labels, masks = self._empty(until - self._next, like)
             self._take(DecidedSlab(self._next, labels, masks))

@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie in the patient, and how arrays turn between orientations."""
+"""The grid of a volume in patient coordinates, and the reorientation of arrays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 
 @dataclass(frozen=True, slots=True)
 class Reorientation:
-    """Axes permuted, then flipped; an exact, invertible relabelling of voxels.
+    """A permutation of axes, followed by flips: exact and invertible.
 
     Attributes:
-        axes: For each array axis (Z, Y, X) of the target: the source axis it is.
-        flips: For each target axis: whether it runs backwards.
+        axes: For each array axis (Z, Y, X) of the target, the source axis.
+        flips: For each target axis, whether it is flipped.
     """
 
     axes: tuple[int, int, int]
@@ -27,17 +27,17 @@ class Reorientation:
 
     @property
     def inverse(self) -> Reorientation:
-        """The way back."""
+        """The reorientation back to the source."""
         axes = tuple(self.axes.index(axis) for axis in range(3))
         flips = tuple(self.flips[axis] for axis in axes)
         return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
     def apply(self, array: Array) -> Array:
-        """`array`, shape (..., Z, Y, X), in the target's axis order; a view, in host memory."""
+        """`array`, shape (..., Z, Y, X), in the target's orientation; a view if it is a NumPy array."""
         xp, lead = namespace(array), array.ndim - 3
-        turned = xp.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
-        backwards = tuple(lead + axis for axis in range(3) if self.flips[axis])
-        return xp.flip(turned, axis=backwards) if backwards else turned
+        permuted = xp.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
+        flipped = tuple(lead + axis for axis in range(3) if self.flips[axis])
+        return xp.flip(permuted, axis=flipped) if flipped else permuted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +63,21 @@ class Grid:
 
     @property
     def orientation(self) -> str:
-        """Code such as LPS, as ``SimpleITK.DICOMOrient`` understands it."""
+        """Orientation code such as LPS, as used by ``SimpleITK.DICOMOrient``."""
         import SimpleITK as sitk
 
         code: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.direction_xyz)
         return code
 
     def reoriented(self, code: str | None) -> tuple[Grid, Reorientation]:
-        """The same voxels in another orientation, and how an array gets there.
+        """The grid of the same voxels in another orientation, and the reorientation of arrays to it.
 
         Args:
             code: Target orientation such as ``"LPI"``; None keeps the axes as stored.
         """
         source = self.orientation
         target = source if code is None else code
-        # Codes name x first, arrays have z first.
+        # Codes begin with x, array axes with Z.
         axes_xyz, flips_xyz = [], []
         for letter in target:
             axis = next(i for i, other in enumerate(source) if other in (letter, OPPOSITE[letter]))
@@ -94,20 +94,20 @@ class Grid:
         signs = np.where(flips_xyz, -1.0, 1.0)
         size = tuple(self.size[axis] for axis in reorientation.axes)
         spacing = tuple(self.spacing[axis] for axis in reorientation.axes)
-        turned = Grid(
+        reoriented = Grid(
             (size[0], size[1], size[2]),
             (spacing[0], spacing[1], spacing[2]),
             self._point(first),
             tuple(float(value) + 0.0 for value in (direction[:, axes_xyz] * signs).ravel()),
         )
-        return turned, reorientation
+        return reoriented, reorientation
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids put every voxel within `tolerance`, in voxels, of a voxel of the same place."""
+        """Whether sizes are equal and no voxel's positions on both grids differ by over `tolerance` voxels."""
         return self.size == other.size and self.distance(other) <= tolerance * min(self.spacing)
 
     def distance(self, other: Grid) -> float:
-        """Millimetres between where both grids put a voxel, at most; they must be of one size."""
+        """Largest distance between a voxel's positions on both grids, in mm; the grids must have equal sizes."""
         corners = [np.array(corner) * (np.array(self.size[::-1]) - 1) for corner in np.ndindex(2, 2, 2)]
         return max(math.dist(self._point(corner), other._point(corner)) for corner in corners)
 

@@ -1,4 +1,4 @@
-"""The intensity steps of a model spec: statistics taken once, then carried out on any part of a volume."""
+"""The intensity steps of a model spec: statistics are taken once, the steps are applied to parts of a volume."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from itk_infer.spec.intensity import (
 
 @dataclass(frozen=True, slots=True)
 class ClipRange:
-    """Clip to an interval."""
+    """Clips values to [lower, upper]."""
 
     lower: float
     upper: float
 
     def apply(self, voxels: Array) -> None:
-        """In place, float32."""
+        """Apply to float32 voxels in place."""
         voxels[...] = namespace(voxels).clip(voxels, self.lower, self.upper)
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftScale:
-    """(voxels - shift) / scale; zeros where a constant image leaves no scale."""
+    """(voxels - shift) / scale; 0 where the scale is 0, as for a constant image."""
 
     shift: float
     scale: float
 
     def apply(self, voxels: Array) -> None:
-        """In place, float32."""
+        """Apply to float32 voxels in place."""
         if self.scale == 0:
             voxels[...] = 0
             return
@@ -49,18 +49,18 @@ class ShiftScale:
         voxels /= float(np.float32(self.scale))
 
 
-PIECE = 1 << 20  # voxels at a time
-MOST_COUNTED = 1 << 20  # different whole numbers
+PIECE = 1 << 20  # voxels per part
+MAX_COUNTED = 1 << 20  # different integers for which occurrences are counted
 Operation = ClipRange | ShiftScale
 
 
 class Intensity:
-    """The steps with their numbers, as two operations on single voxels, for each channel.
+    """The steps as lists of voxel-wise operations, one list per channel, with all statistics computed.
 
     Args:
-        array: The whole volume, (C, Z, Y, X), any number type: statistics are of it, in float64, as it is at
-            that point of the chain.
-        steps: What to do, and to which channels.
+        array: The whole volume, (C, Z, Y, X), any number type. Each step's statistics are computed in float64
+            from the values that the steps before it produce.
+        steps: The steps, each with the channels it applies to.
     """
 
     def __init__(self, array: Array, steps: Sequence[IntensityStep]) -> None:
@@ -72,10 +72,10 @@ class Intensity:
                 done.extend(_operations(ChannelChunks(array[channel], done), step, order))
 
     def __call__(self, part: Array) -> Array:
-        """Carry them out on a part of the volume.
+        """Apply all steps to a part of the volume.
 
         Args:
-            part: (C, ...) of the stored values; left as it is.
+            part: Stored values, (C, ...); not changed.
 
         Returns:
             A new array, float32, C-contiguous.
@@ -90,12 +90,12 @@ class Intensity:
 
 
 def apply_intensity(array: Array, steps: Sequence[IntensityStep]) -> Array:
-    """Carry out `steps` on a whole volume, (C, Z, Y, X), which is left as it is; float32."""
+    """Apply `steps` to a whole volume, (C, Z, Y, X), which is not changed; returns float32."""
     return Intensity(array, steps)(array)
 
 
 def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[Operation]:
-    """What one step does to one channel; `order` counts the channels the step applies to."""
+    """The operations of one step on one channel, the `order`-th of the channels that the step applies to."""
     match step:
         case WindowLevel(level, width):
             return [ShiftScale(level - width / 2, width), ClipRange(0.0, 1.0)]
@@ -115,9 +115,9 @@ def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[
 
 
 def runs(voxels: Array) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of (Z, Y, X) of about `PIECE` voxels, cut where neighbours lie farthest apart in memory.
+    """Parts of (Z, Y, X) of about `PIECE` voxels, cut along the axis with the largest stride.
 
-    A volume may be seen turned: planes along its Z would each touch all of its memory.
+    For a reoriented view, each plane along Z would touch all of the volume's memory.
     """
     strides = voxels.strides if isinstance(voxels, np.ndarray) else voxels.stride()
     axis = max(range(3), key=lambda i: (abs(strides[i]), -i))
@@ -129,11 +129,11 @@ def runs(voxels: Array) -> Iterator[tuple[slice, slice, slice]]:
 
 
 class ChannelChunks:
-    """One channel as it is at a point of the chain, part by part: there is no second volume.
+    """One channel after some of the steps, computed part by part, without a copy of the volume.
 
     Args:
-        voxels: (Z, Y, X) as stored.
-        done: What has been done to them before.
+        voxels: Stored voxels, (Z, Y, X).
+        done: Operations applied to them so far.
     """
 
     def __init__(self, voxels: Array, done: Sequence[Operation]) -> None:
@@ -154,7 +154,7 @@ class ChannelChunks:
         return min(float(low) for low, _ in pairs), max(float(high) for _, high in pairs)
 
     def percentiles(self, *shares: float) -> tuple[float, float]:
-        """Percentiles as NumPy takes them: linear between the two nearest ranks."""
+        """Percentiles (0 to 100) as in NumPy: linear interpolation between the two nearest ranks."""
         xp, voxels = namespace(self._voxels), self._voxels
         if not self._done and xp.isdtype(voxels.dtype, "integral"):
             return self._counted(shares)
@@ -171,10 +171,10 @@ class ChannelChunks:
         return _between_ranks(lambda rank: float(ordered[rank]), len(ordered), shares)
 
     def _counted(self, shares: tuple[float, ...]) -> tuple[float, float]:
-        """Percentiles of whole numbers, from how often each occurs: no sorting, no copy."""
+        """Percentiles of integers from the counts of each value, without sorting or copying."""
         xp = namespace(self._voxels)
         low, high = (int(value) for value in self.extremes())
-        if high - low > MOST_COUNTED:
+        if high - low > MAX_COUNTED:
             return ChannelChunks(xp.astype(self._voxels, xp.float32), ()).percentiles(*shares)
         counts = np.zeros(high - low + 1, np.int64)
         for piece in self:
@@ -186,7 +186,7 @@ class ChannelChunks:
         )
 
     def moments(self, mask: str) -> tuple[float, float]:
-        """Mean and population standard deviation over `mask`, in float64; (0, 0) over an empty one."""
+        """Mean and population standard deviation over `mask`, in float64; (0, 0) if the mask is empty."""
         xp = namespace(self._voxels)
         bound = self._mean(lambda piece: piece)[0] if mask == "above_mean" else 0.0
 
@@ -200,11 +200,11 @@ class ChannelChunks:
             return 0.0, 0.0
         squares = sum(xp.sum(xp.square(xp.astype(chosen(piece), xp.float64) - mean)) for piece in self)
         deviation = math.sqrt(float(squares) / count)
-        # Rounding noise of a constant image is no contrast.
+        # For a constant image, the deviation is only rounding noise, which must not be scaled up.
         return mean, deviation if deviation > 1e-7 * max(abs(mean), 1e-30) else 0.0
 
     def _mean(self, chosen: Callable[[Array], Array]) -> tuple[float, int]:
-        """Mean of the chosen voxels, and how many there are."""
+        """Mean and number of the chosen voxels."""
         xp = namespace(self._voxels)
         total, count = 0.0, 0
         for piece in self:
@@ -215,9 +215,9 @@ class ChannelChunks:
 
 
 def _between_ranks(at: Callable[[int], float], count: int, shares: tuple[float, ...]) -> tuple[float, float]:
-    found = []
+    values = []
     for share in shares:
         rank = share / 100 * (count - 1)
         below, above = at(int(rank)), at(min(int(rank) + 1, count - 1))
-        found.append(below + (above - below) * (rank - int(rank)))
-    return found[0], found[1]
+        values.append(below + (above - below) * (rank - int(rank)))
+    return values[0], values[1]

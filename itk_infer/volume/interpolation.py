@@ -1,6 +1,6 @@
-"""Interpolation along one axis at a time: separable, so a volume is three passes.
+"""Interpolation along one axis at a time; it is separable, so a volume takes three passes.
 
-Positions are in voxels of the source: 0 is the centre of its first voxel.
+Positions are in voxels of the source; 0 is the centre of its first voxel.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from itk_infer.spec.model_spec import Alignment, Interpolation
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.float64]
-SPLINE_MARGIN = 12  # voxels of replicated edge, as scipy.ndimage does; a spline's memory there is 1e-7
+SPLINE_MARGIN = 12  # voxels of replicated edge, as in scipy.ndimage; farther voxels have weights below 1e-7
 
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:
-    """How one axis of the case's own grid and the same axis of the model's grid correspond.
+    """How one axis of the case's native grid and the same axis of the model's grid correspond.
 
     ``native position = step * model index + offset``.
 
@@ -42,17 +42,17 @@ class AxisMap:
         return self.native == self.model and self.step == 1 and self.offset == 0
 
     def native_positions(self) -> Positions:
-        """Where the model's voxels lie among the native ones, shape (model,)."""
+        """Positions of the model's voxels on the native axis, shape (model,)."""
         return np.arange(self.model, dtype=np.float64) * self.step + self.offset
 
     def model_positions(self) -> Positions:
-        """Where the native voxels lie among the model's, shape (native,)."""
+        """Positions of the native voxels on the model's axis, shape (native,)."""
         return (np.arange(self.native, dtype=np.float64) - self.offset) / self.step
 
 
 @dataclass(frozen=True, slots=True)
 class ModelGrid:
-    """The sampling a network sees, axis by axis (Z, Y, X)."""
+    """The grid on which the network runs, and how each axis (Z, Y, X) corresponds to the native grid."""
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
 
@@ -64,7 +64,7 @@ class ModelGrid:
 
     @property
     def identity(self) -> bool:
-        """Whether the case already lies on the model's grid."""
+        """Whether the native grid is the model's grid, so that nothing is resampled."""
         return all(axis.identity for axis in self.axes)
 
 
@@ -74,9 +74,9 @@ def axis_map(native: int, model: int, step: float, alignment: Alignment) -> Axis
     Args:
         native: Voxels of the case.
         model: Voxels of the model's grid.
-        step: Model spacing divided by native spacing; used where first voxel centres coincide.
-            Where extents coincide, the ratio of the sizes takes its place.
-        alignment: ``center`` (SimpleITK) or ``edge`` (skimage, torch without align_corners).
+        step: Model spacing divided by native spacing; used by ``center``. ``edge`` uses the ratio of the sizes.
+        alignment: ``center``: the centres of the first voxels coincide (SimpleITK); ``edge``: the extents
+            coincide (skimage, torch without align_corners).
     """
     if alignment == "center":
         return AxisMap(native, model, step, 0.0)
@@ -89,8 +89,8 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
 
     Args:
         array: Any shape and number type.
-        positions: Where to sample along `axis`. Outside the source, linear and nearest take the edge
-            voxel; cubic follows the spline through the replicated edge.
+        positions: Positions to sample along `axis`. Outside the source, linear and nearest take the edge
+            voxel, and cubic the spline through the replicated edge.
         axis: The axis to resample.
         how: linear, cubic (spline of order 3) or nearest.
 
@@ -131,7 +131,7 @@ def _spline_matrix(positions: Positions, count: int) -> Floats:
     system = (
         np.diag(np.full(padded, 4.0)) + np.diag(np.ones(padded - 1), 1) + np.diag(np.ones(padded - 1), -1)
     ) / 6
-    system[0, 0] = system[-1, -1] = 5 / 6  # reflected, as good as any so far out
+    system[0, 0] = system[-1, -1] = 5 / 6  # reflected boundary; the choice does not matter this far outside
     replicate = np.zeros((padded, count))
     replicate[np.arange(padded), np.clip(np.arange(padded) - SPLINE_MARGIN, 0, count - 1)] = 1
     shifted = np.clip(positions + SPLINE_MARGIN, 1, padded - 3)

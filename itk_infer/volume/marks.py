@@ -1,7 +1,7 @@
-"""The marks by which an image file declares itself a label map: read from its first bytes, and written.
+"""Marks in image files that identify them as label maps, read from their first bytes.
 
-NIfTI has an intent code for it. NRRD and MetaImage have key/value pairs: 3D Slicer's of a segmentation, and
-this program's own.
+NIfTI has an intent code for label maps. NRRD and MetaImage have key/value pairs, among them those that 3D Slicer
+and this program write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_VALUE = 200  # characters; MetaIO cuts lines at 499
 
 
 def label_mark(path: Path) -> str:
-    """What marks an image file as a label map, in words; empty if nothing does."""
+    """The mark of an image file as a label map, as a phrase for messages; empty if it has none."""
     _, suffix = split_suffix(path.name)
     start = file_start(path)
     if suffix in NIFTI:
@@ -37,17 +37,17 @@ def label_mark(path: Path) -> str:
 
 
 def own_keys(about: Mapping[str, str]) -> dict[str, str]:
-    """The key/value pairs of a result: one short line each, none of them empty.
+    """The key/value pairs written into a result: one short line each; empty values are left out.
 
     Args:
-        about: What is known of the model and the program.
+        about: Facts about the model and the program.
     """
     lines = {key: " ".join(value.split())[:LONGEST_VALUE] for key, value in about.items()}
     return {f"{PREFIX}_{key}": line for key, line in lines.items() if line}
 
 
 def detached_data(path: Path) -> tuple[str, ...]:
-    """The names of the data files that a detached header (``.mhd``, ``.nhdr``) gives; empty if it gives none."""
+    """The data files named by a detached header (``.mhd``, ``.nhdr``); empty if it names none."""
     lines = file_start(path).decode("utf-8", "replace").splitlines()
     for index, line in enumerate(lines):
         key, _, value = line.replace("=", ":", 1).partition(":")
@@ -58,11 +58,11 @@ def detached_data(path: Path) -> tuple[str, ...]:
 
 
 def _keys(start: bytes) -> Iterator[str]:
-    """The keys of a text header: of the key/value pairs of NRRD, and of all lines of MetaImage."""
+    """The keys of a text header: those of NRRD's key/value pairs, and of all lines of a MetaImage."""
     separator = ":=" if start.startswith(b"NRRD") else "="
     for line in start.decode("utf-8", "replace").split("\n"):
         if not line.strip() or line.startswith("ElementDataFile"):
             return
-        key, found, _ = line.partition(separator)
-        if found:
+        key, separated, _ = line.partition(separator)
+        if separated:
             yield key.strip()

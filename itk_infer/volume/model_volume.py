@@ -1,4 +1,4 @@
-"""A volume as the network sees it, whose intensities are worked out where it is looked at."""
+"""The network's input volume, whose intensity steps are applied to each part when it is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itk_infer.volume.intensity import Intensity, runs
 
 
 class ModelVolume:
-    """Stored or resampled voxels, and what is done to their intensities: no float32 copy of the volume.
+    """Stored or resampled voxels with intensity steps applied on access, without a float32 copy of the volume.
 
     Args:
         voxels: (C, Z, Y, X), any number type.
-        intensity: What is done to them.
+        intensity: The intensity steps.
 
     Attributes:
         shape: (C, Z, Y, X).
@@ -25,11 +25,11 @@ class ModelVolume:
         self.shape: tuple[int, int, int, int] = tuple(voxels.shape)
 
     def __getitem__(self, where: Any) -> Array:
-        """A part with all channels: a new array, (C, ...) float32."""
+        """A part of the volume: a new array, (C, ...) float32."""
         return self._intensity(self._voxels[where])
 
     def cut(self, box: tuple[slice, slice, slice]) -> ModelVolume:
-        """A box of it, Z Y X."""
+        """The volume inside a box, Z Y X, as a view."""
         return ModelVolume(self._voxels[(slice(None), *box)], self._intensity)
 
     def min(self) -> float:
@@ -37,9 +37,9 @@ class ModelVolume:
         return min(float(self[(slice(None), *where)].min()) for where in runs(self._voxels[0]))
 
     def above(self, value: float) -> Array:
-        """Where any channel exceeds a value, (Z, Y, X) bool."""
-        found = self._voxels[0] != self._voxels[0]  # bool, of the same shape, at the same place
+        """Mask of the voxels where any channel exceeds a value, (Z, Y, X) bool."""
+        mask = self._voxels[0] != self._voxels[0]  # bool, of the same shape, on the same device
         for where in runs(self._voxels[0]):
             part = self[(slice(None), *where)] > value
-            found[where] = namespace(part).any(part, axis=0)
-        return found
+            mask[where] = namespace(part).any(part, axis=0)
+        return mask

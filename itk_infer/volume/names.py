@@ -1,11 +1,11 @@
-"""Names of image files. Apart from the readers, so that searching a folder loads no NumPy."""
+"""Names of image files; separate from the readers, so that searching a folder imports no NumPy."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# One group a format, longer endings first; `itk_infer.volume.formats` has a reader for each.
+# One group per format, longer endings first; `itk_infer.volume.formats` has a reader for each.
 NIFTI = (".nii.gz", ".nii")
 METAIMAGE = (".mha", ".mhd")
 NRRD = (".nrrd", ".nhdr")
@@ -13,7 +13,7 @@ SUFFIXES = (*NIFTI, *METAIMAGE, *NRRD)
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """Stem and lower-case suffix of an image name; the suffix is empty if no format has it.
+    """Stem and lower-case suffix of an image name; the suffix is empty if it belongs to no format.
 
     Example:
         >>> split_suffix("a.b.NII.GZ")
@@ -26,6 +26,6 @@ def split_suffix(name: str) -> tuple[str, str]:
 
 
 def printable(path: Path | str) -> str:
-    """A path or text as a message can print it, whatever bytes it holds."""
+    """A path or text for a message, with unprintable characters escaped."""
     text = os.fspath(path)
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,6 +1,6 @@
-"""Image files of formats that are not read: recognised, so that none is passed over in silence.
+"""Image files of formats that are not supported; they are recognised so that a run can report them.
 
-By name first, then, where the name says nothing, by the first bytes.
+They are recognised by name or, where the name has no known ending, by their first bytes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ PACKERS = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".z", ".zip")
 
 @dataclass(frozen=True, slots=True)
 class OtherFormat:
-    """Something that holds images and is not read.
+    """A format that is not supported.
 
     Attributes:
-        name: What one file of it is, with its article.
-        plural: What several are.
-        remedy: What to do, as an imperative.
-        suffixes: Lower-case endings.
-        slices: Whether many files of a folder usually make one image.
+        name: One file of it, with its article, for messages.
+        plural: Several of them, for messages.
+        remedy: What the user can do, as an imperative.
+        suffixes: Lower-case endings of its files.
+        slices: Whether many files of a folder usually form one image.
     """
 
     name: str
@@ -89,7 +89,7 @@ OTHER_FORMATS = (
     ARCHIVE,
 )  # fmt: skip
 BY_SUFFIX = {suffix: form for form in OTHER_FORMATS for suffix in form.suffixes}
-# What usually lies beside images and is none. Never opened.
+# Endings of files that often lie beside images and hold none; these files are never opened.
 SIDECARS = (
     ".json", ".bval", ".bvec", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".xlsx", ".xls",
     ".docx", ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb", ".sh", ".m", ".db", ".lock", ".onnx", ".pth",
@@ -99,7 +99,7 @@ SIDECARS = (
 
 
 def other_format(path: Path) -> OtherFormat | None:
-    """The format of a file that is not read; None if it holds no image, as far as can be told."""
+    """The unsupported format of a file; None if it is not recognised as an image."""
     form = format_of_name(path.name)
     if form is not None or is_sidecar(path.name):
         return form
@@ -107,7 +107,7 @@ def other_format(path: Path) -> OtherFormat | None:
 
 
 def format_of_name(name: str) -> OtherFormat | None:
-    """The format that is not read and that a name's ending stands for, upper or lower case; None for any other."""
+    """The unsupported format that a name's ending stands for, in upper or lower case; None for other endings."""
     lower = name.lower()
     if lower.endswith(SUFFIXES):
         return None
@@ -120,7 +120,7 @@ def format_of_name(name: str) -> OtherFormat | None:
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a name's ending stands for something that holds no image, packed or not."""
+    """Whether a name's ending stands for a file that holds no image, compressed or not."""
     lower = name.lower()
     inner, packer = lower.rpartition(".")[::2]
     return (inner if f".{packer}" in PACKERS else lower).endswith(SIDECARS)

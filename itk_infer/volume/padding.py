@@ -1,4 +1,4 @@
-"""Padding of volumes smaller than a model's window."""
+"""Padding of volumes that are smaller than the model's window."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from itk_infer.spec import Padding
 
 
 def pad_volume(array: Array, pads: tuple[tuple[int, int], ...], padding: Padding) -> Array:
-    """Surround a volume.
+    """Pad a volume.
 
     Args:
-        array: (C, Z, Y, X), after intensity.
+        array: (C, Z, Y, X), after the intensity steps.
         pads: Voxels before and after, for Z, Y, X.
-        padding: What to put there; ``minimum`` is each channel's own.
+        padding: The mode and value; ``minimum`` is the minimum of each channel.
 
     Returns:
-        The padded array, or `array` itself where there is nothing to add.
+        The padded array, or `array` itself if all pads are 0.
     """
     if not any(before or after for before, after in pads):
         return array

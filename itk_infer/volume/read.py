@@ -1,9 +1,9 @@
-"""Reading images so that what is returned is what the file holds, or an error.
+"""Verified reading of images: a damaged or ambiguous file is an error, never an image with wrong voxels.
 
-The header decides about size, type and geometry, and is read by this package: what SimpleITK makes of a NIfTI
-header depends on the environment, and it takes voxels of other files, zeros or noise for those of many damaged
-ones. The stored bytes are streamed once, verified and decoded. SimpleITK must agree about the size where a text
-header could be read in two ways, and decodes the rarer encodings of NRRD.
+Size, type and geometry come from the header, which this package parses: SimpleITK's reading of a NIfTI header
+depends on environment variables, and for many damaged files it returns other files' voxels, zeros or noise. The
+stored bytes are streamed once, verified and decoded. Where a text header is ambiguous, its size is compared with
+SimpleITK's. SimpleITK decodes the rarer encodings of NRRD.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What planning a case needs to know, without the voxels.
+    """The header of an image, as needed to plan a case.
 
     Attributes:
         size: Voxels along Z, Y, X.
         spacing: Millimetres along Z, Y, X, positive.
-        direction_xyz: Row-major 3x3 direction cosines as SimpleITK gives them.
-        dtype: Type of a voxel in memory (the scale factors of NIfTI make floats of integers).
+        direction_xyz: Row-major 3x3 direction cosines as in SimpleITK.
+        dtype: Type of a voxel in memory (integers with NIfTI scale factors become float32).
     """
 
     size: tuple[int, int, int]
@@ -61,7 +61,7 @@ class ReadImage:
     Attributes:
         image: The 3D scalar image.
         sha256: Digest of the stored bytes: the file, then its detached data file if it has one.
-        warnings: What the file leaves open and how it was decided, one sentence each.
+        warnings: Ambiguities in the file and how they were resolved, one sentence each.
     """
 
     image: sitk.Image
@@ -73,7 +73,7 @@ def read_header(path: Path) -> Header:
     """Size, spacing, direction and type of an image, from its header alone.
 
     Raises:
-        InputError: the file is no image that can be read; what only its voxels tell is not noticed.
+        InputError: the header cannot be read, or the file is too short. Damaged voxels are not detected.
     """
     form, layout = _checked(path)
     with _os_errors(path):
@@ -83,10 +83,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_image(path: Path) -> ReadImage:
-    """The image, after its header was checked and every stored byte was verified.
+    """Read an image; its header is checked and every stored byte is verified.
 
     Raises:
-        InputError: the file is missing, damaged, truncated, or no 3D scalar image of finite values.
+        InputError: the file is missing, damaged or truncated, or not a 3D scalar image of finite values.
     """
     form, layout = _checked(path)
     stored = bytearray()
@@ -101,10 +101,10 @@ def read_image(path: Path) -> ReadImage:
 
 
 def file_sha256(path: Path) -> str:
-    """The digest that ``read_image`` gives, without reading or verifying the voxels.
+    """The digest that ``read_image`` returns, without decoding or verifying the voxels.
 
     Raises:
-        InputError: the file cannot be read, or its header is no image's.
+        InputError: the file cannot be read, or its header is damaged.
     """
     _, layout = _checked(path)
     with _os_errors(path):
@@ -112,10 +112,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _checked(path: Path) -> tuple[Format, Layout]:
-    """The format of a file and what its header says, its axes at right angles.
+    """The format of a file and the layout in its header, with axes straightened to right angles.
 
     Raises:
-        InputError: the header cannot be trusted, or its axes are far from right angles.
+        InputError: the header is damaged or ambiguous, or its axes are far from right angles.
     """
     check_regular_file(path)
     _, suffix = split_suffix(path.name)
@@ -142,9 +142,9 @@ def _os_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid, sitk.ImageFileReader | None]]:
-    """The grid, after SimpleITK agreed about the size, and its reader, where the format has one.
+    """The grid and SimpleITK's reader, if the format has one; the reader's size must equal the header's.
 
-    Meanwhile SimpleITK's warnings are off the terminal and its errors turned into ours.
+    Within the block SimpleITK prints no warnings, and its errors become InputError.
     """
     if form.image_io is None and layout.grid is not None:
         yield layout.grid, None
@@ -166,7 +166,7 @@ def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid,
             )
         yield layout.grid or grid_of(reader), reader
     except RuntimeError as error:
-        raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {_essence(str(error))}") from error
+        raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {_first_line(str(error))}") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warned)
 
@@ -179,14 +179,14 @@ def _values(stored: bytearray, layout: Layout) -> NDArray[Any]:
     if (slope, intercept) == (1.0, 0.0):
         return values
     scaled = np.empty(layout.size, layout.value_dtype)
-    with np.errstate(over="ignore"):  # infinity is refused like every other one
+    with np.errstate(over="ignore"):  # values that overflow are refused later, like any infinity
         for plane, target in zip(values, scaled, strict=True):
             target[...] = plane.astype(layout.value_dtype).astype(np.float64) * slope + intercept
     return scaled
 
 
-def _essence(message: str) -> str:
-    """The sentence in a message of SimpleITK that says what is wrong."""
+def _first_line(message: str) -> str:
+    """The line of a SimpleITK message that gives the reason."""
     _, marked, tail = message.rpartition("ERROR: ")
     lines = [line.strip() for line in re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", tail).splitlines() if line.strip()]
     teem = [line for line in lines if line.startswith("[nrrd]")]

@@ -1,4 +1,4 @@
-"""From a case's own grid to the grid a model was trained on."""
+"""Resampling from a case's native grid to the model's grid."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from itk_infer.volume.grid import Grid
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis
 
 MAX_MODEL_VOXELS = 2**31
-MAX_SHRINKING = 100  # voxels of an image that may become one of the model's, along an axis
-PART = 1 << 20  # voxels of the source at a time
+MAX_SHRINKING = 100  # maximum native voxels per model voxel along an axis
+PART = 1 << 20  # voxels of the source per part
 
 
 def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
@@ -21,10 +21,11 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
 
     Args:
         grid: The case's grid, already in the model's orientation.
-        wanted: ``spacing`` (new size = round(size * old / new)), ``size`` (extents coincide), or neither.
+        wanted: Input block of the spec, with ``spacing`` (new size = round(size * old / new)), ``size`` (extents
+            coincide), or neither.
 
     Raises:
-        InputError: the new grid would be absurdly large or small, as after a wrong spacing in a header.
+        InputError: the model's grid would be too large or too small, as with a wrong spacing in the header.
     """
     axes = []
     for axis, (size, spacing) in enumerate(zip(grid.size, grid.spacing, strict=True)):
@@ -36,26 +37,26 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
         else:
             count = max(1, round(size * spacing / target))
             axes.append(axis_map(size, count, target / spacing, wanted.resampling.alignment))
-    found = ModelGrid((axes[0], axes[1], axes[2]))
-    too_large = np.prod([float(n) for n in found.size]) > MAX_MODEL_VOXELS
+    result = ModelGrid((axes[0], axes[1], axes[2]))
+    too_large = np.prod([float(n) for n in result.size]) > MAX_MODEL_VOXELS
     too_small = wanted.spacing is not None and any(
         target is not None and size > 1 and target > MAX_SHRINKING * spacing
         for target, size, spacing in zip(wanted.spacing, grid.size, grid.spacing, strict=True)
     )
     if too_large or too_small:
         raise InputError(
-            f"at the model's spacing {wanted.spacing} mm this image would have {found.size} voxels (Z Y X) "
+            f"at the model's spacing {wanted.spacing} mm this image would have {result.size} voxels (Z Y X) "
             f"instead of {grid.size}; its own spacing is {grid.spacing} mm: check the header"
         )
-    return found
+    return result
 
 
 def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
-    """Sample an array (C, Z, Y, X) on the model's grid; float32 unless nothing changes.
+    """Resample an array (C, Z, Y, X) to the model's grid; float32, or `array` itself if nothing changes.
 
-    Part by part in host memory, so that what lies between the axes stays in the cache.
+    Arrays in host memory are resampled part by part, so that intermediate results stay in the cache.
     """
-    # Shrinking axes first leaves the least work for the others.
+    # Shrinking axes first leaves fewer voxels to interpolate along the others.
     order = sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native)
     changing = [axis for axis in order if not grid.axes[axis].identity]
     if not changing:
@@ -68,7 +69,7 @@ def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
         return part
 
     first = grid.axes[changing[0]]
-    whole = how == "cubic" or not isinstance(array, np.ndarray)  # a spline knows the whole axis
+    whole = how == "cubic" or not isinstance(array, np.ndarray)  # a spline needs the whole axis
     step = first.model if whole else max(1, PART * array.shape[changing[0] + 1] // array.size)
     if step >= first.model:
         return sampled(first.native_positions())

@@ -1,7 +1,7 @@
-"""Axes that are nearly at right angles are straightened; axes that are not are refused.
+"""Axes that are nearly at right angles are straightened; others are refused.
 
-A grid has three orthogonal axes of unit length. Headers can hold other ones: directions printed with few
-decimals, an affine registration, the sheared volume of a tilted gantry.
+A grid has three orthogonal axes of unit length. A header can hold other axes: directions printed with few
+decimals, an affine registration, or the sheared volume of a tilted gantry.
 """
 
 from __future__ import annotations
@@ -14,28 +14,26 @@ import numpy as np
 from itk_infer.errors import InputError
 from itk_infer.volume.grid import Grid
 
-MAX_DRIFT = 0.5  # voxels: beyond it, voxels would be taken for their neighbours
-REPORTED_DRIFT = 0.01  # voxels; what is less stays as it is
-ORTHONORMAL_TOLERANCE = (
-    1e-4  # as ITK has it: NIfTI files and masks with more than that are refused or altered by it
-)
+MAX_DRIFT = 0.5  # voxels; a voxel moved farther would be nearer to its neighbour's position
+REPORTED_DRIFT = 0.01  # voxels; smaller movements are not reported
+ORTHONORMAL_TOLERANCE = 1e-4  # ITK's: it refuses or changes NIfTI files and masks beyond it
 
 
 def straightened(name: str, grid: Grid) -> tuple[Grid, str | None]:
-    """The grid with the nearest orthonormal direction, and what that changed.
+    """The grid with the nearest orthonormal direction, and a warning if voxels moved.
 
     The nearest one in the Frobenius norm is the orthogonal factor of the polar decomposition (Higham,
     "Computing the polar decomposition", 1986). The first voxel, spacing and handedness stay as they are.
 
     Args:
-        name: What messages call the image.
-        grid: Its direction may be any matrix.
+        name: Name of the image in messages.
+        grid: A grid whose direction may be any matrix.
 
     Returns:
-        The grid, itself if nothing had to be changed, and one sentence for the user, without `name`, or None.
+        The straightened grid, or `grid` itself if its axes need no change; and a warning without `name`, or None.
 
     Raises:
-        InputError: some voxel would move by more than half a voxel.
+        InputError: a voxel would move by more than half a voxel.
     """
     direction = np.reshape(np.asarray(grid.direction_xyz, dtype=np.float64), (3, 3))
     if not np.isfinite(direction).all():

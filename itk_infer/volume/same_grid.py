@@ -1,4 +1,4 @@
-"""Whether the channels of a case lie on one grid, and if not, what differs."""
+"""The check that all channels of a case lie on the same grid."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from itk_infer.errors import InputError
 from itk_infer.volume.grid import Grid
 
-TOLERATED = 0.1  # voxels, over the whole volume
-REPORTED = 0.01  # voxels
+TOLERATED = 0.1  # voxels; largest distance between positions of a voxel
+REPORTED = 0.01  # voxels; smaller distances give no warning
 
 
 def check_same_grid(case: str, other: tuple[str, Grid], first: tuple[str, Grid]) -> str | None:
     """Compare the grids of two channels.
 
     Args:
-        case: What messages call the case.
-        other: What messages call a channel, and its grid.
-        first: The same of the channel whose grid the case gets.
+        case: Name of the case in messages.
+        other: Name of a channel in messages, and its grid.
+        first: The same for the channel whose grid becomes the case's.
 
     Returns:
-        One sentence where they differ noticeably, but by a small fraction of a voxel.
+        A warning if the grids differ by `REPORTED` to `TOLERATED` voxels; None if they differ by less.
 
     Raises:
         InputError: they differ by more.
@@ -45,7 +45,7 @@ def check_same_grid(case: str, other: tuple[str, Grid], first: tuple[str, Grid])
 
 
 def _difference(grid: Grid, other: Grid) -> str:
-    """What differs, and by how much."""
+    """A description of what differs, and by how much."""
     parts = []
     if grid.size != other.size:
         parts.append(f"size {_triplet(grid.size)} against {_triplet(other.size)} voxels (Z Y X)")

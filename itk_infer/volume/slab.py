@@ -1,4 +1,4 @@
-"""A decided slab: a range of planes for which everything is known."""
+"""A decided slab: the labels of a range of planes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LabelArray = NDArray[np.unsignedinteger[Any]]
 
 @dataclass(frozen=True, slots=True)
 class DecidedSlab:
-    """Planes ``z0`` to ``z0 + dz`` of a case, in the model's orientation, on the case's own voxels.
+    """Planes ``z0`` to ``z0 + dz`` of a case, in the model's orientation, at the case's native resolution.
 
     Attributes:
-        z0: First plane along the model orientation's Z.
+        z0: First plane along Z in the model's orientation.
         labels: Label values, (dz, Y, X), uint8 or uint16.
-        masks: One mask a label, (L, dz, Y, X), in the order of the label table; only for models whose
+        masks: One mask per label, (L, dz, Y, X), in the order of the label table; only for models whose
             labels may overlap (``decision: threshold``).
-        logits: What the network answered, (C, dz, Y, X), only if somebody asked for it.
+        logits: Logits, (C, dz, Y, X), if an output needs them.
     """
 
     z0: int

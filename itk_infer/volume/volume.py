@@ -1,4 +1,4 @@
-"""A volume in memory: voxels as stored, and the grid they lie on."""
+"""A volume in memory: its voxels as stored, and their grid."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Volume:
     """One case's image.
 
     Attributes:
-        array: Voxels, shape (C, Z, Y, X), in the type they were stored in.
-        grid: Where they lie; the same for every channel.
-        name: What messages call it.
-        warnings: What was done to its grid, one sentence each.
+        array: Voxels, shape (C, Z, Y, X), in their stored type.
+        grid: The grid, the same for all channels.
+        name: Name in messages.
+        warnings: Changes made to the grid, one sentence each.
     """
 
     array: NDArray[Any]
@@ -44,15 +44,15 @@ def grid_of(image: sitk.Image) -> Grid:
 
 
 def volume_of(images: Sequence[sitk.Image], name: str, names: Sequence[str] | None = None) -> Volume:
-    """A volume of one SimpleITK image per input channel.
+    """A volume from SimpleITK images, one per input channel.
 
     Args:
-        images: One per channel.
-        name: What messages call the volume.
-        names: What messages call its channels.
+        images: One image per channel.
+        name: Name of the volume in messages.
+        names: Names of its channels in messages.
 
     Raises:
-        InputError: an image is not 3D and scalar, holds NaN or infinity, or the channels lie on
+        InputError: an image is not 3D and scalar or holds NaN or infinity, or the channels lie on
             different grids.
     """
     import SimpleITK as sitk
@@ -93,7 +93,7 @@ def image_of(array: NDArray[Any], grid: Grid) -> sitk.Image:
 
 
 def place_on(image: sitk.Image, grid: Grid) -> sitk.Image:
-    """The same image, put on `grid`."""
+    """Set spacing, origin and direction of an image to those of `grid`; returns the image."""
     image.SetSpacing(grid.spacing[::-1])
     image.SetOrigin(grid.origin_xyz)
     image.SetDirection(grid.direction_xyz)

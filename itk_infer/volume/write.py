@@ -1,4 +1,4 @@
-"""Writing a label map so that what stands under its name is what was meant, and says what it is."""
+"""Verified writing of label maps: the file is read back and compared before it gets its final name."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from itk_infer.volume.volume import grid_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-# NIfTI keeps geometry in 32 bits and turns directions into quaternions: a few thousandths of a
-# voxel at the far corner. A wrong origin, flip or spacing is off by half a voxel or more.
+# NIfTI stores geometry in 32 bits and directions as quaternions: an error of a few thousandths of a voxel
+# at the far corner. A wrong origin, flip or spacing moves it by half a voxel or more.
 _TOLERANCE_VOXELS = 0.05
 
 
 def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
-    """Write a 3D label map, compressed, in the format of the extension; read it back, then give it its name.
+    """Write a 3D label map, compressed, in the format of the extension; read it back, then rename it to `final`.
 
-    SimpleITK reports no error when the disk fills up under a NIfTI file and later reads the stub as
-    zeros, so only reading back tells.
+    SimpleITK reports no error when the disk fills up during the writing of a NIfTI file, and later reads the
+    missing voxels as zeros; only reading back detects it.
 
     Args:
-        image: Scalar or vector. Its metadata go into ``.nrrd`` files; into ``.mha`` files go those of this
-            program, and ``.nii`` files, which hold none, get the intent code of a label map.
-        final: The name to appear: ``.nii``, ``.nii.gz``, ``.mha``, ``.nrrd``.
-        track: Leave a claim, for whoever keeps a ledger.
+        image: Scalar or vector image. ``.nrrd`` files keep all its metadata, ``.mha`` files only this program's;
+            ``.nii`` files cannot hold any, and get the intent code of a label map.
+        final: The final path: ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``.
+        track: Write an intent, which the ledger's writer removes.
 
     Raises:
-        OutputError: it cannot be written, or does not read back as written; nothing is left then.
+        OutputError: it cannot be written, or does not read back as written; no file is left then.
     """
     import SimpleITK as sitk
 
@@ -50,7 +50,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
     if not is_nrrd and image.GetMetaDataKeys():
         image = sitk.Image(image)
         for key in image.GetMetaDataKeys():
-            if is_nifti or not key.startswith(PREFIX):  # dropped in the file, with warnings
+            if is_nifti or not key.startswith(PREFIX):  # SimpleITK would print a warning and not write it
                 image.EraseMetaData(key)
     with new_file(final, track=track) as partial:
         try:
@@ -59,7 +59,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
             else:
                 sitk.WriteImage(image, str(partial), useCompression=True)
             if is_nrrd and image.GetNumberOfComponentsPerPixel() > 1:
-                _call_components_a_list(partial)
+                _set_kind_to_list(partial)
             if final.name.lower().endswith(".gz"):
                 _check_gzip(partial)
             read = sitk.ReadImage(str(partial))
@@ -77,7 +77,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
 
 
 def _write_nifti(image: sitk.Image, path: Path) -> None:
-    """Write a NIfTI file with the intent code of a label map, which SimpleITK sets no more than it keeps it."""
+    """Write a NIfTI file and set the intent code of a label map, which SimpleITK cannot set."""
     import SimpleITK as sitk
 
     packed = path.name.lower().endswith(".gz")
@@ -90,12 +90,12 @@ def _write_nifti(image: sitk.Image, path: Path) -> None:
         if packed:
             _pack(plain, path)
     finally:
-        if packed:  # SimpleITK would read its voxels in place of the packed ones
+        if packed:  # SimpleITK would read the voxels of this file instead of the compressed ones
             remove(plain)
 
 
 def _pack(plain: Path, packed: Path) -> None:
-    """The file as gzip, without a name or time in it."""
+    """Compress a file with gzip, without storing a name or time."""
     stream = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     with plain.open("rb") as source, packed.open("wb") as target:
         while block := source.read(1 << 20):
@@ -103,10 +103,10 @@ def _pack(plain: Path, packed: Path) -> None:
         target.write(stream.flush())
 
 
-def _call_components_a_list(nrrd: Path) -> None:
-    """Layers are a list of volumes, as 3D Slicer writes them; ITK calls every such axis a vector.
+def _set_kind_to_list(nrrd: Path) -> None:
+    """Set the kind of the axis of layers to ``list``, as in 3D Slicer's files; ITK writes ``vector``.
 
-    Padded to the same length, so that the voxels stay where they are.
+    The word is padded to the same length, so that the voxels stay at the same position in the file.
     """
     with nrrd.open("rb+") as file:
         head = file.read(4096)
@@ -115,14 +115,14 @@ def _call_components_a_list(nrrd: Path) -> None:
 
 
 def _check_gzip(path: Path) -> None:
-    """Read to the end, where the checksum is; SimpleITK stops after the last voxel."""
+    """Read a gzip file to its end, to verify the checksum; SimpleITK stops after the last voxel."""
     with gzip.open(path) as stream:
         while stream.read(1 << 20):
             pass
 
 
 def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
-    """What of `image` the file does not hold."""
+    """What differs between the image and the one read back; None if they are equal."""
     import SimpleITK as sitk
 
     if read.GetSize() != image.GetSize() or read.GetPixelID() != image.GetPixelID():
@@ -134,8 +134,8 @@ def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
 
 
 def _same_geometry(image: sitk.Image, read: sitk.Image) -> bool:
-    """Whether the file puts the voxels where they are, up to rounding."""
-    meant, found = grid_of(image), grid_of(read)
-    # `same_as` looks at voxel centres, which say nothing of the spacing along an axis of one voxel.
-    spacing_kept = np.allclose(found.spacing, meant.spacing, rtol=1e-4, atol=0)
-    return bool(spacing_kept and found.same_as(meant, _TOLERANCE_VOXELS))
+    """Whether the file has the grid of the image, up to rounding."""
+    written, stored = grid_of(image), grid_of(read)
+    # `same_as` compares voxel centres, which do not depend on the spacing along an axis of one voxel.
+    spacing_kept = np.allclose(stored.spacing, written.spacing, rtol=1e-4, atol=0)
+    return bool(spacing_kept and stored.same_as(written, _TOLERANCE_VOXELS))

@@ -1,4 +1,4 @@
-"""The ItkInfer module of 3D Slicer: what Slicer looks for. The work is done in ItkInferLib."""
+"""The ItkInfer module of 3D Slicer: the classes that Slicer loads. The code is in ItkInferLib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ research and must be checked by a person who can judge them."""
 
 
 class ItkInfer(ScriptedLoadableModule):
-    """Name and place of the module."""
+    """Title, category and help text of the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -32,7 +32,7 @@ class ItkInfer(ScriptedLoadableModule):
 
 
 class ItkInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Loads the panel, and ends it with the module or the scene."""
+    """Builds the panel, and closes it with the module or the scene."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -52,17 +52,17 @@ class ItkInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.on_scene_closes)
 
     def on_scene_closes(self, _caller, _event):
-        """A volume that is at work will be gone."""
+        """Stop the run of a volume, which is removed with the scene."""
         if self.panel is not None:
             self.panel.scene_closes()
 
     def enter(self):
-        """The user comes back: files may have appeared."""
+        """Refresh the panel when the user opens the module again: files may have appeared."""
         if self.panel is not None:
             self.panel.refresh()
 
     def cleanup(self):
-        """The module goes: leave no program behind."""
+        """Stop running programs when the module is unloaded."""
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
@@ -70,14 +70,14 @@ class ItkInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class ItkInferLogic(ScriptedLoadableModuleLogic):
-    """Slicer expects a logic; ours is ItkInferLib, which needs no module."""
+    """Required by Slicer; the logic of this module is in ItkInferLib."""
 
 
 class ItkInferTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer; what needs no Slicer is tested by pytest in the project."""
+    """A test that runs inside Slicer; code that does not need Slicer is tested with pytest."""
 
     def runTest(self):
-        """Build the panel in an empty scene: it must say what is missing, and offer no run."""
+        """Build the panel in an empty scene: its headline must name what is missing, and Run must be disabled."""
         slicer.mrmlScene.Clear()
         slicer.util.selectModule("ItkInfer")
         panel = slicer.modules.ItkInferWidget.panel

@@ -1,4 +1,4 @@
-"""Draws the icon: an axial outline with two found structures, one window of the network over them."""
+"""Draws the icon: an axial outline with two segmented structures and one window of the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ICON = Path(__file__).resolve().parent.parent / "ItkInfer" / "Resources" / "Icon
 
 
 def main() -> None:
-    """Draw it eight times as large, and make it small: soft edges."""
+    """Draw the icon eight times as large and reduce it, for smooth edges."""
     image = Image.new("RGBA", (SIDE * SCALE, SIDE * SCALE), (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
 

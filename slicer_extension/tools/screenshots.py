@@ -1,4 +1,4 @@
-"""Draws the panel in each of its states, from the real .ui, the real code and real runs of itk_infer.
+"""Takes screenshots of the panel in each of its states, with the real .ui, code and runs of itk_infer.
 
 Needs PySide6-Essentials and itk_infer in one environment. From the root of the project:
 
@@ -29,7 +29,7 @@ CATALOGUE = {"done": "done", "folder": "folder"}
 
 
 class Scene:
-    """Exports a scan of the demo, and shows nothing."""
+    """A scene that exports a scan of the demo and displays nothing."""
 
     def __init__(self, scan: Path) -> None:
         self.scan = scan
@@ -55,7 +55,7 @@ class Scene:
 
 
 def big_scan(folder: Path) -> Path:
-    """A scan that takes a while."""
+    """A scan that is large enough for a screenshot of a running program."""
     import numpy as np
     import SimpleITK as sitk
 
@@ -65,7 +65,7 @@ def big_scan(folder: Path) -> Path:
 
 
 def main(target: Path) -> None:
-    """Walk through the states."""
+    """Take a screenshot of each state."""
     application = QtWidgets.QApplication([])
     application.setStyle("Fusion")
     module = stand_ins.stand_in_qt()
@@ -83,7 +83,7 @@ def main(target: Path) -> None:
             time.sleep(0.005)
 
     def idle() -> bool:
-        return panel.errand is None
+        return panel.task is None
 
     def draw(name: str) -> None:
         real = {path: getattr(ui, path).currentPath for path in paths}

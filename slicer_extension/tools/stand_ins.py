@@ -1,6 +1,6 @@
-"""Slicer's Qt, stood in for by PySide6: enough to load the panel, press its buttons and draw it.
+"""Stand-ins for Slicer's Qt, made with PySide6: enough to load the panel, press its buttons and draw it.
 
-The stand-ins have the properties, signals and looks of Slicer's widgets that the panel uses.
+The stand-ins have those properties and signals of Slicer's widgets that the panel uses.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
 
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A headline that opens and closes what is below it."""
+    """A headline that shows and hides the widgets below it."""
 
     contentsCollapsedChanged = Signal(bool)
 
@@ -141,7 +141,7 @@ class Loader(QUiLoader):
 
 
 class Settings(QtCore.QObject):
-    """QSettings that forgets."""
+    """QSettings that are not stored."""
 
     kept: dict = {}
 
@@ -153,10 +153,10 @@ class Settings(QtCore.QObject):
 
 
 def load_ui():
-    """The widget tree, and its controls as attributes.
+    """Load the widget tree.
 
     Returns:
-        The top widget and a namespace, as `slicer.util.childWidgetVariables` makes it.
+        The top widget, and its controls as attributes, as from `slicer.util.childWidgetVariables`.
     """
     tree = Loader().load(str(UI))
     children = {child.objectName(): child for child in tree.findChildren(QtWidgets.QWidget) if child.objectName()}
@@ -166,7 +166,7 @@ def load_ui():
 
 
 def stand_in_qt():
-    """Put a module `qt` in place, and return the module of the panel."""
+    """Install a module `qt`, and return the module of the panel."""
     qt = types.ModuleType("qt")
     for source in (QtCore, QtGui, QtWidgets):
         qt.__dict__.update({name: getattr(source, name) for name in dir(source) if name.startswith("Q")})

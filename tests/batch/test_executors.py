@@ -53,14 +53,14 @@ def run(kind, folder, tmp_path, request):
             options["device"] = "pretended"
         model, settings = FaultyModel(scratch, **options), RunSettings(folder.source, folder.output)
         if kind == "in_process":
-            executor = InProcess(model.load(), settings)
+            executor = InProcess(model.load())
         elif kind in ("workers", "overlapping"):
-            executor = Workers(model, settings, (Placement(),) * 2, timeout)
+            executor = Workers(model, (Placement(),) * 2, timeout)
         else:
             from itk_infer.executors.dask import DaskCluster
 
             address = request.getfixturevalue("local_cluster").scheduler_address
-            executor = DaskCluster(model, settings, RunningCluster(address), 1, timeout)
+            executor = DaskCluster(model, RunningCluster(address), 1, timeout)
         folder.events = []
         return run_cases(executor, settings, Events([folder.events.append, *([on_event] if on_event else [])]))
 

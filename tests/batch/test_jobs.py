@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from itk_infer.case.case import Case
 from itk_infer.executors import in_flight as module
 from itk_infer.executors.in_flight import Job, Jobs
 from itk_infer.executors.messages import Task
-from itk_infer.run.cases import Case
-from itk_infer.run.plan import CaseAction
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def clock(monkeypatch):
 
 
 def job(name):
-    found = Job(Task(CaseAction(Case(PurePosixPath("."), name, ".mha", ()), "run")))
+    found = Job(Task(Case(PurePosixPath("."), name, ".mha", ()), Path("out"), ()))
     found.start()
     return found
 

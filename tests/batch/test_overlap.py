@@ -16,16 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faulty import wait_until
 
 from itk_infer.events import CaseStarted
-from itk_infer.executors.messages import Failed, Finished, Task
+from itk_infer.executors.messages import Computed, Failed, Finished, Task
 from itk_infer.executors.overlap import Overlap
 from itk_infer.executors.reading import ReadAhead, reading_memory
-from itk_infer.executors.worker import Computed
 from itk_infer.machine import MemoryBound
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.outputs import label_map
 from itk_infer.predictor import Predictor
 from itk_infer.run.cases import find_cases
-from itk_infer.run.plan import CaseAction
 from itk_infer.run.settings import RunSettings
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import volume_of
@@ -45,14 +43,16 @@ class Worker:
         )
         self.told, self.printable = [], []
         self.predictor = Predictor(FakeBackend())
-        settings = RunSettings(folder.source, folder.output)
-        self.overlap = Overlap(self.predictor, settings, 0, self.told.append, self.printable.append, lambda: None)
+        self.settings = RunSettings(folder.source, folder.output)
+        self.overlap = Overlap(self.predictor, 0, self.told.append, self.printable.append, lambda: None)
         self.memory = self.predictor.plan(
             volume_of([read_image(folder.source / "a.mha").image], "a").grid, 2
         ).memory
 
     def run(self, name, ahead=None, *, safer=False):
-        self.overlap.run(Task(CaseAction(self.cases[name], "run"), safer), self.cases.get(ahead))
+        case = self.cases[name]
+        wanted = (("labels", self.settings.label_path(case)),)
+        self.overlap.run(Task(case, self.settings.output, wanted, safer), self.cases.get(ahead))
 
     def close(self):
         self.overlap.close()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from itk_infer.case.case import Case
 from itk_infer.errors import InputError
 from itk_infer.executors import reading
 from itk_infer.executors.reading import ReadAhead, read_case, reading_memory
 from itk_infer.files.stamp import stamp_of
-from itk_infer.run.cases import Case
 
 SIZE = (6, 7, 8)
 

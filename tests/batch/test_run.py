@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -750,13 +751,22 @@ def test_every_task_carries_the_lock_and_a_lost_one_writes_nothing(folder):
         def step(self, tell):
             if len(tasks) == len(folder.of(CaseDone)) + 1:
                 lost = replace(self._queue.popleft(), lock=LockTicket(folder.output / LOCK, "another token"))
-                stopped.append(run_case(predictor, settings, lost, 0, lambda event: None, lambda: None))
+                stopped.append(run_case(predictor, lost, 0, lambda event: None, lambda: None))
                 tell(Stopped(lost.name))
             else:
                 super().step(tell)
 
     predictor, settings = Predictor(FakeBackend()), RunSettings(folder.source, folder.output, save_logits=True)
-    run_cases(Robbed(predictor, settings), settings, Events([folder.events.append]))
+    run_cases(Robbed(predictor), settings, Events([folder.events.append]))
     assert [(task.lock.path, len(task.lock.token)) for task in tasks] == [(folder.output / LOCK, 32)] * 2
     assert stopped == [Stopped("b.mha")]
     assert folder.names() == ["a.mha", "a.zarr", "itk_infer.db", "labels.csv"]
+
+
+def test_results_that_are_older_than_an_option_were_made_with_its_default(folder):
+    folder.scan("a.mha")
+    folder.run()
+    with contextlib.closing(sqlite3.connect(folder.output / "itk_infer.db")) as ledger, ledger:
+        ledger.execute("UPDATE outputs SET identity = json_remove(identity, '$.tta', '$.skip_empty')")
+        assert ledger.execute("SELECT count(*) FROM outputs WHERE identity LIKE '%tta%'").fetchone() == (0,)
+    assert folder.run().skipped == {"a.mha": "already done"}

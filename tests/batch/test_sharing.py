@@ -10,7 +10,7 @@ import pytest
 
 from itk_infer.errors import ConfigError
 from itk_infer.events import CaseStarted
-from itk_infer.files.intent import claim, claim_path, is_intended
+from itk_infer.files.intent import intent_path, is_intended, write_intent
 from itk_infer.run import ledger_file
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.lock import NAME as LOCK
@@ -44,8 +44,8 @@ def test_everything_follows_the_umask(folder, umask):
     modes["journal"] = mode(folder.output / "itk_infer.db-journal")
     db.rollback()
     db.close()
-    claim(folder.output / "labels.csv", folder.output / "labels.csv")
-    modes["claim"] = mode(claim_path(folder.output / "labels.csv"))
+    write_intent(folder.output / "labels.csv", folder.output / "labels.csv")
+    modes["claim"] = mode(intent_path(folder.output / "labels.csv"))
     assert modes == dict.fromkeys(("lock", "journal", "claim"), 0o666 & ~umask)
     found = list(folder.output.rglob("*"))
     assert {"itk_infer.db", "confidences.xlsx", "labels.csv", "a.mha", "zarr.json"} <= {
@@ -119,11 +119,11 @@ def test_the_claim_of_another_user_is_replaced(tmp_path):
     """A note that a colleague's killed run left can be deleted by the group, and not be written."""
     final = tmp_path / "a"
     final.touch()
-    claim_path(final).write_text("theirs")
-    inode = claim_path(final).stat().st_ino
+    intent_path(final).write_text("theirs")
+    inode = intent_path(final).stat().st_ino
     other = tmp_path / "holds the inode"
-    os.link(claim_path(final), other)
-    claim(final, final)
+    os.link(intent_path(final), other)
+    write_intent(final, final)
     assert is_intended(final)
-    assert claim_path(final).stat().st_ino != inode
+    assert intent_path(final).stat().st_ino != inode
     assert other.read_text() == "theirs"

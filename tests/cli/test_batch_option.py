@@ -11,8 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.cli.main import main
-from itk_infer.cli.model import model_request
-from itk_infer.cli.options import model_options
+from itk_infer.cli.model import model_options, model_request
 from itk_infer.executors.loader import ModelRequest
 
 DEMO = Path(__file__).resolve().parents[2] / "itk_infer" / "demo"
@@ -90,7 +89,7 @@ def test_requests_travel():
     command = click.command()(model_options(lambda **options: seen.append(model_request(**options))))
     for words in ([], ["--batch", "auto"], ["--batch", "3", "--batch-cache", "x"], ["--no-batch-cache"]):
         command.main(["--onnx", "model.onnx", *words], standalone_mode=False)
-    assert [(request.batch, request.batch_cache) for request in seen] == [
+    assert [(request.options.batch, request.options.batch_cache) for request in seen] == [
         (None, True),
         ("auto", True),
         (3, Path("x")),

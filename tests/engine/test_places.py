@@ -236,7 +236,7 @@ def test_the_busiest_windows_are_found_on_a_device_too(device):
 
 def test_room_on_a_device_is_what_it_was_given():
     assert DeviceWorkspace("cpu").room() is None
-    assert DeviceWorkspace("cpu", most=1000).room() == 1000
+    assert DeviceWorkspace("cpu", max_bytes=1000).room() == 1000
 
 
 @pytest.mark.gpu

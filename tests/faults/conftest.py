@@ -61,7 +61,7 @@ class Batch:
         settings, model = self.settings(**options), model or self.model()
         if not workers:
             return run_folder(model.load(), settings, events)
-        return run_cases(Workers(model, settings, (Placement(),) * workers, timeout), settings, events)
+        return run_cases(Workers(model, (Placement(),) * workers, timeout), settings, events)
 
     def states(self) -> dict[str, str]:
         ledger = Ledger(self.output, read_only=True)

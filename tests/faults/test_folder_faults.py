@@ -244,7 +244,7 @@ def test_workers_are_spawned_never_forked(batch):
     """A fork of a process with threads, as a notebook or a viewer is, can hang for ever."""
     from itk_infer.executors.workers import Workers
 
-    executor = Workers(batch.model(), batch.settings())
+    executor = Workers(batch.model())
     assert executor._context.get_start_method() == "spawn"
     batch.scan("a.mha")
     stop = threading.Event()

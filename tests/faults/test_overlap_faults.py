@@ -13,7 +13,7 @@ from gated import GatedModel
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
 from itk_infer.executors import in_flight as jobs
 from itk_infer.executors import workers
-from itk_infer.executors.worker import Computed
+from itk_infer.executors.messages import Computed
 from itk_infer.executors.workers import Workers
 from itk_infer.outputs.logits import read_logits
 from itk_infer.run.ledger import Ledger

@@ -175,7 +175,7 @@ if __name__ == "__main__":
     settings = RunSettings(Path("in"), Path("out"))
     workers.STOP_GRACE_S = {grace}
     model = FaultyModel(Path("scratch"), pause={pause}, patch={patch}, device={device!r})
-    executor = workers.Workers(model, settings, (Placement(),) * {workers})
+    executor = workers.Workers(model, (Placement(),) * {workers})
     try:
         sys.exit(run_cases(executor, settings, Events([JsonLines("test")])).exit_code)
     except ItkInferError as error:

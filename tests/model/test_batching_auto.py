@@ -64,7 +64,7 @@ def test_found_on_the_first_case_and_told_once(machine):
     predictor = machine.predictor()
     assert describe(predictor)["batch"] == "auto"
     calls, first = machine.engine_calls(predictor, scan())
-    assert notes(first) == ["batch: 4 window(s) a call, 3.33 times as fast as one"]
+    assert notes(first) == ["batch: 4 window(s) per call, 3.33 times as fast as one"]
     assert "batch" in first.measurements.seconds
     assert calls == [4] * 6 + [3]  # 27 windows
     assert predictor.batch_size == describe(predictor)["batch"] == 4
@@ -88,7 +88,7 @@ def test_the_next_run_takes_it_from_the_cache(machine, tmp_path):
     assert describe(again)["batch"] == again.batch_size == 4
     result = again(scan())
     assert machine.calls == [4] * 6 + [3]  # no search
-    assert notes(result) == ["batch: 4 window(s) a call, as an earlier run found"]
+    assert notes(result) == ["batch: 4 window(s) per call, as an earlier run found"]
     assert notes(again(scan())) == []
 
 
@@ -108,7 +108,7 @@ def test_other_circumstances_are_searched_anew(machine, tmp_path, options):
 def test_mirrored_windows_are_counted_as_the_network_sees_them(machine):
     # Two mirrorings: one, two windows are calls of two, four; then it pays no more.
     result = machine.predictor(tta=True)(scan())
-    assert notes(result) == ["batch: 2 window(s) a call, 1.67 times as fast as one"]
+    assert notes(result) == ["batch: 2 window(s) per call, 1.67 times as fast as one"]
 
 
 def test_a_broken_cache_is_told_once(machine, tmp_path):
@@ -123,7 +123,7 @@ def test_a_broken_cache_is_told_once(machine, tmp_path):
 def test_memory_that_runs_out_ends_the_search(monkeypatch):
     machine = Machine(monkeypatch, room=2)
     predictor = machine.predictor()
-    assert notes(predictor(scan())) == ["batch: 2 window(s) a call, 2.00 times as fast as one"]
+    assert notes(predictor(scan())) == ["batch: 2 window(s) per call, 2.00 times as fast as one"]
     assert predictor.batch_size == 2
 
 

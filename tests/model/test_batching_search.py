@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from itk_infer.errors import InferenceError, OutOfMemoryError
-from itk_infer.model.batch_size.search import LEAST_GAIN, MOST, find_batch, largest_fitting
+from itk_infer.model.batch_size.search import LEAST_GAIN, MAX_BATCH, find_batch, largest_fitting
 
 
 class Machine:
@@ -34,7 +34,7 @@ def always(batch):
         (lambda n: 1 - 0.9 * LEAST_GAIN if n > 1 else 1, 1, 1, [1, 2]),
         (lambda n: 1 - 1.1 * LEAST_GAIN if n > 1 else 1, 2, 1 / (1 - 1.1 * LEAST_GAIN), [1, 2, 4]),
         (lambda n: 1 / min(n, 4), 4, 4, [1, 2, 4, 8]),
-        (lambda n: 1 / n, MOST, MOST, [1, 2, 4, 8, 16, 32, 64]),
+        (lambda n: 1 / n, MAX_BATCH, MAX_BATCH, [1, 2, 4, 8, 16, 32, 64]),
         (lambda n: OutOfMemoryError("full") if n == 4 else 1 / n, 2, 2, [1, 2, 4]),
         (lambda n: MemoryError() if n == 4 else 1 / n, 2, 2, [1, 2, 4]),
         (lambda n: InferenceError("Reshape: cannot reshape") if n > 1 else 1, 1, 1, [1, 2]),

@@ -74,7 +74,7 @@ def test_what_must_be_expected_not_to_fit_is_not_run(spare, runs):
     if runs:
         trial(8)
     else:
-        with pytest.raises(OutOfMemoryError, match="8 windows a call"):
+        with pytest.raises(OutOfMemoryError, match="8 windows per call"):
             trial(8)
     assert network.most == (8 if runs else 4)
 

@@ -36,7 +36,7 @@ def test_smaller_calls_give_the_same(room, calls):
     fitting = OutOfMemoryRetry(network)
     np.testing.assert_array_equal(fitting(WINDOWS), 2 * WINDOWS)
     assert network.calls == calls
-    assert fitting.most == (None if room == 7 else calls[-1] if room == 2 else 3)
+    assert fitting.max_batch == (None if room == 7 else calls[-1] if room == 2 else 3)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_smaller_calls_give_the_same(room, calls):
 def test_calls_are_filled_up_to_the_usual_number_but_one_window_runs_alone(given, one, calls):
     network = Network(99)
     network.memory = np.empty((8, *WINDOWS.shape[1:]), np.float32)
-    fitting = OutOfMemoryRetry(network, fill=True, one=one)
+    fitting = OutOfMemoryRetry(network, fill=True, copies_per_window=one)
     for count in given:
         windows = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
         np.testing.assert_array_equal(fitting(windows), 2 * windows)
@@ -54,7 +54,7 @@ def test_calls_are_filled_up_to_the_usual_number_but_one_window_runs_alone(given
 
 def test_a_known_limit_holds_from_the_first_call():
     network = Network(3)
-    fitting = OutOfMemoryRetry(network, most=3, fill=True)
+    fitting = OutOfMemoryRetry(network, max_batch=3, fill=True)
     np.testing.assert_array_equal(fitting(WINDOWS), 2 * WINDOWS)
     assert network.calls == [3, 3, 1]
 

@@ -9,7 +9,8 @@ import pytest
 from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
 from itk_infer.model.kinds.mmengine import MMEngineBackend
 from itk_infer.model.kinds.mmengine_network import quiet_imports
-from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.model.spec_sources import SpecSources
+from itk_infer.options import Options
 from itk_infer.spec.intensity import WindowLevel
 
 torch = pytest.importorskip("torch")
@@ -375,14 +376,14 @@ def test_sidecars_stand_above_the_config_and_the_command_line_above_all(load, tm
     sidecar = {"window": {"patch_size": [8, 8, 8], "patch_stride": [2, 2, 2]}, "name": "from the sidecar"}
     (tmp_path / "net.spec.json").write_text(json.dumps(sidecar))
     extra = "wl, ww = 40, 400\nitk_infer = dict(name='from the config', window=dict(patch_stride=[4, 4, 4]))"
-    backend = load(model, extra, sources=SpecSources(overrides=Overrides(window_level=50)))
+    backend = load(model, extra, sources=SpecSources(overrides=Options(window_level=50)))
     assert backend.spec.name == "from the sidecar"
     assert backend.spec.window.patch_stride == (2, 2, 2)
     assert backend.spec.input.intensity == (WindowLevel(50, 400),)
 
 
 def test_a_config_silent_about_intensities_needs_the_command_line(load):
-    with pytest.raises(ConfigError, match="--wl/--ww"):
+    with pytest.raises(ConfigError, match="`window_level`/`window_width`"):
         load("dict(type='TestBackboneOnly')", extra="")
     with pytest.raises(SpecError, match=r"net\.py, itk_infer: unknown key blend; did you mean"):
         load("dict(type='TestBackboneOnly')", extra="itk_infer = dict(blend='gaussian')")

@@ -4,13 +4,14 @@ import pytest
 
 from itk_infer.errors import SpecError
 from itk_infer.model.kinds.mmengine_config import spec_documents
-from itk_infer.model.spec_sources import Overrides, resolve
+from itk_infer.model.spec_sources import resolve
+from itk_infer.options import Options
 from itk_infer.spec.intensity import Standardize, WindowLevel
 
 
 def read(config):
     documents, notes, batch = spec_documents(config, "net.py")
-    return resolve(documents, Overrides())[0], notes, batch
+    return resolve(documents, Options())[0], notes, batch
 
 
 def test_window_level_and_width_come_before_mean_and_standard_deviation():

@@ -18,8 +18,9 @@ from itk_infer.model.backend import NetworkShape
 from itk_infer.model.kinds import onnx as module
 from itk_infer.model.kinds.onnx import OnnxBackend
 from itk_infer.model.runtimes import onnxruntime as runtimes
-from itk_infer.model.spec_sources import Overrides, SpecSources
+from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import fit_window
+from itk_infer.options import Options
 from itk_infer.spec.intensity import MinMax, WindowLevel, ZScore
 
 WINDOW = {"window_level": "40", "window_width": "80"}
@@ -27,7 +28,7 @@ SPEC = {"spec": 1, "name": "sign", "input": {"intensity": [{"op": "minmax"}]}}
 
 
 def backend(path, **overrides):
-    return OnnxBackend(path, device="cpu", provider="cpu", sources=SpecSources(overrides=Overrides(**overrides)))
+    return OnnxBackend(path, device="cpu", provider="cpu", sources=SpecSources(overrides=Options(**overrides)))
 
 
 def windows(*shape):
@@ -79,7 +80,7 @@ def test_precedence_of_sources(tmp_path):
     (tmp_path / "mine.json").write_text(
         json.dumps({"spec": 1, "name": "mine", "window": {"patch_size": [4, 4, 4]}})
     )
-    spec = OnnxBackend(path, device="cpu", sources=SpecSources(tmp_path / "mine.json")).spec
+    spec = OnnxBackend(path, device="cpu", sources=SpecSources(Options(spec=tmp_path / "mine.json"))).spec
     assert (spec.name, spec.version, spec.licence) == ("mine", "2", "A")
     assert spec.window.patch_size == (4, 4, 4)
     assert spec.window.blend == "constant"  # blocks merge key by key
@@ -100,7 +101,7 @@ def test_older_keys(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "error", "words"),
     [
-        ({}, ConfigError, "requires --wl/--ww.*metadata window_level.*--spec"),
+        ({}, ConfigError, "requires `window_level`/`window_width`.*metadata window_level.*`spec`"),
         ({"window_level": "40"}, SpecError, "only one of window level and width"),
         ({"window_level": "a", "window_width": "80"}, SpecError, "must be numbers"),
         ({"inference_config": "{"}, SpecError, "not valid JSON"),

@@ -79,7 +79,7 @@ def test_2d_fixed_batches_and_other_number_formats(tmp_path):
 
 
 def test_precisions_and_providers_that_are_not_to_be_had(monkeypatch):
-    with pytest.raises(ConfigError, match="--precision fp16: cpu with openvino runs fp32"):
+    with pytest.raises(ConfigError, match="`precision=fp16`: cpu with openvino runs fp32"):
         OnnxBackend(demo(), device="cpu", precision="fp16")
     with pytest.raises(ModelError, match="runs on a GPU"):
         OnnxBackend(demo(), device="cpu", provider="cuda")

@@ -105,5 +105,5 @@ def test_wishes():
     precision, notes = choose_precision("half", (), "cpu with onnxruntime")
     assert precision == "fp32"
     assert "no fast half precision" in notes[0]
-    with pytest.raises(ConfigError, match="--precision bf16: x runs fp32 and fp16"):
+    with pytest.raises(ConfigError, match="`precision=bf16`: x runs fp32 and fp16"):
         choose_precision("bf16", ("fp16",), "x")

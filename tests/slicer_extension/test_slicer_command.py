@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from ItkInferLib.command import Model, Options, Run, Unfit, inspect_argv, triplet
+from ItkInferLib.command import InvalidChoice, Model, Options, Run, inspect_argv, triplet
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_cannot_work_is_said_before_anything_is_started(files, change, mess
     settings |= change
     known = {"FILE": str(files / "c.py"), "IN": str(files / "in" / ".")}
     settings["output"] = known.get(settings["output"], settings["output"])
-    with pytest.raises(Unfit, match=message):
+    with pytest.raises(InvalidChoice, match=message):
         Run(**settings).check()
 
 
@@ -104,5 +104,5 @@ def test_triplets_as_people_write_them(text, value):
 
 @pytest.mark.parametrize("text", ["96", "96 96", "1 2 3 4", "0 1 1", "-1 2 3", "1.5 2 3", "a b c", "\u0663 1 1"])
 def test_other_triplets_are_refused(text):
-    with pytest.raises(Unfit, match="Patch size: give three whole numbers"):
+    with pytest.raises(InvalidChoice, match="Patch size: give three whole numbers"):
         triplet(text, "Patch size")

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 from ItkInferLib import environment
-from ItkInferLib.command import Unfit
+from ItkInferLib.command import InvalidChoice
 from ItkInferLib.environment import check_new, clean_environment, find_program, making_steps, verdict
 
 posix = pytest.mark.skipif(os.name == "nt", reason="made of scripts")
@@ -49,7 +49,7 @@ def test_a_folder_a_python_and_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "env" / "bin"))
     assert find_program("").command == (path,)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Unfit, match="No environment was chosen"):
+    with pytest.raises(InvalidChoice, match="No environment was chosen"):
         find_program(" ")
 
 
@@ -59,7 +59,7 @@ def test_a_folder_a_python_and_nothing(tmp_path, monkeypatch):
 def test_other_paths_are_refused(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "f").touch(mode=0o644)
-    with pytest.raises(Unfit, match=message):
+    with pytest.raises(InvalidChoice, match=message):
         find_program(str(tmp_path / name))
 
 
@@ -106,7 +106,7 @@ def test_where_an_environment_may_be_made(tmp_path):
         (sys.executable, str(tmp_path / "home"), "not empty"),
         (sys.executable, str(tmp_path / "home" / "new"), "inside Slicer"),
     ):
-        with pytest.raises(Unfit, match=message):
+        with pytest.raises(InvalidChoice, match=message):
             check_new(python, folder, str(tmp_path / "home") if "new" in folder else "")
 
 

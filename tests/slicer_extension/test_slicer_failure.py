@@ -7,8 +7,8 @@ import time
 
 import pytest
 from ItkInferLib.command import Model, Options, Run
-from ItkInferLib.errand import Errand
 from ItkInferLib.failure import explain
+from ItkInferLib.task import Task
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_each_end_in_words(code, errors, reasons, sentence, advice):
 
 
 def test_of_one_volume_no_table_is_spoken():
-    assert "table" not in explain(4, [], ["is cut off"], one=True).advice
+    assert "table" not in explain(4, [], ["is cut off"], single_volume=True).advice
 
 
-def ended(itk_infer, run: Run) -> tuple[int, Errand]:
-    errand = Errand("run", "", run.argv(itk_infer), os.environ, lambda _: None, lambda *_: None)
-    while errand.job.exit_code is None:
-        errand.hear()
+def ended(itk_infer, run: Run) -> tuple[int, Task]:
+    task = Task("run", "", run.argv(itk_infer), os.environ, lambda _: None, lambda *_: None)
+    while task.job.exit_code is None:
+        task.poll()
         time.sleep(0.02)
-    return errand.job.exit_code, errand
+    return task.job.exit_code, task
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_the_real_program_ends_and_its_own_sentence_is_shown(code, sentence, adv
     if code == 5:
         (tmp_path / "bad.onnx").write_bytes(b"not a model")
         model = Model(onnx=str(tmp_path / "bad.onnx"))
-    found, errand = ended(itk_infer, Run(str(images), str(tmp_path / "out"), model, options))
-    assert found == code, list(errand.errors)
-    failure = explain(found, list(errand.errors), errand.story.reasons)
+    found, task = ended(itk_infer, Run(str(images), str(tmp_path / "out"), model, options))
+    assert found == code, list(task.errors)
+    failure = explain(found, list(task.errors), task.run_state.reasons)
     assert re.search(sentence, failure.sentence), failure
     assert advice in failure.advice

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 from ItkInferLib.about import About, about_html, read_about
+from ItkInferLib.cleanup import result_path, sweep
 from ItkInferLib.command import Model, Options, inspect_argv
 from ItkInferLib.environment import MAPS
-from ItkInferLib.leftovers import result_path, sweep
 from ItkInferLib.measurements import Measurement, read_measurements
 
 PARTIAL = ".partial-0123456789ab."

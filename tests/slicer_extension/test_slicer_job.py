@@ -67,7 +67,7 @@ def test_the_exit_code_comes_after_the_last_line():
     job = child("for i in range(3000): print(i)")
     lines = []
     while job.exit_code is None:
-        lines += job.poll(most=50)
+        lines += job.poll(max_lines=50)
     assert [line for _, line in lines] == [str(i) for i in range(3000)]
 
 
@@ -100,7 +100,7 @@ def test_a_flood_is_handed_out_in_portions_and_loses_nothing():
     job = child("import sys\nfor i in range(60000): sys.stdout.write('%d\\n' % i)")
     lines = []
     while job.exit_code is None:
-        new = job.poll(most=700)
+        new = job.poll(max_lines=700)
         assert len(new) <= 700
         lines += new
     assert len(lines) == 60000
@@ -120,7 +120,7 @@ def test_nobody_polls_the_program_waits_and_memory_does_not_grow():
         assert time.monotonic() < end, "it never has to wait"
         waiting = waiting + 1 if state_of(job.pid) == "S" else 0
         time.sleep(0.01)
-    assert len(job.poll(most=10**6)) < 10**6
+    assert len(job.poll(max_lines=10**6)) < 10**6
     job.cancel()
     follow(job)
     assert job.exit_code in (-signal.SIGTERM, -signal.SIGKILL)  # as patient as it is

@@ -68,10 +68,10 @@ def panel(panel_module, demo, monkeypatch):
     panel = panel_module.Panel(ui, PretendScene(demo / "mni152_hippocampus_left.nii.gz"))
     panel.top = top
     yield panel
-    errand = panel.errand
+    task = panel.task
     panel.close()
-    while errand is not None and errand.job.exit_code is None:
-        errand.job.poll()
+    while task is not None and task.job.exit_code is None:
+        task.job.poll()
         time.sleep(0.01)
 
 
@@ -88,7 +88,7 @@ def chosen(panel, until, demo):
     """With environment, model and volume: ready."""
     panel.ui.environmentPath.currentPath = sys.executable
     panel.ui.onnxPath.currentPath = str(demo / "hippocampus_unet.onnx")
-    until(lambda: panel.errand is None)
+    until(lambda: panel.task is None)
     panel.ui.volumeSelector.setCurrentNode(Volume())
     return panel
 
@@ -107,7 +107,7 @@ def test_it_says_what_is_missing_step_by_step(panel, until, demo, tmp_path):
     assert not panel.ui.runButton.isEnabled()
     panel.ui.onnxPath.currentPath = str(demo / "hippocampus_unet.onnx")
     assert "Reading the model" in said(panel)
-    until(lambda: panel.errand is None)
+    until(lambda: panel.task is None)
     assert "Ready." in said(panel)
     assert panel.ui.runButton.isEnabled()
     assert "posterior&nbsp;hippocampus" in panel.ui.aboutLabel.text()
@@ -127,7 +127,7 @@ def test_what_was_chosen_is_remembered(chosen, panel_module):
     assert ui.environmentSection.property("collapsed")
     assert ui.onnxPath.currentPath.endswith("hippocampus_unet.onnx")
     again.cancel()
-    while again.errand is not None:
+    while again.task is not None:
         again.tick()
         time.sleep(0.01)
 
@@ -140,7 +140,7 @@ def test_run_to_done(chosen, until):
     assert not ui.runButton.isEnabled()
     assert ui.cancelButton.isEnabled()
     assert not ui.modelSection.isEnabled()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "Done in" in said(chosen)
     assert "anterior hippocampus 2.0" in said(chosen)
     kinds = [shown[0] for shown in chosen.scene.shown]
@@ -163,7 +163,7 @@ def test_a_failed_run_shows_the_sentence_of_the_program(chosen, until):
         SimpleNamespace(path=str(Path(folder) / "volume.nii.gz"), volume=volume, note=""),
     )[1]
     chosen.ui.runButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     # The user knows the volume, not the file it was written to.
     assert "volume.nii" not in said(chosen)
     assert "trunc" in chosen.ui.headlineLabel.text()
@@ -175,7 +175,7 @@ def test_a_failed_run_shows_the_sentence_of_the_program(chosen, until):
 def test_a_model_that_cannot_be_loaded(chosen, until, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     chosen.ui.onnxPath.currentPath = str(tmp_path / "bad.onnx")
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "bad.onnx" in said(chosen)
     assert "Choose another model" in said(chosen)
     assert not chosen.ui.runButton.isEnabled()
@@ -187,12 +187,12 @@ def test_a_model_without_a_window_asks_for_one_and_offers_that_of_the_display(ch
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
     chosen.ui.onnxPath.currentPath = str(tmp_path / "bare.onnx")
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "Set the window" in said(chosen)
     chosen.volume_changed()
     assert (chosen.ui.levelSpin.value(), chosen.ui.widthSpin.value()) == (120.0, 240.0)
     chosen.ui.windowCheck.setChecked(True)
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "Ready." in said(chosen)
     assert "window level 120, width 240" in chosen.ui.aboutLabel.text()
 
@@ -200,9 +200,9 @@ def test_a_model_without_a_window_asks_for_one_and_offers_that_of_the_display(ch
 def test_another_model_while_the_first_is_read(chosen, until, demo, tmp_path):
     shutil.copy(demo / "hippocampus_unet.onnx", tmp_path / "other.onnx")
     chosen.ui.onnxPath.currentPath = str(tmp_path / "other.onnx")
-    assert chosen.errand is not None
+    assert chosen.task is not None
     chosen.ui.onnxPath.currentPath = str(demo / "hippocampus_unet.onnx")
-    until(lambda: chosen.errand is None and chosen.about is not None)
+    until(lambda: chosen.task is None and chosen.about is not None)
     assert "Ready." in said(chosen)
     assert log(chosen).count("hippocampus_unet.onnx") >= 2
 
@@ -229,10 +229,10 @@ def test_a_model_of_mmengine_is_two_files(chosen, tmp_path):
 def test_run_pushes_the_reading_of_a_model_aside(chosen, until):
     chosen.ui.patchEdit.setText("40 56 40")
     chosen.ui.patchEdit.editingFinished.emit()
-    assert chosen.errand.kind == "inspect"
+    assert chosen.task.kind == "inspect"
     chosen.ui.runButton.click()
-    assert chosen.errand.kind == "run"
-    until(lambda: bool(chosen.scene.shown) and chosen.errand is None)
+    assert chosen.task.kind == "run"
+    until(lambda: bool(chosen.scene.shown) and chosen.task is None)
     assert "Done in" in said(chosen)
     assert chosen.about is not None
     assert chosen._dropped == []
@@ -241,7 +241,7 @@ def test_run_pushes_the_reading_of_a_model_aside(chosen, until):
 def test_a_fault_in_slicer_does_not_leave_the_panel_hanging(chosen, until):
     chosen.scene.show_result = lambda *_: 1 / 0
     chosen.ui.runButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "Unexpected ZeroDivisionError" in said(chosen)
     assert "Traceback" in log(chosen)
     assert chosen.ui.runButton.isEnabled()
@@ -249,18 +249,18 @@ def test_a_fault_in_slicer_does_not_leave_the_panel_hanging(chosen, until):
 
 
 def test_a_scene_that_closes_stops_a_volume_and_no_folder(slow, until, tmp_path):
-    until(lambda: slow.errand is None)
+    until(lambda: slow.task is None)
     slow.ui.runButton.click()
     slow.scene_closes()
-    assert slow.errand.job.cancelled
-    until(lambda: slow.errand is None)
+    assert slow.task.job.cancelled
+    until(lambda: slow.task is None)
     (tmp_path / "in").mkdir()
     shutil.copy(slow.scene.scan, tmp_path / "in" / "big.nii.gz")
     slow.ui.whatTabs.setCurrentIndex(1)
     slow.ui.sourcePath.currentPath, slow.ui.outputPath.currentPath = str(tmp_path / "in"), str(tmp_path / "out")
     slow.ui.runButton.click()
     slow.scene_closes()
-    assert not slow.errand.job.cancelled
+    assert not slow.task.job.cancelled
 
 
 def big_scan(demo, path, repeat=(2, 2, 2)):
@@ -296,17 +296,17 @@ def group(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_cancel_in_the_middle_of_a_run(slow, until):
-    until(lambda: slow.errand is None)
+    until(lambda: slow.task is None)
     slow.ui.runButton.click()
-    until(lambda: slow.errand.story.fraction or 0)
-    pid, folder = slow.errand.job.pid, slow.scene.folders[-1]
+    until(lambda: slow.task.run_state.fraction or 0)
+    pid, folder = slow.task.job.pid, slow.scene.folders[-1]
     until(lambda: slow.ui.progressBar.value() > 0)
     assert "left" in slow.ui.progressBar.format()
     assert group(pid)
     slow.ui.cancelButton.click()
     assert "Stopping" in said(slow)
     assert not slow.ui.cancelButton.isEnabled()
-    until(lambda: slow.errand is None)
+    until(lambda: slow.task is None)
     assert group(pid) == []
     assert not Path(folder).exists()
     assert slow.scene.shown == []
@@ -315,7 +315,7 @@ def test_cancel_in_the_middle_of_a_run(slow, until):
 
 
 def test_cancel_of_a_folder_leaves_no_partial_file_even_if_it_is_killed(slow, until, tmp_path):
-    until(lambda: slow.errand is None)
+    until(lambda: slow.task is None)
     images, output = tmp_path / "in", tmp_path / "out"
     images.mkdir()
     shutil.copy(slow.scene.scan, images / "big.nii.gz")
@@ -324,8 +324,8 @@ def test_cancel_of_a_folder_leaves_no_partial_file_even_if_it_is_killed(slow, un
     slow.ui.logitsCheck.setChecked(True)
     slow.ui.runButton.click()
     until(lambda: any(output.glob(".partial-*")))
-    slow.errand.job.kill()
-    until(lambda: slow.errand is None, 3.0)
+    slow.task.job.kill()
+    until(lambda: slow.task is None, 3.0)
     assert [path.name for path in output.glob(".partial-*")] == []
     assert slow.ui.casesTable.item(0, 1).text() == "skipped"
     assert slow.ui.casesTable.item(0, 3).text() == "stopped"
@@ -347,7 +347,7 @@ def test_a_folder_from_start_to_end(chosen, until, demo, tmp_path):
     assert "the same folder" in said(chosen)
     ui.outputPath.currentPath = str(output)
     ui.runButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "other cases are done" in said(chosen)
     table = ui.casesTable
     rows = {table.item(row, 0).text(): [table.item(row, c).text() for c in (1, 2, 3)] for row in range(3)}
@@ -359,17 +359,17 @@ def test_a_folder_from_start_to_end(chosen, until, demo, tmp_path):
     assert chosen.scene.shown == [("case", True, True)]
     (images / "broken.nii.gz").unlink()
     ui.runButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "Done: 2 skipped" in said(chosen)
 
 
 def test_the_environment_is_tested_in_words(chosen, until, tmp_path):
     chosen.ui.testButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert chosen.ui.verdictLabel.text().startswith("\u2713 itk_infer ")
     chosen.ui.environmentPath.currentPath = "/bin/false"
     chosen.ui.testButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert chosen.ui.verdictLabel.text().startswith("\u2717 This is no working itk_infer")
 
 
@@ -380,17 +380,17 @@ def test_making_an_environment_that_fails_removes_it_and_says_why(chosen, until,
     ui.pythonPath.currentPath, ui.placePath.currentPath = sys.executable, str(folder)
     ui.packageBox.setCurrentText(str(tmp_path / "no_such-1-py3-none-any.whl"))
     ui.makeButton.click()
-    until(lambda: chosen.errand is None)
+    until(lambda: chosen.task is None)
     assert "no_such" in said(chosen)
     assert "no_such" in log(chosen)
     assert not folder.exists()
 
 
 def test_closing_ends_the_program(slow, until):
-    until(lambda: slow.errand is None)
+    until(lambda: slow.task is None)
     slow.ui.runButton.click()
-    until(lambda: slow.errand.story.fraction is not None)
-    job, folder = slow.errand.job, slow.scene.folders[-1]
+    until(lambda: slow.task.run_state.fraction is not None)
+    job, folder = slow.task.job, slow.scene.folders[-1]
     slow.close()
     end = time.monotonic() + 60
     while job.exit_code is None:
@@ -421,9 +421,9 @@ def test_from_a_volume_in_a_scene_to_named_coloured_segments(side, counts, chose
     seen = []
 
     def ended() -> bool:
-        if chosen.errand is not None:
+        if chosen.task is not None:
             seen.append((chosen.ui.headlineLabel.text(), chosen.ui.progressBar.maximum()))
-        return chosen.errand is None
+        return chosen.task is None
 
     until(ended)
     assert ("Segmenting T1\u2026", 0) in seen

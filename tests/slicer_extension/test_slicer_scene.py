@@ -99,7 +99,7 @@ def matrix_of_node(volume):
 
 def test_a_warped_volume_and_an_empty_one_are_refused_with_the_reason(scene, mrml, tmp_path, node_of):
     import vtk
-    from ItkInferLib.command import Unfit
+    from ItkInferLib.command import InvalidChoice
 
     volume = node_of(oblique())
     warp = mrml.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
@@ -115,9 +115,9 @@ def test_a_warped_volume_and_an_empty_one_are_refused_with_the_reason(scene, mrm
     spline.SetBasisToR()
     warp.SetAndObserveTransformToParent(spline)
     volume.SetAndObserveTransformNodeID(warp.GetID())
-    with pytest.raises(Unfit, match="T1 is warped by warp"):
+    with pytest.raises(InvalidChoice, match="T1 is warped by warp"):
         scene.export(volume, str(tmp_path))
-    with pytest.raises(Unfit, match="holds no voxels"):
+    with pytest.raises(InvalidChoice, match="holds no voxels"):
         scene.export(mrml.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty"), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -268,24 +268,24 @@ def test_a_volume_that_was_removed_meanwhile(scene, mrml, tmp_path, scan, demo, 
 
 
 def test_what_cannot_be_read_leaves_nothing_in_the_scene(scene, mrml, tmp_path, scan, node_of):
-    from ItkInferLib.command import Unfit
+    from ItkInferLib.command import InvalidChoice
 
     volume = node_of(scan)
     before = mrml.GetNumberOfNodes()
     for show in (scene.show_result, scene.show_map):
-        with pytest.raises(Unfit, match="cannot be read"):
+        with pytest.raises(InvalidChoice, match="cannot be read"):
             show(str(tmp_path / "gone.nrrd"), volume, "x")
     assert mrml.GetNumberOfNodes() == before
 
 
 def test_a_case_of_a_folder_is_opened(scene, mrml, scan, monkeypatch, tmp_path, node_of):
     import slicer
-    from ItkInferLib.command import Unfit
+    from ItkInferLib.command import InvalidChoice
 
     opened = []
     monkeypatch.setattr(slicer.util, "loadVolume", lambda path: opened.append(path) or node_of(scan))
     scene.open_case("scan.nii.gz", str(tmp_path / "not_yet.seg.nrrd"))
     assert opened == ["scan.nii.gz"]
     monkeypatch.setattr(slicer.util, "loadVolume", lambda path: exec("raise RuntimeError('no reader')"))
-    with pytest.raises(Unfit, match=r"a\.nii cannot be loaded: no reader"):
+    with pytest.raises(InvalidChoice, match=r"a\.nii cannot be loaded: no reader"):
         scene.open_case("a.nii", "")

@@ -204,7 +204,7 @@ def test_sweep_deletes_links_and_enters_none(tmp_path: Path) -> None:
     assert inside_outside.exists()
 
 
-@pytest.mark.parametrize("claimed", [False, True], ids=["untracked", "tracked"])
+@pytest.mark.parametrize("track", [False, True], ids=["untracked", "tracked"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_nothing_gets_its_name_without_verification(tmp_path: Path, kind: str, track: bool) -> None:
     final, partial = tmp_path / "a", tmp_path / "p"

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from itk_infer.cli.options import GroupedCommand, model_options, option
+from itk_infer.cli.model import load_predictor, model_options
+from itk_infer.cli.options import GroupedCommand, option, with_flags
 from itk_infer.streams import lost_output
 
 
@@ -19,7 +20,6 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
     What is shown is what a run with the same options would use.
     """
-    from itk_infer.cli.model import load_predictor
     from itk_infer.executors.loader import describe
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
 
@@ -29,8 +29,8 @@ def inspect_command(as_json: bool, **model: Any) -> int:
         click.echo(json.dumps(describe(predictor)))
     else:
         click.echo(model_text(describe(predictor)))
-        for note in predictor.backend.notes:
-            click.echo(note, err=True)
+        for note in predictor.notes:
+            click.echo(with_flags(note), err=True)
     return 1 if lost_output() else 0
 
 

@@ -28,6 +28,7 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
 
     from itk_infer.files.commit import verified_by
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+    from itk_infer.outputs.registry import run_outputs
     from itk_infer.run import forget
     from itk_infer.run.ledger import NAME, Ledger
     from itk_infer.run.lock import FolderLock
@@ -48,8 +49,9 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
             path.unlink()
         if forget_missing:
             sentences += forget.forget_missing(output, ledger)
+        asked = [kind.name for kind in run_outputs()]
         with verified_by(lock.verify):
-            sentences += write_derived(output, ledger, workbook=True, overwrite=overwrite, renew=True)
+            sentences += write_derived(output, ledger, asked=asked, overwrite=overwrite, renew=True)
         states = [record.state for record in ledger.cases().values()]
     for sentence in sentences:
         _tell(sentence)

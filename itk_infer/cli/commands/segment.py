@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.executors import execution_options
-from itk_infer.cli.options import PATH, GroupedCommand, model_options, option
+from itk_infer.cli.model import model_options, model_request
+from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
+from itk_infer.cli.outputs import output_options, outputs_asked_for
+from itk_infer.options import WRITTEN as OUTPUTS
+from itk_infer.outputs.registry import LABEL_FORMATS
 from itk_infer.streams import lost_output
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelInfo, ModelRequest
     from itk_infer.run.settings import RunSettings
 
-FILES, OUTPUTS, RUNNING = "Input and output", "What is written", "Running"
+FILES, RUNNING = "Input and output", "Running"
 EXAMPLES = """\b
 Examples:
   itk_infer -i scans -o masks --onnx liver.onnx
@@ -76,25 +80,15 @@ class MainJob(GroupedCommand):
 )
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
 @model_options
-@option(
-    "--save-logits", heading=OUTPUTS, is_flag=True, help="Also write <case>.zarr: float16 logits (C, Z, Y, X)."
-)
-@option("--save-conf", heading=OUTPUTS, is_flag=True, help="Also write confidences.xlsx: one row per mask.")
-@option(
-    "--orientation",
-    heading=OUTPUTS,
-    default="LPI",
-    show_default=True,
-    metavar="[LPI|input|CODE]",
-    help="Grid of the outputs; input: exactly the input's.",
-)
+@output_options
+@flags_of("orientation")[0]
 @option(
     "--format",
     "file_format",
     heading=OUTPUTS,
     default="same",
     show_default=True,
-    type=click.Choice(["same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd"]),
+    type=click.Choice(LABEL_FORMATS),
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
@@ -114,9 +108,6 @@ def segment_command(
     input_folder: Path,
     output: Path,
     recursive: bool,
-    save_logits: bool,
-    save_conf: bool,
-    orientation: str,
     file_format: str,
     overwrite: bool,
     shard: str | None,
@@ -135,22 +126,21 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
-    from itk_infer.cli.model import model_request
     from itk_infer.run.destination import with_destination
     from itk_infer.run.settings import RunSettings
     from itk_infer.run.shard import parse_shard
 
-    request = model_request(orientation=orientation, **options)
+    save = outputs_asked_for(options)
+    request = model_request(**options)
     settings = with_destination(
         RunSettings(
             input_folder,
             output,
             recursive,
             file_format,
-            save_logits,
-            save_conf,
-            overwrite,
-            None if shard is None else parse_shard(shard, os.environ),
+            overwrite=overwrite,
+            shard=None if shard is None else parse_shard(shard, os.environ),
+            save=save,
         )
     )
     if dry_run:
@@ -190,7 +180,7 @@ def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbo
 
 def _tell_model(facts: ModelInfo, *, quiet: bool, verbose: bool) -> None:
     for note in facts.notes:
-        click.echo(note, err=True)
+        click.echo(with_flags(note), err=True)
     if verbose:
         from itk_infer.cli.commands.inspect import model_text
 

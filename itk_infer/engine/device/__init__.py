@@ -1,1 +1,1 @@
-"""The engine's work on a device, with torch. Imported only where a backend takes tensors of one."""
+"""The engine on a torch device. Imported only where a backend takes tensors on one."""

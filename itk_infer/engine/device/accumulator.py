@@ -1,4 +1,4 @@
-"""The ring of overlapping windows in the memory of a device."""
+"""The sum of overlapping windows in device memory, see `itk_infer.engine.accumulator`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from itk_infer.engine.workspace import AxisWeights
 
 
 class DeviceAccumulator:
-    """See `Accumulator`. Sums are float32, whatever the logits are.
+    """See `Accumulator`. Sums are float32, whatever the type of the logits.
 
     Args:
-        channels: Output channels.
-        depth: Planes of the ring: the window's size along Z.
-        plane: Padded size along Y and X.
-        device: Where.
+        channels: Number of output channels.
+        depth: Planes in the ring: the window's size along Z.
+        plane: Size of the padded volume along Y and X.
+        device: Device that holds the ring.
     """
 
     def __init__(self, channels: int, depth: int, plane: tuple[int, int], device: torch.device) -> None:
         self._ring = torch.zeros((channels, depth, *plane), dtype=torch.float32, device=device)
 
     def add(self, logits: torch.Tensor, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
-        """See `Accumulator.add`. One fused pass over the ring; nothing waits for the device."""
+        """See `Accumulator.add`. One fused pass over the ring, without synchronising with the device."""
         along_z, along_y, along_x = (_uploaded(profile.tobytes(), self._ring.device) for profile in weights)
         z, y, x = origin
         _, dz, dy, dx = logits.shape
@@ -47,6 +47,6 @@ class DeviceAccumulator:
 
 @functools.lru_cache(maxsize=64)
 def _uploaded(profile: bytes, device: torch.device) -> torch.Tensor:
-    """A weight profile on the device; a volume has few different ones."""
+    """A weight profile on the device; cached, because a volume has few different ones."""
     values: NDArray[np.float32] = np.frombuffer(profile, np.float32).copy()
     return torch.from_numpy(values).to(device)

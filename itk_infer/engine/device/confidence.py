@@ -8,21 +8,27 @@ import torch
 from itk_infer.engine.confidence import Confidence, binary_confidence, categorical_confidence, confidence_of
 from itk_infer.engine.decision import Decision
 
-SPREAD = 64  # rows for each channel: thousands of threads adding to one would wait for each other
+SPREAD = 64  # rows per channel: thousands of threads that add to a single row would wait for each other
 
 
 class DeviceConfidenceSum:
-    """As `ConfidenceSum`, without waiting for the device."""
+    """As `ConfidenceSum`, without synchronising with the device before `result`."""
 
     def __init__(self, decision: Decision, device: torch.device) -> None:
         self._decision = decision
-        # Column 0 sums, column 1 voxels. Rows: of argmax models `SPREAD` a channel, of the others all voxels,
-        # foreground, then one a label.
+        # Column 0: sums; column 1: voxels. Rows of argmax models: `SPREAD` per channel; of others: all voxels,
+        # foreground, then one per label.
         rows = decision.channels * SPREAD if decision.output.decision == "argmax" else 2 + len(decision.table)
         self._sums = torch.zeros((rows, 2), dtype=torch.float64, device=device)
 
     def add(self, values: torch.Tensor, winners: torch.Tensor, masks: torch.Tensor | None) -> None:
-        """Take one slab: values (C, dz, Y, X), winning channels or any foreground (dz, Y, X), masks."""
+        """Add one slab.
+
+        Args:
+            values: Logits or probabilities, (C, dz, Y, X).
+            winners: (dz, Y, X): index of the largest channel for argmax; whether any mask is set for threshold.
+            masks: Masks of a threshold model, (L, dz, Y, X); None for argmax.
+        """
         probabilities = self._decision.output.values == "probabilities"
         if masks is None:
             sure = categorical_confidence(values, probabilities).double().flatten()

@@ -1,4 +1,4 @@
-"""Deciding on a device: only labels, masks and half-precision logits ever leave it."""
+"""The decision on a device: only labels, masks and half-precision logits are copied to the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from itk_infer.volume.slab import DecidedSlab
 
 
 class DeviceDecider:
-    """See `Decider`."""
+    """See `Decider`.
+
+    Args:
+        decision: The rule.
+        model: How the model's grid and the native one correspond.
+        want_logits: Whether decided slabs carry logits.
+        device: Device of the slabs.
+        slab_bytes: Maximum bytes of a slab's float32 logits.
+    """
 
     def __init__(
         self, decision: Decision, model: ModelGrid, want_logits: bool, device: torch.device, slab_bytes: int
@@ -33,7 +41,7 @@ class DeviceDecider:
         self._clipped = torch.zeros((), dtype=torch.int64, device=device)
         self._voxels = torch.zeros(len(decision.table), dtype=torch.int64, device=device)
         self._label_values = torch.tensor([label.value for label in decision.table], device=device)
-        # torch knows little of uint16: int16 of the same bits.
+        # torch supports few operations on uint16: int16 of the same bits takes its place.
         values = decision.value_of_channel
         values = values.view(np.int16) if values.dtype == np.uint16 else values
         channels = np.array([label.channel for label in decision.table], np.int64)
@@ -48,8 +56,8 @@ class DeviceDecider:
 
     def voxels(self) -> NDArray[np.int64]:
         """See `Decider.voxels`; waits for the device."""
-        found: NDArray[np.int64] = self._voxels.cpu().numpy()
-        return found
+        counts: NDArray[np.int64] = self._voxels.cpu().numpy()
+        return counts
 
     def confidence(self) -> Confidence:
         """See `Decider.confidence`."""
@@ -58,22 +66,22 @@ class DeviceDecider:
     def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         """See `Decider.decide`."""
         if self._model.identity:
-            found = self._decide(slabs, measure=True)
+            decided = self._decide(slabs, measure=True)
         elif self._want_logits:
-            found = self._decide(to_native(self._measured(slabs), self._model, self._slab_bytes), measure=False)
+            decided = self._decide(to_native(self._measured(slabs), self._model, self._slab_bytes), measure=False)
         else:
-            found = self._decide_on_native(self._measured(slabs))
-        return to_host_slabs(self._counted(found))
+            decided = self._decide_on_native(self._measured(slabs))
+        return to_host_slabs(self._counted(decided))
 
     def _counted(self, slabs: Iterable[DeviceSlab]) -> Iterator[DeviceSlab]:
-        """Count voxels where they are: the host would need longer for it than a GPU for a case."""
+        """Count voxels on the device: counting on the host would take longer than a GPU takes for a whole case."""
         highest = max((label.value for label in self._decision.table), default=0)
         for slab in slabs:
             if slab.masks is not None:
                 self._voxels += slab.masks.sum(dim=(1, 2, 3))
             else:
                 values = slab.labels if slab.labels.dtype == torch.uint8 else slab.labels.int() & 0xFFFF
-                # Unlike bincount, a histogram of known range waits for nothing; counts are exact in float64.
+                # Unlike bincount, a histogram of known range does not synchronise; counts are exact in float64.
                 bins = torch.histc(values.double(), bins=highest + 1, min=-0.5, max=highest + 0.5)
                 self._voxels += bins[self._label_values].long()
             yield slab
@@ -91,14 +99,17 @@ class DeviceDecider:
             yield DeviceSlab(slab.z0, self._values(winners, masks), masks, self._half(slab.logits))
 
     def _labels(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Winning channels (dz, Y, X), the first of equals, and masks (L, dz, Y, X) as `Decision.decide`'s."""
+        """For argmax, the index of the largest channel (dz, Y, X), the first in case of ties, and None.
+
+        For threshold, whether any mask is set (dz, Y, X), and the masks (L, dz, Y, X).
+        """
         if self._decision.output.decision == "argmax":
             return logits.argmax(dim=0), None
         masks = logits.index_select(0, self._channels) > float(self._decision.bound)
         return masks.any(dim=0), masks
 
     def _values(self, winners: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
-        """Label values of what `_labels` found."""
+        """Label values (dz, Y, X) from the two results of `_labels`."""
         if masks is None:
             return self._value_of_channel[winners]
         labels = self._value_of_channel.new_zeros(winners.shape)
@@ -109,19 +120,19 @@ class DeviceDecider:
     def _half(self, logits: torch.Tensor) -> torch.Tensor | None:
         if not self._want_logits:
             return None
-        most = torch.finfo(torch.float16).max
-        self._clipped += (logits.abs() > most).sum()
-        return logits.clamp(-most, most).half()
+        largest = torch.finfo(torch.float16).max
+        self._clipped += (logits.abs() > largest).sum()
+        return logits.clamp(-largest, largest).half()
 
     def _decide_on_native(self, slabs: Iterable[Slab]) -> Iterator[DeviceSlab]:
-        """Exactly "interpolate all logits, then decide", a few channels at a time with a running maximum."""
+        """Equals "interpolate all logits, then decide"; holds one interpolated channel at a time."""
         _, along_y, along_x = self._model.axes
         channels = [label.channel for label in self._decision.table]
         argmax = self._decision.output.decision == "argmax"
         for stack in stacks(slabs, self._model.axes[0]):
-            one = height_that_fits(1, (along_y.native, along_x.native), self._slab_bytes)
-            for start in range(0, len(stack.positions), one):
-                positions = stack.positions[start : start + one]
+            height = height_that_fits(1, (along_y.native, along_x.native), self._slab_bytes)
+            for start in range(0, len(stack.positions), height):
+                positions = stack.positions[start : start + height]
                 z0 = stack.native + start
                 if argmax:
                     yield DeviceSlab(
@@ -133,7 +144,7 @@ class DeviceDecider:
                     yield DeviceSlab(z0, self._values(masks[0], masks), masks, None)
 
     def _running(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
-        """Winning channels of native planes at `positions` among `planes`."""
+        """Index of the largest channel in the native planes at `positions` among `planes`."""
         best = self._native(planes[:1], positions)[0]
         winners = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
         for channel in range(1, len(planes)):
@@ -143,8 +154,8 @@ class DeviceDecider:
         return winners
 
     def _native(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
-        """Planes (K, dz, Y, X) of the model's grid on the native one; along Z only what `positions` need."""
+        """Planes (K, dz, Y, X) of the model's grid interpolated to the native grid, at `positions` along Z."""
         first, last = int(positions[0]), min(int(positions[-1]) + 2, planes.shape[1])
         near = resample_axis(planes[:, first:last], positions - first, 1, "linear")
-        found: torch.Tensor = in_plane(near, self._model)
-        return found
+        native: torch.Tensor = in_plane(near, self._model)
+        return native

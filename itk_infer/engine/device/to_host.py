@@ -1,4 +1,4 @@
-"""Decided slabs on their way to host memory, while the device goes on."""
+"""Copies decided slabs to host memory while the device computes the next ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DeviceSlab:
 
 
 def to_host_slabs(slabs: Iterable[DeviceSlab]) -> Iterator[DecidedSlab]:
-    """Copy slabs one behind the device: a slab is waited for only when the next has been decided."""
+    """Copy slabs to the host, one behind the device: a slab is waited for only when the next has been decided."""
     waiting: deque[tuple[DeviceSlab, torch.cuda.Event | None]] = deque()
     for slab in slabs:
         copied = DeviceSlab(slab.z0, pinned_copy(slab.labels), _optional(slab.masks), _optional(slab.logits))
@@ -35,7 +35,7 @@ def to_host_slabs(slabs: Iterable[DeviceSlab]) -> Iterator[DecidedSlab]:
 
 
 def copy_event(device: torch.device) -> torch.cuda.Event | None:
-    """What tells that everything given to the device so far is done; None where nothing is deferred."""
+    """An event that completes when all work queued so far is done; None where the device works synchronously."""
     if device.type != "cuda":
         return None
     event: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
@@ -44,7 +44,7 @@ def copy_event(device: torch.device) -> torch.cuda.Event | None:
 
 
 def pinned_copy(values: torch.Tensor) -> torch.Tensor:
-    """In host memory that a device can write to by itself; complete after the next `copy_event`."""
+    """A copy in pinned host memory, begun asynchronously; complete once the next `copy_event` has completed."""
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
     return pinned.copy_(values, non_blocking=True)
 

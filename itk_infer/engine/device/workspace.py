@@ -1,4 +1,4 @@
-"""A device as the place where a volume lives and is decided."""
+"""A workspace on a torch device: volume, sums and decision are held there."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ from itk_infer.volume.interpolation import ModelGrid
 
 
 class DeviceWorkspace:
-    """See `Workspace`. The CPU is a device, too: what can be tried without a GPU is tried there.
+    """See `Workspace`. With device ``cpu`` it needs no GPU, which tests make use of.
 
     Args:
-        device: As torch names it.
-        most: Bytes that may be used there, whatever is free; kept for good on a GPU.
-        slab_bytes: Float32 logits of a slab at most.
+        device: Name of the torch device.
+        max_bytes: Maximum device memory to use, even where more is free. On a GPU the limit holds for the whole
+            process from then on. None: all of it.
+        slab_bytes: Maximum bytes of a slab's float32 logits.
     """
 
-    prefetch_calls = 1  # the device works on the next windows while the host looks at the last ones
+    prefetch_calls = 1  # the device computes the next windows while the host reads the results of the last ones
 
-    def __init__(self, device: str, most: int | None = None, slab_bytes: int = DEVICE_SLAB_BYTES) -> None:
+    def __init__(self, device: str, max_bytes: int | None = None, slab_bytes: int = DEVICE_SLAB_BYTES) -> None:
         self._device = torch.device(device)
-        self._most = most
+        self._max_bytes = max_bytes
         self.slab_bytes = slab_bytes
         if self._device.type != "cuda":
             return
-        torch.cuda.set_device(self._device)  # or pinned memory would belong to the first one
-        if most is not None:
+        torch.cuda.set_device(self._device)  # otherwise pinned memory would belong to the first GPU
+        if max_bytes is not None:
             total = torch.cuda.get_device_properties(self._device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), self._device)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total), self._device)
 
     def room(self) -> int | None:
-        """Bytes that a case may need besides the network; None where nothing is known of it.
+        """Bytes that a case may use besides the network; None where the free memory is not known.
 
-        A tenth of what is free is left to the network, whose needs are not known before it runs.
+        A tenth of the free memory is reserved for the network, whose needs are not known before it runs.
         """
         if self._device.type != "cuda":
-            return self._most
+            return self._max_bytes
         taken = torch.cuda.memory_allocated(self._device)
         free, _ = torch.cuda.mem_get_info(self._device)
-        # What torch keeps for later is free to it.
+        # Memory that torch has reserved but not allocated can be used as well.
         free += torch.cuda.memory_reserved(self._device) - taken
-        return int(0.9 * (free if self._most is None else min(free, self._most - taken)))
+        return int(0.9 * (free if self._max_bytes is None else min(free, self._max_bytes - taken)))
 
     def put(self, array: NDArray[Any]) -> torch.Tensor:
-        """See `Workspace.put`; in the type in which it was stored."""
+        """See `Workspace.put`; keeps the stored number type."""
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
 
     def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> DeviceAccumulator:
@@ -62,18 +63,18 @@ class DeviceWorkspace:
         return DeviceAccumulator(channels, depth, plane, self._device)
 
     def finite(self, windows: torch.Tensor) -> Callable[[], list[bool]]:
-        """See `Workspace.finite`. Minimum and maximum see NaN and infinity without a mask of the window."""
+        """See `Workspace.finite`. Minimum and maximum propagate NaN and infinity, so no mask is needed."""
         low, high = torch.aminmax(windows.flatten(1), dim=1)
-        found = pinned_copy(low.isfinite() & high.isfinite())
+        copied = pinned_copy(low.isfinite() & high.isfinite())
         event = copy_event(windows.device)
 
-        def told() -> list[bool]:
+        def flags() -> list[bool]:
             if event is not None:
                 event.synchronize()
-            flags: list[bool] = found.tolist()
-            return flags
+            values: list[bool] = copied.tolist()
+            return values
 
-        return told
+        return flags
 
     def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> DeviceDecider:
         """See `Workspace.decider`."""
@@ -81,5 +82,5 @@ class DeviceWorkspace:
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether a device had no memory left, for the network or for what is around it."""
+    """Whether an exception means that device memory ran out, in the network or around it."""
     return isinstance(error, torch.OutOfMemoryError | OutOfMemoryError) or "out of memory" in str(error)

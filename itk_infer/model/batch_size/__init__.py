@@ -1,1 +1,1 @@
-"""How many windows a call: searched, timed, and kept for the next run."""
+"""The batch size, in windows per call: searched by timing, and cached for the next run."""

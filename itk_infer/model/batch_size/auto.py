@@ -1,4 +1,4 @@
-"""``--batch auto``: the windows a call of one model, looked up or searched, and told once."""
+"""Batch size ``auto``: the number of windows per call of one model, from the cache or from a search."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from itk_infer.model.window import PartialSize
 
 
 class AutoBatch:
-    """Knows the windows a call, or finds them before the first case of each patch size.
+    """Looks up the batch size, or searches for it before the first case of each patch size.
 
     Args:
         threads: Threads of the network, on a CPU.
-        mirrorings: Times that the network sees each window.
-        cache: Where findings are kept; None: nowhere.
+        mirrorings: Network inputs per window (1, or the number of mirrored copies).
+        cache: Batch sizes kept between runs; None: none are read or kept.
     """
 
     def __init__(self, threads: int, mirrorings: int, cache: BatchCache | None) -> None:
         self._threads = threads
         self._mirrorings = mirrorings
         self._cache = cache
-        self._known: dict[BatchKey, int | None] = {}  # None: the cache was asked in vain
-        self._untold: dict[BatchKey, str] = {}
+        self._known: dict[BatchKey, int | None] = {}  # None: not in the cache
+        self._pending_notes: dict[BatchKey, str] = {}  # not returned by `find` yet
 
     def known(self, backend: Backend, patch: PartialSize) -> int | None:
-        """What was found for windows of this size, now or by an earlier run; None if nothing was."""
+        """The batch size for windows of this size, found in this run or an earlier one; None if not known."""
         z, y, x = patch
         return None if z is None or y is None or x is None else self._look_up(self._key(backend, (z, y, x)))
 
@@ -37,7 +37,7 @@ class AutoBatch:
         if key not in self._known:
             self._known[key] = kept = self._cache.read(key) if self._cache is not None else None
             if kept is not None:
-                self._untold[key] = f"batch: {kept} window(s) a call, as an earlier run found"
+                self._pending_notes[key] = f"batch: {kept} window(s) per call, as an earlier run found"
         return self._known[key]
 
     def find(
@@ -47,37 +47,37 @@ class AutoBatch:
         make_trial: Callable[[], Callable[[int], float]],
         fits: Callable[[int], bool],
     ) -> tuple[int, list[str]]:
-        """Windows a call for one case; searches unless they are known.
+        """The batch size for one case; searched for unless it is known.
 
         Args:
-            backend: What runs the network; where it runs and how is part of the answer's key.
-            patch: Window size.
-            make_trial: Called for a search: makes what times a call with so many windows, see `find_batch`.
-            fits: Whether there is memory for so many windows a call.
+            backend: The network; its device, provider and precision are part of the cache key.
+            patch: Window size, Z Y X.
+            make_trial: Called before a search; returns the function that times a call, see `find_batch`.
+            fits: Whether there is memory for this many windows per call.
 
         Returns:
-            The windows a call, and what to tell: each thing once.
+            Windows per call, and notes for the user; each note is returned only once.
         """
         key, notes = self._key(backend, patch), backend.notes
         batch = self._look_up(key)
         if batch is None:
             try:
-                found = find_batch(make_trial(), fits)
+                result = find_batch(make_trial(), fits)
             except (InferenceError, MemoryError):
-                return 1, []  # the case will meet it again, and say so
-            key = self._key(backend, patch)  # a backend may have had to change what runs the network
-            batch = self._known[key] = found.batch
-            faster = f", {found.gain:.2f} times as fast as one" if found.batch > 1 else "; more gain too little"
-            self._untold[key] = f"batch: {found.batch} window(s) a call{faster}"
+                return 1, []  # the case raises the same error again and reports it
+            key = self._key(backend, patch)  # the backend may have changed its provider meanwhile
+            batch = self._known[key] = result.batch
+            faster = f", {result.gain:.2f} times as fast as one" if result.batch > 1 else "; more gain too little"
+            self._pending_notes[key] = f"batch: {result.batch} window(s) per call{faster}"
             if self._cache is not None:
-                self._cache.write(key, found.batch)
-        told = [note for note in backend.notes if note not in notes]
-        if (note := self._untold.pop(key, None)) is not None:
-            told.append(note)
+                self._cache.write(key, result.batch)
+        new_notes = [note for note in backend.notes if note not in notes]
+        if (note := self._pending_notes.pop(key, None)) is not None:
+            new_notes.append(note)
         if self._cache is not None:
-            told.extend(self._cache.notes)
+            new_notes.extend(self._cache.notes)
             self._cache.notes.clear()
-        return largest_fitting(batch, fits), told
+        return largest_fitting(batch, fits), new_notes
 
     def _key(self, backend: Backend, patch: tuple[int, int, int]) -> BatchKey:
         return BatchKey(

@@ -1,6 +1,7 @@
-"""Batches that were found, kept for the next run: one small JSON file each.
+"""Batch sizes kept for the next run, each in a small JSON file of its own.
 
-A file each, because then nobody has to lock: whoever comes last replaces a whole file by one that says the same.
+Separate files need no lock: of two runs that write at the same time, the later one replaces a whole file, with
+the same content.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.files.user_cache import user_cache
-from itk_infer.model.batch_size.search import MOST
+from itk_infer.model.batch_size.search import MAX_BATCH
 
 
 @dataclass(frozen=True, slots=True)
 class BatchKey:
-    """What the fastest number of windows a call depends on.
+    """What the fastest batch size depends on.
 
     Attributes:
-        model: Digest of the model's files.
-        device: Its name; on a CPU with the threads used.
-        provider: What runs the network, and its version.
+        model: SHA-256 of the model's files.
+        device: Name of the device; for a CPU with the number of threads.
+        provider: Library that runs the network, with its version.
         precision: Number format.
         patch: Window size Z, Y, X.
-        mirrorings: Times that the network sees each window.
+        mirrorings: Network inputs per window (1, or the number of mirrored copies).
     """
 
     model: str
@@ -37,18 +38,18 @@ class BatchKey:
     mirrorings: int
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The key as a JSON-ready mapping."""
         return asdict(self) | {"patch": list(self.patch)}
 
 
 class BatchCache:
-    """A folder of found batches. Never raises: what cannot be read or written costs a search, and a note.
+    """A folder of batch sizes. Never raises: a file that cannot be read or written leads to a search and a note.
 
     Args:
-        folder: Made when something is written; None: there is no place for one.
+        folder: Created when something is written; None where this user has no cache folder.
 
     Attributes:
-        notes: What went wrong.
+        notes: Sentences on files that could not be read or written.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -56,7 +57,7 @@ class BatchCache:
         self.notes: list[str] = []
 
     def read(self, key: BatchKey) -> int | None:
-        """Windows a call that were found for a key; None if there is no usable file."""
+        """The batch size kept for a key; None if there is no usable file."""
         if self.folder is None:
             return None
         path = self._path(self.folder, key)
@@ -72,13 +73,13 @@ class BatchCache:
         batch = (
             document.get("batch") if isinstance(document, dict) and document.get("key") == key.document() else 0
         )
-        if type(batch) is int and 1 <= batch <= MOST:
+        if type(batch) is int and 1 <= batch <= MAX_BATCH:
             return batch
         self.notes.append(f"batch cache: {path} is not what this program wrote; searching again")
         return None
 
     def write(self, key: BatchKey, batch: int) -> None:
-        """Keep a found batch; the file appears whole, or not at all."""
+        """Keep a batch size; the file appears complete or not at all."""
         if self.folder is None:
             self.notes.append("batch cache: this user has no home folder; nothing was kept")
             return
@@ -101,7 +102,11 @@ class BatchCache:
 
 
 def open_cache(where: bool | Path) -> BatchCache | None:
-    """A cache: True: in the user's cache folder; False: none; else the folder to use."""
+    """Open a cache.
+
+    Args:
+        where: True: the user's cache folder; False: no cache; else the folder to use.
+    """
     if where is False:
         return None
     return BatchCache(user_cache() if where is True else where)

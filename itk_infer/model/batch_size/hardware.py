@@ -1,4 +1,4 @@
-"""What the device is called, and the version of what runs a network there."""
+"""Names of the device and of the library that runs a network there, for the keys of the batch cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CPUINFO, GPUS = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/gpus")
 
 @cache
 def device_name(device: str, threads: int) -> str:
-    """A name under which times found on a device can be kept.
+    """The name of a device, under which timings can be kept.
 
     Args:
         device: As `Backend.device`.
@@ -36,23 +36,23 @@ def provider_name(provider: str) -> str:
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
     except OSError:  # not Linux
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
+        match = None
+    return match[1] if match else platform.processor() or platform.machine()
 
 
 def _gpu(device: str) -> str:
-    """From torch where it is loaded anyway, else from the driver, which tells on Linux."""
+    """The GPU's name from torch where that is loaded already, else from the driver (Linux)."""
     if "torch" in sys.modules:
         import torch
 
         if torch.cuda.is_available():
             return torch.cuda.get_device_name(device)
-    found = [
+    names = [
         line.partition(":")[2].strip()
         for file in sorted(GPUS.glob("*/information"))
         for line in file.read_text().splitlines()
         if line.startswith("Model:")
     ]
-    return ", ".join(sorted(set(found))) or device
+    return ", ".join(sorted(set(names))) or device

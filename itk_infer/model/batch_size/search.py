@@ -1,26 +1,23 @@
-"""How many windows a call: found by running real ones, one, two, four, eight, ... at a time."""
+"""The search for the batch size: calls with 1, 2, 4, 8, ... windows are timed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from itk_infer.errors import InferenceError
 
-BatchChoice = int | Literal["auto"]
-
-MOST = 64
-LEAST_GAIN = 0.05  # of the time per window; for less, twice the memory is no bargain
+MAX_BATCH = 64
+LEAST_GAIN = 0.05  # of the time per window; a smaller gain does not justify twice the memory
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        batch: Windows a call.
-        gain: How many times as fast as one window a call.
+        batch: Windows per call.
+        gain: Time per window with one window per call, divided by the time per window with `batch`.
     """
 
     batch: int
@@ -28,19 +25,19 @@ class BatchSearchResult:
 
 
 def find_batch(seconds_for: Callable[[int], float], fits: Callable[[int], bool]) -> BatchSearchResult:
-    """Double the windows a call for as long as that makes each of them faster by `LEAST_GAIN`.
+    """Double the batch size for as long as that reduces the time per window by `LEAST_GAIN`.
 
     Args:
-        seconds_for: Seconds of one call with so many windows. Where it raises `InferenceError` or
-            MemoryError, that many are too many: memory ran out, or the network takes no other number.
-        fits: Whether there is memory for so many windows a call; asked before they are tried.
+        seconds_for: Times one call with this many windows, in seconds. Where it raises `InferenceError` or
+            MemoryError, the batch size is too large, because memory ran out or the network fixes it.
+        fits: Whether there is memory for this many windows per call; called before they are tried.
 
     Raises:
         InferenceError, MemoryError: one window alone failed.
     """
-    one = least = seconds_for(1)
+    single = least = seconds_for(1)
     best = 1
-    while (batch := 2 * best) <= MOST and fits(batch):
+    while (batch := 2 * best) <= MAX_BATCH and fits(batch):
         try:
             each = seconds_for(batch) / batch
         except (InferenceError, MemoryError):
@@ -48,7 +45,7 @@ def find_batch(seconds_for: Callable[[int], float], fits: Callable[[int], bool])
         if each > (1 - LEAST_GAIN) * least:
             break
         best, least = batch, each
-    return BatchSearchResult(best, one / least)
+    return BatchSearchResult(best, single / least)
 
 
 def largest_fitting(batch: int, fits: Callable[[int], bool]) -> int:

@@ -1,4 +1,4 @@
-"""Timing a network with so many windows a call."""
+"""Timing of a network with a given number of windows per call."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from itk_infer.errors import InferenceError, OutOfMemoryError
 from itk_infer.machine import HostMemory, host_memory
 from itk_infer.model.backend import Logits, Windows
 
-CALLS = 2  # timed, at least
-SECONDS = 0.25  # and for at least so long
-SHARE = 0.5  # of the spare memory that a call may be expected to take
+CALLS = 2  # minimum number of timed calls
+SECONDS = 0.25  # minimum total time of the timed calls
+SHARE = 0.5  # of the spare memory: a call predicted to take more is not tried
 
 
 class BatchTrial:
-    """Seconds of a call with so many windows: once to warm up, which compiles, then the fastest of a few.
+    """Times a call with a given number of windows: one call to warm up (and compile), then the fastest of a few.
 
-    A network's activations are not known before it ran. In host memory nobody is told that they do not
-    fit: the system swaps, or kills. So each call is held against what the one before it took.
+    The memory of a network's activations is not known before it ran. Host memory swaps, or the process is
+    killed, instead of an allocation failing, so each call's memory is predicted from the last.
 
     Args:
         forward: The network.
-        windows: Windows to run, (N, C, *patch); repeated where more are tried.
-        clock: Seconds, from anywhere.
-        memory: What the system tells; None: nothing.
+        windows: Windows to run, (N, C, *patch); repeated where larger batches are tried.
+        clock: Time in seconds, from any origin.
+        memory: Memory of this process and of the system; returns None where it is not known.
     """
 
     def __init__(
@@ -43,22 +43,22 @@ class BatchTrial:
         self._clock = clock
         self._memory = memory
         self._before = memory()
-        self._each = 0.0  # bytes a window, at most
+        self._bytes_per_window = 0.0  # upper bound
 
     def __call__(self, batch: int) -> float:
         """Seconds of a call with `batch` windows.
 
         Raises:
-            OutOfMemoryError: they do not fit, or must be expected not to.
-            InferenceError: the network failed, or did not answer every window.
+            OutOfMemoryError: memory ran out, or is predicted to run out.
+            InferenceError: the network failed, or did not return logits for every window.
         """
-        found = self._memory()
-        if found is not None and batch * self._each > SHARE * found.spare:
-            raise OutOfMemoryError(f"{batch} windows a call would take more than is left of the memory")
+        before = self._memory()
+        if before is not None and batch * self._bytes_per_window > SHARE * before.spare:
+            raise OutOfMemoryError(f"{batch} windows per call would take more than is left of the memory")
         windows = self._windows[np.arange(batch) % len(self._windows)]
         answers = self._forward(windows)
         if len(answers) != batch:
-            raise InferenceError(f"the network did not answer {batch} windows a call")
+            raise InferenceError(f"the network did not answer {batch} windows per call")
         wait_for(answers)
         self._note_memory(batch)
         fastest, spent, calls = float("inf"), 0.0, 0
@@ -70,7 +70,7 @@ class BatchTrial:
         return fastest
 
     def _note_memory(self, batch: int) -> None:
-        """The network took no more than the process's peak is above where it began."""
-        found = self._memory()
-        if found is not None and self._before is not None:
-            self._each = (found.peak - self._before.resident) / batch
+        """Bound the memory per window by the growth of the process's peak since this trial was made."""
+        now = self._memory()
+        if now is not None and self._before is not None:
+            self._bytes_per_window = (now.peak - self._before.resident) / batch

@@ -1,1 +1,1 @@
-"""Between the engine and a backend: smaller calls, mirroring, empty windows, checks of the answers."""
+"""Between the engine and a backend: smaller calls, mirroring, empty windows, checks of the outputs."""

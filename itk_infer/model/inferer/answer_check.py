@@ -1,4 +1,4 @@
-"""A look at the first answers of a network: are they what the model spec takes them for?"""
+"""A check of a network's first outputs: are they logits or probabilities, as the model spec says?"""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from itk_infer.errors import InferenceError
 from itk_infer.model.backend import Logits
 from itk_infer.spec import OutputSpec
 
-ENOUGH = 4  # answers that must agree
-SAMPLES = 16  # voxels looked at along each axis
-TOLERANCE = 1e-2  # half precision rounds, and interpolation inside the network overshoots
+ENOUGH = 4  # outputs that must agree
+SAMPLES = 16  # voxels sampled along each axis
+TOLERANCE = 1e-2  # for rounding in half precision and overshoot of interpolation inside the network
 
 
 class AnswerCheck:
-    """Looks at a few voxels of every answer, until it knows what kind they are.
+    """Samples a few voxels of every output until its kind is known.
 
     Args:
-        output: What the model spec takes them for.
+        output: The model spec's ``output`` block, which states the kind.
 
     Attributes:
-        done: Whether it knows.
+        done: Whether the kind is known, so that no more outputs need to be checked.
     """
 
     def __init__(self, output: OutputSpec) -> None:
@@ -32,10 +32,10 @@ class AnswerCheck:
         self.done = False
 
     def look(self, answers: Logits) -> None:
-        """Look at answers (N, C, Z, Y, X).
+        """Check one output of the network, (N, C, Z, Y, X); only its first window is sampled.
 
         Raises:
-            InferenceError: they are class numbers.
+            InferenceError: it holds class numbers.
         """
         if self.done or answers.ndim != 5:
             return
@@ -43,7 +43,7 @@ class AnswerCheck:
         values = np.asarray(to_host(answers[0][:, z, y, x]), np.float32)
         lowest, highest = float(values.min()), float(values.max())
         if not np.isfinite(values).all() or (lowest == highest and 0 <= lowest <= 1):
-            return  # the engine refuses the one, and the other is air
+            return  # NaN and infinity are the engine's to refuse; a constant says nothing, as in windows of air
         if len(values) == 1 and lowest >= 0 and highest > 1 and (values == np.round(values)).all():
             raise InferenceError(
                 "the network answers class numbers (whole numbers in one channel), not one logit per class; "
@@ -57,7 +57,7 @@ class AnswerCheck:
         self.done = self._seen == ENOUGH
 
     def warnings(self) -> list[str]:
-        """What a person should know, once a case is finished."""
+        """Warnings for the user, once a case is finished."""
         logits = self._output.values == "logits"
         if self._reach is not None and not logits:
             lowest, highest = self._reach

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the network sees every window mirrored, too, and its logits are averaged."""
+"""Test-time augmentation: the network also runs on mirrored copies of every window, and logits are averaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Mirrored:
         axes: Axes that may be mirrored: 0 (Z), 1 (Y), 2 (X).
 
     Raises:
-        ConfigError: the model allows none.
+        ConfigError: `axes` is empty: the model allows no mirroring.
     """
 
     def __init__(self, forward: Forward, axes: Sequence[int]) -> None:
@@ -30,7 +30,7 @@ class Mirrored:
                 "not right; list the axes there if the network was trained with mirroring"
             )
         self._forward = forward
-        # In arrays (N, C, Z, Y, X).
+        # Axes of arrays (N, C, Z, Y, X).
         self.flips = [
             tuple(axis + 2 for axis in chosen)
             for count in range(len(axes) + 1)
@@ -38,7 +38,7 @@ class Mirrored:
         ]
 
     def __call__(self, windows: Windows) -> Logits:
-        """Mean of the logits of all mirrorings, each turned back; float32."""
+        """Mean of the logits of all mirrored copies, each flipped back; float32."""
         xp = namespace(windows)
         answers = self._forward(xp.concat([_flipped(windows, axes) for axes in self.flips]))
         total = xp.zeros_like(answers[: len(windows)], dtype=xp.float32)

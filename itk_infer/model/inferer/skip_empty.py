@@ -1,4 +1,4 @@
-"""Windows of air: a constant window is answered once, and the answer is kept."""
+"""Windows of air: the network runs once on a constant window, and its logits are used for the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Forward = Callable[[Windows], Logits]
 
 
 class EmptyWindowSkipper:
-    """A forward function that runs windows without contrast once only.
+    """A forward function that runs the network only once for windows of the same constant value.
 
-    Without `below` nothing changes but the time: the network's answer to a window of one value is
-    always the same. With it, windows that nowhere exceed `below` are taken for empty as well, and get
-    the answer to a window of the volume's lowest value: an approximation.
+    Without `below` the result is unchanged, because the network's logits for a window of one value are
+    always the same. With it, windows that nowhere exceed `below` also count as empty and get the logits of
+    a window filled with the volume's lowest value, which is an approximation.
 
     Args:
         forward: The network.
@@ -34,7 +34,7 @@ class EmptyWindowSkipper:
         self.skipped = 0
 
     def __call__(self, windows: Windows) -> Logits:
-        """As the network, window by window where some are empty."""
+        """As `forward`; where some windows are empty, the others run one per call."""
         xp, within = namespace(windows), tuple(range(1, windows.ndim))
         extremes = zip(to_host(xp.min(windows, axis=within)), to_host(xp.max(windows, axis=within)), strict=True)
         empty = [self._value(float(low), float(high)) for low, high in extremes]
@@ -49,7 +49,7 @@ class EmptyWindowSkipper:
         return xp.stack(answers)
 
     def _value(self, smallest: float, largest: float) -> float | None:
-        """What an empty window is full of; None for one with something in it."""
+        """The constant that stands for an empty window; None for a window that is not empty."""
         if self._below is not None and largest <= self._below:
             return self._lowest
         return largest if smallest == largest else None
@@ -59,7 +59,7 @@ class EmptyWindowSkipper:
         if value in self._known:
             self.skipped += 1
         else:
-            self._known.clear()  # one volume has one kind of air
+            self._known.clear()  # air has one value in a volume: keeping the last one is enough
             answer = self._forward(xp.full_like(window, value)[None])[0]
             self._known[value] = xp.astype(answer, xp.float32, copy=True)
         return self._known[value]

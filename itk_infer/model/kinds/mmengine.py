@@ -13,7 +13,7 @@ import numpy as np
 
 from itk_infer.errors import InferenceError, ModelError, OutOfMemoryError
 from itk_infer.machine import usable_cores
-from itk_infer.model.backend import Backend, Logits, NetworkShape, Provider, Windows
+from itk_infer.model.backend import Backend, Logits, NetworkShape, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.kinds.mmengine_config import spec_documents
 from itk_infer.model.kinds.mmengine_network import (
@@ -26,9 +26,10 @@ from itk_infer.model.kinds.mmengine_network import (
 )
 from itk_infer.model.kinds.project_code import code_digest, importable
 from itk_infer.model.runtimes import openvino
-from itk_infer.model.runtimes.precision import Precision, PrecisionChoice, choose_precision
+from itk_infer.model.runtimes.precision import Precision, choose_precision
 from itk_infer.model.runtimes.precision_check import relative_error
 from itk_infer.model.spec_sources import SpecSources, resolve
+from itk_infer.options import PrecisionChoice, Provider
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

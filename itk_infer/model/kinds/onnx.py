@@ -13,7 +13,7 @@ from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemoryError
 from itk_infer.files.user_cache import kept_folder
 from itk_infer.machine import usable_cores
-from itk_infer.model.backend import Backend, Logits, Provider, Windows
+from itk_infer.model.backend import Backend, Logits, Windows
 from itk_infer.model.kinds.onnx_end import check_end, graph_end, starts_with_channels_last, with_end
 from itk_infer.model.kinds.onnx_graph import read_graph
 from itk_infer.model.kinds.onnx_layout import find_layout
@@ -29,8 +29,9 @@ from itk_infer.model.runtimes.onnxruntime import (
     open_session,
 )
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
-from itk_infer.model.runtimes.precision import Precision, PrecisionChoice, choose_precision
+from itk_infer.model.runtimes.precision import Precision, choose_precision
 from itk_infer.model.spec_sources import SpecSources, resolve
+from itk_infer.options import PrecisionChoice, Provider
 
 Network = Callable[[Windows], Logits]
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Literal
 
 from itk_infer.errors import ConfigError
+from itk_infer.options import PrecisionChoice
 
 Precision = Literal["fp32", "fp16", "bf16"]
-PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind the device has
 
 
 def choose_precision(
@@ -35,4 +35,6 @@ def choose_precision(
         if precision == wish:
             return precision, []
     there = " and ".join(["fp32", *offered])
-    raise ConfigError(f"--precision {wish}: {where} runs {there}; choose one of these, or --fp16 for the best")
+    raise ConfigError(
+        f"`precision={wish}`: {where} runs {there}; choose one of these, or `precision=half` for the best"
+    )

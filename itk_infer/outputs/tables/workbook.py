@@ -6,44 +6,28 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itk_infer.files.commit import write_bytes
+from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 from itk_infer.spec import Label
 
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
+WORKBOOK = "confidences.xlsx"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT, _CONFIDENCE, _MILLILITRES = "@", "0.000", "0.00"
 _WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13}
 
 
-@dataclass(frozen=True, slots=True)
-class CaseRow:
-    """One mask of the workbook.
-
-    Attributes:
-        file: Input, as the person knows it.
-        confidence: 0 to 1, over all voxels; None if unknown.
-        confidence_foreground: The same over the voxels that bear a label.
-        confidence_per_label: By label name.
-        volumes_ml: By label name, in millilitres.
-        review: Why someone should look at it; empty if there is no reason.
-        mask: The label map that the numbers are of, below the output folder; empty if there is none.
-        label_table: The file that says what its values mean.
-    """
-
-    file: str
-    confidence: float | None
-    confidence_foreground: float | None
-    confidence_per_label: dict[str, float | None] = field(default_factory=dict)
-    volumes_ml: dict[str, float] = field(default_factory=dict)
-    review: str = ""
-    mask: str = ""
-    label_table: str = ""
+def tables(view: FolderView) -> dict[str, Table]:
+    """The workbook of a folder, by file name."""
+    labels = [label for scheme in view.schemes.values() for label in scheme]
+    content = [asdict(row) for row in view.rows], [asdict(label) for label in labels]
+    return {WORKBOOK: Table(content, lambda path: write_workbook(path, view.rows, labels, track=True))}
 
 
 def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label], *, track: bool = False) -> None:

@@ -17,9 +17,9 @@ class Format:
 
     Attributes:
         suffixes: Lower-case endings of its files, longer ones first.
-        image_io: SimpleITK's name for the reader, which must agree about the size; None: the header cannot
-            be read in two ways.
-        check_header: Parses and checks a header; raises InputError.
+        image_io: Name of SimpleITK's reader, whose size is compared with the header's; None where the header
+            is unambiguous.
+        check_header: Parses and checks the header of a file; raises InputError.
     """
 
     suffixes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a header says about the stored voxels, and the checks every format shares."""
+"""The stored voxels as described by a header, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SPACING_LIMITS = (1e-6, 1e4)  # mm: a nanometre, ten metres
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the voxels of one image lie, and how they are packed.
+    """The stored voxels of one image: their position in the file, their encoding and their grid.
 
     Attributes:
         size: Voxels along Z, Y, X.
-        dtype: Type of a stored voxel, byte order included.
-        data_path: The file that holds the voxels: the image itself, or the file a detached header names.
-        encoding: ``raw``; ``deflate`` (a gzip or zlib stream); or ``other``, which only SimpleITK can check.
-        start: Byte of `data_path` where the voxels, or the stream that holds them, begin.
-        stop: Byte where that stream ends, if the header says so.
+        dtype: Type of a stored voxel, including the byte order.
+        data_path: The file that holds the voxels: the image itself, or the file named by a detached header.
+        encoding: ``raw``; ``deflate`` (a gzip or zlib stream); or ``other``, which only SimpleITK decodes.
+        start: First byte of the voxels, or of the stream that holds them, in `data_path`.
+        stop: Byte after the end of that stream, if the header gives it.
         skip: Decoded bytes of the stream before the first voxel.
-        exact: Whether the data must be one stream that ends with the last voxel.
-        grid: Where the voxels lie, by the header alone; its axes need not be at right angles. None: only
-            SimpleITK knows.
-        scaling: Slope and intercept that make the values of what is stored.
-        warnings: What the header leaves open, as sentences without the file's name.
+        exact: Whether the data must be a single stream that ends with the last voxel.
+        grid: The grid given by the header; its axes need not be at right angles. None: only SimpleITK
+            computes it.
+        scaling: Slope and intercept: value = stored * slope + intercept.
+        warnings: Ambiguities in the header, as sentences without the file's name.
     """
 
     size: tuple[int, int, int]
@@ -54,28 +54,29 @@ class Layout:
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes of all voxels, decoded."""
+        """Decoded bytes of all voxels."""
         return math.prod(self.size) * self.dtype.itemsize
 
     @property
     def value_dtype(self) -> np.dtype[Any]:
-        """Type of a voxel in memory: scaling makes floats of integers, as it does in SimpleITK."""
+        """Type of a voxel in memory: scaled integers become float32, as in SimpleITK."""
         scaled = self.dtype.kind != "f" and self.scaling != (1.0, 0.0)
         return np.dtype(np.float32) if scaled else self.dtype.newbyteorder("=")
 
 
 def quoted(text: str) -> str:
-    """A piece of a header as a message can quote it: escaped, in quotes, never long."""
+    """Text from a header for a message: escaped, in quotes, shortened to 60 characters."""
     escaped = printable(text)
     return f"'{escaped if len(escaped) <= 60 else escaped[:57] + '...'}'"
 
 
 def check_regular_file(path: Path) -> None:
-    """Refuse everything that is not a regular, non-empty file with a name SimpleITK survives.
+    """Check that a path is a regular, non-empty file with a valid name, before anything opens it.
+
+    A FIFO would block, and SimpleITK ends the whole process on a name that is not valid UTF-8.
 
     Raises:
-        InputError: nothing is opened before this is known: a FIFO would block, and SimpleITK ends the
-            whole process on a name that is not valid UTF-8.
+        InputError: it is not.
     """
     try:
         os.fspath(path).encode("utf-8")
@@ -95,7 +96,11 @@ def check_regular_file(path: Path) -> None:
 
 
 def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
-    """Voxels along Z, Y, X of three plausible sizes given x first."""
+    """Three sizes given x first, as Z, Y, X.
+
+    Raises:
+        InputError: a size is below 1, or the image has more than `VOXEL_LIMIT` voxels.
+    """
     x, y, z = sizes_xyz
     if min(x, y, z) < 1:
         raise InputError(
@@ -110,7 +115,13 @@ def checked_size(path: Path, sizes_xyz: Sequence[int]) -> tuple[int, int, int]:
 
 
 def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
-    """Refuse spacings that no image has, and those that SimpleITK would replace or turn into a flipped axis."""
+    """Check that spacings (mm, x first) are plausible.
+
+    SimpleITK would replace a spacing of zero, and turn a negative one into a flipped axis.
+
+    Raises:
+        InputError: a spacing is not positive, not finite, or outside of `SPACING_LIMITS`.
+    """
     values = " x ".join(f"{value:g}" for value in spacing_xyz)
     if not all(math.isfinite(value) and value > 0 for value in spacing_xyz):
         raise InputError(
@@ -126,10 +137,14 @@ def check_spacing(path: Path, spacing_xyz: Sequence[float]) -> None:
 
 
 def beside(path: Path, name: str) -> Path:
-    """The data file that the detached header `path` names; it must lie in the header's own folder."""
+    """The data file named by the detached header `path`.
+
+    Raises:
+        InputError: it is not a regular file in the folder of the header, or `name` stands for several files.
+    """
     plain = name.removeprefix("./")
     named = f"{printable(path.name)}: names {quoted(name)} as its data file"
-    # A per cent sign makes a pattern of the name, unless a file of that very name lies there.
+    # A name with a per cent sign is a pattern for several files, unless a file of exactly this name exists.
     pattern = "%" in plain and not os.path.lexists(path.parent / plain)
     if plain.startswith("LIST") or pattern:
         raise InputError(f"{named}; voxels spread over several files are not read, save the image as one file")
@@ -143,16 +158,19 @@ def beside(path: Path, name: str) -> Path:
 
 
 def text_header(path: Path, is_last: Callable[[str], bool]) -> tuple[list[str], int]:
-    """The lines of a text header up to the first for which `is_last` holds, or to the end of the file.
+    """The lines of a text header up to the first for which `is_last` is true, or to the end of the file.
 
     Returns:
-        The lines without their ends, and the byte after the last one.
+        The lines without line ends, and the position of the byte after the last one.
+
+    Raises:
+        InputError: a line is not header text.
     """
     lines: list[str] = []
     with path.open("rb") as file:
         while line := file.readline(TEXT_HEADER_LIMIT):
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
-            # Readers disagree whether a lone carriage return ends a line: a field could hide behind it.
+            # Readers differ on whether a lone carriage return ends a line, so they could read different fields.
             if "\r" in text or "\0" in text or file.tell() > TEXT_HEADER_LIMIT:
                 raise InputError(
                     f"{printable(path.name)}: line {len(lines) + 1} is no header text; the file is damaged or of "

@@ -21,7 +21,7 @@ TYPES = {
     "MET_DOUBLE": "f8",
 }  # fmt: skip
 LAST_KEY = "ElementDataFile"
-# Names of one thing; where a header has several of them, MetaIO takes the first of these.
+# Synonyms; where a header has several of them, MetaIO takes the first in this order.
 DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 POSITIONS = ("ImagePosition", "Origin", "Offset", "Position")
 KEYS = {
@@ -35,11 +35,11 @@ Number = TypeVar("Number", int, float)
 
 
 def check_header(path: Path) -> Layout:
-    """The layout of a MetaImage with its voxels attached (LOCAL) or in one file beside it.
+    """The layout of a MetaImage with its voxels in the same file (LOCAL) or in one file beside it.
 
     Raises:
-        InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
-            from elsewhere.
+        InputError: the header is damaged, does not describe one 3D scalar volume, or names data in another
+            folder.
     """
     name = printable(path.name)
     header = _Header(name)
@@ -59,7 +59,7 @@ def check_header(path: Path) -> Layout:
     x, y, z = header.numbers("ElementSpacing", float, 3, header.text("ElementSize", "1 1 1"))
     check_spacing(path, (x, y, z))
     origin = header.one_of(POSITIONS, "0 0 0")
-    axes = np.reshape(header.one_of(DIRECTIONS, "1 0 0 0 1 0 0 0 1"), (3, 3))  # a row is an axis
+    axes = np.reshape(header.one_of(DIRECTIONS, "1 0 0 0 1 0 0 0 1"), (3, 3))  # one row per axis
     grid = Grid(size, (z, y, x), (origin[0], origin[1], origin[2]), tuple(axes.T.ravel().tolist()))
     swapped = header.text("BinaryDataByteOrderMSB", header.text("ElementByteOrderMSB", "False"))
     dtype = np.dtype((">" if _is_true(swapped) else "<") + TYPES[header.text("ElementType")])
@@ -74,7 +74,7 @@ def check_header(path: Path) -> Layout:
             f"{name}: HeaderSize = {header_bytes} is only read for uncompressed data in a file of their own"
         )
     if packed and (packed_bytes > 0 or local):
-        # Without the size, or with a wrong one, MetaIO fills the image with whatever lies in memory.
+        # Without the size, or with a wrong one, MetaIO fills the image with uninitialised memory.
         if packed_bytes <= 0:
             raise InputError(f"{name}: gives no CompressedDataSize for its compressed data; save the image again")
         stop = start + packed_bytes
@@ -96,11 +96,11 @@ def check_header(path: Path) -> Layout:
 
 
 class _Header:
-    """The fields of a header that matter, read as MetaIO reads them.
+    """The fields of a header that affect the image, parsed as MetaIO parses them.
 
-    In MetaIO a line without a separator (the second line of an address copied from DICOM) swallows the key
-    of the next line that has one, and of two equal keys the last wins. Where that would change what the
-    image is, the header is refused.
+    In MetaIO a line without a separator (such as the second line of an address copied from DICOM) hides the
+    key of the next line that has one, and of two equal keys the last is used. Where that would change the
+    image, the header is refused.
     """
 
     def __init__(self, name: str) -> None:
@@ -109,7 +109,7 @@ class _Header:
         self._stray = ""
 
     def take(self, line: str) -> bool:
-        """Read one more line; whether it is the last one."""
+        """Parse one more line; returns whether it is the last one."""
         match = FIELD.fullmatch(line)
         if not match:
             if len(line) > LINE_LIMIT or line.lstrip()[:1] in ("=", ":"):
@@ -153,9 +153,9 @@ class _Header:
         return values
 
     def one_of(self, keys: tuple[str, ...], default: str) -> list[float]:
-        """The numbers under the first of several names; under the others there must be the same ones."""
+        """The numbers under the first of several synonyms; the others must hold the same numbers."""
         count = len(default.split())
-        # Every one is read: where there are too few numbers, MetaIO takes the next line's.
+        # All are parsed, because MetaIO takes missing numbers from the next line.
         given = {key: self.numbers(key, float, count) for key in keys if key in self._fields}
         values = next(iter(given.values()), [float(word) for word in default.split()])
         if any(other != values for other in given.values()):
@@ -165,7 +165,7 @@ class _Header:
         return values
 
     def warnings(self) -> tuple[str, ...]:
-        """What the header leaves open, or what SimpleITK does not apply."""
+        """Ambiguities in the header, and fields that SimpleITK does not apply."""
         warnings = []
         if not self._fields.keys() & DIRECTIONS:
             warnings.append("stores no orientation; its axes are taken as they are")

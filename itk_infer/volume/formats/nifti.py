@@ -29,10 +29,10 @@ EPSILON = sys.float_info.epsilon
 
 
 def check_header(path: Path) -> Layout:
-    """The layout of a single-file NIfTI-1 image of either byte order, packed or not.
+    """The layout of a single-file NIfTI-1 image of either byte order, compressed or not.
 
     Raises:
-        InputError: the header is damaged, or describes what is not one 3D scalar volume.
+        InputError: the header is damaged, or does not describe one 3D scalar volume.
     """
     name = printable(path.name)
     header, packed = _header(path)
@@ -58,7 +58,7 @@ def check_header(path: Path) -> Layout:
     if code not in TYPES:
         kind = OTHER_TYPES.get(code, f"the unknown type {code}")
         raise InputError(f"{name}: its voxels are {kind}; one plain number a voxel is needed")
-    # Readers disagree about smaller offsets: SimpleITK takes the bytes before 352 for voxels.
+    # Readers differ on smaller offsets: SimpleITK reads the bytes before 352 as voxels.
     if not (math.isfinite(first_voxel) and first_voxel >= FIRST_VOXEL):
         raise InputError(
             f"{name}: its voxels begin at byte {first_voxel:g}, inside the header; the header is damaged"
@@ -80,7 +80,7 @@ def check_header(path: Path) -> Layout:
 
 
 def _header(path: Path) -> tuple[bytes, bool]:
-    """The first bytes, decoded, and whether the file is packed, whatever its name says."""
+    """The decompressed first bytes, and whether the file is compressed, independent of its name."""
     with path.open("rb") as file:
         start = file.read(1 << 16)
     if not start.startswith(GZIP_MAGIC):
@@ -94,9 +94,9 @@ def _header(path: Path) -> tuple[bytes, bool]:
 
 
 def _scaling(header: bytes, order: str) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Slope and intercept as SimpleITK applies them: what is no number, or a slope of zero, does nothing.
+    """Slope and intercept as SimpleITK applies them, and warnings; a slope of 0 or NaN means no scaling.
 
-    By the standard an intercept counts only with a slope; SimpleITK adds it all the same.
+    By the standard an intercept without a slope is ignored; SimpleITK adds it.
     """
     slope, intercept = struct.unpack_from(order + "2f", header, 112)
     intercept = intercept if math.isfinite(intercept) and abs(intercept) > EPSILON else 0.0

@@ -1,7 +1,7 @@
-"""Where a NIfTI header says its voxels lie: qform, sform and pixdim, and which of them counts.
+"""The grid of a NIfTI header: qform, sform and pixdim, and which of them is used.
 
-The choice is that of ITK 5.4 as it is without any environment variable (``ITK_NIFTI_SFORM_PERMISSIVE`` alters
-it). Numbers are rounded where ITK rounds them, so that they are ITK's numbers.
+The choice is that of ITK 5.4 without environment variables (``ITK_NIFTI_SFORM_PERMISSIVE`` changes it). Numbers
+are rounded where ITK rounds them, so that they are equal to ITK's.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import printable
 from itk_infer.volume.right_angles import ORTHONORMAL_TOLERANCE
 
-NOTICEABLE = 0.5  # voxels
-SIMILAR = 1e-4  # up to which ITK takes qform and sform for the same, in the header's units
-SCANNER = 1  # the code of a form that gives the scanner's coordinates
+NOTICEABLE = 0.5  # voxels; larger differences between forms give a warning
+SIMILAR = 1e-4  # largest difference at which ITK treats qform and sform as equal, in the header's units
+SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT: the form gives scanner coordinates
 UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}  # millimetres
 
 
 def header_grid(path: Path, header: bytes, order: str, size: tuple[int, int, int]) -> tuple[Grid, tuple[str, ...]]:
-    """The grid, its axes perhaps not at right angles, and what the header leaves open.
+    """The grid, whose axes need not be at right angles, and ambiguities of the header as warnings.
 
     Args:
         path: The image.
@@ -38,7 +38,7 @@ def header_grid(path: Path, header: bytes, order: str, size: tuple[int, int, int
         size: Voxels along Z, Y, X.
 
     Raises:
-        InputError: a form that counts is no affine of finite numbers.
+        InputError: a form in use has numbers that are not finite, or an axis of length zero.
     """
     name, unit = printable(path.name), UNITS.get(header[123] & 7, 1.0)
     pixdim = np.array(struct.unpack_from(order + "3f", header, 80), dtype=np.float64)
@@ -63,15 +63,15 @@ def header_grid(path: Path, header: bytes, order: str, size: tuple[int, int, int
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """What a header says, in its own unit of length, RAS.
+    """The geometry in a header, in its own unit of length, RAS.
 
     Attributes:
-        qform_code: What coordinates the qform gives; 0: none.
-        sform_code: Likewise.
+        qform_code: Coordinate system of the qform; 0: there is none.
+        sform_code: Coordinate system of the sform; 0: there is none.
         pixdim: Spacing along x, y, z.
         qform: Affine (3, 4), scaled by `pixdim`.
         sform: Affine (3, 4).
-        unit: Millimetres.
+        unit: Millimetres per unit of length.
     """
 
     qform_code: int
@@ -83,11 +83,11 @@ class _Forms:
 
     @property
     def sform_counts(self) -> bool:
-        """Whether the sform is taken where there are both.
+        """Whether the sform is used where there are both.
 
-        As in ITK, an sform with right angles is taken if it gives the scanner's coordinates or equals the qform,
-        because its numbers are more exact; else the qform. Unlike in ITK, a sheared sform for the coordinates of
-        the qform is not passed over: the voxels lie on a sheared grid, and the qform cannot say so. And the forms
+        As in ITK, an sform with right angles is used if it gives scanner coordinates or equals the qform, because
+        its numbers are more exact; otherwise the qform is used. Unlike in ITK, a sheared sform in the coordinate
+        system of the qform is used: the voxels lie on a sheared grid, which a qform cannot express. And the forms
         are compared by their numbers, not by their singular vectors, which are arbitrary for cubic voxels.
         """
         axes = self.sform[:, :3] / np.linalg.norm(self.sform[:, :3], axis=0)
@@ -97,7 +97,7 @@ class _Forms:
         return self.sform_code == SCANNER or alike
 
     def check_numbers(self, name: str) -> None:
-        """Refuse what is no affine."""
+        """Raise InputError unless the forms in use are finite, with axes of non-zero length."""
         used = [form for form, code in ((self.qform, self.qform_code), (self.sform, self.sform_code)) if code > 0]
         if not all(np.isfinite(form).all() for form in used):
             raise InputError(f"{name}: its orientation holds NaN or infinity; correct the header")
@@ -105,7 +105,7 @@ class _Forms:
             raise InputError(f"{name}: its sform has an axis of no length; correct the header")
 
     def size_warnings(self, size: tuple[int, int, int]) -> tuple[str, ...]:
-        """What to tell where the sform has other voxel sizes."""
+        """A warning where the voxel sizes of sform and pixdim differ."""
         scales = np.linalg.norm(self.sform[:, :3], axis=0)
         if (np.abs(scales - self.pixdim) * size[::-1] <= NOTICEABLE * self.pixdim.min()).all():
             return ()
@@ -115,14 +115,14 @@ class _Forms:
         )
 
     def apart(self, size: tuple[int, int, int]) -> float:
-        """How far a voxel lies by the sform from where it lies by the qform, at most."""
+        """Largest distance between a voxel's positions by sform and by qform, in the header's unit of length."""
         axes = self.sform[:, :3] / np.linalg.norm(self.sform[:, :3], axis=0) * self.pixdim
         corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n - 1) for n in size[::-1]))])
         difference = corners @ (np.column_stack([axes, self.sform[:, 3]]) - self.qform).T
         return float(np.linalg.norm(difference, axis=1).max())
 
     def grid(self, size: tuple[int, int, int], form: NDArray[np.float64] | None) -> Grid:
-        """The grid of one form, or of none; LPS and millimetres."""
+        """The grid given by a form, or by pixdim alone if `form` is None; LPS and millimetres."""
         x, y, z = (float(value) * self.unit for value in self.pixdim)
         if form is None:
             return Grid(size, (z, y, x))
@@ -133,12 +133,12 @@ class _Forms:
 
 
 def _qform(header: bytes, order: str, spacing: NDArray[np.float64]) -> NDArray[Any]:
-    """The affine (3, 4) of the quaternion, method 2 of nifti1.h, in single precision as nifti_clib has it."""
+    """The affine (3, 4) of the quaternion, method 2 of nifti1.h, in single precision as in nifti_clib."""
     b, c, d, *offset = struct.unpack_from(order + "6f", header, 256)
     (handedness,) = struct.unpack_from(order + "f", header, 76)
     squares = b * b + c * c + d * d
     a = 1.0 - squares
-    if a < 1e-7:  # half a turn
+    if a < 1e-7:  # a rotation by 180 degrees
         norm = math.sqrt(squares)
         a, b, c, d = 0.0, b / norm, c / norm, d / norm
     else:

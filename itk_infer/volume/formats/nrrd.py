@@ -32,17 +32,17 @@ ALIASES = {"datafile": "data file", "byteskip": "byte skip", "lineskip": "line s
 VECTOR = re.compile(r"\(([^()]*)\)")
 UNIT = re.compile(r'"([^"]*)"')
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
-# Letters of the names of a space, and what leads from it to LPS; other spaces are taken for LPS.
+# Names of a space (letters only), and the signs that convert x, y, z to LPS; other spaces are read as LPS.
 SPACES = {("ras", "rightanteriorsuperior"): (-1, -1, 1), ("las", "leftanteriorsuperior"): (1, -1, 1)}
 NO_ORIENTATION = "stores no orientation; its axes are taken as they are"
 
 
 def check_header(path: Path) -> Layout:
-    """The layout of a NRRD with its voxels attached, or in one file beside it.
+    """The layout of a NRRD with its voxels in the same file or in one file beside it.
 
     Raises:
-        InputError: the header is damaged, describes what is not one 3D scalar volume, or asks for data
-            from elsewhere.
+        InputError: the header is damaged, does not describe one 3D scalar volume, or names data in another
+            folder.
     """
     name = printable(path.name)
     lines, end = text_header(path, lambda line: not line)
@@ -89,7 +89,7 @@ def check_header(path: Path) -> Layout:
 
 
 def _fields(name: str, lines: list[str]) -> dict[str, str]:
-    """The fields of a header; comments and key/value pairs are left out."""
+    """The fields of a header, without comments and key/value pairs."""
     fields: dict[str, str] = {}
     for line in filter(None, lines):
         key, separator, value = line.partition(": ")
@@ -108,13 +108,13 @@ def _fields(name: str, lines: list[str]) -> dict[str, str]:
 def _geometry(
     path: Path, fields: dict[str, str], size: tuple[int, int, int]
 ) -> tuple[Grid | None, tuple[str, ...]]:
-    """The grid in LPS and millimetres, if the header has space directions, and what the header leaves open."""
+    """The grid in LPS and millimetres, or None without space directions; and ambiguities as warnings."""
     name = printable(path.name)
     if "space directions" not in fields:
         x, y, z = _numbers(name, fields, "spacings", r"\S+") if "spacings" in fields else (1.0, 1.0, 1.0)
         check_spacing(path, (x, y, z))
         return None, (NO_ORIENTATION,)
-    # SimpleITK looks at the name of the space, too: it must be one that it knows.
+    # Unknown names of spaces are refused by SimpleITK, which reads the header as well.
     letters = re.sub("[^a-z]", "", fields.get("space", "").lower())
     signs = next((signs for names, signs in SPACES.items() if letters in names), (1, 1, 1))
     axes = np.multiply(_vectors(name, fields, "space directions", 3), signs)
@@ -132,7 +132,7 @@ def _geometry(
 
 
 def _vectors(name: str, fields: dict[str, str], key: str, count: int) -> list[list[float]]:
-    """So many vectors of three numbers."""
+    """`count` vectors of three numbers from a field."""
     try:
         vectors = [[float(number) for number in vector.split(",")] for vector in VECTOR.findall(fields[key])]
     except ValueError:

@@ -1,4 +1,4 @@
-"""One pass over the stored bytes: their digest, their checks, and the voxels."""
+"""One pass over the stored bytes of an image, for their digest, their checks and the voxels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itk_infer.errors import InputError
 from itk_infer.volume.formats.layout import Layout
 from itk_infer.volume.names import printable
 
-try:  # about twice as fast, and it checks the same checksums; there are no wheels for every platform
+try:  # about twice as fast, with the same checksums verified; wheels exist for most platforms only
     from isal import isal_zlib as inflater
 except ImportError:
     inflater = zlib  # type: ignore[misc]
@@ -40,11 +40,12 @@ def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None)
     Args:
         path: The image.
         layout: Its layout.
-        voxels: Takes the decoded bytes of the voxels; it grows with what is really there, because a damaged
-            header can announce anything. None, and always where the encoding is ``other``: they are not kept.
+        voxels: The decoded bytes of the voxels are appended to it. It grows with the data that is there,
+            because the sizes in a damaged header can be arbitrarily large. Not used if None, or if the
+            encoding is ``other``.
 
     Raises:
-        InputError: the data end early, a checksum does not fit, or voxels are NaN or infinite.
+        InputError: the data end early, a checksum differs, or voxels are NaN or infinite.
     """
     check_raw_length(path, layout)
     name = printable(layout.data_path.name)
@@ -75,7 +76,7 @@ def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None)
 
 
 def check_raw_length(path: Path, layout: Layout) -> None:
-    """Refuse, without reading it, a file too short for the voxels it should hold uncompressed."""
+    """Raise InputError for a file that is shorter than its header announces; the data are not read."""
     if layout.encoding == "other":
         return
     stored = layout.data_path.stat().st_size - layout.start
@@ -89,7 +90,7 @@ def check_raw_length(path: Path, layout: Layout) -> None:
 
 
 def _stored(path: Path, digest: hashlib._Hash) -> Iterator[memoryview]:
-    """The file in blocks, each of them digested."""
+    """The file in blocks; each updates the digest."""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
@@ -97,7 +98,7 @@ def _stored(path: Path, digest: hashlib._Hash) -> Iterator[memoryview]:
 
 
 def _between(blocks: Iterator[memoryview], start: int, stop: int | None) -> Iterator[memoryview]:
-    """The bytes from `start` to `stop` of a stream; what surrounds them is read all the same."""
+    """The bytes from `start` to `stop` of a stream; the others are read and dropped."""
     position = 0
     for block in blocks:
         end = len(block) if stop is None else max(0, stop - position)
@@ -107,18 +108,18 @@ def _between(blocks: Iterator[memoryview], start: int, stop: int | None) -> Iter
 
 
 def _inflated(blocks: Iterator[memoryview], layout: Layout, name: str) -> Iterator[memoryview]:
-    """A zlib stream, or the members of a gzip stream, decoded; whatever follows it is ignored.
+    """Decompress a zlib stream or the members of a gzip stream; bytes after the stream are ignored.
 
     Args:
-        blocks: The packed bytes.
-        layout: Says how much to expect; a stream of very much more is refused.
-        name: What messages call the file.
+        blocks: The compressed bytes.
+        layout: Announces the decoded size; a stream that is much larger is refused.
+        name: Name of the file in messages.
     """
     announced = layout.skip + layout.voxel_bytes
     stream, pending, decoded, ended = inflater.decompressobj(zlib.MAX_WBITS | 32), b"", 0, False
     for block in blocks:
         pending += block
-        full = False  # the last part was as long as it may be, and more may wait inside the stream
+        full = False  # the last part had the maximum size, so the stream may hold more decoded bytes
         while (pending or full) and not ended:
             if stream.eof:
                 if len(pending) < len(GZIP_MAGIC):
@@ -155,15 +156,15 @@ def _inflate(stream: Any, packed: bytes, name: str) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """What the library said, without its numbers."""
+    """The library's message without its error numbers."""
     return str(error).rpartition(": ")[2].removeprefix("Error ").lstrip("-0123456789 ").lower()
 
 
 class _VoxelCount:
-    """Counts the bytes of voxels that pass, and the voxels that are no number.
+    """Counts bytes of voxels, and voxels that are NaN or infinite.
 
     Attributes:
-        seen: Bytes so far, those after the last voxel included.
+        seen: Bytes so far, including those after the last voxel.
         non_finite: Voxels that are NaN or infinite.
     """
 

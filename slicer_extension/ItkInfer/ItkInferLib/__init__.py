@@ -1,5 +1,5 @@
-"""What the ItkInfer module of 3D Slicer is made of.
+"""The code of the ItkInfer module of 3D Slicer.
 
-Only ``scene.py`` imports slicer, and only ``widget.py`` is given Qt; the rest is plain Python 3.9 and is
-tested without Slicer.
+Only ``scene.py`` imports slicer, and only ``widget.py``, ``table.py`` and ``wiring.py`` use Qt. The other files
+are plain Python 3.9 and are tested without Slicer.
 """

@@ -1,4 +1,4 @@
-"""What a model says about itself, from ``itk_infer inspect --json``."""
+"""The description of a model, from ``itk_infer inspect --json``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence, Tuple
 
-MOST_LABELS = 60
+MAX_LABELS = 60
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class."""
+    """One label: its voxel value, name and colour (``#rrggbb``)."""
 
     value: int
     name: str
@@ -21,7 +21,7 @@ class Label:
 
 @dataclass(frozen=True)
 class About:
-    """What a run with this model would use. Triplets are Z, Y, X; an empty string is: not known."""
+    """The settings that a run with this model would use. Triplets are Z, Y, X; empty strings mean not known."""
 
     name: str = "unnamed model"
     description: str = ""
@@ -39,41 +39,41 @@ class About:
 
 
 def read_about(lines: Sequence[str]) -> Optional[About]:
-    """The model in what the program printed, or None if there is none.
+    """Parse the description of a model; None if the output holds none.
 
     Args:
-        lines: Its stdout.
+        lines: What the program printed on stdout.
     """
     for line in lines:
         try:
-            found = json.loads(line)
-            return _about(found, found["spec"])
+            document = json.loads(line)
+            return _about(document, document["spec"])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return None
 
 
-def _about(found: Any, spec: Any) -> About:
+def _about(document: Any, spec: Any) -> About:
     steps = spec["input"].get("intensity") or []
     windows = [step for step in steps if step.get("op") == "window"]
     name = " ".join(str(part) for part in (spec.get("name"), spec.get("version")) if part)
     return About(
         name=name or "unnamed model",
         description=str(spec.get("description") or ""),
-        device=str(found.get("device") or ""),
+        device=str(document.get("device") or ""),
         channels=tuple(str(channel) for channel in spec["input"].get("channels") or ("",)),
         labels=tuple(
             Label(int(label["value"]), str(label["name"]), str(label["color"]))
-            for label in found.get("labels", ())
+            for label in document.get("labels", ())
         ),
-        patch=_triplet(found["window"]["patch_size"]),
-        stride=_triplet(found["window"]["patch_stride"]),
+        patch=_triplet(document["window"]["patch_size"]),
+        stride=_triplet(document["window"]["patch_stride"]),
         spacing=_triplet(spec["input"].get("spacing")),
         intensity=", ".join(str(step.get("op")) for step in steps) or "as stored",
         level=float(windows[0]["level"]) if windows else None,
         width=float(windows[0]["width"]) if windows else None,
         decision=str(spec["output"].get("decision", "argmax")),
-        notes=tuple(str(note) for note in found.get("notes", ())),
+        notes=tuple(str(note) for note in document.get("notes", ())),
     )
 
 
@@ -84,7 +84,7 @@ def _triplet(values: Any) -> str:
 
 
 def about_html(about: About) -> str:
-    """The same as a few lines of rich text, classes with their colours."""
+    """The description as a few lines of rich text, with the labels in their colours."""
     spacing = about.spacing + " mm" if about.spacing else "as stored"
     facts: List[str] = [
         "patch " + (about.patch or "whole volume"),
@@ -99,7 +99,7 @@ def about_html(about: About) -> str:
     shown = [
         '<span style="color:%s">\u25a0</span>&nbsp;%s'
         % (html.escape(label.color), html.escape(label.name).replace(" ", "&nbsp;"))
-        for label in about.labels[:MOST_LABELS]
+        for label in about.labels[:MAX_LABELS]
     ]
     if len(about.labels) > len(shown):
         shown.append("and %d more" % (len(about.labels) - len(shown)))

@@ -1,4 +1,4 @@
-"""What the controls of the panel say, as settings; and the first thing among them that is missing."""
+"""The settings chosen in the panel, and the first of them that is missing or invalid."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any, Optional
 
 from . import view
 from .about import About
-from .command import Model, Options, Run, Unfit, triplet
+from .command import InvalidChoice, Model, Options, Run, triplet
 from .environment import Program, find_program
 
 
 class Choices:
-    """Reads the controls; keeps nothing.
+    """Reads the controls; has no state of its own.
 
-    Properties are read by `property`, which means the same in every Qt binding.
+    Properties are read with `property`, which works in every Qt binding.
 
     Args:
         ui: The controls, as attributes.
@@ -24,7 +24,7 @@ class Choices:
 
     @property
     def batch(self) -> bool:
-        """Whether a folder is to be segmented."""
+        """Whether the tab for folders is selected."""
         return bool(self._ui.whatTabs.property("currentIndex"))
 
     @property
@@ -38,11 +38,11 @@ class Choices:
         return ("", "entropy", "all")[self._ui.mapsBox.property("currentIndex")]
 
     def program(self) -> Program:
-        """The environment. Raises `Unfit`."""
+        """The environment. Raises `InvalidChoice`."""
         return find_program(self._ui.environmentPath.property("currentPath"))
 
     def model(self) -> Model:
-        """The model, complete or not."""
+        """The chosen model, which may be incomplete."""
         ui = self._ui
         return Model(
             kind="mmengine" if ui.kindBox.property("currentIndex") else "onnx",
@@ -53,7 +53,7 @@ class Choices:
         )
 
     def options(self) -> Options:
-        """What stands above the model. Raises `Unfit`."""
+        """The settings that replace the model's own. Raises `InvalidChoice`."""
         ui = self._ui
         window = ui.windowCheck.property("checked")
         options = Options(
@@ -69,7 +69,7 @@ class Choices:
         return options
 
     def folder_run(self) -> Run:
-        """The run of the tab for folders. Raises `Unfit`."""
+        """The run chosen in the tab for folders. Raises `InvalidChoice`."""
         ui = self._ui
         flags = (getattr(ui, name + "Check").property("checked") for name in ("recursive", "logits", "overwrite"))
         source, output = ui.sourcePath.property("currentPath"), ui.outputPath.property("currentPath")
@@ -78,15 +78,15 @@ class Choices:
         return run
 
     def lacking(self, about: Optional[About]) -> Optional[view.View]:
-        """The first thing that is missing or cannot work, or None.
+        """A view of the first choice that is missing or invalid, or None.
 
         Args:
-            about: The model, where it is known.
+            about: The description of the model, if it is known.
         """
         ui = self._ui
         try:
             self.program()
-        except Unfit as error:
+        except InvalidChoice as error:
             return view.wrong(
                 str(error), "Open Environment below: name where itk_infer is, or make an environment."
             )
@@ -106,11 +106,13 @@ class Choices:
                 self.folder_run()
             elif about is not None and len(about.channels) > 1:
                 names = ", ".join(filter(None, about.channels)) or "%d channels" % len(about.channels)
-                raise Unfit(
+                raise InvalidChoice(
                     "This model takes several images of one patient (%s); use the tab for folders." % names
                 )
             elif self.maps and not self.program().python:
-                raise Unfit("Extra maps need the Python of the environment; choose that under Environment.")
-        except Unfit as error:
+                raise InvalidChoice(
+                    "Extra maps need the Python of the environment; choose that under Environment."
+                )
+        except InvalidChoice as error:
             return view.wrong(str(error), "Change it above, and Run becomes possible.")
         return None

@@ -1,4 +1,4 @@
-"""What the user sees of a state: texts, colours, what may be pressed."""
+"""Shows the state of the panel: texts, colours, and which buttons are enabled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .view import View
 
 
 class Display:
-    """Writes to the controls; keeps nothing.
+    """Sets the controls; has no state of its own.
 
     Args:
         ui: The controls, as attributes.
@@ -22,11 +22,11 @@ class Display:
         """Show a state.
 
         Args:
-            now: It.
-            startable: Whether all that a run needs is there.
+            now: The state.
+            startable: Whether all choices that a run needs are made.
             free: Whether choices may change.
-            batch: Whether the tab for folders is in front.
-            busy_folder: Whether a folder is at work, whose table must stay usable.
+            batch: Whether the tab for folders is selected.
+            busy_folder: Whether a folder is being segmented, whose table must stay usable.
         """
         ui = self._ui
         ui.statusFrame.setProperty("styleSheet", now.style)
@@ -40,14 +40,17 @@ class Display:
         ui.progressBar.setProperty("format", now.bar_text)
         ui.runButton.setProperty("enabled", now.can_run and startable)
         ui.cancelButton.setProperty("enabled", now.can_cancel)
-        for control in (ui.casesTable, ui.flagsRow):  # hidden, they lend the other tab no height
+        for control in (
+            ui.casesTable,
+            ui.flagsRow,
+        ):  # hidden, to add no height to the other tab
             control.setProperty("visible", batch)
         ui.whatTabs.setProperty("enabled", free or busy_folder)
         for control in (ui.modelSection, ui.advancedSection, ui.environmentRow, ui.makeBox):
             control.setProperty("enabled", free)
 
     def about(self, about: Optional[About]) -> None:
-        """Show what a model says, or that none is known."""
+        """Show the description of a model, or hide it if it is None."""
         ui = self._ui
         ui.aboutLabel.setProperty("text", about_html(about) if about else "")
         ui.aboutLabel.setProperty("visible", about is not None)
@@ -57,11 +60,11 @@ class Display:
             ui.levelSpin.setProperty("value", about.level)
             ui.widthSpin.setProperty("value", about.width)
 
-    def verdict(self, good: Optional[bool], words: str) -> None:
-        """Show what a test of the environment found; None: nothing yet."""
+    def verdict(self, good: Optional[bool], text: str) -> None:
+        """Show the result of a test of the environment; `good` None: there is none yet."""
         mark = {None: "", True: "\u2713 ", False: "\u2717 "}[good]
-        self._ui.verdictLabel.setProperty("text", mark + words)
-        self._ui.verdictLabel.setProperty("visible", bool(words))
+        self._ui.verdictLabel.setProperty("text", mark + text)
+        self._ui.verdictLabel.setProperty("visible", bool(text))
 
     def kind(self) -> None:
         """Show the paths that the chosen kind of model needs."""

@@ -1,4 +1,4 @@
-"""The environment that itk_infer lives in: found, asked, or made. Never Slicer's own Python."""
+"""The Python environment of itk_infer: located, tested or created. It is never Slicer's own Python."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shutil
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .command import Unfit
+from .command import InvalidChoice
 
-# Scripts for the Python of the environment. In a folder of their own, which is what that Python will search first.
+# Scripts for the Python of the environment, in a folder of their own, because Python searches that folder first.
 OUTSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "outside")
 PROBE = os.path.join(OUTSIDE, "probe.py")
 MAPS = os.path.join(OUTSIDE, "maps.py")
@@ -19,7 +19,7 @@ OLD_ENOUGH = (
     "import sys; sys.exit(0 if sys.version_info >= (3, 11) else "
     "'Error: Python %d.%d is too old; 3.11 or newer is needed' % sys.version_info[:2])"
 )
-# Variables by which a program that embeds Python, such as Slicer, would lead another Python astray.
+# Variables set by programs that embed Python, such as Slicer, which would change how another Python works.
 STRAY = (
     "PYTHONHOME",
     "PYTHONPATH",
@@ -35,42 +35,42 @@ class Program:
     """How to run itk_infer.
 
     Attributes:
-        command: The words before the options.
-        python: The Python of its environment; empty if it could not be found.
+        command: The first arguments of the command line, before the options.
+        python: The Python of its environment; empty if it was not found.
     """
 
     command: Tuple[str, ...]
     python: str = ""
 
     def test_argv(self) -> List[str]:
-        """The command whose answer `verdict` reads."""
+        """The command whose output `verdict` reads."""
         return [self.python, PROBE] if self.python else list(self.command) + ["--version"]
 
 
 def find_program(path: str) -> Program:
-    """What a path means: an itk_infer executable, a Python, or the folder of an environment.
+    """The program at a path: an itk_infer executable, a Python, or the folder of an environment.
 
     Args:
-        path: Nothing means: wherever the system finds itk_infer.
+        path: The path; empty: search for itk_infer on the system's path.
 
     Raises:
-        Unfit: there is nothing of the kind.
+        InvalidChoice: there is no such program.
     """
     if not path.strip():
         path = shutil.which("itk_infer") or ""
         if not path:
-            raise Unfit("No environment was chosen, and the system knows no itk_infer.")
+            raise InvalidChoice("No environment was chosen, and the system knows no itk_infer.")
     path = os.path.abspath(os.path.expanduser(path.strip()))
     if os.path.isdir(path):
         for below in ("bin", "Scripts", ""):
             program = _in_folder(os.path.join(path, below))
             if program:
                 return program
-        raise Unfit("The folder %s holds no environment with itk_infer or Python." % path)
+        raise InvalidChoice("The folder %s holds no environment with itk_infer or Python." % path)
     if not os.path.isfile(path):
-        raise Unfit("%s is not there." % path)
+        raise InvalidChoice("%s is not there." % path)
     if not os.access(path, os.X_OK):
-        raise Unfit("%s is no program." % path)
+        raise InvalidChoice("%s is no program." % path)
     if os.path.basename(path).lower().startswith("python"):
         return Program((path, "-m", "itk_infer"), path)
     return Program((path,), _python_beside(path))
@@ -85,9 +85,9 @@ def _in_folder(folder: str) -> Optional[Program]:
 
 
 def _python_beside(path: str) -> str:
-    """The Python that runs a script: named in its first line, else in the same folder.
+    """The Python that runs a script: the one in its first line, else one in the same folder.
 
-    A program that is no script has none; on Windows a script is an .exe, too.
+    Empty for a program that is not a script; on Windows, scripts are .exe files.
     """
     try:
         with open(path, "rb") as script:
@@ -96,20 +96,20 @@ def _python_beside(path: str) -> str:
         first = b""
     if not first.startswith(b"#!") and not path.lower().endswith(".exe"):
         return ""
-    named = os.fsdecode(first[2:].strip())
+    interpreter = os.fsdecode(first[2:].strip())
     folder = os.path.dirname(path)
     beside = [os.path.join(folder, name) for name in ("python", "python3", "python.exe")]
-    for python in [named] + beside:
+    for python in [interpreter] + beside:
         if os.path.isfile(python) and os.path.basename(python).lower().startswith("python"):
             return python
     return ""
 
 
 def clean_environment(variables: Mapping[str, str]) -> Dict[str, str]:
-    """Variables for another Python, without those of the Python that runs us.
+    """Environment variables for another Python, without those of Slicer's Python.
 
     Args:
-        variables: Those that Slicer itself was started with (`slicer.util.startupEnvironment`).
+        variables: The variables Slicer was started with (`slicer.util.startupEnvironment`).
     """
     kept = {name: value for name, value in variables.items() if name not in STRAY}
     kept.update(
@@ -119,21 +119,21 @@ def clean_environment(variables: Mapping[str, str]) -> Dict[str, str]:
 
 
 def verdict(code: int, lines: Sequence[str]) -> Tuple[bool, str]:
-    """What a test found, for a person.
+    """The result of a test of the environment, for the user.
 
     Args:
         code: Exit code of `Program.test_argv`.
-        lines: What it printed on stdout.
+        lines: Its stdout.
 
     Returns:
-        Whether itk_infer can run there, and a few sentences.
+        Whether itk_infer can run there, and a description in a few sentences.
     """
     for line in lines:
         try:
-            found = json.loads(line)
-            versions, problems = dict(found["versions"]), [str(item) for item in found["problems"]]
-            devices = ", ".join(str(item) for item in found["devices"])
-            python = str(found["python"])
+            answer = json.loads(line)
+            versions, problems = dict(answer["versions"]), [str(item) for item in answer["problems"]]
+            devices = ", ".join(str(item) for item in answer["devices"])
+            python = str(answer["python"])
         except (ValueError, KeyError, TypeError):
             continue
         has = ["%s %s" % (name, versions[name]) for name in versions if name != "itk_infer"]
@@ -146,24 +146,26 @@ def verdict(code: int, lines: Sequence[str]) -> Tuple[bool, str]:
 
 
 def check_new(python: str, folder: str, slicer_home: str = "") -> None:
-    """Whether an environment can be made there.
+    """Check that an environment can be created in a folder.
 
     Args:
-        python: The Python to make it with.
-        folder: Where.
-        slicer_home: Slicer's own folder, which must stay as it is.
+        python: The Python to create it with.
+        folder: The new folder.
+        slicer_home: Slicer's own folder, which must not be changed.
 
     Raises:
-        Unfit: says why not.
+        InvalidChoice: it cannot.
     """
     if not python or not os.path.isfile(python):
-        raise Unfit("Name a Python 3.11 or newer (from python.org, conda or the system), or use an environment.")
+        raise InvalidChoice(
+            "Name a Python 3.11 or newer (from python.org, conda or the system), or use an environment."
+        )
     if not folder:
-        raise Unfit("Choose a folder for the new environment.")
+        raise InvalidChoice("Choose a folder for the new environment.")
     if slicer_home and _inside(folder, slicer_home):
-        raise Unfit("The folder lies inside Slicer, which must stay as it is; choose another.")
+        raise InvalidChoice("The folder lies inside Slicer, which must stay as it is; choose another.")
     if os.path.isfile(folder) or (os.path.isdir(folder) and os.listdir(folder)):
-        raise Unfit("%s is not empty; name a new folder." % folder)
+        raise InvalidChoice("%s is not empty; name a new folder." % folder)
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -172,7 +174,7 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def making_steps(python: str, folder: str, package: str) -> List[Tuple[str, List[str]]]:
-    """The commands, each with its title, that make an environment and install itk_infer into it."""
+    """The commands, each with a title, that create an environment and install itk_infer into it."""
     inside = python_of(folder)
     install = [
         inside,
@@ -197,7 +199,7 @@ def python_of(folder: str) -> str:
 
 
 def find_python(own: str, own_version: Tuple[int, int]) -> str:
-    """A Python that is new enough to make an environment with: Slicer's own, else the system's, else nothing.
+    """A Python that is new enough to create an environment: Slicer's own, else the system's, else empty.
 
     Args:
         own: The Python that runs Slicer's modules.
@@ -206,7 +208,7 @@ def find_python(own: str, own_version: Tuple[int, int]) -> str:
     if own_version >= OLDEST and os.path.isfile(own):
         return own
     for minor in range(14, OLDEST[1] - 1, -1):
-        found = shutil.which("python3.%d" % minor)
-        if found:
-            return found
+        python = shutil.which("python3.%d" % minor)
+        if python:
+            return python
     return ""

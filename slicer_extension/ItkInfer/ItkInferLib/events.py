@@ -1,4 +1,4 @@
-"""The lines of ``itk_infer --progress json`` as values, whatever else comes down the same pipe."""
+"""Parses the lines of ``itk_infer --progress json``; other output in the same pipe is ignored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Dict, Optional, Tuple, Type
 
 @dataclass(frozen=True)
 class Event:
-    """Anything the program says. Fields that are missing or of another type keep their default."""
+    """An event of the program. Fields that are missing or of another type keep their default."""
 
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """The plan is made."""
+    """The run has been planned."""
 
     version: str = ""
     cases: int = 0
@@ -26,7 +26,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class CaseStarted(Event):
-    """A case was read."""
+    """A case has been read."""
 
     case: str = ""
     windows: int = 0
@@ -34,7 +34,7 @@ class CaseStarted(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """`done` of `total` windows; `eta_s` seconds are left of this case."""
+    """`done` of `total` windows of a case are done; `eta_s` is the estimated time left of this case."""
 
     case: str = ""
     done: int = 0
@@ -63,7 +63,7 @@ class CaseFailed(Event):
 
 @dataclass(frozen=True)
 class CaseSkipped(Event):
-    """A case needs nothing, or must not be touched."""
+    """A case that is up to date, or must not be overwritten."""
 
     case: str = ""
     reason: str = ""
@@ -71,14 +71,14 @@ class CaseSkipped(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something to know; nothing stopped for it."""
+    """A warning; the run continues."""
 
     message: str = ""
 
 
 @dataclass(frozen=True)
 class RunDone(Event):
-    """The end, also of an interrupted run."""
+    """The end of a run, also of an interrupted one."""
 
     done: int = 0
     failed: int = 0
@@ -100,25 +100,25 @@ KINDS: Dict[str, Type[Event]] = {
 
 
 def parse(line: str) -> Optional[Event]:
-    """The event in a line, or None for noise, for half a line and for events of later versions."""
+    """The event in a line; None for other output, incomplete lines and events of later versions."""
     try:
-        found = json.loads(line)
+        document = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    name = found.get("event") if isinstance(found, dict) else None
+    name = document.get("event") if isinstance(document, dict) else None
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         return None
     known = {}
     for each in fields(kind):
-        value = _fit(str(each.type), found.get(each.name))
+        value = _as_declared(str(each.type), document.get(each.name))
         if value is not None:
             known[each.name] = value
     return kind(**known)
 
 
-def _fit(declared: str, value: Any) -> Any:
-    """`value` as the declared type, or None if it is something else."""
+def _as_declared(declared: str, value: Any) -> Any:
+    """`value` as the declared type, or None if it has another type."""
     if declared == "str":
         return value if isinstance(value, str) else None
     if declared.startswith("Tuple"):

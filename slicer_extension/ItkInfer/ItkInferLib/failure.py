@@ -1,4 +1,4 @@
-"""How a program ended, in words: the sentence it printed, and what to do about it."""
+"""Explains to the user why a program failed: the sentence it printed, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Sequence
 
-# What the program's sentence speaks of, and the control of this panel that answers it; the first match counts.
+# Patterns in the program's error message, and the control of this panel to change; the first match is used.
 HINTS = (
     (
         r"--wl/--ww|--wl and --ww",
@@ -29,7 +29,7 @@ HINTS = (
     (r"[Nn]o space left", "Make room on the disk of the output folder, and run again."),
 )
 CODES = {
-    1: "This is a fault of the program. Open the log below, copy it, and report it.",
+    1: "This is an error in the program. Open the log below, copy it, and report it.",
     2: "Change the setting that the message names, and run again.",
     3: "The other cases are done. The table says why these failed.",
     4: "Every case failed. The table, or the log below, says why.",
@@ -38,7 +38,7 @@ CODES = {
     126: "Choose another environment: this file cannot be run.",
     127: "Choose another environment: the program is not there.",
 }
-ONE = "The message says what to change; the log below says more."
+ONE_CASE = "The message says what to change; the log below says more."
 MEMORY = "Most often memory ran out. Close other programs, or take a smaller patch size under Advanced."
 CRASH = "Run again; if it happens again, report it with the log below."
 
@@ -51,14 +51,14 @@ class Failure:
     advice: str
 
 
-def explain(code: int, errors: Sequence[str], reasons: Sequence[str] = (), one: bool = False) -> Failure:
-    """Put the end of a program into words.
+def explain(code: int, errors: Sequence[str], reasons: Sequence[str] = (), single_volume: bool = False) -> Failure:
+    """Explain the failure of a program.
 
     Args:
-        code: Its exit code; below 0 it was ended by that signal.
-        errors: What it printed on stderr, line by line.
-        reasons: Why cases failed, from its events.
-        one: Whether it was about one volume, not about a folder.
+        code: Its exit code; negative if it was ended by a signal.
+        errors: Lines of its stderr.
+        reasons: The reasons of failed cases, from its events.
+        single_volume: Whether it ran on one volume, not on a folder.
     """
     killed = {-9, 137}
     crashed = {-4, -6, -7, -8, -11, 132, 134, 135, 136, 139, 0xC0000005, 0xC0000409}
@@ -75,11 +75,11 @@ def explain(code: int, errors: Sequence[str], reasons: Sequence[str] = (), one: 
     for pattern, advice in HINTS:
         if code != 1 and re.search(pattern, sentence):
             return Failure(sentence, advice)
-    return Failure(sentence, ONE if one and code in (3, 4) else CODES.get(code, CRASH))
+    return Failure(sentence, ONE_CASE if single_volume and code in (3, 4) else CODES.get(code, CRASH))
 
 
 def _sentence(errors: Sequence[str], reasons: Sequence[str]) -> str:
-    """The program's own sentence: its error, else a case's reason, else the last it said."""
+    """The program's error message, else the reason of a failed case, else its last line on stderr."""
     own = [line for line in errors if re.match(r"\s*(Error|ERROR): ", line)]
     if own:
         return own[-1].split(": ", 1)[1].strip()

@@ -1,4 +1,4 @@
-"""A program that runs beside Slicer: started, listened to, stopped with all its children. Knows no Qt."""
+"""A program that runs beside Slicer: started, read from, and stopped with all its children. Needs no Qt."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import time
 from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
 
 WINDOWS = os.name == "nt"
-# A line longer than this is handed out in pieces, so that a flood without a line break stays small.
+# Longer lines are returned in pieces, so that output without line breaks does not fill the memory.
 LONGEST_LINE = 1 << 20
-# How many lines wait for `poll` before the program itself has to wait.
+# Lines that are kept for `poll`; a program that prints more waits.
 WAITING_LINES = 4096
-# How long after the end of a program, and its last line, somebody may still hold its output open.
+# Seconds after the end of a program, and after its last line, that a child may keep its output open.
 LINGER_S = 1.0
 
 Line = Tuple[str, str]
@@ -29,14 +29,14 @@ class StartError(OSError):
 class Job:
     """One run of a program, in a process group of its own.
 
-    Two threads read its output; `poll`, called now and then by the owner, hands the lines out and moves
-    a cancellation on. Nothing here ever waits for the program.
+    Two threads read its output. The owner calls `poll` regularly, which returns the lines and completes a
+    cancellation. No method waits for the program.
 
     Args:
         argv: The command.
         environment: Its whole environment.
         folder: Its working folder.
-        patience_s: From the polite request to end until everything is killed.
+        patience_s: Seconds between the request to end and the kill of all processes.
 
     Raises:
         StartError: there is no such program, or it cannot be run.
@@ -79,22 +79,22 @@ class Job:
 
     @property
     def pid(self) -> int:
-        """The number of the process, which is that of its group, too."""
+        """Id of the process, which is also the id of its group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> Optional[int]:
-        """None until the program ended and everything it said was handed out; below 0: ended by a signal."""
-        # In this order: a reader that has ended puts nothing more.
+        """None until the program has ended and `poll` has returned all its output; negative: ended by a signal."""
+        # In this order: a reader that has ended adds no more lines.
         if self._ended_at is None or self._reading() or not self._lines.empty():
             return None
         return self._process.returncode
 
-    def poll(self, most: int = 500) -> List[Line]:
-        """What was said since the last call.
+    def poll(self, max_lines: int = 500) -> List[Line]:
+        """Lines printed since the last call.
 
         Args:
-            most: How many lines at once, so that a flood does not freeze the owner.
+            max_lines: Maximum number of lines, so that much output does not block the owner.
 
         Returns:
             Pairs of ``stdout`` or ``stderr`` and a line without its end.
@@ -105,7 +105,7 @@ class Job:
             if self.cancelled:
                 _signal_tree(self._process, forcibly=True)
         lines: List[Line] = []
-        while len(lines) < most:
+        while len(lines) < max_lines:
             try:
                 lines.append(self._lines.get_nowait())
             except queue.Empty:
@@ -123,7 +123,7 @@ class Job:
         return lines
 
     def cancel(self) -> None:
-        """Ask the program and its children to end; `poll` kills those that did not in time."""
+        """Ask the program and its children to end; `poll` kills those that do not end in time."""
         if self.cancelled or self._ended_at is not None:
             return
         self.cancelled = True
@@ -132,7 +132,7 @@ class Job:
         _signal_tree(self._process, forcibly=False)
 
     def kill(self) -> None:
-        """End everything now, without waiting: Slicer closes."""
+        """Kill the program and its children at once; used when Slicer closes."""
         if self._ended_at is None:
             self.cancelled = self.killed = True
             _signal_tree(self._process, forcibly=True)
@@ -150,13 +150,13 @@ class Job:
                 # Progress bars end their lines with a carriage return.
                 *whole, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
                 for line in whole:
-                    self._say(name, line)
+                    self._queue_line(name, line)
                 if len(rest) >= LONGEST_LINE:
-                    self._say(name, rest[:LONGEST_LINE])
+                    self._queue_line(name, rest[:LONGEST_LINE])
                     rest = rest[LONGEST_LINE:]
-            self._say(name, rest)
+            self._queue_line(name, rest)
 
-    def _say(self, name: str, line: bytes) -> None:
+    def _queue_line(self, name: str, line: bytes) -> None:
         for start in range(0, len(line), LONGEST_LINE):
             text = line[start : start + LONGEST_LINE].decode("utf-8", errors="replace")
             if text.strip():
@@ -165,15 +165,15 @@ class Job:
 
 def _own_group() -> Dict[str, Any]:
     if WINDOWS:
-        # CREATE_NEW_PROCESS_GROUP and CREATE_NO_WINDOW, which other systems do not name.
+        # CREATE_NEW_PROCESS_GROUP and CREATE_NO_WINDOW, which Python defines on Windows only.
         return {"creationflags": 0x00000200 | 0x08000000}
     return {"start_new_session": True}
 
 
 def _signal_tree(process: "subprocess.Popen[bytes]", forcibly: bool) -> None:
-    """Ask (or force) a program and all its children to end."""
+    """Ask a program and all its children to end, or kill them."""
     if WINDOWS:
-        # A program without a console takes no Ctrl-Break: there is no polite way.
+        # A program without a console receives no Ctrl-Break, so it can only be killed.
         command = ["taskkill", "/PID", str(process.pid), "/T", "/F"]
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **_own_group())
         return

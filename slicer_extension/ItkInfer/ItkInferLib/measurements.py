@@ -1,4 +1,4 @@
-"""Volume and confidence of each segment, from the ledger that a run leaves in its output folder."""
+"""Volume and confidence of each segment, from the ledger in the output folder of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import List, Mapping, Optional
 
 @dataclass(frozen=True)
 class Measurement:
-    """One segment: its volume in ml, and the mean confidence of its voxels, 0 to 1, where it is known."""
+    """One segment: its volume in ml and the mean confidence of its voxels, 0 to 1, if known."""
 
     name: str
     volume_ml: float
@@ -21,21 +21,21 @@ class Measurement:
 
 
 def read_measurements(output: str, case: str, volumes_ml: Mapping[str, float]) -> List[Measurement]:
-    """What was measured of a case.
+    """The measurements of a case.
 
     Args:
         output: Output folder of the run.
         case: Name of the case.
-        volumes_ml: What its event said, for a ledger that cannot be read.
+        volumes_ml: Volumes from the event of the case, used if the ledger cannot be read.
     """
     path = os.path.join(output, "itk_infer.db")
     try:
         with closing(sqlite3.connect(Path(path).absolute().as_uri() + "?mode=ro", uri=True)) as ledger:
             row = ledger.execute("SELECT results FROM cases WHERE name = ?", (case,)).fetchone()
-        findings = json.loads(row[0])["findings"]
+        labels = json.loads(row[0])["findings"]
         return [
             Measurement(str(item["name"]), float(item["volume_ml"]), _number(item.get("confidence")))
-            for item in findings
+            for item in labels
         ]
     except (sqlite3.Error, ValueError, KeyError, TypeError):
         return [Measurement(name, volume) for name, volume in volumes_ml.items()]

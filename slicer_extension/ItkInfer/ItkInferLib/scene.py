@@ -1,4 +1,4 @@
-"""The MRML scene: volumes out of it, results into it. The only file that imports slicer."""
+"""Exports volumes from the MRML scene and loads results into it. The only file that imports slicer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import slicer
 import vtk
 
-from .command import Unfit
+from .command import InvalidChoice
 from .measurements import Measurement
 
 
@@ -19,8 +19,8 @@ class Exported:
 
     Attributes:
         path: The file.
-        volume: The node that lies where the file does: the volume, or its hardened copy.
-        note: What the user should know; may be empty.
+        volume: The node with the geometry of the file: the volume, or its hardened copy.
+        note: A note for the user; may be empty.
     """
 
     path: str
@@ -29,10 +29,10 @@ class Exported:
 
 
 class Scene:
-    """What the panel needs of Slicer."""
+    """The functions of Slicer that the panel uses."""
 
     def environment(self) -> Dict[str, str]:
-        """The variables that Slicer itself was started with."""
+        """The environment variables Slicer was started with."""
         return dict(slicer.util.startupEnvironment())
 
     def home(self) -> str:
@@ -40,26 +40,26 @@ class Scene:
         return str(slicer.app.slicerHome)
 
     def display_window(self, volume: Any) -> Optional[Tuple[float, float]]:
-        """Level and width with which a volume is shown."""
+        """Window level and width of a volume's display; None without a display."""
         display = volume.GetScalarVolumeDisplayNode() if volume is not None else None
         return (display.GetLevel(), display.GetWindow()) if display is not None else None
 
     def export(self, volume: Any, folder: str) -> Exported:
-        """Write a volume where the program can read it.
+        """Write a volume to a file for the program.
 
-        A volume under a linear transform is hardened into a copy first, so that the file lies where the
-        volume is seen.
+        A volume under a linear transform is copied and the transform hardened first, so that the file has the
+        geometry in which the volume is displayed.
 
         Raises:
-            Unfit: it holds no voxels, is warped, or cannot be written.
+            InvalidChoice: the volume has no voxels, is under a non-linear transform, or cannot be written.
         """
         if volume.GetImageData() is None or volume.GetImageData().GetNumberOfPoints() == 0:
-            raise Unfit("%s holds no voxels." % volume.GetName())
+            raise InvalidChoice("%s holds no voxels." % volume.GetName())
         note = ""
         transform = volume.GetParentTransformNode()
         if transform is not None:
             if not transform.IsTransformToWorldLinear():
-                raise Unfit(
+                raise InvalidChoice(
                     "%s is warped by %s. Harden the transform on a copy of the volume, and choose the copy."
                     % (volume.GetName(), transform.GetName())
                 )
@@ -71,19 +71,19 @@ class Scene:
         storage.SetUseCompression(0)
         # Without its transform: the copy is hardened, or there was none.
         if not storage.WriteData(volume) or not os.path.isfile(path):
-            raise Unfit("%s cannot be written to %s." % (volume.GetName(), folder))
+            raise InvalidChoice("%s cannot be written to %s." % (volume.GetName(), folder))
         return Exported(path, volume, note)
 
     def show_result(self, path: str, volume: Any, name: str) -> Any:
-        """Load a segmentation, link it to its volume, and put it beside it.
+        """Load a segmentation, link it to its volume, and put it into the same study.
 
         Raises:
-            Unfit: the file cannot be read.
+            InvalidChoice: the file cannot be read.
         """
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._unique(name))
         if not self._read(slicer.vtkMRMLSegmentationStorageNode(), path, node):
             slicer.mrmlScene.RemoveNode(node)
-            raise Unfit("The result %s cannot be read." % path)
+            raise InvalidChoice("The result %s cannot be read." % path)
         node.CreateDefaultDisplayNodes()
         if volume.GetScene() is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -91,21 +91,21 @@ class Scene:
         return node
 
     def show_map(self, path: str, volume: Any, name: str) -> Any:
-        """Load a map of the same grid as a volume, and put it beside it.
+        """Load a map on the grid of a volume, and put it into the same study.
 
         Raises:
-            Unfit: the file cannot be read.
+            InvalidChoice: the file cannot be read.
         """
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", self._unique(name))
         if not self._read(slicer.vtkMRMLNRRDStorageNode(), path, node):
             slicer.mrmlScene.RemoveNode(node)
-            raise Unfit("The map %s cannot be read." % path)
+            raise InvalidChoice("The map %s cannot be read." % path)
         node.CreateDefaultDisplayNodes()
         self._place_beside(node, volume)
         return node
 
     def show_table(self, rows: Sequence[Measurement], volume: Any, name: str) -> Any:
-        """Volumes and confidences as a table node."""
+        """Add a table node with volumes and confidences."""
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", self._unique(name))
         names, volumes, confidences = vtk.vtkStringArray(), vtk.vtkDoubleArray(), vtk.vtkDoubleArray()
         titles = ("Segment", "Volume (ml)", "Confidence")
@@ -125,17 +125,17 @@ class Scene:
         """Load an image of a folder and, if there is one, its result.
 
         Raises:
-            Unfit: one of them cannot be read.
+            InvalidChoice: one of them cannot be read.
         """
         try:
             volume = slicer.util.loadVolume(image)
-        except Exception as error:  # Slicer raises RuntimeError, readers of its plugins anything
-            raise Unfit("%s cannot be loaded: %s" % (image, error)) from error
+        except Exception as error:  # Slicer raises RuntimeError, its plugins' readers any exception
+            raise InvalidChoice("%s cannot be loaded: %s" % (image, error)) from error
         if os.path.isfile(result):
             self.show_result(result, volume, "%s segmentation" % volume.GetName())
 
     def _hardened(self, volume: Any) -> Any:
-        """A copy of a volume that lies, without a transform, where the volume is seen."""
+        """A copy of a volume with its transform hardened into its geometry."""
         copy = slicer.mrmlScene.AddNewNodeByClass(
             volume.GetClassName(), self._unique(volume.GetName() + " hardened")
         )
@@ -155,7 +155,7 @@ class Scene:
         return slicer.mrmlScene.GenerateUniqueName(name) if slicer.mrmlScene.GetFirstNodeByName(name) else name
 
     def _read(self, storage: Any, path: str, node: Any) -> bool:
-        """Read without leaving a storage node: the file is temporary, and Slicer must offer to save the node."""
+        """Read a temporary file, and remove its storage node, so that Slicer offers to save the node."""
         slicer.mrmlScene.AddNode(storage)
         storage.SetFileName(path)
         read = bool(storage.ReadData(node))
@@ -163,7 +163,7 @@ class Scene:
         return read
 
     def _place_beside(self, node: Any, volume: Any) -> None:
-        """Put a node into the study of a volume, unless the user has removed the volume meanwhile."""
+        """Put a node into the study of a volume, unless the user has removed the volume."""
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         if tree is None or volume.GetScene() is None:
             return

@@ -1,4 +1,4 @@
-"""What each state of the panel looks like: one sentence, what to do next, the bar, the buttons."""
+"""The states of the panel: headline, advice, progress bar and buttons of each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .failure import Failure
-from .story import Story, duration
+from .run_state import RunState, duration
 
-# Edge and ground of the status frame; translucent, so that light and dark themes both work.
+# Border and background of the status frame; translucent, to suit light and dark themes.
 TONES = {
     "calm": ("#8a94a6", "rgba(138, 148, 166, 30)"),
     "wait": ("#d9902f", "rgba(217, 144, 47, 32)"),
@@ -25,12 +25,12 @@ class View:
 
     Attributes:
         tone: A key of `TONES`.
-        headline: What is.
-        advice: What to do.
-        progress: 0 to 1; `BUSY`: at work, no one knows how long; None: no bar.
-        bar_text: Beside the bar.
-        can_run: Whether Run may be pressed.
-        can_cancel: Whether Cancel may be pressed.
+        headline: The state in one sentence.
+        advice: What to do next.
+        progress: 0 to 1; `BUSY`: working for an unknown time; None: no bar.
+        bar_text: Text beside the bar.
+        can_run: Whether Run is enabled.
+        can_cancel: Whether Cancel is enabled.
     """
 
     tone: str
@@ -43,7 +43,7 @@ class View:
 
     @property
     def busy(self) -> bool:
-        """Whether something is at work, so that choices must not change."""
+        """Whether a program is running, so that choices must not change."""
         return self.progress is not None
 
     @property
@@ -54,44 +54,44 @@ class View:
 
 
 def needs(headline: str, advice: str) -> View:
-    """Something has to be chosen first."""
+    """A choice is missing."""
     return View("calm", headline, advice)
 
 
 def wrong(headline: str, advice: str) -> View:
-    """Something that was chosen cannot work."""
+    """A choice is invalid."""
     return View("wait", headline, advice)
 
 
 def ready(what: str) -> View:
-    """Run may be pressed."""
+    """All choices are made; Run is enabled."""
     return View("calm", "Ready.", "Press Run to segment %s." % what, can_run=True)
 
 
 def working(title: str, can_run: bool = False) -> View:
-    """At work, for an unknown time; `can_run`: a run may push it aside."""
+    """Working for an unknown time; `can_run`: Run is enabled, and replaces the current task."""
     return View("work", title, "", BUSY, can_run=can_run, can_cancel=True)
 
 
-def running(title: str, story: Story) -> View:
-    """A run, as far as it told."""
-    where = " on %s" % story.device if story.device else ""
-    if story.fraction is None:
+def running(title: str, run_state: RunState) -> View:
+    """A run in progress."""
+    where = " on %s" % run_state.device if run_state.device else ""
+    if run_state.fraction is None:
         return View("work", title, "Loading the model\u2026", BUSY, can_cancel=True)
-    text = "%d %%" % (100 * story.fraction)
-    if story.eta_s is not None:
-        text += ", %s left" % duration(story.eta_s)
-    if story.total > 1:
-        advice = "%d of %d cases%s. Slicer stays usable." % (story.settled, story.total, where)
-        if story.count("failed"):
-            advice = "%d failed so far. %s" % (story.count("failed"), advice)
+    text = "%d %%" % (100 * run_state.fraction)
+    if run_state.eta_s is not None:
+        text += ", %s left" % duration(run_state.eta_s)
+    if run_state.total > 1:
+        advice = "%d of %d cases%s. Slicer stays usable." % (run_state.settled, run_state.total, where)
+        if run_state.count("failed"):
+            advice = "%d failed so far. %s" % (run_state.count("failed"), advice)
     else:
         advice = "The network runs%s. Slicer stays usable." % where
-    return View("work", title, advice, story.fraction, text, can_cancel=True)
+    return View("work", title, advice, run_state.fraction, text, can_cancel=True)
 
 
 def cancelling() -> View:
-    """Between the press on Cancel and the end of the program."""
+    """Cancel was pressed, and the program has not ended yet."""
     return View("wait", "Stopping\u2026", "The program ends and removes what is unfinished.", BUSY)
 
 
@@ -102,9 +102,9 @@ def cancelled(batch: bool) -> View:
 
 
 def failed(failure: Failure, can_run: bool) -> View:
-    """Failed: the program's sentence, and what to do."""
+    """Failed: the program's message, and what to do."""
     first = failure.sentence.split(" ", 1)[0]
-    if first.isalpha() and first.islower():  # a word, and no file or option
+    if first.isalpha() and first.islower():  # an ordinary word, not a file or an option
         first = first.capitalize()
     return View("bad", first + failure.sentence[len(first) :], failure.advice, can_run=can_run)
 

@@ -1,4 +1,4 @@
-"""Which control calls what, and what is remembered from one session of Slicer to the next."""
+"""Connects the controls to the panel, and keeps paths from one session of Slicer to the next."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REMEMBERED = (
 
 
 def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
-    """Connect a signal as PythonQt does it."""
+    """Connect a signal in the way of PythonQt."""
     widget.connect(signal, slot)
 
 
 def restore(ui: Any) -> None:
-    """Choose the paths of the last session."""
+    """Set the paths to those of the last session."""
     for name in REMEMBERED:
         getattr(ui, name).setProperty("currentPath", str(qt.QSettings().value(SETTINGS + name) or ""))
 

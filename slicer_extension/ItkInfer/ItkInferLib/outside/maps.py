@@ -1,4 +1,4 @@
-"""Run by the Python of an environment, never by Slicer: the logits of a case as volumes that Slicer reads.
+"""Converts the logits of a case to volumes for Slicer. Run by the Python of an environment, never by Slicer's.
 
 ``python maps.py CASE.zarr FOLDER argmax|threshold entropy|all`` writes ``entropy.nrrd``, the uncertainty of
 each voxel from 0 to 1, and with ``all`` one ``logits_<channel>.nrrd`` for each channel.
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def entropy(logits: np.ndarray, decision: str, values: str) -> np.ndarray:
-    """The entropy of a decision, divided by the largest possible.
+    """The entropy of a decision (Shannon entropy), divided by its maximum.
 
     Args:
         logits: (C, Z, Y, X), float16 or float32.
@@ -21,7 +21,7 @@ def entropy(logits: np.ndarray, decision: str, values: str) -> np.ndarray:
         values: ``logits`` or ``probabilities``.
 
     Returns:
-        (Z, Y, X), float32, 0 (certain) to 1 (a guess).
+        (Z, Y, X), float32, 0 (certain) to 1 (all classes equally likely).
     """
     result = np.empty(logits.shape[1:], np.float32)
     for z in range(len(result)):  # plane by plane: the whole in float32 may be large

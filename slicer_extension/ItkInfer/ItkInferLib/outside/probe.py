@@ -1,4 +1,4 @@
-"""Run by the Python of an environment, never by Slicer: what is installed there, as one line of JSON."""
+"""Prints the packages and devices of an environment as one line of JSON. Run by its Python, never by Slicer's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("itk_infer", "onnxruntime", "onnxruntime-gpu", "torch", "mmengine")
 
 
 def main() -> None:
-    """Print it."""
+    """Print the line."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -33,14 +33,13 @@ def main() -> None:
     if "onnxruntime" in versions and "onnxruntime-gpu" in versions:
         problems.append("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: remove one.")
     python = "%d.%d.%d" % sys.version_info[:3]
-    found = {"python": python, "versions": versions, "devices": devices, "problems": problems}
-    print(json.dumps(found))
+    print(json.dumps({"python": python, "versions": versions, "devices": devices, "problems": problems}))
 
 
 def _devices(problems: list[str]) -> set[str]:
     devices = {"cpu"}
     runtimes = 0
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would report its use to its makers
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # otherwise onnxruntime would send usage data
     try:
         import onnxruntime
 

@@ -1,4 +1,4 @@
-"""What a run has told so far: the table of its cases, how far it is, what went wrong."""
+"""The state of a run, from its events: the table of its cases, its progress, and its warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .events import CaseDone, CaseFailed, CaseSkipped, CaseStarted, Event, Progr
 
 @dataclass
 class Case:
-    """One row of the table: `state` is running, done, failed or skipped; `note` is a word more on it."""
+    """One row of the table: `state` is running, done, failed or skipped; `note` holds details."""
 
     name: str
     state: str = "running"
@@ -21,15 +21,15 @@ class Case:
     volumes_ml: Dict[str, float] = field(default_factory=dict)
 
 
-class Story:
-    """Follows the events of one run.
+class RunState:
+    """Collects the events of one run.
 
     Attributes:
-        cases: Rows by case name, in the order in which they came.
-        total: Number of cases of the plan; 0 before there is one.
-        device: Where the network runs, as the program says.
-        warnings: Sentences.
-        changed: Names of rows that changed since the owner last emptied it.
+        cases: Rows by case name, in the order of their first events.
+        total: Number of planned cases; 0 before the run is planned.
+        device: Device of the network.
+        warnings: Warnings of the program.
+        changed: Names of rows that changed since the owner last emptied this list.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class Story:
         self._case_eta: Optional[float] = None
 
     def take(self, event: Event) -> None:
-        """Follow one event."""
+        """Apply one event."""
         if isinstance(event, RunStarted):
             self.total, self.device, self._began = event.cases, event.device, self._clock()
         elif isinstance(event, CaseStarted):
@@ -71,35 +71,35 @@ class Story:
             self.ended = event
 
     def stop(self) -> None:
-        """The program was stopped: what was at work did not become done."""
+        """Mark running cases as skipped, after the program was stopped."""
         for row in self.cases.values():
             if row.state == "running":
                 self._settle(row.name, "skipped", "stopped")
 
     def count(self, state: str) -> int:
-        """How many cases are in this state."""
+        """Number of cases in a state."""
         return sum(row.state == state for row in self.cases.values())
 
     @property
     def reasons(self) -> List[str]:
-        """Why cases failed."""
+        """The reasons of failed cases."""
         return [row.note for row in self.cases.values() if row.state == "failed"]
 
     @property
     def settled(self) -> int:
-        """How many cases are finished in any way."""
+        """Number of cases that are done, failed or skipped."""
         return len(self.cases) - self.count("running")
 
     @property
     def fraction(self) -> Optional[float]:
-        """How much of the run is behind, 0 to 1; None before the plan is made."""
+        """Progress of the run, 0 to 1; None before it is planned."""
         if self.total < 1:
             return None
         return min(1.0, (self.settled + (self._part if self.count("running") else 0.0)) / self.total)
 
     @property
     def eta_s(self) -> Optional[float]:
-        """Seconds left of the whole run: this case's own estimate, and the others at the pace so far."""
+        """Estimated seconds left of the run: this case's, plus the average time so far for each other case."""
         if self.total < 1 or self._case_eta is None:
             return None
         waiting = self.total - len(self.cases)
@@ -124,7 +124,7 @@ class Story:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as a person says it."""
+    """A duration as text, such as ``3 min 05 s``."""
     whole = max(0, int(round(seconds)))
     if whole < 60:
         return "%d s" % whole

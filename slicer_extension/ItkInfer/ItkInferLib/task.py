@@ -1,4 +1,4 @@
-"""One program at work for the panel: started with a clean environment, heard, and followed to its end."""
+"""One program run by the panel, with a clean environment; its output and events are collected."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Callable, Deque, Mapping, Sequence
 from .environment import clean_environment
 from .events import RunStarted, parse
 from .job import Job
-from .story import Story
+from .run_state import RunState
 
 LONGEST_SHOWN = 2000
 
 
-class Errand:
-    """A job, and what it said.
+class Task:
+    """A job and its output.
 
     Args:
         kind: ``run``, ``folder``, ``maps``, ``inspect``, ``test`` or ``make``.
-        title: For the headline.
-        words: The command.
-        variables: Those that Slicer was started with.
-        log: Is told every line that a person may want to read.
-        then: Is told the exit code, once, unless the errand was cancelled.
+        title: Headline of the panel meanwhile.
+        argv: The command.
+        variables: Environment variables Slicer was started with.
+        log: Called with every line for the log.
+        then: Called once with the task and its exit code, unless the task was cancelled.
 
     Attributes:
-        story: What its events told.
-        said: The last lines of stdout that are no events.
+        run_state: The state of the run, from its events.
+        lines: The last lines of stdout that are not events.
         errors: The last lines of stderr.
 
     Raises:
@@ -38,34 +38,34 @@ class Errand:
         self,
         kind: str,
         title: str,
-        words: Sequence[str],
+        argv: Sequence[str],
         variables: Mapping[str, str],
         log: Callable[[str], None],
-        then: Callable[["Errand", int], None],
+        then: Callable[["Task", int], None],
     ) -> None:
         self.kind = kind
         self.title = title
         self.then = then
-        self.story = Story()
-        self.said: Deque[str] = deque(maxlen=200)
+        self.run_state = RunState()
+        self.lines: Deque[str] = deque(maxlen=200)
         self.errors: Deque[str] = deque(maxlen=200)
         self._log = log
-        log("$ " + " ".join(words))
-        self.job = Job(words, clean_environment(variables), tempfile.gettempdir())
+        log("$ " + " ".join(argv))
+        self.job = Job(argv, clean_environment(variables), tempfile.gettempdir())
 
-    def hear(self) -> None:
-        """Take what was said since the last call."""
-        warnings = len(self.story.warnings)
+    def poll(self) -> None:
+        """Collect the output since the last call."""
+        warnings = len(self.run_state.warnings)
         for stream, line in self.job.poll():
             event = parse(line) if stream == "stdout" else None
             if event is None:
-                (self.said if stream == "stdout" else self.errors).append(line)
+                (self.lines if stream == "stdout" else self.errors).append(line)
                 if stream == "stdout" and line.startswith("{"):
-                    continue  # an answer for us, not for a person
+                    continue  # JSON for the panel, not for the log
                 self._log(line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + " \u2026")
                 continue
-            self.story.take(event)
+            self.run_state.take(event)
             if isinstance(event, RunStarted):
                 self._log("%s, itk_infer %s, on %s" % (event.model, event.version, event.device))
-        for sentence in self.story.warnings[warnings:]:
+        for sentence in self.run_state.warnings[warnings:]:
             self._log("warning: " + sentence)

@@ -1,4 +1,4 @@
-"""Files on disk round a run: which result belongs to a case, and what a killed run leaves behind."""
+"""The result file of a case, and the removal of partial files that a killed run leaves behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 
 def result_path(output: str, case: str) -> str:
-    """Where the segmentation of a case lies, or will lie."""
+    """Path of the segmentation of a case, whether it exists yet or not."""
     for ending in _ENDINGS:
         if case.lower().endswith(ending):
             case = case[: -len(ending)]
@@ -20,18 +20,18 @@ def result_path(output: str, case: str) -> str:
 
 
 def sweep(output: str, recursive: bool) -> int:
-    """Delete unfinished files of a run of ours that had to be killed.
+    """Delete the partial files of a run of this panel that had to be killed.
 
     Returns:
-        How many.
+        Number of partial files found.
     """
-    found = []
+    partials = []
     for folder, names, files in os.walk(output):
-        found += [os.path.join(folder, name) for name in names + files if _PARTIAL.match(name)]
+        partials += [os.path.join(folder, name) for name in names + files if _PARTIAL.match(name)]
         names[:] = [
             name for name in names if recursive and not name.endswith(".zarr") and not _PARTIAL.match(name)
         ]
-    for path in found:
+    for path in partials:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -39,4 +39,4 @@ def sweep(output: str, recursive: bool) -> int:
                 os.unlink(path)
             except OSError:
                 continue
-    return len(found)
+    return len(partials)

@@ -1,0 +1,69 @@
+"""Opens the outputs that a case is to have, whatever their stage, as sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.outputs.sink import CaseOutput, OutputHeader, Sink
+from itk_infer.volume.slab import DecidedSlab
+
+
+def open_outputs(wanted: Sequence[tuple[str, Path]], header: OutputHeader) -> list[Sink]:
+    """Open outputs, in order.
+
+    Outputs of the stage ``case`` share the array of the label output, or that of a label map in memory where
+    no plain label map is to be written.
+
+    Args:
+        wanted: Names of `OUTPUTS`, each with the file to write.
+        header: The case.
+
+    Raises:
+        OutputError: a file cannot be begun; the others have left nothing behind.
+    """
+    opened: list[Sink] = []
+    at_end: list[_AtEnd] = []
+    try:
+        for name, path in wanted:
+            kind = OUTPUTS[name]
+            made = kind.load()(path, header)
+            if kind.stage == "case":
+                made = _AtEnd(made)
+                at_end.append(made)
+            opened.append(made)
+        if at_end:
+            labels = next((sink for sink in opened if isinstance(sink, LabelMapSink)), None)
+            if labels is None:
+                labels = LabelMapSink(None, header)
+                opened.append(labels)
+            for output in at_end:
+                output.labels = labels
+    except BaseException:
+        for sink in opened:
+            sink.abort()
+        raise
+    return opened
+
+
+class _AtEnd:
+    """An output of the stage ``case`` as a sink, which waits for the label map."""
+
+    needs_logits = False
+    labels: LabelMapSink
+
+    def __init__(self, output: CaseOutput) -> None:
+        self._output = output
+
+    def write(self, slab: DecidedSlab) -> None:
+        """The label map takes it."""
+
+    def commit(self) -> Path:
+        """Write the file."""
+        return self._output.commit(self.labels.finished)
+
+    def abort(self) -> None:
+        """See `CaseOutput.abort`."""
+        self._output.abort()
