@@ -20,7 +20,7 @@ demo: $(DEMO)/installed
 test: $(TEST)/installed check
 	$(TEST)/$(BIN)/coverage erase
 	$(TEST)/$(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal
-	$(TEST)/$(BIN)/python tests/coverage_report.py
+	$(TEST)/$(BIN)/python tests/support/coverage_report.py
 
 # The Slicer extension against Slicer's real libraries and a real Qt; make test skips what needs them.
 test-slicer: $(SLICER)/installed
@@ -32,14 +32,14 @@ check: $(TEST)/installed
 	$(TEST)/$(BIN)/mypy
 	$(TEST)/$(BIN)/lint-imports
 	$(TEST)/$(BIN)/mkdocs build --strict --quiet
-	$(TEST)/$(BIN)/python tests/collect_twice.py
+	$(TEST)/$(BIN)/python tests/support/collect_twice.py
 
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve
 
 # The tables of options in docs/, after a change of itk_infer/options.py; a test compares them.
 tables: $(TEST)/installed
-	$(TEST)/$(BIN)/python tests/docs/option_tables.py
+	$(TEST)/$(BIN)/python tests/support/option_tables.py
 
 # make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
 bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried

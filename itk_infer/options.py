@@ -335,10 +335,6 @@ class Options:
                 raise TypeError(f"unknown option {name!r}; there are {', '.join(sorted(known))}")
         return replace(self, **given)
 
-    def for_backend(self) -> dict[str, Any]:
-        """Keywords of every backend's constructor."""
-        return {name: getattr(self, name) for name, about in declared().items() if "backend" in about.used_by}
-
     def identity(self) -> dict[str, Any]:
         """The options that change the result, JSON-ready, as they are recorded in the ledger."""
         return {name: about.identity(getattr(self, name)) for name, about in declared().items() if about.result}

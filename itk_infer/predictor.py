@@ -1,8 +1,6 @@
 """One case from image to results: what the command line calls for every case, and the Python API.
 
-import itk_infer
-
-predictor = itk_infer.Predictor.from_onnx("model.onnx", device="cpu")
+predictor = itk_infer.Predictor.load("model.onnx", device="cpu")
 result = predictor("case.nii.gz")
 result.labels        # SimpleITK image
 result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
@@ -10,33 +8,36 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer.case.idle import idle_options
-from itk_infer.case.infer import infer
+from itk_infer.case.images import volume_of_images
+from itk_infer.case.infer import MakeSinks, OnWindows, infer
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, Result
 from itk_infer.engine.memory import Memory
-from itk_infer.errors import InputError
 from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
+from itk_infer.model.registry import load_backend
 from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import ModelWindow
 from itk_infer.options import Options, declared
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import OutputHeader, Sink
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import printable
-from itk_infer.volume.read import read_image
-from itk_infer.volume.volume import Volume, volume_of
+from itk_infer.volume.volume import Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+
+def _ignore(done: int, total: int) -> None:
+    """No progress is shown."""
 
 
 class Predictor:
@@ -61,12 +62,21 @@ class Predictor:
         self.model = LoadedModel(backend, (options or Options()).changed(**keywords))
 
     @classmethod
-    def from_onnx(cls, path: str | Path, options: Options | None = None, **keywords: Any) -> Predictor:
-        """Load an ONNX model.
+    def load(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        options: Options | None = None,
+        *,
+        kind: str | None = None,
+        **keywords: Any,
+    ) -> Predictor:
+        """Load a model of any kind.
 
         Args:
-            path: The ``.onnx`` file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used.
+            path: The file or folder of the model; a sequence: the files that together make it, for a `kind` of
+                several. A folder with an MMEngine config holds code, and it runs.
             options: How to load and run it.
+            kind: ``onnx``, ``mmengine``, see `MODEL_KINDS`; default: recognised from the file or folder.
             **keywords: Single options, above `options`.
 
         Raises:
@@ -74,36 +84,21 @@ class Predictor:
             ModelError: the model or the device cannot be used.
             ConfigError: the options do not fit the model.
         """
-        from itk_infer.model.kinds.onnx import OnnxBackend
-
         options = (options or Options()).changed(**keywords)
-        backend = OnnxBackend(Path(path), sources=SpecSources(options), **options.for_backend())
-        return cls(backend, options)
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+        return cls(load_backend(kind, paths, SpecSources(options), options), options)
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, options: Options | None = None, **keywords: Any) -> Predictor:
+        """`load` of an ONNX file; a spec embedded in it, or ``<stem>.spec.json`` beside it, is used."""
+        return cls.load(path, options, kind="onnx", **keywords)
 
     @classmethod
     def from_mmengine(
         cls, config: str | Path, checkpoint: str | Path, options: Options | None = None, **keywords: Any
     ) -> Predictor:
-        """Load an MMEngine config and checkpoint. A Python config is code, and it runs.
-
-        Args:
-            config: The config file.
-            checkpoint: The weights; loaded strictly, and nothing in them is run.
-            options: How to load and run it.
-            **keywords: Single options, above `options`.
-
-        Raises:
-            TypeError: a keyword names no option.
-            ModelError: the model or the device cannot be used.
-            ConfigError: the options do not fit the model.
-        """
-        from itk_infer.model.kinds.mmengine import MMEngineBackend
-
-        options = (options or Options()).changed(**keywords)
-        backend = MMEngineBackend(
-            Path(config), Path(checkpoint), sources=SpecSources(options), **options.for_backend()
-        )
-        return cls(backend, options)
+        """`load` of an MMEngine config, which is code, and it runs; and its weights, which are loaded strictly."""
+        return cls.load([config, checkpoint], options, kind="mmengine", **keywords)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -151,47 +146,24 @@ class Predictor:
         """Host memory that a case may need besides the network, and what limits it; None: nothing is known."""
         return self.model.workspaces.bound
 
-    @property
-    def max_ram(self) -> int | None:
-        """Bytes of `memory_bound`."""
-        return None if self.memory_bound is None else self.memory_bound.bytes
-
     def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
         """Segment one image.
 
         Args:
-            image: A SimpleITK image or a file; a sequence of them, one an input channel, for a model
-                of several channels.
+            image: A SimpleITK image or a file; a sequence of them, one per input channel.
 
         Raises:
             CaseError: the image or the network's answer cannot be used.
         """
-        parts = image if isinstance(image, list | tuple) else [image]
-        if not parts:
-            raise InputError("no image was given")
-        images: list[sitk.Image] = []
-        names: list[str] = []
-        warnings: list[str] = []
-        for part in parts:
-            if isinstance(part, str | Path):
-                read = read_image(Path(part))
-                images.append(read.image)
-                names.append(printable(Path(part).name))
-                warnings.extend(read.warnings)
-            elif hasattr(part, "GetDirection"):
-                names.append(f"channel {len(images)}")
-                images.append(part)
-            else:
-                raise InputError(f"a {type(part).__name__} is no image: give a SimpleITK image or a path")
+        volume, warnings = volume_of_images(image)
         sinks: list[LabelMapSink] = []
 
-        def make_sinks(frame: OutputHeader) -> list[LabelMapSink]:
-            sinks[:] = [LabelMapSink(None, frame)]
+        def make_sinks(header: OutputHeader) -> list[LabelMapSink]:
+            sinks[:] = [LabelMapSink(None, header)]
             return sinks
 
-        volume = volume_of(images, "the image", names)
         measurements = self.run(volume, make_sinks)
-        measurements = replace(measurements, warnings=(*warnings, *volume.warnings, *measurements.warnings))
+        measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
@@ -217,20 +189,10 @@ class Predictor:
         """What a planned case needs of host memory: less where volume and ring are on a device."""
         return self.model.workspaces.host_memory(plan)
 
-    def run(
-        self,
-        volume: Volume,
-        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
-        on_windows: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Measurements:
+    def run(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = _ignore) -> Measurements:
         """Segment one volume into sinks, and commit them: `compute`, then `PendingOutputs.commit`."""
         return self.compute(volume, make_sinks, on_windows).commit()
 
-    def compute(
-        self,
-        volume: Volume,
-        make_sinks: Callable[[OutputHeader], Sequence[Sink]],
-        on_windows: Callable[[int, int], None] = lambda done, total: None,
-    ) -> PendingOutputs:
+    def compute(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = _ignore) -> PendingOutputs:
         """Segment one volume into sinks that are still to be committed. Arguments and errors as of `infer`."""
         return infer(self.model, volume, make_sinks, on_windows)

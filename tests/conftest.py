@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from case_ids import case_id
+from support.case_ids import case_id
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"

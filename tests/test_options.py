@@ -161,11 +161,6 @@ def test_the_identity_holds_what_changes_the_result():
     assert [part for part in PARTS if part in older] == older
 
 
-def test_backends_get_what_they_use():
-    given = Options(device="cpu", threads=2, max_vram=5, batch=3).for_backend()
-    assert given == {"device": "cpu", "provider": "auto", "precision": "auto", "max_vram": 5, "threads": 2}
-
-
 def test_messages_get_flags():
     message = "`batch=auto`, `max_vram`, `precision=half`, `tta=True`, `batch_cache=False` and `nothing`"
     assert with_flags(message) == "--batch auto, --max-vram, --fp16, --tta, --no-batch-cache and `nothing`"

@@ -133,7 +133,7 @@ def test_unknown_options_and_things_that_are_no_image():
     predictor = Predictor(FakeBackend())
     with pytest.raises(InputError, match="no image was given"):
         predictor([])
-    with pytest.raises(InputError, match="a ndarray is no image"):
+    with pytest.raises(InputError, match="a ndarray is not an image"):
         predictor(ARRAY)
     sheared = image()
     sheared.SetDirection((1, 0.3, 0, 0, 1, 0, 0, 0, 1))

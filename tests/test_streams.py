@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from onnx import TensorProto, helper
-from prepared import prepared
+from support.prepared import prepared
 
 fcntl = pytest.importorskip("fcntl", reason="streams are closed and full by the means of POSIX")
 
@@ -171,7 +171,8 @@ if __name__ == "__main__":
     for number in (0, 1, 2):
         os.close(number)
     source, settings = Path(sys.argv[1]), RunSettings(Path(sys.argv[1]) / "scans", Path("out"))
-    os._exit(run_cases(Workers(ModelRequest(source / "model.onnx", options=Options(provider="cpu"))), settings).exit_code)
+    request = ModelRequest((source / "model.onnx",), options=Options(provider="cpu"))
+    os._exit(run_cases(Workers(request), settings).exit_code)
 """
 
 

@@ -14,5 +14,5 @@ P
 chosen=(-m gpu)
 [ -n "${REHEARSE:-}" ] && chosen=(-k "cpu or gpu")
 # The versions there are not those of constraints.txt: their deprecation warnings are not what is tested.
-"$PYTHON" -m pytest tests/test_gpu.py tests/test_device.py tests/engine tests/model/test_mmengine.py \
+"$PYTHON" -m pytest tests/test_gpu.py tests/test_device.py tests/engine tests/model/kinds/test_mmengine.py \
   "${chosen[@]}" -o filterwarnings=default -p no:cacheprovider -q --junitxml "$RESULTS/check.xml"

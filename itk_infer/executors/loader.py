@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from itk_infer._version import __version__
-from itk_infer.errors import ConfigError, ModelError
+from itk_infer.errors import ModelError
 from itk_infer.machine import ran_out, shortage
 from itk_infer.options import Options
 
@@ -38,23 +38,18 @@ class ModelRequest:
     """A model by its files, and how to load and run it.
 
     Attributes:
-        onnx: ONNX file; None for a model of MMEngine.
-        config: MMEngine config, with `checkpoint`.
-        checkpoint: Its weights.
+        paths: Its file or folder, or the files that its kind's flags name.
+        kind: A name in `MODEL_KINDS`; None: recognised from the path where the model is loaded.
         options: Everything else.
     """
 
-    onnx: Path | None = None
-    config: Path | None = None
-    checkpoint: Path | None = None
+    paths: tuple[Path, ...]
+    kind: str | None = None
     options: Options = Options()
 
     def absolute(self) -> ModelRequest:
         """The same for processes with another current folder."""
-        onnx, config, checkpoint = (
-            None if path is None else path.absolute() for path in (self.onnx, self.config, self.checkpoint)
-        )
-        return ModelRequest(onnx, config, checkpoint, self.options.absolute())
+        return ModelRequest(tuple(path.absolute() for path in self.paths), self.kind, self.options.absolute())
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """See `ModelLoader.load`."""
@@ -66,16 +61,12 @@ class ModelRequest:
         if threads is not None:
             options = replace(options, threads=threads)
         try:
-            if self.onnx is not None:
-                return Predictor.from_onnx(self.onnx, options)
-            if self.config is not None and self.checkpoint is not None:
-                return Predictor.from_mmengine(self.config, self.checkpoint, options)
+            return Predictor.load(self.paths, options, kind=self.kind)
         except Exception as error:
             if not ran_out(error):
                 raise
             # A library for which there is no memory may have been taken for a missing one.
             raise ModelError(f"the model cannot be loaded: {shortage('it and its libraries')}") from error
-        raise ConfigError("no model: give an ONNX file, or a config and a checkpoint")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from itk_infer.predictor import Predictor
 class Overlap:
     """Runs cases one after the other, of which the ends and the beginnings overlap.
 
-    All that is at work at a time stays below the predictor's `max_ram`: the next case is not read ahead, and
+    All that is at work at a time stays below the predictor's `memory_bound`: the next case is not read ahead, and
     a case waits for the writing of the last, where both would not fit.
 
     Args:
@@ -114,9 +114,10 @@ class Overlap:
     def _room(self, needed: int) -> int | None:
         """Bytes that are left beside this need and what is being written; None: any number."""
         self._unwritten = {writing: size for writing, size in self._unwritten.items() if not writing.done()}
-        if self._predictor.max_ram is None:
+        bound = self._predictor.memory_bound
+        if bound is None:
             return None
-        return self._predictor.max_ram - needed - sum(self._unwritten.values())
+        return bound.bytes - needed - sum(self._unwritten.values())
 
     def _make_room(self, needed: int) -> None:
         """Wait for the last case to be written, where both do not fit."""

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from itk_infer.arrays import Array
 from itk_infer.model.runtimes.precision import Precision
+from itk_infer.options import PrecisionChoice, Provider
 from itk_infer.spec import ModelSpec
 
 Windows: TypeAlias = Array  # (N, C_in, Z, Y, X) float32
@@ -30,6 +31,35 @@ class NetworkShape:
     size: tuple[int | None, int | None, int | None] = (None, None, None)
     batch: int | None = None
     batch_hint: int | None = None
+
+
+class BackendOptions(Protocol):
+    """Where and how a backend runs its network."""
+
+    @property
+    def device(self) -> str:
+        """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; only ``auto`` may settle for the CPU, and notes it."""
+        ...
+
+    @property
+    def provider(self) -> Provider:
+        """What runs the network there."""
+        ...
+
+    @property
+    def precision(self) -> PrecisionChoice:
+        """See `choose_precision`."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """Threads on the CPU; None: as many as cores may be used."""
+        ...
+
+    @property
+    def max_vram(self) -> int | None:
+        """Bytes of a GPU that may be used; None: all."""
+        ...
 
 
 class Backend(Protocol):

@@ -12,6 +12,7 @@ from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.run.passed_over import NAMED, PassedOver, label_map, readable, sentences
 from itk_infer.run.search import Search
+from itk_infer.volume.formats import Format, format_of
 from itk_infer.volume.names import SUFFIXES, printable, split_suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -55,11 +56,7 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: 
     search = Search(output, recursive)
     for path in _siblings(source) if channels > 1 and not whole_folder else [source]:
         search.look_at(path)
-    found = [
-        Case(below, stem, suffix, (path,))
-        for below, path in search.images
-        for stem, suffix in [split_suffix(path.name)]
-    ]
+    found = list(_images(search.images))
     if channels > 1:
         found = _grouped(found, channels)
     passed = search.passed
@@ -73,6 +70,21 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: 
     if not cases:
         raise NoInputError(_nothing(source, passed, recursive))
     return Inputs(cases, tuple(passed), (*sentences(passed), *_labels_taken(cases, search.labels)))
+
+
+def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
+    """A case for each image that the files make, as their formats group the files of a folder."""
+    of_one_format: dict[tuple[PurePosixPath, Format], list[Path]] = defaultdict(list)
+    for below, path in files:
+        form = format_of(path.name)
+        if form is not None:
+            of_one_format[below, form].append(path)
+    groups = {
+        group.path: Case(below, group.stem, form.split(group.path.name)[1], (group.path,), group.problem)
+        for (below, form), paths in of_one_format.items()
+        for group in form.group(paths)
+    }
+    return (groups[path] for _, path in files if path in groups)
 
 
 def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:

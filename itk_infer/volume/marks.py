@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from itk_infer.volume.file_start import file_start
-from itk_infer.volume.names import NIFTI, split_suffix
+from itk_infer.volume.formats import NIFTI
+from itk_infer.volume.names import split_suffix
 
 PREFIX = "itk_infer"  # of the keys that this program writes
 INTENT_OFFSET = 68  # of a NIfTI-1 header

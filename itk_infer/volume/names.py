@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# One group per format, longer endings first; `itk_infer.volume.formats` has a reader for each.
-NIFTI = (".nii.gz", ".nii")
-METAIMAGE = (".mha", ".mhd")
-NRRD = (".nrrd", ".nhdr")
-SUFFIXES = (*NIFTI, *METAIMAGE, *NRRD)
+from itk_infer.volume.formats import FORMATS, format_of
+
+SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -19,10 +17,8 @@ def split_suffix(name: str) -> tuple[str, str]:
         >>> split_suffix("a.b.NII.GZ")
         ('a.b', '.nii.gz')
     """
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)], suffix
-    return name, ""
+    form = format_of(name)
+    return (name, "") if form is None else form.split(name)
 
 
 def printable(path: Path | str) -> str:

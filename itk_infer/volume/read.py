@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.volume.formats import FORMATS, Format
+from itk_infer.volume.formats import Format, format_of
 from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import SUFFIXES, printable, split_suffix
+from itk_infer.volume.names import SUFFIXES, printable
 from itk_infer.volume.right_angles import straightened
 from itk_infer.volume.volume import grid_of, image_of, place_on
 
@@ -118,10 +118,11 @@ def _checked(path: Path) -> tuple[Format, Layout]:
         InputError: the header is damaged or ambiguous, or its axes are far from right angles.
     """
     check_regular_file(path)
-    _, suffix = split_suffix(path.name)
-    form = next((form for form in FORMATS if suffix in form.suffixes), None)
+    form = format_of(path.name)
     if form is None:
-        raise InputError(f"{printable(path.name)}: is no image that is read; known are {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{printable(path.name)}: is not an image of a supported format; supported are {', '.join(SUFFIXES)}"
+        )
     with _os_errors(path):
         layout = form.check_header(path)
     if layout.grid is not None:

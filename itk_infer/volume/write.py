@@ -12,8 +12,8 @@ import numpy as np
 
 from itk_infer.errors import OutputError
 from itk_infer.files.commit import new_file, remove
+from itk_infer.volume.formats import NIFTI
 from itk_infer.volume.marks import INTENT_LABEL, INTENT_OFFSET, PREFIX
-from itk_infer.volume.names import NIFTI
 from itk_infer.volume.volume import grid_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
 
 from faulty import Clock, FaultyModel, marked
-from local_cluster import local_cluster_of
 from lock_files import write_lock
+from support.local_cluster import local_cluster_of
 
 from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Events, Progress, RunStarted

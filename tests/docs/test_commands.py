@@ -27,8 +27,8 @@ FILES = {"model.onnx": "hippocampus_unet.onnx"} | {
 
 # Commands that cannot run here, by a part of their text.
 NOT_RUN = {
-    "--cluster slurm": "there is no SLURM; see tests/cli/test_scheduler.py",
-    "--scheduler": "there is no such host; see tests/cli/test_scheduler.py",
+    "--cluster slurm": "there is no SLURM; see tests/cli/test_executors.py",
+    "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from option_tables import BLOCK, DOCS, PAGES, with_tables
+from support.option_tables import BLOCK, DOCS, PAGES, with_tables
 
 from itk_infer.options import declared, default_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +10,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also on the path of spawned workers
-
-from faulty import FaultyModel, marked
-
 from itk_infer.events import Events
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.workers import Workers
 from itk_infer.run.folder import Summary, run_cases, run_folder
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
+from itk_infer.testing.faulty import FaultyModel, marked
 
 
 class Batch:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from lock_files import ELSEWHERE, beating_lock, write_lock
-from prepared import prepared
-from test_worker_faults import start, wait_for
+from support.lock_files import ELSEWHERE, beating_lock, write_lock
+from support.programs import program, start, wait_for
 
 from itk_infer.errors import ConfigError
 from itk_infer.predictor import Predictor
@@ -24,29 +22,7 @@ from itk_infer.run import lock
 from itk_infer.run.folder import run_folder
 from itk_infer.run.lock import NAME as LOCK
 
-DEMO = Path(__import__("itk_infer").__file__).parent / "demo"
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
-
-
-def program(batch, *words, first="", **options):
-    """The command line over the demo's model and a batch, in a process of its own.
-
-    Args:
-        batch: The batch.
-        words: More of the command line.
-        first: Python that its process runs before.
-        options: Of `subprocess.run`.
-    """
-    main = ("-i", "in", "-o", "out", "--onnx", DEMO / "hippocampus_unet.onnx", "--device", "cpu", *words)
-    return subprocess.run(
-        prepared(first, "itk_infer", *main),
-        cwd=batch.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        **options,
-    )
 
 
 # --- two runs ---------------------------------------------------------------------------------------

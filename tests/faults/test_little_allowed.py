@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from test_folder_faults import DEMO, program
+from support.programs import DEMO, program
 
 from itk_infer.errors import ConfigError, InputError, ModelError
 from itk_infer.files.temporary import temporary_folder

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty import wait_until
-from lock_files import ELSEWHERE
-from test_worker_faults import start, wait_for
+from support import child_environment
+from support.lock_files import ELSEWHERE, write_lock
+from support.programs import start, wait_for
 
 from itk_infer.errors import ConfigError
 from itk_infer.files.lock_owner import read_owner
 from itk_infer.run import heartbeat, lock
 from itk_infer.run.lock import NAME as LOCK
+from itk_infer.testing.faulty import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops processes, and reads /proc")
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -56,6 +57,7 @@ def again_in(container, batch):
     return subprocess.Popen(
         [*container, sys.executable, "program.py"],
         cwd=batch.folder,
+        env=child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -178,8 +180,6 @@ class Taken:
         self.path = path
 
     def __enter__(self) -> None:
-        from lock_files import write_lock
-
         write_lock(self.path, host="elsewhere")
 
     def __exit__(self, *error: object) -> None:
@@ -198,8 +198,6 @@ def ledger_of(batch) -> list:
 def test_waiting_for_a_lock_is_ended_by_a_signal(batch):
     scans(batch, 1)
     batch.output.mkdir()
-    from lock_files import write_lock
-
     write_lock(batch.output / LOCK, **ELSEWHERE["another host"])
     with start(batch) as program:
         wait_for(program, "warning")

@@ -7,8 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from faulty import Clock, wait_until
-from gated import GatedModel
+from support.gated import GatedModel
 
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Progress, Warned
 from itk_infer.executors import in_flight as jobs
@@ -17,6 +16,7 @@ from itk_infer.executors.messages import Computed
 from itk_infer.executors.workers import Workers
 from itk_infer.outputs.logits import read_logits
 from itk_infer.run.ledger import Ledger
+from itk_infer.testing.faulty import Clock, wait_until
 from itk_infer.volume.read import file_sha256
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")

@@ -8,10 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from faulty import Clock
 
 from itk_infer.events import CaseDone, CaseFailed
 from itk_infer.executors import in_flight as jobs
+from itk_infer.testing.faulty import Clock, marked
 
 TROUBLE = {20: "kill", 90: "kill", 160: "kill", 50: "hang", 70: "raise", 140: "raise", 110: "nan"}
 WORDS = {"kill": "SIGKILL", "hang": "--case-timeout", "raise": "a surprise", "nan": "NaN"}
@@ -19,8 +19,6 @@ WORDS = {"kill": "SIGKILL", "hang": "--case-timeout", "raise": "a surprise", "na
 
 def scans(batch, shared, count, trouble):
     """`count` files made of the hippocampus scans; those in `trouble` bear its mark."""
-    from faulty import marked
-
     paths = sorted((shared / "hippocampus" / "images").glob("*.nii.gz"))
     images = [sitk.ReadImage(str(path)) for path in paths]
     for index in range(count):

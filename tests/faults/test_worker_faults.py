@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty import Clock, InterruptedModel, wait_until
+from support.programs import start, wait_for
 
 from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
 from itk_infer.executors import in_flight as jobs
 from itk_infer.executors.workers import STOP_GRACE_S
+from itk_infer.testing.faulty import Clock, InterruptedModel, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 
@@ -157,46 +155,6 @@ def test_a_worker_interrupted_while_it_is_born_works_all_the_same(batch):
 
 
 # --- the whole program: signals, and a parent that is killed ---------------------------------------
-
-PROGRAM = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{tests!r}]
-if __name__ == "__main__":
-    from faulty import FaultyModel
-    from itk_infer.events import Events
-    from itk_infer.executors.gpus import Placement
-    from itk_infer.run.folder import run_cases
-    from itk_infer.run.settings import RunSettings
-    from itk_infer.executors import workers
-    from itk_infer.cli.progress import JsonLines
-    from itk_infer.errors import ItkInferError
-
-    settings = RunSettings(Path("in"), Path("out"))
-    workers.STOP_GRACE_S = {grace}
-    model = FaultyModel(Path("scratch"), pause={pause}, patch={patch}, device={device!r})
-    executor = workers.Workers(model, (Placement(),) * {workers})
-    try:
-        sys.exit(run_cases(executor, settings, Events([JsonLines("test")])).exit_code)
-    except ItkInferError as error:
-        sys.exit(error.exit_code)
-"""
-
-
-def start(batch, *, workers=1, pause=0.0, patch=None, device="cpu", grace=STOP_GRACE_S):
-    script = batch.folder / "program.py"
-    tests = str(Path(__file__).resolve().parents[1])
-    options = {"workers": workers, "pause": pause, "patch": patch, "device": device, "grace": grace}
-    script.write_text(PROGRAM.format(tests=tests, **options))
-    return subprocess.Popen([sys.executable, str(script)], cwd=batch.folder, stdout=subprocess.PIPE, text=True)
-
-
-def wait_for(program, event, times=1):
-    for line in program.stdout:
-        times -= json.loads(line)["event"] == event
-        if not times:
-            return
-    raise AssertionError(f"the program ended without {event}")
 
 
 def alive(pid):

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import CODES, make_frame, ranges, slab_grid
 from numpy.typing import NDArray
+from support.made_up import CODES, make_frame, ranges, slab_grid
 
 from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
 from itk_infer.outputs.sink import OutputHeader, Sink

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import CODES, make_frame, ranges, slab_grid
 from numpy.typing import NDArray
+from support import child_environment
+from support.made_up import CODES, make_frame, ranges, slab_grid
 
 from itk_infer.errors import OutputError
 from itk_infer.outputs import logits as logits_module
@@ -229,12 +230,11 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, sys.argv[2])
-from made_up import make_frame
+from support.made_up import make_frame
 from itk_infer.errors import OutputError
 from itk_infer.outputs.logits import LogitsSink
 from itk_infer.volume.slab import DecidedSlab
-limit = int(sys.argv[3])
+limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 logits = np.random.default_rng(0).normal(0, 5, (2, 32, 32, 32)).astype(np.float16)
 sink = None
@@ -253,7 +253,8 @@ if sink:
 @pytest.mark.parametrize(("limit", "fails_in"), [(100, "header"), (20_000, "chunk")])
 def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit: int, fails_in: str) -> None:
     child = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent), str(limit)],
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit)],
+        env=child_environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -283,12 +284,11 @@ KILLED = """
 import multiprocessing, os, sys
 from pathlib import Path
 multiprocessing.set_start_method("spawn")  # as in a worker: its semaphores have names, and are counted
-sys.path[:0] = [sys.argv[1]]
 import numpy as np
-from made_up import make_frame
+from support.made_up import make_frame
 from itk_infer.outputs.logits import LogitsSink
 from itk_infer.volume.slab import DecidedSlab
-sink = LogitsSink(Path(sys.argv[2]), make_frame((4, 5, 6), "LPI", channels=2))
+sink = LogitsSink(Path(sys.argv[1]), make_frame((4, 5, 6), "LPI", channels=2))
 sink.write(DecidedSlab(0, np.zeros((4, 5, 6), np.uint8), logits=np.ones((2, 4, 5, 6), np.float16)))
 sink.commit()
 sys.stdout.write("written")
@@ -298,7 +298,7 @@ os._exit(0)  # as a worker ends
 
 
 def test_a_worker_that_is_killed_leaves_nothing_to_complain_of(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", KILLED, Path(__file__).parent, tmp_path / "a.zarr"]
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "a.zarr")]
+    done = subprocess.run(words, env=child_environment(), capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("written", "")
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[:], 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from made_up import make_frame
+from support.made_up import make_frame
 
 from itk_infer.errors import OutputError
 from itk_infer.outputs.opening import open_outputs

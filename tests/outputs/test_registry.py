@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from made_up import make_frame
+from support.made_up import make_frame
 
 from itk_infer.errors import ConfigError
 from itk_infer.outputs.opening import open_outputs

@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 
 EXTENSION = Path(__file__).resolve().parents[2] / "slicer_extension"
-sys.path.insert(0, str(EXTENSION / "ItkInfer"))
-sys.path.insert(0, str(EXTENSION / "tools"))
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def test_a_folder_a_python_and_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("gone", "is not there"), ("empty", "holds no env"), ("f", "no program")]
+    ("name", "message"), [("gone", "is not there"), ("empty", "holds no env"), ("f", "not a program")]
 )
 def test_other_paths_are_refused(name, message, tmp_path):
     (tmp_path / "empty").mkdir()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import math
 import sqlite3
 import subprocess
@@ -115,11 +116,9 @@ def test_maps_of_the_logits(finished, tmp_path):
 
 
 def test_the_entropy_of_a_threshold_is_that_of_the_least_certain_channel():
-    sys.path.insert(0, MAPS.rsplit("maps.py", 1)[0])
-    try:
-        import maps
-    finally:
-        sys.path.pop(0)
+    spec = importlib.util.spec_from_file_location("maps", MAPS)
+    maps = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maps)
     logits = np.array([0.0, 20.0]).reshape(2, 1, 1, 1)
     assert maps.entropy(logits, "threshold", "logits").item() == pytest.approx(1.0)
     assert maps.entropy(logits[1:], "threshold", "logits").item() == pytest.approx(0.0, abs=1e-5)

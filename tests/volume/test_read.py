@@ -281,7 +281,9 @@ class TestPaths:
 
     def test_unknown_suffix(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("notes")
-        with pytest.raises(InputError, match=r"notes\.txt: is no image that is read; known are \.nii\.gz"):
+        with pytest.raises(
+            InputError, match=r"notes\.txt: is not an image of a supported format; supported are \.nii\.gz"
+        ):
             read_image(tmp_path / "notes.txt")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILES, RUNNING = "Input and output", "Running"
 EXAMPLES = """\b
 Examples:
-  itk_infer -i scans -o masks --onnx liver.onnx
+  itk_infer -i scans -o masks -m liver.onnx
   itk_infer -i scans -o masks --onnx old.onnx --wl 50 --ww 400
   itk_infer -i scans -o masks -cfg config.py -ckpt best.pth --save-conf
   itk_infer -i scans -o masks --onnx liver.onnx --num-proc 4 --gpus 2
@@ -66,7 +66,7 @@ class MainJob(GroupedCommand):
 @click.command(
     cls=MainJob,
     epilog=EXAMPLES,
-    options_metavar="-i IN -o OUT --onnx MODEL [OPTIONS]",
+    options_metavar="-i IN -o OUT -m MODEL [OPTIONS]",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
@@ -120,7 +120,7 @@ def segment_command(
     """Run a trained segmentation network over a folder of 3D medical images.
 
     Every image gets a label map of the same name. A second run does only what is missing.
-    With MMEngine: -cfg CONFIG -ckpt CHECKPOINT instead of --onnx MODEL.
+    MODEL is an ONNX file, or a folder with an MMEngine config and its checkpoint.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other")

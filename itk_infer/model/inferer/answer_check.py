@@ -43,7 +43,7 @@ class AnswerCheck:
         values = np.asarray(to_host(answers[0][:, z, y, x]), np.float32)
         lowest, highest = float(values.min()), float(values.max())
         if not np.isfinite(values).all() or (lowest == highest and 0 <= lowest <= 1):
-            return  # NaN and infinity are the engine's to refuse; a constant says nothing, as in windows of air
+            return  # NaN and infinity are refused by the engine; a constant output, as in air, shows no kind
         if len(values) == 1 and lowest >= 0 and highest > 1 and (values == np.round(values)).all():
             raise InferenceError(
                 "the network answers class numbers (whole numbers in one channel), not one logit per class; "

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from itk_infer.errors import ModelError
 from itk_infer.files.temporary import MISSING
-from itk_infer.model.kinds.checkpoint import load_state_dict
 from itk_infer.model.kinds.mmcv_stub import import_mmcv_ops
 from itk_infer.model.kinds.project_code import check_imports
-from itk_infer.model.kinds.weight_names import fit_names
+from itk_infer.model.runtimes.torch import first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,48 +136,3 @@ def _remedy(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return "correct the config"
     return "try this config with MMEngine alone: Config.fromfile, then MODELS.build"
-
-
-def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
-    """Load the weights strictly.
-
-    What wrappers put into their names is left out first, see `fit_names`.
-
-    Returns:
-        What to tell the user of how they were found.
-
-    Raises:
-        ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.
-    """
-    found, notes = load_state_dict(checkpoint)
-    own = network.state_dict()
-    state, more = fit_names(found, own, [part for part, _ in network.named_children()], checkpoint)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        shapes = [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
-        ]
-        findings = {
-            "missing": [name for name in own if name not in state],
-            "unexpected": [name for name in state if name not in own],
-            "of another shape": shapes,
-        }
-        listed = [f"{len(names)} {what} ({_first_few(names)})" for what, names in findings.items() if names]
-        raise ModelError(
-            f"{checkpoint}: the weights are not those of this network: {'; '.join(listed) or first_line(error)}. "
-            "Give the checkpoint that was trained with this config, or the config that it was trained with"
-        ) from error
-    return [*notes, *more]
-
-
-def _first_few(names: list[str], limit: int = 4) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error, after its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

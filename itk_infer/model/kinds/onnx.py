@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from itk_infer.arrays import namespace
 from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemoryError
 from itk_infer.files.user_cache import kept_folder
 from itk_infer.machine import usable_cores
-from itk_infer.model.backend import Backend, Logits, Windows
+from itk_infer.model.backend import Backend, BackendOptions, Logits, Windows
 from itk_infer.model.kinds.onnx_end import check_end, graph_end, starts_with_channels_last, with_end
 from itk_infer.model.kinds.onnx_graph import read_graph
 from itk_infer.model.kinds.onnx_layout import find_layout
@@ -34,6 +34,19 @@ from itk_infer.model.spec_sources import SpecSources, resolve
 from itk_infer.options import PrecisionChoice, Provider
 
 Network = Callable[[Windows], Logits]
+
+
+def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> OnnxBackend:
+    """Load an ONNX file, see `OnnxBackend`."""
+    return OnnxBackend(
+        paths[0],
+        device=options.device,
+        provider=options.provider,
+        precision=options.precision,
+        threads=options.threads,
+        max_vram=options.max_vram,
+        sources=spec_sources,
+    )
 
 
 class OnnxBackend:

@@ -78,6 +78,16 @@ def read_graph(path: Path) -> OnnxGraph:
             return OnnxGraph()
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a file is an ONNX model by its name, or by its content where it has another name."""
+    if not path.is_file():
+        return False
+    try:
+        return path.suffix.lower() == ".onnx" or bool(read_graph(path).nodes)
+    except OSError:
+        return False
+
+
 class _Reader:
     """Reads messages of one file, and collects the external data that it meets."""
 

@@ -1,4 +1,4 @@
-"""The names of weights in a checkpoint, made those of the network that takes them."""
+"""Weights of a checkpoint into a network, under the network's own names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds.checkpoint import load_state_dict
+from itk_infer.model.runtimes.torch import first_line
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Weights = Mapping[str, "Tensor"]
 # What DistributedDataParallel and torch.compile put into names, wherever they wrap a part of a network.
 WRAPPERS = {"module": "DistributedDataParallel", "_orig_mod": "torch.compile"}
+
+
+def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
+    """Load the weights strictly.
+
+    What wrappers put into their names is left out first, see `fit_names`.
+
+    Returns:
+        What to tell the user of how they were found.
+
+    Raises:
+        ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.
+    """
+    found, notes = load_state_dict(checkpoint)
+    own = network.state_dict()
+    state, more = fit_names(found, own, [part for part, _ in network.named_children()], checkpoint)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        shapes = [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ]
+        findings = {
+            "missing": [name for name in own if name not in state],
+            "unexpected": [name for name in state if name not in own],
+            "of another shape": shapes,
+        }
+        listed = [f"{len(names)} {what} ({_some(names, 4)})" for what, names in findings.items() if names]
+        raise ModelError(
+            f"{checkpoint}: the weights are not those of this network: {'; '.join(listed) or first_line(error)}. "
+            "Give the checkpoint that was trained with this config, or the config that it was trained with"
+        ) from error
+    return [*notes, *more]
 
 
 def fit_names(

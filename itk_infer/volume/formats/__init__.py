@@ -1,14 +1,32 @@
-"""Image formats. Each checks its own header; adding one means one file here and one entry in FORMATS."""
+"""Image formats that are read: one file here and one entry in FORMATS each. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from itk_infer.volume.formats import metaimage, nifti, nrrd
-from itk_infer.volume.formats.layout import Layout
-from itk_infer.volume.names import METAIMAGE, NIFTI, NRRD
+if TYPE_CHECKING:
+    from itk_infer.volume.formats.layout import Layout
+
+NIFTI = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True, slots=True)
+class FileGroup:
+    """Files of one folder that are one image.
+
+    Attributes:
+        stem: The image's name, without a suffix.
+        path: The file that stands for all of them: from it the format finds the others.
+        problem: Why the image cannot be read; None for a good one.
+    """
+
+    stem: str
+    path: Path
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +35,59 @@ class Format:
 
     Attributes:
         suffixes: Lower-case endings of its files, longer ones first.
+        header: ``module:function`` in `itk_infer.volume.formats`, called with a path: parses and checks a header,
+            returns a `Layout`, and raises InputError.
         image_io: Name of SimpleITK's reader, whose size is compared with the header's; None where the header
             is unambiguous.
-        check_header: Parses and checks the header of a file; raises InputError.
+        grouping: ``module:function`` in the same package, called with all its files in one folder, sorted: returns
+            a `FileGroup` per image. None: each file is an image.
     """
 
     suffixes: tuple[str, ...]
-    image_io: str | None
-    check_header: Callable[[Path], Layout]
+    header: str
+    image_io: str | None = None
+    grouping: str | None = None
+
+    def check_header(self, path: Path) -> Layout:
+        """Parse and check the header of an image.
+
+        Raises:
+            InputError: it cannot be trusted.
+        """
+        check: Callable[[Path], Layout] = _function(self.header)
+        return check(path)
+
+    def group(self, paths: Sequence[Path]) -> Sequence[FileGroup]:
+        """The images that files of one folder make.
+
+        Args:
+            paths: All files of this format in the folder, or the one that the user named.
+        """
+        if self.grouping is None:
+            return [FileGroup(self.split(path.name)[0], path) for path in paths]
+        group: Callable[[Sequence[Path]], Sequence[FileGroup]] = _function(self.grouping)
+        return group(paths)
+
+    def split(self, name: str) -> tuple[str, str]:
+        """Stem and lower-case suffix of a file name; the suffix is empty if it is none of this format."""
+        for suffix in self.suffixes:
+            if name.lower().endswith(suffix) and len(name) > len(suffix):
+                return name[: -len(suffix)], suffix
+        return name, ""
 
 
 FORMATS = (
-    Format(NIFTI, None, nifti.check_header),
-    Format(METAIMAGE, "MetaImageIO", metaimage.check_header),
-    Format(NRRD, "NrrdImageIO", nrrd.check_header),
+    Format(NIFTI, "nifti:check_header"),
+    Format((".mha", ".mhd"), "metaimage:check_header", "MetaImageIO"),
+    Format((".nrrd", ".nhdr"), "nrrd:check_header", "NrrdImageIO"),
 )
+
+
+def format_of(name: str) -> Format | None:
+    """The format that a file name's ending stands for; None if none is read."""
+    return next((form for form in FORMATS if form.split(name)[1]), None)
+
+
+def _function(place: str) -> Any:
+    module, _, function = place.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)

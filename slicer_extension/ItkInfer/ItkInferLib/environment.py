@@ -70,7 +70,7 @@ def find_program(path: str) -> Program:
     if not os.path.isfile(path):
         raise InvalidChoice("%s is not there." % path)
     if not os.access(path, os.X_OK):
-        raise InvalidChoice("%s is no program." % path)
+        raise InvalidChoice("%s is not a program." % path)
     if os.path.basename(path).lower().startswith("python"):
         return Program((path, "-m", "itk_infer"), path)
     return Program((path,), _python_beside(path))

@@ -1,0 +1,194 @@
+"""Networks of torch: run as they are, or compiled by OpenVINO on a CPU where that gives the same answers.
+
+A kind of model that is a torch network builds it and hands it over as a `TorchModel`; the rest is here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itk_infer.errors import InferenceError, OutOfMemoryError
+from itk_infer.machine import usable_cores
+from itk_infer.model.backend import Backend, BackendOptions, Logits, NetworkShape, Windows
+from itk_infer.model.inferer.out_of_memory import network_error
+from itk_infer.model.runtimes import openvino
+from itk_infer.model.runtimes.precision_check import relative_error
+from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
+from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, traceable
+from itk_infer.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Call = Callable[["Tensor"], Any]
+MAX_RELATIVE_ERROR = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 5e-2}  # largest relative error of a compiled network
+
+
+@dataclass(frozen=True, slots=True)
+class TorchModel:
+    """A torch network with its weights, on the CPU.
+
+    Attributes:
+        network: The network; its first convolution says whether it is a 2D one, which takes single planes.
+        call: How it is run: (N, C, Z, Y, X), or (N, C, Y, X) of a 2D network, to logits of the same form, or to a
+            list of such outputs, the finest first (deep supervision). Calls `network` itself, not a copy.
+        spec: What the model wants, complete.
+        digest: SHA-256 of the files that make the model.
+        batch_hint: Windows per call that the model's author chose.
+        notes: What the person at the screen should know.
+    """
+
+    network: nn.Module
+    call: Call
+    spec: ModelSpec
+    digest: str
+    batch_hint: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class TorchBackend:
+    """Runs a torch network without gradients, in float32 unless another precision is asked for.
+
+    Args:
+        build: Builds the network and loads its weights. Called once the device is known to be there.
+        options: Where and how to run it.
+
+    Raises:
+        ImportError: torch is not installed.
+        ModelError: the device or the provider cannot be had.
+        ConfigError: the precision cannot be had.
+    """
+
+    def __init__(self, build: Callable[[], TorchModel], options: BackendOptions) -> None:
+        self.device, notes = choose_device(options.device)
+        self._threads = options.threads or usable_cores()
+        if options.threads is not None:  # a worker among others on this machine
+            import torch
+
+            torch.set_num_threads(options.threads)
+        model = build()
+        self.spec, self.digest = model.spec, model.digest
+        # The place for another memory format, too.
+        network = model.network.to(self.device).eval().requires_grad_(False)
+        self._flat = is_2d(network)
+        self._call = model.call
+        self.provider, chosen_for = choose_provider(options.provider, self.device)
+        self._automatic = options.provider == "auto"
+        self.tensor_device = None if self.device == "cpu" else self.device
+        self.precision, chosen = choose_torch_precision(options.precision, self.device, self.provider)
+        self._compiled = self._compile()
+        self._proven: set[tuple[int, ...]] = set()
+        self.shape = NetworkShape(
+            channels_in=channels_in(network),
+            channels_out=channels_out(network, self._infer, self.spec, flat=self._flat),
+            size=(1 if self._flat else None, None, None),
+            batch_hint=model.batch_hint,
+        )
+        self.notes = (*notes, *chosen_for, *chosen, *model.notes)
+
+    def forward(self, windows: Windows) -> Logits:
+        """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
+        if self._flat and windows.shape[2] != 1:
+            raise InferenceError(f"a 2D network runs on one plane at a time, not on {windows.shape[2]}")
+        if self._compiled is None:
+            return self._eager(windows)
+        if windows.shape in self._proven:
+            return self._compiled(windows)
+        return self._prove(windows)
+
+    def in_full_precision(self) -> Backend:
+        """See `Backend.in_full_precision`."""
+        if self.precision == "fp32":
+            return self
+        twin = copy.copy(self)
+        twin.precision = "fp32"
+        twin._compiled, twin._proven = twin._compile(), set()
+        return twin
+
+    def _compile(self) -> openvino.OpenVinoNetwork | None:
+        if self.provider != "openvino":
+            return None
+        read = openvino.torch_reader(traceable(self._infer))
+        return openvino.OpenVinoNetwork(read, self.precision, self._threads)
+
+    def _prove(self, windows: Windows) -> Logits:
+        """The first answer to windows of a new shape: the compiled network's, if the original agrees."""
+        exact = self._eager(windows)
+        network = self._compiled
+        try:
+            answer = network(windows) if network is not None else exact
+            if relative_error(answer, exact) <= MAX_RELATIVE_ERROR[self.precision]:
+                self._proven.add(windows.shape)
+                return answer
+            reason = "its answer differs from the original's"
+        except OutOfMemoryError:
+            raise
+        except InferenceError as error:
+            reason = str(error)
+        if self._proven:  # it runs, only not windows of this shape
+            raise InferenceError(f"OpenVINO cannot run windows of shape {windows.shape} ({reason})")
+        if not self._automatic:
+            raise InferenceError(
+                f"OpenVINO cannot run this network ({reason}); leave --provider openvino out, and torch runs it"
+            )
+        self._compiled, self.provider, self.precision = None, "torch", "fp32"
+        self.notes = (*self.notes, f"OpenVINO cannot run this network ({reason}); torch runs it in fp32 instead")
+        return exact
+
+    def _infer(self, inputs: Tensor) -> Tensor:
+        """(N, C, Z, Y, X) to logits of the same, whatever the network's form."""
+        logits = _first_tensor(self._call(inputs.squeeze(2) if self._flat else inputs))
+        return logits.unsqueeze(2) if self._flat else logits
+
+    def _eager(self, windows: Windows) -> Logits:
+        """The original network, as torch runs it; tensors stay where they are."""
+        import torch
+
+        on_host = isinstance(windows, np.ndarray)
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+        kind = self.device.partition(":")[0]
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(kind, half, enabled=half is not None and kind == "cuda"),
+                # Windows are of one shape: the best kernels are looked for once. And fp32 means fp32.
+                torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
+            ):
+                # torch warns about arrays that it could write into but must not.
+                source = torch.from_numpy(np.require(windows, np.float32, ["C", "W"])) if on_host else windows
+                inputs = source.to(self.device)
+                logits = self._infer(inputs)
+                if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
+                    raise InferenceError(
+                        f"the network answered in the shape {tuple(logits.shape)} to {tuple(inputs.shape)} "
+                        "(N, C, Z, Y, X); it must keep N, Z, Y and X (does the window fit its strides?)"
+                    )
+                return logits.float().cpu().numpy() if on_host else logits
+        except InferenceError:
+            raise
+        except Exception as error:  # a network is anybody's code
+            sentence = (
+                f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {first_line(error)}"
+            )
+            raise network_error(error, sentence) from error
+
+
+def _first_tensor(answer: Any) -> Tensor:
+    """Networks with deep supervision answer with several outputs, the finest first."""
+    import torch
+
+    first = answer[0] if isinstance(answer, list | tuple) and answer else answer
+    if not isinstance(first, torch.Tensor):
+        raise InferenceError(f"the network answered with a {type(first).__name__} where logits were expected")
+    return first
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, after its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,68 @@
+"""Device, provider and precision of a torch network: what was asked for, or a sentence why it cannot be had."""
+
+from __future__ import annotations
+
+from itk_infer.errors import ModelError
+from itk_infer.model.runtimes import openvino
+from itk_infer.model.runtimes.precision import Precision, choose_precision
+from itk_infer.options import PrecisionChoice, Provider
+
+
+def choose_device(wanted: str) -> tuple[str, list[str]]:
+    """The device to use, and what to tell the user if the program chose it.
+
+    Raises:
+        ImportError: torch is not installed.
+        ModelError: the device is not there.
+    """
+    import torch
+
+    if wanted == "cpu":
+        return "cpu", []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        if count:
+            return "cuda:0", [f"device: cuda:0 ({torch.cuda.get_device_name(0)})"]
+        return "cpu", ["device: cpu (torch found no usable CUDA device)"]
+    kind, _, number = wanted.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise ModelError(f"--device {wanted}: no such device; there are auto, cpu, cuda and cuda:N")
+    if int(number or 0) >= count:
+        raise ModelError(
+            f"--device {wanted}: torch finds {count} CUDA devices; install a torch build for CUDA with a "
+            "matching driver, or choose --device cpu"
+        )
+    return f"cuda:{int(number or 0)}", []
+
+
+def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
+    """What runs the network, and what to tell the user if that is not what is usual.
+
+    Raises:
+        ModelError: it cannot run torch networks, is not installed, or not on this device.
+    """
+    if wanted == "tensorrt":
+        raise ModelError("--provider tensorrt runs ONNX models; export this one to ONNX, or leave it out")
+    if wanted == "cuda" and device == "cpu":
+        raise ModelError("--provider cuda: torch found no usable CUDA device, or --device cpu was given")
+    if wanted in ("cpu", "openvino") and device != "cpu":
+        raise ModelError(f"--provider {wanted} runs on the CPU: give --device cpu as well")
+    if wanted == "openvino" and not openvino.openvino_installed():
+        raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
+    fast = device == "cpu" and wanted in ("auto", "openvino") and openvino.openvino_installed()
+    unusable = openvino.why_not() if fast else None
+    if unusable is None:
+        return "openvino" if fast else "torch", []
+    if wanted == "openvino":
+        raise ModelError(f"--provider openvino: OpenVINO cannot be used ({unusable}); install it again")
+    return "torch", [f"OpenVINO cannot be used ({unusable}); torch runs the network instead"]
+
+
+def choose_torch_precision(wanted: PrecisionChoice, device: str, provider: str) -> tuple[Precision, list[str]]:
+    """The precision to run in, and what to tell the user; see `choose_precision`."""
+    offered: tuple[Precision, ...] = ()
+    if provider == "openvino":
+        offered = openvino.reduced_precisions()
+    elif device != "cpu":
+        offered = ("fp16", "bf16")
+    return choose_precision(wanted, offered, f"{device} with {provider}")

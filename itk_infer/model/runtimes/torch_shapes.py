@@ -1,0 +1,72 @@
+"""What a torch network's layers say about its input and output, before a window runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from itk_infer.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def is_2d(network: nn.Module) -> bool:
+    """Whether the first convolution is a 2D one."""
+    from torch import nn
+
+    kinds = (nn.Conv2d, nn.Conv3d)
+    first = next((module for module in network.modules() if isinstance(module, kinds)), None)
+    return isinstance(first, nn.Conv2d)
+
+
+def channels_in(network: nn.Module) -> int | None:
+    """Input channels of the first layer, if that is a plain convolution."""
+    from torch import nn
+
+    leaves = (module for module in network.modules() if next(module.children(), None) is None)
+    first = next((leaf for leaf in leaves if next(leaf.parameters(), None) is not None), None)
+    if isinstance(first, nn.Conv2d | nn.Conv3d) and first.groups == 1:
+        return first.in_channels
+    return None
+
+
+def channels_out(
+    network: nn.Module, infer: Callable[[Tensor], Tensor], spec: ModelSpec, *, flat: bool
+) -> int | None:
+    """Output channels, which memory is planned from; None for a network that shapes alone do not run through.
+
+    A forward pass with fake tensors computes shapes, and neither values nor memory.
+
+    Args:
+        network: The network that `infer` calls.
+        infer: (N, C, Z, Y, X) to logits.
+        spec: Says which window to try.
+        flat: Whether the network takes single planes.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    rule = spec.window
+    size = [p or -(-64 // m) * m for p, m in zip(rule.patch_size or (0, 0, 0), rule.multiple_of, strict=True)]
+    if flat:
+        size[0] = 1
+    channels = channels_in(network) or len(spec.input.channels)
+    device = next((weight.device for weight in network.parameters()), None)
+    try:
+        # No weight is replaced meanwhile: torch.func.functional_call mixes up those that several modules share.
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            return int(infer(torch.empty((1, channels, *size), device=device)).shape[1])
+    except Exception:  # anybody's code; the first window will say
+        return None
+
+
+def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A function as the module that a tracer wants."""
+    from torch import nn
+
+    class Traceable(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return infer(inputs)
+
+    return Traceable().eval()

@@ -1,0 +1,40 @@
+"""What every implementation of a seam must do, as tests: subclass the class of the seam, and give it its object.
+
+``from itk_infer.testing import BackendTests`` needs pytest; `FaultyModel` does not, as it is loaded in workers.
+See docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itk_infer.testing.backends import BackendTests as BackendTests
+    from itk_infer.testing.executors import ExecutorTests as ExecutorTests
+    from itk_infer.testing.faulty import FaultyModel as FaultyModel
+    from itk_infer.testing.formats import FormatTests as FormatTests
+    from itk_infer.testing.outputs import OutputTests as OutputTests
+    from itk_infer.testing.workspaces import WorkspaceTests as WorkspaceTests
+
+_MODULES = {
+    "BackendTests": "backends",
+    "ExecutorTests": "executors",
+    "FaultyModel": "faulty",
+    "FormatTests": "formats",
+    "OutputTests": "outputs",
+    "WorkspaceTests": "workspaces",
+}
+
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = f"{__name__}.{_MODULES[name]}"
+    if name.endswith("Tests"):
+        import pytest
+
+        pytest.register_assert_rewrite(module)  # so that a failure shows the values
+    return getattr(import_module(module), name)

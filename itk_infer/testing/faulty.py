@@ -1,0 +1,176 @@
+"""A model that fails on purpose, in any process: what a scan's brightest voxel says decides how."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.predictor import Predictor
+
+if TYPE_CHECKING:  # workers import this module, and need no pytest
+    import pytest
+
+NAMES = (
+    "kill", "abort", "segfault", "exit", "kill_once", "kill_batch", "hang", "raise", "nan", "shape", "memory",
+    "slow", "dark", "gate", "pair",
+)  # fmt: skip
+FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
+
+
+def marked(array: np.ndarray, fault: str) -> np.ndarray:
+    """The scan with a voxel that makes `FaultyModel` fail on it."""
+    array = array.copy()
+    array[0, 0, 0] = FAULTS[fault]
+    return array
+
+
+class Clock:
+    """The clock by which an executor measures how long a case takes, put forward by hand.
+
+    A case can so be given ten minutes, and be too late at once.
+
+    Args:
+        monkeypatch: Puts the clock in the place of `time`.
+        modules: Where.
+    """
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        self._ahead = 0.0
+        for module in modules:
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        """As of `time`."""
+        return time.monotonic() + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self._ahead += seconds
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
+    """Wait for another process or thread, which will not let down unless something is broken."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("what was waited for never came")
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyModel:
+    """See `ModelLoader`. Labels what is above zero.
+
+    Attributes:
+        scratch: A folder in which it remembers what it did.
+        loading: How it fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on), or not.
+        pause: Seconds a window takes.
+        batch: Windows a call.
+        device: Where it pretends to run. On anything but a CPU, a worker reads and writes beside it.
+    """
+
+    scratch: Path
+    loading: str = ""
+    pause: float = 0.0
+    batch: int = 1
+    patch: tuple[int, int, int] | None = None
+    device: str = "cpu"
+
+    def on(self, device: str) -> FaultyModel:
+        """The same, which pretends to run elsewhere."""
+        return replace(self, device=device)
+
+    def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
+        """See `ModelLoader.load`."""
+        from itk_infer.spec import parse_spec
+
+        loads = len(list(self.scratch.glob("load-*")))
+        (self.scratch / f"load-{os.getpid()}").touch()
+        if self.loading == "raise" or (self.loading == "later" and loads):
+            raise ModelError("the weights are gone; look for them")
+        if self.loading == "kill" or (self.loading == "kill_once" and not loads):
+            os.kill(os.getpid(), signal.SIGKILL)
+        spec = parse_spec({"input": {"orientation": "LPI"}, "window": {"patch_size": self.patch}}, "test")
+        backend = FakeBackend(self._forward, spec)
+        backend.device = self.device
+        return Predictor(backend, batch=self.batch)
+
+    def _forward(self, windows: np.ndarray) -> np.ndarray:
+        time.sleep(self.pause)
+        brightest = int(windows.max())
+        fault = next((name for name, value in FAULTS.items() if value == brightest), "")
+        logits = np.concatenate([-windows, windows], axis=1)
+        if fault in ("abort", "segfault"):
+            _leave_no_core()
+        match fault:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "abort":
+                os.abort()
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "exit":
+                os._exit(7)
+            case "kill_once":
+                marker = self.scratch / "killed once"
+                if not marker.exists():
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            case "kill_batch" if len(windows) > 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                while True:
+                    time.sleep(3600)
+            case "slow":
+                time.sleep(0.3)
+            case "gate":
+                wait_until((self.scratch / "go").exists)
+            case "pair":
+                self._meet()
+            case "raise":
+                raise RuntimeError("a surprise in the network")
+            case "memory":
+                raise MemoryError
+            case "nan":
+                return np.full_like(logits, np.nan)
+            case "shape":
+                return logits[..., :-1]
+        return logits
+
+    def _meet(self) -> None:
+        """Wait for another worker to come as far: to its first such case, its second, and so on."""
+        mine = len(list(self.scratch.glob(f"met-*-{os.getpid()}")))
+        (self.scratch / f"met-{mine}-{os.getpid()}").touch()
+        wait_until(lambda: len(list(self.scratch.glob(f"met-{mine}-*"))) > 1)
+
+
+class InterruptedModel(FaultyModel):
+    """Interrupts each worker while it is born: when the arguments of its main function are unpacked."""
+
+    def __reduce__(self) -> tuple[Callable[[Path], FaultyModel], tuple[Path]]:
+        return _interrupt, (self.scratch,)
+
+
+def _interrupt(scratch: Path) -> FaultyModel:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    return FaultyModel(scratch)
+
+
+def _leave_no_core() -> None:
+    """Have the system keep no image of this process when it crashes: it would lie in the folder of the tests."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

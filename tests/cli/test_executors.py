@@ -1,0 +1,151 @@
+"""The same command on a Dask cluster: worker processes on this machine, and SLURM where it is installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from support.local_cluster import local_cluster_of
+from support.one_node_slurm import answers, one_node_slurm, why_not
+
+from itk_infer.cli.main import main
+from itk_infer.events import CaseDone, CaseStarted, Events
+from itk_infer.run.folder import run_cases
+
+distributed = pytest.importorskip("distributed")
+CASES = 20
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    helper = pytest.importorskip("onnx").helper
+    kind = pytest.importorskip("onnx").TensorProto.FLOAT
+    nodes = [helper.make_node("Neg", ["x"], ["m"]), helper.make_node("Concat", ["m", "x"], ["y"], axis=1)]
+    shape = ("z", "y", "x_")
+    taken = [helper.make_tensor_value_info("x", kind, ("n", 1, *shape))]
+    given = [helper.make_tensor_value_info("y", kind, ("n", 2, *shape))]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", taken, given), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    )
+    helper.set_model_props(model, {"itk_infer": '{"spec": 1, "window": {"patch_size": [8, 8, 8]}}'})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "scans").mkdir()
+    for index in range(CASES):
+        array = np.random.default_rng(index).normal(0, 9, (24, 24, 24)).astype(np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "scans" / f"{index:02d}.mha"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MAIN = ("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--device", "cpu")
+
+
+def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatch, capfd):
+    """By the command line, with a worker process killed as soon as it has a case."""
+    done, killed = [], []
+    with local_cluster_of(2) as cluster:
+        with distributed.Client(cluster, set_as_default=False) as client:
+            pids = client.run(os.getpid)
+
+        def watch(event):
+            if isinstance(event, CaseStarted) and not killed:
+                killed.append(next(iter(pids.values())))
+                os.kill(killed[0], signal.SIGKILL)
+            if isinstance(event, CaseDone):
+                done.append(event.case)
+
+        def run(executor, settings, events, *rest):
+            return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
+
+        monkeypatch.setattr("itk_infer.run.folder.run_cases", run)
+        assert main((*MAIN, "--scheduler", cluster.scheduler_address, "--threads", "1")) == 0
+    assert killed
+    assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
+    assert len(list((work / "out").glob("*.mha"))) == CASES
+    assert main((*MAIN, "--dry-run")) == 0  # the ledger was kept here, and a run here knows all of it
+    assert capfd.readouterr().out.count("already done") == CASES
+
+
+def test_no_scheduler_there_is_one_sentence(work, monkeypatch, capfd):
+    monkeypatch.setattr("itk_infer.executors.dask_cluster.CONNECT_S", 0.5)
+    assert main((*MAIN, "--scheduler", "tcp://127.0.0.1:9")) == 2
+    assert "no Dask scheduler answers" in capfd.readouterr().err
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """A SLURM to submit to: the one that is there, or one of this node alone."""
+    pytest.importorskip("dask_jobqueue")
+    if answers():
+        yield
+    elif reason := why_not():
+        pytest.skip(reason)
+    else:
+        with one_node_slurm() as environment:
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            yield
+
+
+JOBS = ("--cluster", "slurm", "--cores-per-job", "1", "--memory", "1GB", "--walltime", "00:10:00", "--jobs", "2")
+
+
+def test_slurm_jobs_complete_every_case(work, slurm):
+    assert main((*MAIN, *JOBS)) == 0
+    assert len(list((work / "out").glob("*.mha"))) == CASES
+    deadline = time.monotonic() + 300
+    while subprocess.run(["squeue", "-h"], capture_output=True, check=True).stdout:
+        assert time.monotonic() < deadline, "jobs stay behind"
+        time.sleep(0.3)
+    assert {path.suffix for path in (work / "out").iterdir()} == {".mha", ".csv", ".db"}
+
+
+def test_a_job_that_is_cancelled_is_replaced(work, slurm, monkeypatch):
+    cancelled, done = [], []
+
+    def watch(event):
+        if isinstance(event, CaseStarted) and not cancelled:
+            jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True)
+            cancelled.append(min(jobs.stdout.split(), key=int))
+            subprocess.run(["scancel", "--signal=KILL", "--full", cancelled[0]], check=True)
+        if isinstance(event, CaseDone):
+            done.append(event.case)
+
+    def run(executor, settings, events, *rest):
+        return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
+
+    monkeypatch.setattr("itk_infer.run.folder.run_cases", run)
+    assert main((*MAIN, *JOBS[:-1], "1")) == 0
+    assert cancelled
+    assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
+
+
+def test_an_array_job_of_shards(work, slurm):
+    script = str(Path(__file__).resolve().parents[2] / "deploy" / "slurm_array.sbatch")
+    words = ("--array=1-3", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", "--wait", "--parsable")
+    job = ("scans", "out", "model.onnx", "--device", "cpu", "--threads", "1")
+    program = work / "bin" / "itk_infer"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m itk_infer "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sbatch", *words, script, *job],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, [path.read_text() for path in work.glob("*.log")]
+    assert len(list((work / "out").glob("*.mha"))) == CASES
+    assert len(list((work / "out").glob("itk_infer.shard-?-of-3.db"))) == 3
+    assert main(("report", "out")) == 0
+    assert main((*MAIN, "--dry-run")) == 0

@@ -1,0 +1,3 @@
+from support.folders import folder
+
+__all__ = ["folder"]

@@ -1,0 +1,68 @@
+"""Every input format passes the tests of `FormatTests`, written by SimpleITK."""
+
+from __future__ import annotations
+
+import SimpleITK as sitk
+
+from itk_infer.testing import FormatTests
+from itk_infer.volume.formats import FORMATS
+from itk_infer.volume.volume import image_of
+
+
+class Written(FormatTests):
+    packed = False
+    part = ""
+
+    def write(self, path, array, grid):
+        sitk.WriteImage(image_of(array, grid), str(path), self.packed)
+
+    def voxel_file(self, path):
+        return path.with_suffix(self.part) if self.part else path
+
+
+class TestNifti(Written):
+    suffix = ".nii"
+
+
+class TestPackedNifti(Written):
+    suffix, packed = ".nii.gz", True
+
+
+class TestMetaImage(Written):
+    suffix = ".mha"
+
+
+class TestPackedMetaImage(Written):
+    suffix, packed = ".mha", True
+
+
+class TestDetachedMetaImage(Written):
+    suffix, part = ".mhd", ".raw"
+
+
+class TestPackedDetachedMetaImage(Written):
+    suffix, part, packed = ".mhd", ".zraw", True
+
+
+class TestNrrd(Written):
+    suffix = ".nrrd"
+
+
+class TestPackedNrrd(Written):
+    suffix, packed = ".nrrd", True
+
+
+class TestDetachedNrrd(Written):
+    suffix, part = ".nhdr", ".raw"
+
+
+class TestPackedDetachedNrrd(Written):
+    suffix, part, packed = ".nhdr", ".raw.gz", True
+
+    def voxel_file(self, path):
+        return path.with_name(f"{path.stem}{self.part}")
+
+
+def test_every_format_is_tested() -> None:
+    tested = {test.suffix for test in Written.__subclasses__()}
+    assert tested == {suffix for form in FORMATS for suffix in form.suffixes}
