@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from onnx import TensorProto, helper
+from support.prepared import prepared
 
 fcntl = pytest.importorskip("fcntl", reason="streams are closed and full by the means of POSIX")
 
@@ -45,17 +46,12 @@ def source(tmp_path_factory):
 def run(words, folder, *, closed=(), **streams):
     """The program, with standard streams closed as ``<&-`` does."""
 
-    def close():
-        for number in closed:
-            os.close(number)
-
     return subprocess.run(
-        [sys.executable, "-m", "itk_infer", *map(str, words)],
+        prepared("".join(f"os.close({number}); " for number in closed), "itk_infer", *words),
         cwd=folder,
         text=True,
         check=False,
-        timeout=120,
-        preexec_fn=close,
+        timeout=600,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
 
@@ -183,5 +179,5 @@ if __name__ == "__main__":
 def test_the_library_gives_no_pipe_to_a_worker_the_number_of_a_closed_stream(source, tmp_path):
     (tmp_path / "program.py").write_text(LIBRARY)
     words = [sys.executable, tmp_path / "program.py", source]
-    assert subprocess.run(words, cwd=tmp_path, check=False, timeout=120).returncode == 0
+    assert subprocess.run(words, cwd=tmp_path, check=False, timeout=600).returncode == 0
     check_masks(tmp_path)

@@ -147,17 +147,15 @@ class ExecutorTests:
         """And the next run does the rest."""
         for index in range(8):
             batch.scan(f"{index}.mha", index)
-        small: dict[str, Any] = {
-            "patch": (2, 2, 2)
-        }  # 210 windows per case, so that a stop finds one at work on any machine
+        # 18 windows per case, which take nine seconds: a stop finds one at work on any machine.
+        small: dict[str, Any] = {"patch": (4, 4, 4)}
 
         def interrupt(event: Event) -> None:
-            if (
-                isinstance(event, CaseStarted) and len(batch.of(CaseStarted)) == 1
-            ):  # a second signal would be the end
+            # A second signal would end the process.
+            if isinstance(event, CaseStarted) and len(batch.of(CaseStarted)) == 1:
                 signal.raise_signal(signal.SIGINT)
 
-        summary = batch.run(on_event=interrupt, pause=0.05, **small)
+        summary = batch.run(on_event=interrupt, pause=0.5, **small)
         assert summary.exit_code == 130
         states = {state for state, _ in batch.states().values()}
         assert states <= {"done", "interrupted", "waiting"}

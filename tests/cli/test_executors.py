@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from support.local_cluster import local_cluster_of
 from support.one_node_slurm import answers, one_node_slurm, why_not
 
 from itk_infer.cli.main import main
@@ -49,9 +50,7 @@ MAIN = ("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--device", "cpu")
 def test_a_cluster_that_loses_a_worker_finishes_every_case_once(work, monkeypatch, capfd):
     """By the command line, with a worker process killed as soon as it has a case."""
     done, killed = [], []
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    with local_cluster_of(2) as cluster:
         with distributed.Client(cluster, set_as_default=False) as client:
             pids = client.run(os.getpid)
 

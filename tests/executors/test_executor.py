@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.local_cluster import local_cluster_of
 
 from itk_infer.executors import dask, in_flight
 from itk_infer.executors.dask_cluster import RunningCluster
@@ -36,10 +37,8 @@ class TestOverlappingWorkers(TestWorkers):
 
 @pytest.fixture(scope="session")
 def local_cluster():
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    pytest.importorskip("distributed")
+    with local_cluster_of(2) as cluster:
         yield cluster
 
 

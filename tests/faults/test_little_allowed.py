@@ -85,7 +85,7 @@ def test_a_read_only_container(batch):
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -151,10 +151,8 @@ def test_a_torn_ledger_without_a_place_for_its_copy(batch, no_temporary_folder):
 
 
 def limited(batch, kib, *words):
-    import resource
-
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (kib * 1024, kib * 1024))  # noqa: E731
-    return program(batch, "--provider", "cpu", *words, preexec_fn=limit)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({kib * 1024}, {kib * 1024}))"
+    return program(batch, "--provider", "cpu", *words, first=limit)
 
 
 @linux

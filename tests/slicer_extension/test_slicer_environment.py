@@ -110,7 +110,8 @@ def test_where_an_environment_may_be_made(tmp_path):
             check_new(python, folder, str(tmp_path / "home") if "new" in folder else "")
 
 
-def test_an_environment_is_made_and_itk_infer_installed_into_it(tmp_path):
+def test_an_environment_is_made_and_itk_infer_installed_into_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # which may lead to the real one
     # A wheel of nothing but a name stands in for the download.
     wheel = tmp_path / "itk_infer-9.9-py3-none-any.whl"
     info = "itk_infer-9.9.dist-info"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from itk_infer.executors.workers import STOP_GRACE_S
 from support import child_environment
+from support.prepared import prepared
 
 DEMO = Path(str(resources.files("itk_infer") / "demo"))
 
@@ -20,14 +21,12 @@ def program(batch, *words, first="", **options):
     Args:
         batch: The batch.
         words: More of the command line.
-        first: Python that this process runs before. (`preexec_fn` would fork the tests' own process, with all the
-            threads that other tests have left in it.)
+        first: Python that its process runs before, see `prepared`.
         options: Of `subprocess.run`.
     """
     main = ("-i", "in", "-o", "out", "--onnx", DEMO / "hippocampus_unet.onnx", "--device", "cpu", *words)
-    code = f"import os, sys\n{first}\nos.execv(sys.executable, [sys.executable, '-m', 'itk_infer', *sys.argv[1:]])"
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, main)],
+        prepared(first, "itk_infer", *main),
         cwd=batch.folder,
         capture_output=True,
         text=True,

@@ -36,7 +36,7 @@ def channels_out(
 ) -> int | None:
     """Output channels, which memory is planned from; None for a network that shapes alone do not run through.
 
-    A forward pass on torch's meta device computes shapes and touches no values.
+    A forward pass with fake tensors computes shapes, and neither values nor memory.
 
     Args:
         network: The network that `infer` calls.
@@ -45,20 +45,18 @@ def channels_out(
         flat: Whether the network takes single planes.
     """
     import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
     rule = spec.window
     size = [p or -(-64 // m) * m for p, m in zip(rule.patch_size or (0, 0, 0), rule.multiple_of, strict=True)]
     if flat:
         size[0] = 1
-    wrapper = traceable(infer)
-    wrapper.add_module("network", network)  # so that its weights are replaced by shapes
-    tensors = (*wrapper.named_parameters(), *wrapper.named_buffers())
-    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
+    channels = channels_in(network) or len(spec.input.channels)
+    device = next((weight.device for weight in network.parameters()), None)
     try:
-        with torch.inference_mode():
-            channels = channels_in(network) or len(spec.input.channels)
-            inputs = torch.empty((1, channels, *size), device="meta")
-            return int(torch.func.functional_call(wrapper, shapes, (inputs,)).shape[1])
+        # No weight is replaced meanwhile: torch.func.functional_call mixes up those that several modules share.
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            return int(infer(torch.empty((1, channels, *size), device=device)).shape[1])
     except Exception:  # anybody's code; the first window will say
         return None
 

@@ -111,6 +111,24 @@ def test_output_channels_are_known_before_a_window_runs(load, answer, channels):
     assert load(answer, channels=3).shape.channels_out == channels
 
 
+class Twice(Scale):
+    """One module under two names, as MONAI's DynUNet holds its layers."""
+
+    def __init__(self):
+        super().__init__("plain")
+        self.same = torch.nn.ModuleDict({"conv": self.conv})
+        self.again = torch.nn.ModuleList([self.conv, self.same])
+
+
+def test_weights_of_modules_with_several_names_stay_as_they_are(load):
+    network = Twice()
+    backend = load(network=network)
+    assert backend.shape.channels_out == 1
+    assert {(float(weight.sum()), weight.device.type) for weight in network.parameters()} == {(WEIGHT, "cpu")}
+    given = windows(1, 1, 2, 3, 4)
+    np.testing.assert_allclose(backend.forward(given), given * WEIGHT, rtol=1e-6)
+
+
 def test_what_the_first_layer_says_about_channels(load):
     assert load(channels=3).shape.channels_in == 3
     assert load(channels=2, groups=2).shape.channels_in is None
