@@ -23,6 +23,7 @@ WHOLE = {
     "test_gpu": "a predictor on a GPU",
     "test_memory": "what a case was predicted to need, and needs",
     "test_mirror": "this file",
+    "test_timeouts": "the time limits of the tests themselves",
     "test_real": "the whole program, with real networks and scans",
 }
 

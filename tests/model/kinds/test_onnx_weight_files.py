@@ -119,7 +119,7 @@ def test_engines_of_tensorrt_are_kept_apart_by_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Gpu, "open", remember)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    monkeypatch.setattr(module, "user_cache", lambda: Path("cache"))
+    monkeypatch.setattr(module, "kept_folder", lambda name: Path("cache", name))
     path = with_external(tmp_path, w="net.bin", b="net.bin")
     for content in (None, bytes(16)):
         if content is not None:
