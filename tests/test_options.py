@@ -62,7 +62,7 @@ def request_of(*words: str) -> ModelRequest:
 def test_an_option_is_read_from_the_command_line_and_travels(name):
     words, value = sample(name)
     request = request_of(*words)
-    assert request == ModelRequest(Path("model.onnx"), options=Options(**{name: value}))
+    assert request == ModelRequest((Path("model.onnx"),), "onnx", options=Options(**{name: value}))
     assert request != request_of()
     assert pickle.loads(pickle.dumps(request)) == request
     assert hash(pickle.loads(pickle.dumps(request))) == hash(request)
@@ -137,12 +137,8 @@ def test_values_are_kept_in_one_form():
     )
     assert options.absolute().spec == Path.cwd() / "a.json"
     assert options.absolute().batch_cache == Path.cwd() / "kept"
-    request = ModelRequest(Path("m.onnx"), None, None, options).absolute()
-    assert (request.onnx, request.config, request.options.spec) == (
-        Path.cwd() / "m.onnx",
-        None,
-        Path.cwd() / "a.json",
-    )
+    request = ModelRequest((Path("m.onnx"),), "onnx", options).absolute()
+    assert (request.paths, request.options.spec) == ((Path.cwd() / "m.onnx",), Path.cwd() / "a.json")
 
 
 def test_keywords_stand_above_options():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-import itk_infer
 from itk_infer.errors import ConfigError, InputError, OutputError
 from itk_infer.model.backend import NetworkShape
 from itk_infer.model.kinds.fake import FakeBackend
@@ -219,13 +218,6 @@ def test_resampling_after_intensity_is_the_other_order():
 def test_no_process_is_started(monkeypatch):
     monkeypatch.setattr(multiprocessing.Process, "start", lambda self: pytest.fail("a process was started"))
     Predictor(FakeBackend())(image())
-
-
-def test_the_public_names():
-    assert set(itk_infer.__all__) == {"Options", "Predictor", "Result", "__version__"}
-    assert itk_infer.Predictor is Predictor
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = itk_infer.nothing
 
 
 @pytest.mark.parametrize("commits", [True, False])

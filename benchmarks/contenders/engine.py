@@ -127,7 +127,7 @@ def ours(provider: str, precision: str):
                 forward,
                 OutputSpec(),
                 lambda decision: (take, False),
-                place=HostWorkspace(threads),
+                workspace=HostWorkspace(threads),
             )
             return labels
 

@@ -152,7 +152,7 @@ def test_a_folder_that_is_importable_anyway_stays_so(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_the_remedy_is_the_end_of_the_sentence(tmp_path, config, words):
     pytest.importorskip("mmengine", reason="needs the mmengine extra")
-    from loading import mmengine_backend
+    from support.loading import mmengine_backend
 
     (tmp_path / "config.py").write_text(config)
     with pytest.raises(ModelError, match=words) as caught:
