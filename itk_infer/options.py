@@ -264,7 +264,7 @@ class Options:
         "--batch",
         default=None,
         heading=WINDOWS,
-        help="Windows a call; default the model's, else 1. auto: found on the first case, and remembered.",
+        help="Windows per call; default the model's, else 1. auto: found on the first case, and remembered.",
         doc="windows per call. More need more memory and are not always faster; `auto` tries on the first image, "
         "see [speed](speed.md#windows-per-call)",
         values='a whole number, or `"auto"`',

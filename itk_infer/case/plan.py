@@ -55,7 +55,7 @@ class CasePlan:
         return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
 
     def with_batch(self, batch: int) -> CasePlan:
-        """The same case with so many windows a call."""
+        """The same case with so many windows per call."""
         return replace(self, work=replace(self.work, batch=batch))
 
 
@@ -77,7 +77,7 @@ def plan_case(
         spec: What the model wants.
         window: Patch and stride, fitted to the network.
         channels_out: Output channels; None: as many as there are labels, and a background.
-        batch: Windows a call.
+        batch: Windows per call.
         want_logits: Whether logits will be written.
     """
     native, reorientation = grid.reoriented(spec.input.orientation)

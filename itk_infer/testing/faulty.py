@@ -77,7 +77,7 @@ class FaultyModel:
         scratch: A folder in which it remembers what it did.
         loading: How it fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on), or not.
         pause: Seconds a window takes.
-        batch: Windows a call.
+        batch: Windows per call.
         device: Where it pretends to run. On anything but a CPU, a worker reads and writes beside it.
     """
 

@@ -22,7 +22,7 @@ def spec_documents(config: Mapping[str, Any], name: str) -> tuple[list[Document]
 
     Returns:
         The documents (with ``input.intensity`` only if the config speaks of intensity), notes on older keys
-        that are ignored, and how many windows a call the config asks for.
+        that are ignored, and how many windows per call the config asks for.
 
     Raises:
         SpecError: ``wl`` without ``ww`` or the like.

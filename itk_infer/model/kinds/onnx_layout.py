@@ -49,7 +49,7 @@ class Layout:
         return answer[:, :, None] if self.flat else answer
 
     def network_shape(self, taken: Sequence[Any], given: Sequence[Any], hint: int | None) -> NetworkShape:
-        """What the declared dimensions of input and output fix, and the author's number of windows a call."""
+        """What the declared dimensions of input and output fix, and the author's number of windows per call."""
         batch, *sizes = map(_fixed, taken)
         channels, *spatial = (sizes[-1], *sizes[:-1]) if self.last_in else sizes
         z, y, x = (1, *spatial) if self.flat else spatial

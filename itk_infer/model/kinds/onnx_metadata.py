@@ -13,7 +13,7 @@ INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
 
 
 def embedded_documents(found: Mapping[str, str], source: str) -> tuple[list[Document], list[str], int | None]:
-    """Documents from the metadata of an ONNX file, lowest precedence first; notes; windows a call."""
+    """Documents from the metadata of an ONNX file, lowest precedence first; notes; windows per call."""
     documents: list[Document] = []
     notes: list[str] = []
     window = older_window(found.get("window_level"), found.get("window_width"), source)

@@ -37,7 +37,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
         path: File to write, ``.xlsx``.
         rows: The cases; those of an earlier model may name other labels, which get columns, too.
         labels: The label table, for the order of the columns.
-        track: Leave a claim, for whoever keeps a ledger.
+        track: Leave an intent, which the ledger removes.
 
     Raises:
         OutputError: the file cannot be written.
