@@ -321,14 +321,14 @@ def test_small_volumes_are_padded_as_the_spec_says_and_cropped(folder):
 def stop_after(folder, cases):
     """Send SIGINT while a case is at work, once so many are done.
 
-    Only one: the system may deliver it to another thread, some windows later, and a second one ends the process.
+    Raised in this thread: one that is sent to the process may come to another thread, after the run has ended.
     """
     sent = []
 
     def on_event(event):
         if isinstance(event, Progress) and len(folder.of(CaseDone)) == cases and not sent:
             sent.append(event)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     return on_event
 
