@@ -47,6 +47,13 @@ def a_number(value: Any) -> float:
     return value
 
 
+def a_share(value: Any) -> float:
+    """A number above 0, at most 1."""
+    if not 0 < a_number(value) <= 1:
+        raise ValueError("give a number above 0, at most 1")
+    return float(value)
+
+
 def count_of(what: str) -> Check:
     """A whole number of at least 1."""
 

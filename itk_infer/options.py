@@ -15,6 +15,7 @@ from itk_infer.option import Option, OptionError, Shorthand, option
 from itk_infer.option_values import (
     a_number,
     a_path,
+    a_share,
     batch_size,
     count_of,
     device_name,
@@ -213,19 +214,41 @@ class Options:
         check=or_none(one_of(*get_args(Blend))),
         used_by=SPEC,
     )
-    tta: bool = option(
-        "--tta",
-        default=False,
+    step_size: float | None = option(
+        "--step-size",
+        default=None,
         heading=WINDOWS,
-        help="Average over the mirrorings that the model allows.",
+        help="Step between windows as a share of the patch, as 0.5; instead of --patch-stride.",
+        doc="step between windows as a share of the patch; more than the model's is faster and less exact",
+        values="a number above 0, at most 1",
+        unset="the model's, else 0.5",
+        text=float,
+        metavar="SHARE",
+        check=or_none(a_share),
+        used_by=SPEC,
+    )
+    tta: bool | None = option(
+        "--tta",
+        default=None,
+        heading=WINDOWS,
+        help="Average over the mirrorings that the model allows; default what the model says.",
         doc="average the logits over all mirrorings that the spec's `mirror_axes` allow; refused where it allows "
         "none",
-        values="`True`",
-        unset="off",
+        values="`True` or `False`",
+        unset="what the model's spec says, usually off; on for nnU-Net models trained with mirroring",
         text=bool,
-        check=true_or_false,
+        check=or_none(true_or_false),
+        shorthands=(
+            Shorthand(
+                "--no-tta",
+                False,
+                help="No mirroring, where the model would mirror by itself.",
+                doc="no mirroring, where the model would mirror by itself; two times faster for each axis",
+            ),
+        ),
         used_by=PREDICTOR,
         result="other mirroring",
+        identity=bool,  # a model that mirrors by itself is settled before
     )
     crop_foreground: float | None = option(
         "--crop-foreground",
@@ -233,7 +256,7 @@ class Options:
         heading=WINDOWS,
         help="Run only the box of voxels above VALUE after intensity; outside is background. Not exact.",
         doc="run only the smallest box that holds every voxel above VALUE after intensity; outside it is "
-        "background. Not with `--save-logits`",
+        "background",
         values="a number",
         unset="off",
         text=float,

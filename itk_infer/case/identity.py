@@ -38,12 +38,13 @@ def model_identity(
         digest: Of the model's files.
         spec: Complete.
         window: What patch and stride came to be.
-        options: How the model is run.
+        options: How the model is run, with what was chosen where they leave it to the model.
         precision: What the choice of the options came to be.
     """
     document = spec.to_dict()
-    # What patch and stride came to be is recorded below; whether they were asked for does not matter.
-    del document["window"]["patch_size"], document["window"]["patch_stride"]
+    # What patch, stride and mirroring came to be is recorded below; whether they were asked for does not matter.
+    for key in ("patch_size", "patch_stride", "step", "mirror"):
+        document["window"].pop(key, None)
     return {
         "engine": ENGINE_VERSION,
         "model": digest,

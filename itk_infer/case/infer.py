@@ -85,7 +85,7 @@ def _attempt(
     lowest = prepared.volume.min() if below is not None else 0.0  # not needed without a bound
     inferer = WindowInferer(
         model.backend,
-        model.spec.window.mirror_axes if model.options.tta else None,
+        model.mirror_axes,
         None if model.options.skip_empty is False else lowest,
         below,
         model.max_batch,

@@ -32,6 +32,7 @@ class LoadedModel:
         backend: Runs the network; in fp32 once a reduced precision was found to differ too much.
         window: Patch and stride, fitted to the network.
         workspaces: Where cases may be computed.
+        mirror_axes: Axes along which windows are mirrored; None: they are not.
         mirrored_copies: Network inputs per window: 1, or the number of mirrored copies.
         batch: Windows per call.
         auto_batch: Searches for `batch` on the first case; None: it is settled.
@@ -48,8 +49,11 @@ class LoadedModel:
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # onnxruntime has the other half
         self.workspaces = Workspaces(backend.tensor_device, threads, options.max_ram, max_vram)
+        rule = backend.spec.window
+        mirror = rule.mirror if options.tta is None else options.tta
+        self.mirror_axes = rule.mirror_axes if mirror else None
         # Refuses models that allow no mirroring.
-        flips = Mirrored(backend.forward, backend.spec.window.mirror_axes).flips if options.tta else ()
+        flips = () if self.mirror_axes is None else Mirrored(backend.forward, self.mirror_axes).flips
         self.mirrored_copies = len(flips) or 1
         self.auto_batch: AutoBatch | None = None
         batch = options.batch
@@ -85,7 +89,8 @@ class LoadedModel:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """See `model_identity`."""
-        return model_identity(self.backend.digest, self.spec, self.window, self.options, self._precision)
+        options = self.options.changed(tta=self.mirror_axes is not None)
+        return model_identity(self.backend.digest, self.spec, self.window, options, self._precision)
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """See `Predictor.plan`."""

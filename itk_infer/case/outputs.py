@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from itk_infer.case.prepare import Prepared
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import TakeSlab
-from itk_infer.errors import ConfigError
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
 from itk_infer.volume.crop import Uncrop
@@ -40,19 +41,14 @@ class CaseSinks:
         self._prepared = prepared
 
     def open(self, decision: Decision) -> tuple[TakeSlab, bool]:
-        """Open them; returns what takes slabs, and whether these shall carry logits.
-
-        Raises:
-            ConfigError: logits were asked for that a cropped case does not have.
-        """
+        """Open them; returns what takes slabs, and whether these shall carry logits."""
         self.labels = decision.table
         self.open_outputs.extend(self._make(self._frame(decision)))
         want_logits = any(sink.needs_logits for sink in self.open_outputs)
-        if self._prepared.crop is None:
+        if self._prepared.part is None:
             return self._take, want_logits
-        if want_logits:
-            raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
-        return Uncrop(self._take, self._prepared.crop, self._prepared.plan.native.size), False
+        outside = decision.outside().astype(np.float16)
+        return Uncrop(self._take, self._prepared.part, self._prepared.plan.native.size, outside), want_logits
 
     def abort(self) -> None:
         """Leave nothing behind."""

@@ -9,6 +9,7 @@ from itk_infer.engine.memory import CaseSize, Memory, predict_device_memory, pre
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.model.window import ModelWindow
 from itk_infer.spec import ModelSpec
+from itk_infer.volume.foreground import Box
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.resample import model_grid
@@ -54,6 +55,11 @@ class CasePlan:
         windows = _windows(model, spec, window)
         return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
 
+    def inside(self, part: Box, spec: ModelSpec, window: ModelWindow) -> CasePlan:
+        """The same case, of which only a box of the native array is seen by the network."""
+        z, y, x = (side.stop - side.start for side in part)
+        return self.over(model_grid(replace(self.native, size=(z, y, x)), spec.input), spec, window)
+
     def with_batch(self, batch: int) -> CasePlan:
         """The same case with so many windows per call."""
         return replace(self, work=replace(self.work, batch=batch))
@@ -80,12 +86,22 @@ def plan_case(
         batch: Windows per call.
         want_logits: Whether logits will be written.
     """
-    native, reorientation = grid.reoriented(spec.input.orientation)
+    native, reorientation = grid.reoriented(spec.input.orientation, spec.input.axes)
     model = model_grid(native, spec.input)
     windows = _windows(model, spec, window)
     channels_out = channels_out or len(spec.output.labels or ()) + 1
-    cubic = spec.input.resampling.interpolation == "cubic" and not model.identity
-    work = CaseSize(model, windows, len(spec.input.channels), channels_out, itemsize, batch, want_logits, cubic)
+    rule = spec.input.resampling
+    work = CaseSize(
+        model,
+        windows,
+        len(spec.input.channels),
+        channels_out,
+        itemsize,
+        batch,
+        want_logits,
+        cubic=rule.interpolation == "cubic" and not model.identity,
+        scaled_first=rule.order == "after_intensity" and not model.identity,
+    )
     return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
 
 
@@ -103,4 +119,12 @@ def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str,
 
 def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> WindowGrid:
     rule = spec.window
-    return place_windows(model.size, window.patch, window.stride, rule.multiple_of, rule.blend)
+    return place_windows(
+        model.size,
+        window.patch,
+        window.stride,
+        rule.multiple_of,
+        rule.blend,
+        placement=rule.placement,
+        center=rule.gaussian.center,
+    )

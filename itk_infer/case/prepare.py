@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itk_infer.arrays import Array
 from itk_infer.case.plan import CasePlan
 from itk_infer.model.window import ModelWindow
-from itk_infer.spec import ModelSpec
+from itk_infer.spec import InputSpec, ModelSpec
 from itk_infer.volume.crop import Crop, foreground_crop
-from itk_infer.volume.intensity import Intensity, apply_intensity
+from itk_infer.volume.foreground import Box, box_around, filled, foreground, inner_box
+from itk_infer.volume.intensity import Intensity, apply_intensity, needs_foreground
 from itk_infer.volume.model_volume import ModelVolume
 from itk_infer.volume.padding import pad_volume
 from itk_infer.volume.resample import to_model_grid
@@ -22,12 +23,14 @@ class Prepared:
     Attributes:
         volume: Padded.
         plan: Of what is left after cropping.
-        crop: What was cut off; None: nothing.
+        part: The box of the native array that is left, Z Y X; None: all of it.
+        crop: What `crop_above` cut off the model's grid; None: nothing.
     """
 
     volume: ModelVolume
     plan: CasePlan
-    crop: Crop | None
+    part: Box | None = None
+    crop: Crop | None = None
 
 
 def prepare(
@@ -42,20 +45,36 @@ def prepare(
         window: Patch and stride.
         crop_above: Run only the smallest box that holds every voxel above this; None: everything.
     """
-    voxels, steps, how = (
-        plan.reorientation.apply(stored),
-        spec.input.intensity,
-        spec.input.resampling.interpolation,
-    )
-    if spec.input.resampling.order == "after_intensity" and not plan.model.identity:
-        voxels, steps = apply_intensity(voxels, steps), ()
-    voxels = to_model_grid(voxels, plan.model, how)
-    volume = ModelVolume(voxels, Intensity(voxels, steps))
+    voxels, part, mask = _used(plan.reorientation.apply(stored), spec.input)
+    if part is not None:
+        plan = plan.inside(part, spec, window)
+    rule, steps = spec.input.resampling, spec.input.intensity
+    if not plan.model.identity:
+        if rule.order == "after_intensity":
+            voxels, steps, mask = apply_intensity(voxels, steps, mask), (), None
+        voxels = to_model_grid(voxels, plan.model, rule.interpolation, clip=rule.clip)
+        if mask is not None:
+            mask = to_model_grid(mask[None], plan.model, "nearest")[0] > 0
+    volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask)
     crop = None if crop_above is None else foreground_crop(volume.above(crop_above), plan.model)
     if crop is not None:
         volume = volume.cut(crop.box)
         plan = plan.over(crop.grid, spec, window)
+        part = crop.native if part is None else inner_box(part, crop.native)
     if any(before or after for before, after in plan.windows.pads):
         padded = pad_volume(volume[:], plan.windows.pads, spec.input.padding)
         volume = ModelVolume(padded, Intensity(padded, ()))
-    return Prepared(volume, plan, crop)
+    return Prepared(volume, plan, part, crop)
+
+
+def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | None]:
+    """The voxels that the spec's crop leaves, their box if that is not everything, and the mask for the steps."""
+    if wanted.crop is None:
+        return voxels, None, None
+    mask = foreground(voxels, wanted.crop)
+    box = box_around(mask, wanted.crop.margin)
+    whole = tuple(slice(0, size) for size in mask.shape)
+    part = None if box is None or box == whole else box
+    if part is not None:
+        voxels, mask = voxels[(slice(None), *part)], mask[part]
+    return voxels, part, filled(mask) if needs_foreground(wanted.intensity) else None

@@ -54,7 +54,7 @@ def settle_batch(model: LoadedModel, prepared: Prepared, workspace: Workspace) -
 
     def trial() -> BatchTrial:
         forward = model.backend.forward
-        network = Mirrored(forward, model.spec.window.mirror_axes) if model.options.tta else forward
+        network = forward if model.mirror_axes is None else Mirrored(forward, model.mirror_axes)
         memory = host_memory if model.backend.device == "cpu" else lambda: None
         return BatchTrial(network, _windows(prepared), memory=memory)
 

@@ -23,7 +23,7 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     from itk_infer.run.ledger import Ledger
     from itk_infer.run.plan import make_plan
 
-    inputs = settings.find_inputs(len(predictor.spec.input.channels))
+    inputs = settings.find_inputs(predictor.spec.input)
     ledger = Ledger(settings.output, read_only=True, in_memory=settings.file_name is not None)
     try:
         plan = make_plan(inputs.cases, settings, predictor.identity, ledger)

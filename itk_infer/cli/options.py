@@ -115,6 +115,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
     values = {}
     for name, about in declared().items():
         value, default = given.get(name), default_of(name)
+        if about.text is bool:
+            value = value or None  # a flag that was not given
         flag = about.flags[0]
         if value is not None and about.parse is not None:
             try:

@@ -13,6 +13,7 @@ from itk_infer.spec import OutputSpec
 from itk_infer.volume.slab import LabelArray
 
 Floats = NDArray[np.float32]
+CERTAIN = 20.0  # a logit whose probability differs from 1 by 2e-9
 
 
 class RunningArgmax:
@@ -96,6 +97,14 @@ class Decision:
         for label, mask in zip(self.table, masks, strict=True):
             labels[mask] = label.value
         return labels, masks
+
+    def outside(self) -> Floats:
+        """What a network would answer where it is certain that there is only background, (C,)."""
+        logits = self.output.values == "logits"
+        values = np.full(self.channels, -CERTAIN if logits else 0.0, np.float32)
+        if self.output.decision == "argmax":
+            values[self.value_of_channel == 0] = CERTAIN if logits else 1.0
+        return values
 
     def counts(self, labels: LabelArray, masks: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Voxels of each label, in the order of `table`; overlapping masks count in full."""

@@ -54,6 +54,7 @@ class CaseSize:
         batch: Windows per call.
         want_logits: Whether logits are written.
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
+        scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
     """
 
     model: ModelGrid
@@ -64,6 +65,7 @@ class CaseSize:
     batch: int
     want_logits: bool
     cubic: bool = False
+    scaled_first: bool = False
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -90,14 +92,16 @@ class CaseSize:
     @property
     def preparing(self) -> int:
         """Bytes of resampling, statistics and padding."""
+        native_floats = 4 * self.channels_in * math.prod(self.native)
+        held = self.stored + native_floats * self.scaled_first
         # One copy resampled; one with its intensities normalised and one padded.
         copies = (not self.model.identity) + 2 * self._padded
-        peak = self.stored + copies * self.floats if copies else 2 * self.stored
+        peak = held + copies * self.floats if copies else 2 * self.stored
         if not self.cubic:
             return peak
         # The axis that shrinks most is resampled first; the spline holds two copies of it.
         first = min(axis.model / axis.native for axis in self.model.axes)
-        return max(peak, self.stored + int(2 * 4 * self.channels_in * math.prod(self.native) * first))
+        return max(peak, held + int(2 * native_floats * first))
 
     @property
     def accumulator(self) -> int:

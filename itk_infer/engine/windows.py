@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.spec.model_spec import Blend
+from itk_infer.spec.model_spec import Blend, Placement
 
 T = TypeVar("T")
 PartialSize = tuple[int | None, int | None, int | None]  # None: the whole volume along that axis
+PartialStride = tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,44 +84,67 @@ class WindowGrid:
 def place_windows(
     size: tuple[int, int, int],
     patch: PartialSize,
-    stride: PartialSize,
+    stride: PartialStride,
     multiple_of: tuple[int, int, int],
     blend: Blend,
+    *,
+    placement: Placement = "shift_last",
+    center: Literal["middle", "voxel"] = "middle",
 ) -> WindowGrid:
     """Cover a volume with windows.
 
     Args:
         size: Voxels of the volume, Z Y X.
         patch: Window size; None takes the whole volume, padded up to `multiple_of`.
-        stride: Step between windows, at most the patch; None: half the patch.
+        stride: Step between windows, at most the patch; None: half the patch. ``shift_last`` rounds it down.
         multiple_of: The size of a whole-volume window is rounded up to a multiple of this, Z Y X.
-        blend: ``gaussian`` (sigma = patch / 8, centred at (patch - 1) / 2) or ``constant``.
+        blend: ``gaussian`` (sigma = patch / 8) or ``constant``.
+        placement: ``shift_last``: 0, stride, 2 stride, ... and a last window at the end; ``even``: the fewest
+            windows that are no more than a stride apart, evenly spread and rounded (halves to the even number).
+        center: Of the gaussian: ``middle`` (patch - 1) / 2, ``voxel`` patch // 2.
     """
-    z, y, x = (_axis(*values, blend) for values in zip(size, patch, stride, multiple_of, strict=True))
+    z, y, x = (
+        _axis(*values, blend, placement, center) for values in zip(size, patch, stride, multiple_of, strict=True)
+    )
     return WindowGrid((z, y, x))
 
 
-def _axis(size: int, patch: int | None, stride: int | None, multiple: int, blend: Blend) -> AxisWindows:
+def _axis(
+    size: int,
+    patch: int | None,
+    stride: float | None,
+    multiple: int,
+    blend: Blend,
+    placement: Placement,
+    center: Literal["middle", "voxel"],
+) -> AxisWindows:
     window = patch if patch is not None else math.ceil(size / multiple) * multiple
     missing = max(0, window - size)
     padded = size + missing
-    step = stride if stride is not None else max(1, window // 2)
-    last = padded - window
-    origins = (*range(0, last, step), last)
-    return AxisWindows(
-        size, window, missing // 2, missing - missing // 2, origins, _weights(padded, window, origins, blend)
-    )
+    origins = _origins(padded - window, window / 2 if stride is None else stride, placement)
+    profile = np.ones(window)
+    if blend == "gaussian":
+        offsets = np.arange(window) - ((window - 1) / 2 if center == "middle" else window // 2)
+        profile = np.exp(-0.5 * (offsets / (window / 8)) ** 2)
+    weights = _weights(padded, profile, origins)
+    return AxisWindows(size, window, missing // 2, missing - missing // 2, origins, weights)
 
 
-def _weights(size: int, patch: int, origins: tuple[int, ...], blend: Blend) -> NDArray[np.float32]:
+def _origins(last: int, stride: float, placement: Placement) -> tuple[int, ...]:
+    """First voxels of the windows along an axis, from 0 to `last`."""
+    step = max(1.0, stride)
+    if placement == "shift_last":
+        return (*range(0, last, int(step)), last)
+    gaps = math.ceil(last / step)
+    return tuple(round(last / gaps * i) for i in range(gaps + 1)) if gaps else (0,)
+
+
+def _weights(size: int, profile: NDArray[np.float64], origins: tuple[int, ...]) -> NDArray[np.float32]:
     """Weights that sum to 1 at every voxel, (len(origins), patch).
 
     Windows lie on a grid and weights are separable, so normalising along each axis equals normalising in 3D.
     """
-    profile = np.ones(patch)
-    if blend == "gaussian":
-        offsets = np.arange(patch) - (patch - 1) / 2
-        profile = np.exp(-0.5 * (offsets / (patch / 8)) ** 2)
+    patch = len(profile)
     total = np.zeros(size)
     for origin in origins:
         total[origin : origin + patch] += profile

@@ -10,6 +10,7 @@ from itk_infer._version import __version__
 from itk_infer.errors import ModelError
 from itk_infer.machine import ran_out, shortage
 from itk_infer.options import Options
+from itk_infer.spec import InputSpec, parse_spec
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -87,9 +88,9 @@ class ModelInfo:
         return self.about["spec"]["name"] or "unnamed model"
 
     @property
-    def channels(self) -> int:
-        """Input channels."""
-        return len(self.about["spec"]["input"]["channels"])
+    def input(self) -> InputSpec:
+        """What the model wants of its input."""
+        return parse_spec(self.about["spec"], "the loaded model").input
 
     @property
     def device(self) -> str:

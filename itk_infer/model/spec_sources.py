@@ -113,6 +113,10 @@ def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpe
     if overrides.patch_size is not None:
         # The model's stride was chosen for its own patch; with this one it might not cover the volume.
         window = replace(window, patch_size=overrides.patch_size, patch_stride=None)
+    if overrides.patch_stride is not None and overrides.step_size is not None:
+        raise ConfigError("`patch_stride` and `step_size` exclude each other: give one of them")
+    if overrides.step_size is not None:
+        window = replace(window, step=overrides.step_size, patch_stride=None)
     if overrides.patch_stride is not None:
         window = replace(window, patch_stride=overrides.patch_stride)
     if overrides.blend is not None:

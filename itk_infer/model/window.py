@@ -6,17 +6,22 @@ from dataclasses import dataclass
 
 from itk_infer.errors import ConfigError, SpecError
 from itk_infer.model.backend import NetworkShape
-from itk_infer.spec import ModelSpec
+from itk_infer.spec import ModelSpec, WindowSpec
 
 PartialSize = tuple[int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelWindow:
-    """Patch and stride along Z, Y, X; None: the whole volume is one window."""
+    """Patch and stride along Z, Y, X; None: the whole volume is one window.
+
+    Attributes:
+        patch: Voxels.
+        stride: Voxels; a fraction only where windows are spread evenly.
+    """
 
     patch: PartialSize
-    stride: PartialSize
+    stride: tuple[float | None, float | None, float | None]
 
 
 def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
@@ -46,7 +51,7 @@ def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
         fixed if asked is None else asked[axis] for axis, fixed in enumerate(shape.size)
     )
     if stride is None:
-        z, y, x = (None if window is None else max(1, window // 2) for window in patch)
+        z, y, x = (None if window is None else _stride(window, spec.window) for window in patch)
         return ModelWindow(patch, (z, y, x))
     for step, window in zip(stride, patch, strict=True):
         if window is None:
@@ -60,6 +65,12 @@ def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
                 "voxels between the windows would never be seen"
             )
     return ModelWindow(patch, stride)
+
+
+def _stride(window: int, rule: WindowSpec) -> float:
+    """The stride for a window: a share of it, of at least one voxel."""
+    stride = max(1.0, rule.step * window)
+    return stride if rule.placement == "even" else int(stride)
 
 
 def _check_channels(spec: ModelSpec, shape: NetworkShape) -> None:

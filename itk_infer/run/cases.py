@@ -12,6 +12,7 @@ from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.run.passed_over import NAMED, PassedOver, label_map, readable, sentences
 from itk_infer.run.search import Search
+from itk_infer.spec import InputSpec
 from itk_infer.volume.formats import Format, format_of
 from itk_infer.volume.names import SUFFIXES, printable, split_suffix
 
@@ -33,15 +34,15 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: int) -> Inputs:
+def find_cases(source: Path, output: Path | None, *, recursive: bool, wanted: InputSpec) -> Inputs:
     """The cases of a folder, or of one file, which is a case even if it is a label map.
 
     Args:
         source: Folder or file.
         output: Output folder; never searched. None: there is none, as the output is one file.
         recursive: Search sub-folders, links to folders included.
-        channels: Input channels of the model. Above one, files are ``<case>_0000.ext``,
-            ``<case>_0001.ext``, ...
+        wanted: The model's input. Files of more than one channel are ``<case>_0000.ext``, ``<case>_0001.ext``,
+            ...; those of one channel may be, where the spec says so and all files of the folder are.
 
     Raises:
         ConfigError: `source` does not exist, or is the output folder.
@@ -54,11 +55,12 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, channels: 
     if output is not None and output.exists() and folder.samefile(output):
         raise ConfigError(f"{output}: is also the input folder; results need a folder of their own")
     search = Search(output, recursive)
-    for path in _siblings(source) if channels > 1 and not whole_folder else [source]:
+    numbered = len(wanted.channels) > 1 or wanted.numbered_files
+    for path in _siblings(source) if numbered and not whole_folder else [source]:
         search.look_at(path)
     found = list(_images(search.images))
-    if channels > 1:
-        found = _grouped(found, channels)
+    if len(wanted.channels) > 1 or (numbered and all(CHANNEL.fullmatch(case.stem) for case in found)):
+        found = _grouped(found, wanted.channels)
     passed = search.passed
     if whole_folder:
         # A channel may be a label map; a case that consists of nothing else is a result.
@@ -112,8 +114,11 @@ def _siblings(source: Path) -> list[Path]:
     return [path for path, other in others.items() if other and other["case"] == match["case"]]
 
 
-def _grouped(files: list[Case], channels: int) -> list[Case]:
-    """One case for each set of channel files."""
+def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
+    """One case for each set of channel files; `names` are those of the channels, empty where they have none."""
+    channels = len(names)
+    listed = f" ({', '.join(names)})" if all(names) else ""
+    takes = f"the model takes {channels} channel{'s' if channels > 1 else ''}{listed}"
     groups: dict[tuple[PurePosixPath, str], dict[int, Case]] = defaultdict(dict)
     ambiguous: dict[tuple[PurePosixPath, str], str] = {}
     cases = []
@@ -121,7 +126,7 @@ def _grouped(files: list[Case], channels: int) -> list[Case]:
         match = CHANNEL.fullmatch(file.stem)
         if match is None:
             wanted = f"{file.stem}_0000{file.suffix} to {file.stem}_{channels - 1:04d}{file.suffix}"
-            cases.append(replace(file, problem=f"the model takes {channels} channels: name the files {wanted}"))
+            cases.append(replace(file, problem=f"{takes}: name the files {wanted}"))
             continue
         members = groups[file.folder, match["case"]]
         number = int(match["channel"])
@@ -135,9 +140,9 @@ def _grouped(files: list[Case], channels: int) -> list[Case]:
         extra = sorted(set(members) - set(range(channels)))
         problem = ambiguous.get((folder, stem))
         if problem is None and missing:
-            problem = f"channel file {stem}_{missing[0]:04d} is missing; the model takes {channels} channels"
+            problem = f"channel file {stem}_{missing[0]:04d} is missing; {takes}"
         elif problem is None and extra:
-            problem = f"{stem}_{extra[0]:04d} is one channel too many; the model takes {channels} channels"
+            problem = f"{stem}_{extra[0]:04d} is one channel too many; {takes}"
         cases.append(Case(folder, stem, members[min(members)].suffix, paths, problem))
     return cases
 

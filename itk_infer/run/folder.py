@@ -118,7 +118,7 @@ def run_cases(
 
         facts = executor.open(check)
         on_model(facts)
-        inputs = settings.find_inputs(facts.channels)
+        inputs = settings.find_inputs(facts.input)
         make_folder(settings.output)
         with _lock(settings, events, stop) as lock, _ledger(settings, inputs.cases, lock) as ledger:
             if lock is not None:

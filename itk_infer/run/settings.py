@@ -10,6 +10,7 @@ from itk_infer.errors import ConfigError
 from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
+from itk_infer.spec import InputSpec
 
 FORMATS = LABEL_FORMATS
 
@@ -69,14 +70,14 @@ class RunSettings:
         stem = self.target.name.removesuffix(f".{self.format}")
         return tuple(self.output / kind.file_name(stem, "", self.format) for kind in case_outputs())
 
-    def find_inputs(self, channels: int) -> Inputs:
+    def find_inputs(self, wanted: InputSpec) -> Inputs:
         """The cases of this run, and what it passes over. Errors as of `find_cases`.
 
         Args:
-            channels: Input channels of the model.
+            wanted: The model's input.
         """
         output = self.output if self.file_name is None else None
-        found = find_cases(self.source, output, recursive=self.recursive, channels=channels)
+        found = find_cases(self.source, output, recursive=self.recursive, wanted=wanted)
         if self.shard is None:
             return found
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)

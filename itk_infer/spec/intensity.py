@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Channels = tuple[int, ...] | None  # None: every channel
@@ -44,10 +44,18 @@ class MinMax:
 
 @dataclass(frozen=True, slots=True)
 class ZScore:
-    """Subtract the mean and divide by the population standard deviation, both over `mask`; for all voxels."""
+    """Subtract the mean and divide by the population standard deviation, both over `mask`.
 
-    mask: Literal["all", "nonzero", "above_mean"] = "all"
+    Attributes:
+        mask: ``all``, ``nonzero`` and ``above_mean`` voxels of the channel; ``crop``: the foreground that the
+            spec's ``input.crop`` looks for in all channels, with its holes filled.
+        outside: ``scale``: voxels outside the mask are changed like the others; ``keep``: they stay.
+        channels: Input channels it applies to.
+    """
+
+    mask: Literal["all", "nonzero", "above_mean", "crop"] = "all"
     channels: Channels = None
+    outside: Literal["scale", "keep"] = field(default="scale", metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,62 @@ Alignment = Literal["center", "edge"]
 Blend = Literal["gaussian", "constant"]
 PaddingMode = Literal["constant", "minimum", "edge", "reflect"]
 Decision = Literal["argmax", "threshold"]
+Placement = Literal["shift_last", "even"]
+LATER = {"later": True}  # of a key that is younger than the format: at its default it is not written
+
+
+@dataclass(frozen=True, slots=True)
+class Anisotropic:
+    """How an axis is resampled that is far coarser than the others: apart from them.
+
+    It is the axis with the largest spacing, if that is more than `threshold` times the smallest, of the grid that
+    is resampled, or else of the one it is resampled to. Where two axes share the largest spacing, none is apart.
+
+    Attributes:
+        threshold: Ratio of the largest to the smallest spacing from which on an axis is resampled apart.
+        axis_interpolation: Of the image along that axis. The way back is always nearest there.
+    """
+
+    threshold: float = 3.0
+    axis_interpolation: Interpolation = "nearest"
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How an image is resampled to the model's grid; logits return linearly, with the same alignment."""
+    """How an image is resampled to the model's grid; logits return linearly, with the same alignment.
+
+    Attributes:
+        interpolation: Of the image.
+        alignment: Which positions of both grids coincide.
+        order: Before or after the intensity steps.
+        size: Voxels for `n` at a new spacing: ``extent`` rounds n * old / new, ``ratio`` rounds old / new * n.
+            They differ where the exact value lies halfway between two numbers; halves go to the even number.
+        clip: Whether values are kept within the range of the source, which splines leave at sharp edges: of the
+            channel, or of the slice where an axis is resampled apart.
+        anisotropic: How a far coarser axis is treated; None: as the others.
+    """
 
     interpolation: Interpolation = "linear"
     alignment: Alignment = "center"
     order: Literal["before_intensity", "after_intensity"] = "before_intensity"
+    size: Literal["extent", "ratio"] = field(default="extent", metadata=LATER)
+    clip: bool = field(default=False, metadata=LATER)
+    anisotropic: Anisotropic | None = field(default=None, metadata=LATER)
+
+
+@dataclass(frozen=True, slots=True)
+class CropRule:
+    """The part of an image that is used at all: the smallest box around its foreground; the rest is background.
+
+    Attributes:
+        to: ``nonzero``: voxels of which any channel differs from 0; ``above``: exceeds `value`. Stored values.
+        value: See there.
+        margin: Voxels added on every side.
+    """
+
+    to: Literal["nonzero", "above"] = "nonzero"
+    value: float = 0.0
+    margin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +86,19 @@ class Padding:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """The network's input: channels, orientation, grid and intensities. Triplets are Z, Y, X; spacing in mm."""
+    """The network's input: channels, orientation, grid and intensities. Triplets are Z, Y, X; spacing in mm.
+
+    Attributes:
+        axes: Order in which the network sees the axes of the oriented array: its first axis is the one that is
+            named first. All triplets of the spec are in the network's order.
+        numbered_files: Whether files of one channel may be named ``case_0000``, too.
+    """
 
     channels: tuple[str, ...] = ("",)
+    numbered_files: bool = field(default=False, metadata=LATER)
     orientation: str | None = "LPI"
+    axes: str = field(default="zyx", metadata=LATER)
+    crop: CropRule | None = field(default=None, metadata=LATER)
     spacing: PartialSpacing | None = None
     size: Triplet | None = None
     resampling: Resampling = Resampling()
@@ -51,14 +107,38 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Gaussian:
+    """The weights of ``blend: gaussian``; sigma = patch / 8 along each axis.
+
+    Attributes:
+        center: ``middle``: (patch - 1) / 2; ``voxel``: patch // 2, half a voxel further for even sizes.
+    """
+
+    center: Literal["middle", "voxel"] = "middle"
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """The sliding window, Z Y X. Size None: the whole volume is one window. Stride None: half the size."""
+    """The sliding window, Z Y X. Size None: the whole volume is one window. Stride None: `step` times the size.
+
+    Attributes:
+        step: Stride as a share of the patch.
+        placement: ``shift_last``: windows a stride apart, and a last one at the end; ``even``: as few as have no
+            larger distance than the stride, evenly spread and rounded.
+        gaussian: Where the weights of a window are largest.
+        mirror_axes: Axes that may be mirrored.
+        mirror: Whether they are, where the user does not say.
+    """
 
     patch_size: Triplet | None = None
     patch_stride: Triplet | None = None
+    step: float = field(default=0.5, metadata=LATER)
+    placement: Placement = field(default="shift_last", metadata=LATER)
     blend: Blend = "gaussian"
+    gaussian: Gaussian = field(default=Gaussian(), metadata=LATER)
     multiple_of: Triplet = (1, 1, 1)
     mirror_axes: tuple[int, ...] = ()
+    mirror: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +234,11 @@ class ModelSpec:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: _plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not f.metadata.get("later") or getattr(value, f.name) != f.default
+        }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

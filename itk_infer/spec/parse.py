@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from itk_infer.errors import SpecError
-from itk_infer.spec.intensity import OPS, IntensityStep, Standardize
+from itk_infer.spec.intensity import OPS, IntensityStep, Standardize, ZScore
 from itk_infer.spec.labels import Label, default_color
 from itk_infer.spec.model_spec import (
     Alignment,
+    Anisotropic,
     Blend,
+    CropRule,
     Decision,
+    Gaussian,
     InputSpec,
     Interpolation,
     ModelSpec,
     OutputSpec,
     Padding,
     PaddingMode,
+    Placement,
     Resampling,
     WindowSpec,
 )
@@ -28,10 +32,13 @@ from itk_infer.spec.values import (
     a_list,
     a_number,
     a_positive,
+    a_share,
     a_size,
     a_spacing,
+    a_switch,
     a_text,
     an_integer,
+    an_order_of_axes,
     an_orientation,
     anything,
     one_of,
@@ -44,6 +51,7 @@ from itk_infer.spec.values import (
 )
 
 BLOCKS = ("input", "window", "output")
+OPTIONAL = ("channels", "mask", "outside")  # keys of intensity steps that need not be given
 
 
 def merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +107,10 @@ def _input(value: Any, where: str) -> InputSpec:
         where,
         {
             "channels": some_names,
+            "numbered_files": a_switch,
             "orientation": optional(an_orientation),
+            "axes": an_order_of_axes,
+            "crop": optional(_crop),
             "spacing": optional(a_spacing),
             "size": optional(a_size),
             "resampling": _resampling,
@@ -110,17 +121,40 @@ def _input(value: Any, where: str) -> InputSpec:
     if values.get("spacing") is not None and values.get("size") is not None:
         raise Invalid(f"{where}.size and {where}.spacing exclude each other; set one of them to null")
     channels = values.get("channels", InputSpec().channels)
-    values["intensity"] = _steps(values.get("intensity", []), f"{where}.intensity", channels)
-    return InputSpec(**values)
+    steps = _steps(values.get("intensity", []), f"{where}.intensity", channels)
+    if values.get("crop") is None and any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
+        raise Invalid(f"{where}.intensity: the mask 'crop' of zscore is that of {where}.crop, which is not given")
+    return InputSpec(**{**values, "intensity": steps})
+
+
+def _crop(value: Any, where: str) -> CropRule:
+    keys = {"to": one_of("nonzero", "above"), "value": a_number, "margin": an_integer}
+    values = read_block(value, where, keys)
+    if values.get("margin", 0) < 0:
+        raise Invalid(f"{where}.margin must be 0 or more")
+    if values.get("value") and values.get("to") != "above":
+        raise Invalid(f"{where}.value belongs to {where}.to 'above'")
+    return CropRule(**values)
 
 
 def _resampling(value: Any, where: str) -> Resampling:
-    keys = {
+    keys: dict[str, Converter] = {
         "interpolation": one_of(*get_args(Interpolation)),
         "alignment": one_of(*get_args(Alignment)),
         "order": one_of("before_intensity", "after_intensity"),
+        "size": one_of("extent", "ratio"),
+        "clip": a_switch,
+        "anisotropic": optional(_anisotropic),
     }
-    return Resampling(**read_block(value, where, keys))
+    values = read_block(value, where, keys)
+    if values.get("anisotropic") is not None and values.get("alignment") != "edge":
+        raise Invalid(f"{where}.anisotropic needs {where}.alignment 'edge'")
+    return Resampling(**values)
+
+
+def _anisotropic(value: Any, where: str) -> Anisotropic:
+    keys = {"threshold": a_positive, "axis_interpolation": one_of(*get_args(Interpolation))}
+    return Anisotropic(**read_block(value, where, keys))
 
 
 def _padding(value: Any, where: str) -> Padding:
@@ -134,12 +168,22 @@ def _window(value: Any, where: str) -> WindowSpec:
         {
             "patch_size": optional(a_size),
             "patch_stride": optional(a_size),
+            "step": a_share,
+            "placement": one_of(*get_args(Placement)),
             "blend": one_of(*get_args(Blend)),
+            "gaussian": _gaussian,
             "multiple_of": a_size,
             "mirror_axes": some_axes,
+            "mirror": a_switch,
         },
     )
+    if values.get("mirror") and not values.get("mirror_axes"):
+        raise Invalid(f"{where}.mirror needs {where}.mirror_axes: the axes to mirror")
     return WindowSpec(**values)
+
+
+def _gaussian(value: Any, where: str) -> Gaussian:
+    return Gaussian(**read_block(value, where, {"center": one_of("middle", "voxel")}))
 
 
 def _output(value: Any, where: str) -> OutputSpec:
@@ -204,7 +248,8 @@ def _step(value: Any, where: str, channel_names: Sequence[str]) -> IntensityStep
         "width": a_positive,
         "lower": a_number,
         "upper": a_number,
-        "mask": one_of("all", "nonzero", "above_mean"),
+        "mask": one_of("all", "nonzero", "above_mean", "crop"),
+        "outside": one_of("scale", "keep"),
         "mean": some_numbers,
         "std": some_numbers,
         "channels": lambda item, here: _channels(item, here, channel_names),
@@ -212,7 +257,7 @@ def _step(value: Any, where: str, channel_names: Sequence[str]) -> IntensityStep
     fields = {name: converters[name] for name in get_type_hints(kind)}
     rest = {key: item for key, item in value.items() if key != "op"}
     values = read_block(rest, where, fields)
-    missing = [name for name in fields if name not in values and name not in ("channels", "mask")]
+    missing = [name for name in fields if name not in values and name not in OPTIONAL]
     if missing:
         raise Invalid(f"{where}: {op} needs {' and '.join(missing)}")
     if "lower" in values and values["lower"] > values["upper"]:

@@ -58,6 +58,21 @@ def a_positive(value: Any, where: str) -> float:
     return number
 
 
+def a_share(value: Any, where: str) -> float:
+    """A number above 0, at most 1."""
+    number = a_positive(value, where)
+    if number > 1:
+        raise Invalid(f"{where} must be at most 1, not {repr_short(value)}")
+    return number
+
+
+def a_switch(value: Any, where: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Invalid(f"{where} must be true or false, not {repr_short(value)}")
+    return value
+
+
 def an_integer(value: Any, where: str) -> int:
     """A whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -142,6 +157,13 @@ def an_orientation(value: Any, where: str) -> str:
     if not isinstance(value, str) or not orientation_code(value.upper()):
         raise Invalid(f"{where} must be a code such as LPI, RAS or LPS, or null; not {repr_short(value)}")
     return value.upper()
+
+
+def an_order_of_axes(value: Any, where: str) -> str:
+    """The letters z, y and x in some order."""
+    if not isinstance(value, str) or sorted(value) != ["x", "y", "z"]:
+        raise Invalid(f"{where} must hold z, y and x once each, such as 'zyx', not {repr_short(value)}")
+    return value
 
 
 def one_of(*valid: str) -> Converter:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.arrays import Array, namespace, to_host
+from itk_infer.arrays import Array
+from itk_infer.volume.foreground import Box, box_around
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
-from itk_infer.volume.slab import DecidedSlab, LabelArray
+from itk_infer.volume.slab import DecidedSlab
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class Crop:
         share: Voxels of the model's grid inside the box, as a fraction of all.
     """
 
-    box: tuple[slice, slice, slice]
+    box: Box
     grid: ModelGrid
-    native: tuple[slice, slice, slice]
+    native: Box
     share: float
 
 
@@ -40,14 +41,12 @@ def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
     Returns:
         None if there is no foreground, or if the box is the whole volume.
     """
-    xp = namespace(foreground)
+    around = box_around(foreground)
+    if around is None:
+        return None
     box, axes, native = [], [], []
-    for axis, whole in enumerate(grid.axes):
-        others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(to_host(xp.any(foreground, axis=others)))
-        if not len(occupied):
-            return None
-        first, last = int(occupied[0]), int(occupied[-1]) + 1
+    for whole, occupied in zip(grid.axes, around, strict=True):
+        first, last = occupied.start, occupied.stop
         # The native voxels whose nearest voxel of the model's grid is in the box.
         positions = whole.model_positions()
         inside = np.flatnonzero((positions >= first - 0.5) & (positions < last - 0.5))
@@ -61,7 +60,7 @@ def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
         offset = whole.step * first + whole.offset - begin
         box.append(slice(first, last))
         native.append(slice(begin, end))
-        axes.append(AxisMap(end - begin, last - first, whole.step, offset))
+        axes.append(AxisMap(end - begin, last - first, whole.step, offset, whole.back))
     cropped = ModelGrid((axes[0], axes[1], axes[2]))
     share = float(np.prod(cropped.size) / np.prod(grid.size))
     if share == 1:
@@ -70,41 +69,55 @@ def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
 
 
 class Uncrop:
-    """Turns the slabs of a cropped case into slabs of the whole case, with background around the crop.
+    """Turns the slabs of a part of a case into slabs of the whole case, with background around it.
 
     Args:
         take: Called with each slab of the whole case.
-        crop: The crop.
+        part: The part's box in the case's native array, Z Y X.
         size: Size of the whole case, Z Y X.
+        outside: Logits of a voxel outside the part, (C,).
     """
 
-    def __init__(self, take: Callable[[DecidedSlab], None], crop: Crop, size: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        take: Callable[[DecidedSlab], None],
+        part: Box,
+        size: tuple[int, int, int],
+        outside: NDArray[np.float16],
+    ) -> None:
         self._take = take
-        self._crop = crop
+        self._part = part
         self._size = size
+        self._outside = outside
         self._next = 0
 
     def __call__(self, slab: DecidedSlab) -> None:
-        """Take one slab of the cropped case; its logits are dropped."""
-        self._background(self._crop.native[0].start, slab)
-        _, rows, columns = self._crop.native
-        labels, masks = self._empty(len(slab.labels), slab)
-        labels[:, rows, columns] = slab.labels
-        if masks is not None and slab.masks is not None:
-            masks[:, :, rows, columns] = slab.masks
-        self._take(DecidedSlab(self._next, labels, masks))
-        self._next += len(labels)
-        if self._next == self._crop.native[0].stop:
+        """Take one slab of the part."""
+        self._background(self._part[0].start, slab)
+        _, rows, columns = self._part
+        whole = self._empty(len(slab.labels), slab)
+        whole.labels[:, rows, columns] = slab.labels
+        for around, inside in ((whole.masks, slab.masks), (whole.logits, slab.logits)):
+            if around is not None and inside is not None:
+                around[:, :, rows, columns] = inside
+        self._take(whole)
+        self._next += len(whole.labels)
+        if self._next == self._part[0].stop:
             self._background(self._size[0], slab)
 
     def _background(self, until: int, like: DecidedSlab) -> None:
-        """Pass on planes of background up to `until`, where they lie outside the crop."""
-        if self._next < until and not self._crop.native[0].start <= self._next < self._crop.native[0].stop:
-            labels, masks = self._empty(until - self._next, like)
-            self._take(DecidedSlab(self._next, labels, masks))
-            self._next = until
+        """Pass on planes of background up to `until`, where they lie outside the part, a few at a time."""
+        while self._next < until and not self._part[0].start <= self._next < self._part[0].stop:
+            empty = self._empty(min(len(like.labels), until - self._next), like)
+            self._take(empty)
+            self._next += len(empty.labels)
 
-    def _empty(self, depth: int, like: DecidedSlab) -> tuple[LabelArray, NDArray[np.bool_] | None]:
+    def _empty(self, depth: int, like: DecidedSlab) -> DecidedSlab:
         shape = (depth, *self._size[1:])
-        masks = None if like.masks is None else np.zeros((len(like.masks), *shape), np.bool_)
-        return np.zeros(shape, like.labels.dtype), masks
+        masks = logits = None
+        if like.masks is not None:
+            masks = np.zeros((len(like.masks), *shape), np.bool_)
+        if like.logits is not None:
+            logits = np.empty((len(like.logits), *shape), np.float16)
+            logits[...] = self._outside[:, None, None, None]
+        return DecidedSlab(self._next, np.zeros(shape, like.labels.dtype), masks, logits)

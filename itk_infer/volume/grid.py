@@ -69,14 +69,17 @@ class Grid:
         code: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.direction_xyz)
         return code
 
-    def reoriented(self, code: str | None) -> tuple[Grid, Reorientation]:
+    def reoriented(self, code: str | None, axes: str = "zyx") -> tuple[Grid, Reorientation]:
         """The grid of the same voxels in another orientation, and the reorientation of arrays to it.
 
         Args:
             code: Target orientation such as ``"LPI"``; None keeps the axes as stored.
+            axes: Order of the target's array axes, in letters of the axes in orientation `code`.
         """
         source = self.orientation
         target = source if code is None else code
+        letter_of = dict(zip("xyz", target, strict=True))
+        target = "".join(letter_of[axis] for axis in reversed(axes))
         # Codes begin with x, array axes with Z.
         axes_xyz, flips_xyz = [], []
         for letter in target:

@@ -28,7 +28,7 @@ class ClipRange:
     lower: float
     upper: float
 
-    def apply(self, voxels: Array) -> None:
+    def apply(self, voxels: Array, foreground: Array | None) -> None:
         """Apply to float32 voxels in place."""
         voxels[...] = namespace(voxels).clip(voxels, self.lower, self.upper)
 
@@ -40,7 +40,7 @@ class ShiftScale:
     shift: float
     scale: float
 
-    def apply(self, voxels: Array) -> None:
+    def apply(self, voxels: Array, foreground: Array | None) -> None:
         """Apply to float32 voxels in place."""
         if self.scale == 0:
             voxels[...] = 0
@@ -49,9 +49,47 @@ class ShiftScale:
         voxels /= float(np.float32(self.scale))
 
 
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Chooses voxels of one channel.
+
+    Attributes:
+        name: As in the model spec: ``all``, ``nonzero``, ``above_mean`` or ``crop``.
+        mean: Of the channel, for ``above_mean``.
+    """
+
+    name: str
+    mean: float = 0.0
+
+    def of(self, voxels: Array, foreground: Array | None) -> Array:
+        """The chosen voxels as a mask; `foreground` is the mask of these voxels for ``crop``."""
+        if self.name == "crop":
+            return foreground
+        return voxels > self.mean if self.name == "above_mean" else voxels != 0
+
+    def choose(self, voxels: Array, foreground: Array | None) -> Array:
+        """The values of the chosen voxels."""
+        return voxels if self.name == "all" else voxels[self.of(voxels, foreground)]
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """An operation on the voxels of a mask alone; the others stay."""
+
+    mask: Mask
+    operation: ShiftScale
+
+    def apply(self, voxels: Array, foreground: Array | None) -> None:
+        """Apply to float32 voxels in place."""
+        chosen = self.mask.of(voxels, foreground)
+        inside = voxels[chosen]
+        self.operation.apply(inside, None)
+        voxels[chosen] = inside
+
+
 PIECE = 1 << 20  # voxels per part
 MAX_COUNTED = 1 << 20  # different integers for which occurrences are counted
-Operation = ClipRange | ShiftScale
+Operation = ClipRange | ShiftScale | Within
 
 
 class Intensity:
@@ -61,21 +99,24 @@ class Intensity:
         array: The whole volume, (C, Z, Y, X), any number type. Each step's statistics are computed in float64
             from the values that the steps before it produce.
         steps: The steps, each with the channels it applies to.
+        foreground: Mask of the foreground, (Z, Y, X) bool, for steps that ask for it.
     """
 
-    def __init__(self, array: Array, steps: Sequence[IntensityStep]) -> None:
+    def __init__(self, array: Array, steps: Sequence[IntensityStep], foreground: Array | None = None) -> None:
         self._operations: list[list[Operation]] = [[] for _ in array]
         for step in steps:
             chosen = range(len(array)) if step.channels is None else step.channels
             for order, channel in enumerate(chosen):
                 done = self._operations[channel]
-                done.extend(_operations(ChannelChunks(array[channel], done), step, order))
+                chunks = ChannelChunks(array[channel], done, foreground)
+                done.extend(_operations(chunks, step, order))
 
-    def __call__(self, part: Array) -> Array:
+    def __call__(self, part: Array, foreground: Array | None = None) -> Array:
         """Apply all steps to a part of the volume.
 
         Args:
             part: Stored values, (C, ...); not changed.
+            foreground: The part's mask of the foreground, if there is one.
 
         Returns:
             A new array, float32, C-contiguous.
@@ -85,13 +126,18 @@ class Intensity:
         result[...] = part
         for channel, operations in zip(result, self._operations, strict=True):
             for operation in operations:
-                operation.apply(channel)
+                operation.apply(channel, foreground)
         return result
 
 
-def apply_intensity(array: Array, steps: Sequence[IntensityStep]) -> Array:
+def apply_intensity(array: Array, steps: Sequence[IntensityStep], foreground: Array | None = None) -> Array:
     """Apply `steps` to a whole volume, (C, Z, Y, X), which is not changed; returns float32."""
-    return Intensity(array, steps)(array)
+    return Intensity(array, steps, foreground)(array, foreground)
+
+
+def needs_foreground(steps: Sequence[IntensityStep]) -> bool:
+    """Whether a step asks for the mask of the foreground."""
+    return any(isinstance(step, ZScore) and step.mask == "crop" for step in steps)
 
 
 def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[Operation]:
@@ -106,8 +152,10 @@ def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[
         case MinMax():
             low, high = voxels.extremes()
             return [ShiftScale(low, high - low)]
-        case ZScore(mask):
-            return [ShiftScale(*voxels.moments(mask))]
+        case ZScore(name, _, outside):
+            mask = voxels.mask(name)
+            scaling = ShiftScale(*voxels.moments(mask))
+            return [scaling if outside == "scale" or name == "all" else Within(mask, scaling)]
         case Standardize(mean_of, std_of):
             return [ShiftScale(mean_of[order % len(mean_of)], std_of[order % len(std_of)])]
         case DivideByMax():
@@ -134,19 +182,26 @@ class ChannelChunks:
     Args:
         voxels: Stored voxels, (Z, Y, X).
         done: Operations applied to them so far.
+        foreground: Mask of the foreground, (Z, Y, X) bool.
     """
 
-    def __init__(self, voxels: Array, done: Sequence[Operation]) -> None:
+    def __init__(self, voxels: Array, done: Sequence[Operation], foreground: Array | None = None) -> None:
         self._voxels = voxels
         self._done = tuple(done)
+        self._foreground = foreground
 
     def __iter__(self) -> Iterator[Array]:
+        return (piece for piece, _ in self._pieces())
+
+    def _pieces(self) -> Iterator[tuple[Array, Array | None]]:
+        """The parts, each with its mask of the foreground."""
         xp = namespace(self._voxels)
         for where in runs(self._voxels):
             piece = xp.astype(self._voxels[where], xp.float32, copy=True)
+            foreground = None if self._foreground is None else self._foreground[where]
             for operation in self._done:
-                operation.apply(piece)
-            yield piece
+                operation.apply(piece, foreground)
+            yield piece, foreground
 
     def extremes(self) -> tuple[float, float]:
         """Smallest and largest value."""
@@ -185,30 +240,27 @@ class ChannelChunks:
             lambda rank: float(low + np.searchsorted(upto, rank, side="right")), int(upto[-1]), shares
         )
 
-    def moments(self, mask: str) -> tuple[float, float]:
+    def mask(self, name: str) -> Mask:
+        """The mask of that name for this channel."""
+        return Mask(name, self._mean(Mask("all"))[0] if name == "above_mean" else 0.0)
+
+    def moments(self, mask: Mask) -> tuple[float, float]:
         """Mean and population standard deviation over `mask`, in float64; (0, 0) if the mask is empty."""
         xp = namespace(self._voxels)
-        bound = self._mean(lambda piece: piece)[0] if mask == "above_mean" else 0.0
-
-        def chosen(piece: Array) -> Array:
-            if mask == "all":
-                return piece
-            return piece[piece > bound if mask == "above_mean" else piece != 0]
-
-        mean, count = self._mean(chosen)
+        mean, count = self._mean(mask)
         if not count:
             return 0.0, 0.0
-        squares = sum(xp.sum(xp.square(xp.astype(chosen(piece), xp.float64) - mean)) for piece in self)
-        deviation = math.sqrt(float(squares) / count)
+        parts = (xp.astype(mask.choose(*piece), xp.float64) for piece in self._pieces())
+        deviation = math.sqrt(float(sum(xp.sum(xp.square(part - mean)) for part in parts)) / count)
         # For a constant image, the deviation is only rounding noise, which must not be scaled up.
         return mean, deviation if deviation > 1e-7 * max(abs(mean), 1e-30) else 0.0
 
-    def _mean(self, chosen: Callable[[Array], Array]) -> tuple[float, int]:
+    def _mean(self, mask: Mask) -> tuple[float, int]:
         """Mean and number of the chosen voxels."""
         xp = namespace(self._voxels)
         total, count = 0.0, 0
-        for piece in self:
-            values = chosen(piece)
+        for piece in self._pieces():
+            values = mask.choose(*piece)
             total = total + xp.sum(values, dtype=xp.float64)
             count += math.prod(values.shape)
         return (float(total) / count if count else 0.0), count

@@ -6,6 +6,7 @@ Positions are in voxels of the source; 0 is the centre of its first voxel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ class AxisMap:
         model: Voxels of the model's grid along this axis.
         step: Native voxels per model voxel.
         offset: Native position of the first model voxel.
+        back: How logits return to the native grid along this axis.
     """
 
     native: int
     model: int
     step: float
     offset: float
+    back: Literal["linear", "nearest"] = "linear"
 
     @property
     def identity(self) -> bool:
@@ -46,15 +49,29 @@ class AxisMap:
         return np.arange(self.model, dtype=np.float64) * self.step + self.offset
 
     def model_positions(self) -> Positions:
-        """Positions of the native voxels on the model's axis, shape (native,)."""
-        return (np.arange(self.native, dtype=np.float64) - self.offset) / self.step
+        """Positions of the native voxels on the model's axis, shape (native,); whole numbers if `back` is nearest.
+
+        Halves are rounded up, as scipy does; where the extents coincide, by its order of operations.
+        """
+        indices = np.arange(self.native, dtype=np.float64)
+        if self.back == "linear":
+            return (indices - self.offset) / self.step
+        if abs(self.offset - (self.step - 1) / 2) < 1e-9:
+            return np.floor((indices + 0.5) * (self.model / self.native))
+        return np.floor((indices - self.offset) / self.step + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelGrid:
-    """The grid on which the network runs, and how each axis (Z, Y, X) corresponds to the native grid."""
+    """The grid on which the network runs, and how each axis (Z, Y, X) corresponds to the native grid.
+
+    Attributes:
+        axes: Z, Y, X.
+        apart: An axis along which the image is resampled by itself, and how; None: there is none.
+    """
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
+    apart: tuple[int, Interpolation] | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:

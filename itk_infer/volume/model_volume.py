@@ -14,23 +14,29 @@ class ModelVolume:
     Args:
         voxels: (C, Z, Y, X), any number type.
         intensity: The intensity steps.
+        foreground: Mask of the foreground for them, (Z, Y, X) bool.
 
     Attributes:
         shape: (C, Z, Y, X).
     """
 
-    def __init__(self, voxels: Array, intensity: Intensity) -> None:
+    def __init__(self, voxels: Array, intensity: Intensity, foreground: Array | None = None) -> None:
         self._voxels = voxels
         self._intensity = intensity
+        self._foreground = foreground
         self.shape: tuple[int, int, int, int] = tuple(voxels.shape)
 
     def __getitem__(self, where: Any) -> Array:
         """A part of the volume: a new array, (C, ...) float32."""
-        return self._intensity(self._voxels[where])
+        if self._foreground is None:
+            return self._intensity(self._voxels[where])
+        inside = where[1:] if isinstance(where, tuple) else ()  # after the channels
+        return self._intensity(self._voxels[where], self._foreground[inside])
 
     def cut(self, box: tuple[slice, slice, slice]) -> ModelVolume:
         """The volume inside a box, Z Y X, as a view."""
-        return ModelVolume(self._voxels[(slice(None), *box)], self._intensity)
+        foreground = None if self._foreground is None else self._foreground[box]
+        return ModelVolume(self._voxels[(slice(None), *box)], self._intensity, foreground)
 
     def min(self) -> float:
         """The smallest value of all channels."""

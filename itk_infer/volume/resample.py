@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
-from itk_infer.arrays import Array
+from itk_infer.arrays import Array, namespace
 from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
 from itk_infer.spec.model_spec import Interpolation
@@ -35,9 +38,10 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
         elif target is None or abs(target - spacing) <= 1e-6 * target:
             axes.append(AxisMap(size, size, 1.0, 0.0))
         else:
-            count = max(1, round(size * spacing / target))
+            by_ratio = wanted.resampling.size == "ratio"
+            count = max(1, round(spacing / target * size if by_ratio else size * spacing / target))
             axes.append(axis_map(size, count, target / spacing, wanted.resampling.alignment))
-    result = ModelGrid((axes[0], axes[1], axes[2]))
+    result = _with_axis_apart(ModelGrid((axes[0], axes[1], axes[2])), grid, wanted)
     too_large = np.prod([float(n) for n in result.size]) > MAX_MODEL_VOXELS
     too_small = wanted.spacing is not None and any(
         target is not None and size > 1 and target > MAX_SHRINKING * spacing
@@ -51,16 +55,78 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
     return result
 
 
-def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
+def _with_axis_apart(result: ModelGrid, grid: Grid, wanted: InputSpec) -> ModelGrid:
+    """The same with the axis that is resampled apart, for the image and for the way back each by its own rule."""
+    rule = wanted.resampling.anisotropic
+    if rule is None or wanted.spacing is None:
+        return result
+    targets = tuple(given or own for given, own in zip(wanted.spacing, grid.spacing, strict=True))
+    there = coarse_axis(grid.spacing, targets, rule.threshold)
+    back = coarse_axis(targets, grid.spacing, rule.threshold)
+    axes = tuple(
+        replace(axis, back="nearest") if number == back and not axis.identity else axis
+        for number, axis in enumerate(result.axes)
+    )
+    return ModelGrid((axes[0], axes[1], axes[2]), None if there is None else (there, rule.axis_interpolation))
+
+
+def coarse_axis(current: Sequence[float], new: Sequence[float], threshold: float) -> int | None:
+    """The axis that is resampled apart, see `Anisotropic`; None: there is none.
+
+    Args:
+        current: Spacing of what is resampled.
+        new: Spacing it gets.
+        threshold: Ratio of the largest to the smallest spacing.
+    """
+    for spacing in (current, new):
+        if max(spacing) / min(spacing) > threshold:
+            largest = [axis for axis, value in enumerate(spacing) if max(spacing) / value == 1]
+            return largest[0] if len(largest) == 1 else None
+    return None
+
+
+def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation, *, clip: bool = False) -> Array:
     """Resample an array (C, Z, Y, X) to the model's grid; float32, or `array` itself if nothing changes.
 
     Arrays in host memory are resampled part by part, so that intermediate results stay in the cache.
+
+    Args:
+        array: Any number type.
+        grid: The model's grid.
+        how: Of the axes that are not resampled apart.
+        clip: Keep splines within the range of the channel; of each slice where an axis is resampled apart.
     """
+    if grid.identity:
+        return array
+    if grid.apart is None:
+        return _kept(_resampled(array, grid, how), array, (1, 2, 3) if clip and how == "cubic" else None)
+    axis, along = grid.apart
+    whole = [AxisMap(n, n, 1.0, 0.0) for n in array.shape[1:]]
+    within, alone = list(grid.axes), list(whole)
+    within[axis], alone[axis] = whole[axis], grid.axes[axis]
+    slices = tuple(other + 1 for other in range(3) if other != axis)
+    flat = ModelGrid((within[0], within[1], within[2]))
+    result = array
+    if not flat.identity:
+        result = _kept(_resampled(array, flat, how), array, slices if clip and how == "cubic" else None)
+    along_axis = grid.axes[axis]
+    return result if along_axis.identity else resample_axis(result, along_axis.native_positions(), axis + 1, along)
+
+
+def _kept(result: Array, source: Array, axes: tuple[int, ...] | None) -> Array:
+    """Keep values within the range that the source has over `axes`, in place; None: as they are."""
+    if axes is None:
+        return result
+    xp = namespace(result)
+    low, high = (xp.astype(f(source, axis=axes, keepdims=True), xp.float32) for f in (xp.min, xp.max))
+    return xp.clip(result, low, high) if xp is not np else np.clip(result, low, high, out=result)
+
+
+def _resampled(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
+    """Resample along all axes in the same way."""
     # Shrinking axes first leaves fewer voxels to interpolate along the others.
     order = sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native)
     changing = [axis for axis in order if not grid.axes[axis].identity]
-    if not changing:
-        return array
 
     def sampled(positions: Positions) -> Array:
         part = resample_axis(array, positions, changing[0] + 1, how)

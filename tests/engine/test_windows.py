@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from itk_infer.engine.windows import place_windows
 
@@ -74,3 +75,37 @@ def test_gaussian_has_sigma_of_an_eighth_of_the_patch():
     first, second = grid.axes[0].weights[0][5], grid.axes[0].weights[1][0]
     # voxel 5: offset 1.5 from the first centre (3.5), -3.5 from the second (8.5); sigma 1
     assert first / second == pytest.approx(np.exp(-0.5 * 1.5**2) / np.exp(-0.5 * 3.5**2), rel=1e-5)
+
+
+@given(sizes, patches, st.sampled_from([0.2, 0.25, 1 / 3, 0.5, 0.8, 1.0]))
+def test_even_windows_are_the_fewest_and_spread_by_the_formula(size, patch, step):
+    """The rule of nnU-Net: its number of steps, its rounding (NumPy's, halves to the even number)."""
+    stride = tuple(p * step for p in patch)
+    grid = place_windows(size, patch, stride, (1, 1, 1), "gaussian", placement="even")
+    for axis, p, distance in zip(grid.axes, patch, stride, strict=True):
+        distance = max(1.0, distance)
+        count = int(np.ceil((axis.padded - p) / distance)) + 1
+        between = (axis.padded - p) / (count - 1) if count > 1 else 0.0
+        assert axis.origins == tuple(int(np.round(between * i)) for i in range(count))
+        total = np.zeros(axis.padded)
+        for origin, weights in zip(axis.origins, axis.weights, strict=True):
+            total[origin : origin + p] += weights
+        np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def test_windows_of_one_voxel_are_one_each():
+    assert place_windows((4, 1, 1), (1, 1, 1), (0.5, 1, 1), (1, 1, 1), "constant", placement="even").axes[
+        0
+    ].origins == ((0, 1, 2, 3))
+
+
+def test_the_gaussian_may_be_centred_on_a_voxel():
+    """As scipy's gaussian filter of a delta at patch // 2, but for its truncation."""
+    grid = place_windows((12, 1, 1), (8, 1, 1), (4, 1, 1), (1, 1, 1), "gaussian", center="voxel")
+    delta = np.zeros(8)
+    delta[4] = 1
+    profile = ndimage.gaussian_filter1d(delta, 1.0, mode="constant", truncate=8)
+    total = np.zeros(12)
+    for origin in (0, 4):
+        total[origin : origin + 8] += profile
+    np.testing.assert_allclose(grid.axes[0].weights[0], profile / total[:8], rtol=1e-3, atol=1e-6)

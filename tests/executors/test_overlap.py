@@ -20,6 +20,7 @@ from itk_infer.outputs import label_map
 from itk_infer.predictor import Predictor
 from itk_infer.run.cases import find_cases
 from itk_infer.run.settings import RunSettings
+from itk_infer.spec import InputSpec
 from itk_infer.testing.faulty import wait_until
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import volume_of
@@ -35,7 +36,11 @@ class Worker:
             folder.scan(name, seed)
         folder.output.mkdir()
         self.cases = dict(
-            zip(NAMES, find_cases(folder.source, folder.output, recursive=False, channels=1).cases, strict=True)
+            zip(
+                NAMES,
+                find_cases(folder.source, folder.output, recursive=False, wanted=InputSpec()).cases,
+                strict=True,
+            )
         )
         self.told, self.printable = [], []
         self.predictor = Predictor(FakeBackend())

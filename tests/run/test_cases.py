@@ -9,6 +9,7 @@ import pytest
 
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.run.cases import find_cases
+from itk_infer.spec import InputSpec
 
 
 def make(folder, *names):
@@ -18,7 +19,9 @@ def make(folder, *names):
 
 
 def find(folder, *, recursive=False, channels=1, output=None):
-    return find_cases(folder, output or folder / "out", recursive=recursive, channels=channels).cases
+    return find_cases(
+        folder, output or folder / "out", recursive=recursive, wanted=InputSpec(("",) * channels)
+    ).cases
 
 
 def test_known_suffixes_in_any_case_sorted(tmp_path):
@@ -118,3 +121,31 @@ def test_input_is_not_output(tmp_path):
         find(tmp_path / "a.nii", output=tmp_path)
     with pytest.raises(ConfigError, match="no such file"):
         find(tmp_path / "absent")
+
+
+NUMBERED = InputSpec(("CT",), numbered_files=True)
+
+
+def test_one_channel_may_be_numbered_as_in_nnunet(tmp_path):
+    make(tmp_path, "a_0000.nii.gz", "b_0000.nii.gz")
+    cases = find_cases(tmp_path, None, recursive=False, wanted=NUMBERED).cases
+    assert [case.name for case in cases] == ["a.nii.gz", "b.nii.gz"]
+    assert [case.name for case in find(tmp_path)] == ["a_0000.nii.gz", "b_0000.nii.gz"]  # other models
+    (case,) = find_cases(tmp_path / "b_0000.nii.gz", None, recursive=False, wanted=NUMBERED).cases
+    assert case.name == "b.nii.gz"
+
+
+def test_a_folder_where_one_file_has_no_number_keeps_its_names(tmp_path):
+    make(tmp_path, "a_0000.nii.gz", "plain.nii.gz")
+    cases = find_cases(tmp_path, None, recursive=False, wanted=NUMBERED).cases
+    assert [case.name for case in cases] == ["a_0000.nii.gz", "plain.nii.gz"]
+
+
+def test_a_channel_too_many_is_refused_with_the_names_of_channels(tmp_path):
+    make(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz")
+    (case,) = find_cases(tmp_path, None, recursive=False, wanted=NUMBERED).cases
+    assert case.problem == "a_0001 is one channel too many; the model takes 1 channel (CT)"
+    two = InputSpec(("T1", "FLAIR"))
+    make(tmp_path, "b_0000.nii.gz")
+    cases = find_cases(tmp_path, None, recursive=False, wanted=two).cases
+    assert cases[1].problem == "channel file b_0001 is missing; the model takes 2 channels (T1, FLAIR)"

@@ -9,11 +9,12 @@ from itk_infer.executors.messages import Finished, Task
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.run.cases import find_cases
+from itk_infer.spec import InputSpec
 
 
 def test_one_executor_serves_several_output_folders(folder, tmp_path):
     folder.scan("a.mha")
-    (case,) = find_cases(folder.source, None, recursive=False, channels=1).cases
+    (case,) = find_cases(folder.source, None, recursive=False, wanted=InputSpec()).cases
     told = []
     with InProcess(Predictor(FakeBackend())) as executor:
         executor.open(lambda: None)
@@ -30,7 +31,7 @@ def test_a_task_for_another_current_folder_has_absolute_paths(folder, tmp_path, 
     monkeypatch.chdir(tmp_path)
     folder.scan("a.mha")
     source, output = (path.relative_to(tmp_path) for path in (folder.source, folder.output))
-    (case,) = find_cases(source, None, recursive=False, channels=1).cases
+    (case,) = find_cases(source, None, recursive=False, wanted=InputSpec()).cases
     task = Task(case, output, (("labels", output / "a.mha"),)).absolute()
     assert task.case == replace(case, paths=(folder.source / "a.mha",))
     assert (task.folder, task.wanted) == (folder.output, (("labels", folder.output / "a.mha"),))

@@ -17,13 +17,13 @@ from itk_infer.events import CaseSkipped, RunDone, RunStarted, Warned
 from itk_infer.run.cases import find_cases
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.status import folder_status
-from itk_infer.spec import parse_spec
+from itk_infer.spec import InputSpec, parse_spec
 
 TWO_CHANNELS = parse_spec({"input": {"channels": ["T1", "T2"], "orientation": "LPI"}}, "test")
 
 
 def find(source, *, recursive=False, channels=1):
-    return find_cases(source, source.parent / "masks", recursive=recursive, channels=channels)
+    return find_cases(source, source.parent / "masks", recursive=recursive, wanted=InputSpec(("",) * channels))
 
 
 def passed(source, **options):
@@ -124,7 +124,7 @@ def test_shards_share_the_unread_ones(unread):
 
     for name in ("b.nii.gz", "c.nii.gz"):
         unread.scan(name)
-    parts = [RunSettings(unread.source, unread.output, shard=Shard(i, 2)).find_inputs(1) for i in (1, 2)]
+    parts = [RunSettings(unread.source, unread.output, shard=Shard(i, 2)).find_inputs(InputSpec()) for i in (1, 2)]
     assert sorted(item.name for part in parts for item in part.passed) == NAMES
     assert [len(part.cases) for part in parts] == [2, 1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from itk_infer.errors import SpecError
@@ -171,3 +173,57 @@ def test_labels_beyond_the_network_and_one_channel_argmax_are_errors():
 
 def test_colours_are_parsed():
     assert Label(1, "x", "#ff8000", 1).rgb == (255, 128, 0)
+
+
+LATER = {
+    "input": {
+        "numbered_files": True,
+        "axes": "xzy",
+        "crop": {"to": "above", "value": -500.0, "margin": 2},
+        "resampling": {
+            "alignment": "edge",
+            "size": "ratio",
+            "clip": True,
+            "anisotropic": {"threshold": 2.5, "axis_interpolation": "linear"},
+        },
+        "intensity": [{"op": "zscore", "mask": "crop", "outside": "keep"}],
+    },
+    "window": {
+        "step": 0.8,
+        "placement": "even",
+        "gaussian": {"center": "voxel"},
+        "mirror_axes": [0, 2],
+        "mirror": True,
+    },
+}
+
+
+def test_keys_younger_than_the_format_are_read_back_and_left_out_at_their_defaults():
+    spec = parse_spec(LATER, "test")
+    assert parse_spec(spec.to_dict(), "test") == spec
+    assert spec.input.resampling.anisotropic.axis_interpolation == "linear"
+    written = parse_spec({}, "test").to_dict()
+    for block, keys in LATER.items():
+        assert not (set(keys) - {"resampling", "intensity", "mirror_axes"}) & set(written[block])
+    assert set(written["input"]["resampling"]) == {"interpolation", "alignment", "order"}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"input": {"axes": "zzx"}}, "input.axes must hold z, y and x once each"),
+        ({"input": {"crop": {"to": "nonzero", "value": 3}}}, "input.crop.value belongs to input.crop.to 'above'"),
+        ({"input": {"crop": {"margin": -1}}}, "input.crop.margin must be 0 or more"),
+        ({"input": {"resampling": {"anisotropic": {}}}}, "input.resampling.anisotropic needs"),
+        (
+            {"input": {"intensity": [{"op": "zscore", "mask": "crop"}]}},
+            "is that of input.crop, which is not given",
+        ),
+        ({"window": {"step": 1.5}}, "window.step must be at most 1"),
+        ({"window": {"mirror": True}}, "window.mirror needs window.mirror_axes"),
+        ({"window": {"mirror": 1}}, "window.mirror must be true or false"),
+    ],
+)
+def test_what_the_younger_keys_refuse(document, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        parse_spec(document, "test")

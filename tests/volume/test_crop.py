@@ -71,13 +71,3 @@ def test_nothing_above_or_everything_is_no_crop():
     grid = ModelGrid(tuple(axis_map(n, n, 1.0, "center") for n in (4, 5, 6)))
     assert foreground_crop(np.zeros((4, 5, 6), bool), grid) is None
     assert foreground_crop(np.ones((4, 5, 6), bool), grid) is None
-
-
-def test_logits_are_refused(tmp_path):
-    from itk_infer.run.folder import run_folder
-    from itk_infer.run.settings import RunSettings
-
-    sitk.WriteImage(scan(body()), str(tmp_path / "a.mha"))
-    predictor = Predictor(FakeBackend(), crop_foreground=0.5)
-    summary = run_folder(predictor, RunSettings(tmp_path / "a.mha", tmp_path / "out", save_logits=True))
-    assert "leave --save-logits out" in summary.failed["a.mha"]

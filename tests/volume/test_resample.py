@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -11,6 +13,7 @@ from scipy import ndimage
 
 from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec, Resampling
+from itk_infer.spec.model_spec import Anisotropic
 from itk_infer.volume import resample
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.interpolation import ModelGrid, axis_map, resample_axis
@@ -108,3 +111,77 @@ def test_parts_change_nothing(monkeypatch, how, size):
     monkeypatch.setattr(resample, "PART", 200)
     np.testing.assert_array_equal(to_model_grid(array, grid, how), whole)
     assert whole.shape == (2, *size)
+
+
+def apart(target, spacing, size=SIZE, how="cubic", along="nearest", clip=True):
+    rule = Resampling(how, "edge", "after_intensity", clip=clip, anisotropic=Anisotropic(3.0, along))
+    grid = model_grid(Grid(size, spacing), InputSpec(spacing=target, resampling=rule))
+    return grid, to_model_grid(VOXELS, grid, how, clip=clip)[0]
+
+
+def zoomed(array, size):
+    zoom = [m / n for m, n in zip(size, array.shape, strict=True)]
+    return ndimage.zoom(array.astype(float), zoom, order=3, mode="nearest", grid_mode=True)
+
+
+def test_clip_keeps_splines_in_the_range_of_the_channel():
+    wanted = InputSpec(spacing=(0.9, 0.5, 0.6), resampling=Resampling("cubic", "edge"))
+    grid = model_grid(Grid(SIZE, SPACING), wanted)
+    expected = np.clip(zoomed(VOXELS[0], grid.size), VOXELS.min(), VOXELS.max())
+    np.testing.assert_allclose(to_model_grid(VOXELS, grid, "cubic", clip=True)[0], expected, atol=2e-3)
+    assert to_model_grid(VOXELS, grid, "cubic")[0].max() > VOXELS.max()
+
+
+@pytest.mark.parametrize("spacing", [(5.0, 0.8, 1.1), (0.8, 5.0, 1.1), (0.8, 1.1, 5.0)])
+@pytest.mark.parametrize(("along", "order"), [("nearest", 0), ("linear", 1), ("cubic", 3)])
+def test_a_coarse_axis_is_resampled_apart(spacing, along, order):
+    """Slice by slice with splines, each kept within its own range, then along the coarse axis."""
+    target = (1.7, 1.3, 0.9)
+    grid, array = apart(target, spacing, along=along)
+    axis = int(np.argmax(spacing))
+    slices = np.moveaxis(VOXELS[0], axis, 0)
+    flat = [n for number, n in enumerate(grid.size) if number != axis]
+    each = [np.clip(zoomed(plane, flat), plane.min(), plane.max()) for plane in slices]
+    stack = np.stack(each)
+    ratio = len(slices) / grid.size[axis]
+    positions = ratio * (np.arange(grid.size[axis]) + 0.5) - 0.5
+    if order == 0:
+        expected = stack[np.floor(np.clip(positions, 0, len(stack) - 1) + 0.5).astype(int)]
+    else:
+        where = np.meshgrid(positions, np.arange(flat[0]), np.arange(flat[1]), indexing="ij")
+        expected = ndimage.map_coordinates(stack, where, order=order, mode="nearest")
+    np.testing.assert_allclose(array, np.moveaxis(expected, 0, axis), atol=5e-3)
+    assert grid.apart == (axis, along)
+
+
+def test_the_way_back_asks_the_same_question_from_its_side():
+    target, spacing = (4.0, 1.0, 1.0), (1.2, 1.0, 1.0)
+    grid, _ = apart(target, spacing)
+    assert grid.apart == (0, "nearest")  # the target's first axis is the coarse one
+    assert [axis.back for axis in grid.axes] == ["nearest", "linear", "linear"]
+    positions = grid.axes[0].model_positions()
+    np.testing.assert_array_equal(positions, np.round(positions))
+
+
+@pytest.mark.parametrize("spacing", [(5.0, 5.0, 1.0), (2.9, 1.0, 1.0), (3.0, 1.0, 1.0)])
+def test_two_coarse_axes_or_none_are_not_apart(spacing):
+    grid, _ = apart((1.0, 1.0, 1.0), spacing)
+    assert grid.apart is None
+    assert {axis.back for axis in grid.axes} == {"linear"}
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_nearest_on_the_way_back_is_scipys(native, model):
+    axis = replace(axis_map(native, model, 1.0, "edge"), back="nearest")
+    scale = model / native
+    positions = scale * (np.arange(native) + 0.5) - 0.5
+    expected = ndimage.map_coordinates(np.arange(model, dtype=float), [positions], order=0, mode="nearest")
+    np.testing.assert_array_equal(np.clip(axis.model_positions(), 0, model - 1), expected)
+
+
+def test_the_size_by_ratio_rounds_as_nnunet():
+    """51 voxels of 0.7 mm at 0.6 mm are 59.5, which either order of operations rounds its own way."""
+    for size, count in (("extent", round(51 * 0.7 / 0.6)), ("ratio", round(0.7 / 0.6 * 51))):
+        wanted = InputSpec(spacing=(0.6, None, None), resampling=Resampling(size=size))
+        assert model_grid(Grid((51, 5, 5), (0.7, 1.0, 1.0)), wanted).size[0] == count
+    assert round(51 * 0.7 / 0.6) != round(0.7 / 0.6 * 51)

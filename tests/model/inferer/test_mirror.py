@@ -80,3 +80,27 @@ def test_batches_with_some_empty_windows_keep_their_order():
     x[1], x[3] = 5, 5
     np.testing.assert_array_equal(skipper(x), x * 2)
     assert skipper.skipped == 1
+
+
+def labels_and_identity(document, **options):
+    """Labels of an image that mirroring changes, and what the ledger would record."""
+    spec = parse_spec({"window": {"patch_size": [4, 4, 4], **document}, "input": {"orientation": None}}, "test")
+
+    def network(windows):
+        ramp = np.arange(4, dtype=np.float32) - 1  # mirrored, every voxel gets the mean 0.5
+        return np.concatenate([np.zeros_like(windows), np.broadcast_to(ramp, windows.shape)], axis=1)
+
+    predictor = Predictor(FakeBackend(network, spec), orientation="input", **options)
+    result = predictor(sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8)))
+    return int(sitk.GetArrayFromImage(result.labels).sum()), predictor.identity
+
+
+def test_a_model_may_mirror_without_being_asked():
+    """Unset: what the model says. Either way, what is recorded is whether windows were mirrored."""
+    allowed, by_itself = {"mirror_axes": [2]}, {"mirror_axes": [2], "mirror": True}
+    plain, recorded = labels_and_identity(allowed)
+    mirrored, recorded_mirrored = labels_and_identity(allowed, tta=True)
+    assert (plain, mirrored) == (32, 64)
+    assert labels_and_identity(by_itself) == (mirrored, recorded_mirrored)
+    assert labels_and_identity(by_itself, tta=False) == (plain, recorded)
+    assert labels_and_identity(allowed, tta=False) == (plain, recorded)

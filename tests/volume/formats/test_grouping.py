@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from itk_infer.run.cases import find_cases
+from itk_infer.spec import InputSpec
 from itk_infer.volume import formats
 from itk_infer.volume.formats import FileGroup, Format
 
@@ -33,7 +34,7 @@ def test_files_of_one_folder_are_grouped_by_their_format(tmp_path):
     (tmp_path / "below").mkdir()
     for name in ("a_0.slice", "a_1.slice", "b_1.slice", "c.nii", "below/a_0.slice"):
         (tmp_path / name).touch()
-    cases = find_cases(tmp_path, None, recursive=True, channels=1).cases
+    cases = find_cases(tmp_path, None, recursive=True, wanted=InputSpec()).cases
     assert [(case.name, [path.name for path in case.paths], case.problem) for case in cases] == [
         ("a.slice", ["a_0.slice"], None),
         ("b.slice", ["b_1.slice"], "b_0.slice is missing"),
@@ -45,6 +46,6 @@ def test_files_of_one_folder_are_grouped_by_their_format(tmp_path):
 def test_channels_are_images_of_one_case(tmp_path):
     for name in ("x_0000_0.slice", "x_0000_1.slice", "x_0001_0.slice", "x_0001_1.slice"):
         (tmp_path / name).touch()
-    (case,) = find_cases(tmp_path, None, recursive=False, channels=2).cases
+    (case,) = find_cases(tmp_path, None, recursive=False, wanted=InputSpec(("a", "b"))).cases
     assert (case.name, case.problem) == ("x.slice", None)
     assert [path.name for path in case.paths] == ["x_0000_0.slice", "x_0001_0.slice"]
