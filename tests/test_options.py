@@ -31,6 +31,7 @@ GIVEN = {
     "max_vram": (("800MiB",), 800 * 2**20),
     "skip_empty": (("0.25",), 0.25),
     "batch": (("auto",), "auto"),
+    "step_size": (("0.25",), 0.25),
 }
 BY_TYPE = {bool: ((), True), float: (("-0.5",), -0.5), Path: (("a/b",), Path("a/b"))}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
@@ -17,12 +18,16 @@ from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
 from itk_infer.model.inferer.answer_check import AnswerCheck
 from itk_infer.model.inferer.inferer import WindowInferer
+from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
+from itk_infer.volume.grid import Reorientation
+from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
 
 MakeSinks = Callable[[OutputHeader], Sequence[Sink]]
 OnWindows = Callable[[int, int], None]
+UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
 
 
 def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows) -> PendingOutputs:
@@ -44,23 +49,48 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)
+    previous, earlier, done_before = None, [], 0
+    if model.previous is not None:
+        previous, earlier, done_before = _previous_stage(model.previous, volume, plan, on_windows)
+
+    def count(done: int, every: int) -> None:
+        on_windows(done_before + done, done_before + every)
+
     workspace, notes = model.workspaces.choose(plan)
-    notes += plan.warnings
+    notes += [*earlier, *plan.warnings]
     try:
-        return _attempt(model, workspace, volume, plan, make_sinks, on_windows, notes)
+        return _attempt(model, workspace, volume, previous, plan, make_sinks, count, notes)
     except Exception as error:
         if workspace is model.workspaces.host or not model.workspaces.leave_device(error):
             raise
     model.workspaces.free_device()  # not before the error has released the tensors that it held
     workspace, more = model.workspaces.choose(plan)
     notes += [*more, "the device's memory ran out; from here on overlaps are summed in host memory"]
-    return _attempt(model, workspace, volume, plan, make_sinks, on_windows, notes)
+    return _attempt(model, workspace, volume, previous, plan, make_sinks, count, notes)
+
+
+def _previous_stage(
+    model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
+) -> tuple[LabelArray, list[str], int]:
+    """The label map of the previous stage on the native grid, in the model's orientation; notes; its windows."""
+
+    def in_memory(header: OutputHeader) -> list[LabelMapSink]:
+        return [LabelMapSink(None, replace(header, grid=plan.native, reorientation=UNCHANGED))]
+
+    def count(done: int, every: int) -> None:
+        on_windows(done, every + len(plan.windows))
+
+    pending = infer(model, volume, in_memory, count)
+    (sink,) = (sink for sink in pending.sinks if isinstance(sink, LabelMapSink))
+    found = pending.measurements
+    return sink.finished.labels, [f"first stage: {text}" for text in found.warnings], found.windows
 
 
 def _attempt(
     model: LoadedModel,
     workspace: Workspace,
     volume: Volume,
+    previous: LabelArray | None,
     plan: CasePlan,
     make_sinks: MakeSinks,
     on_windows: OnWindows,
@@ -69,7 +99,8 @@ def _attempt(
     """Run the case once. Notes that stay true for a retry are appended to `notes`."""
     clock, warnings = Clock(), list[str]()
     every = len(plan.windows)
-    prepared = prepare(workspace.put(volume.array), plan, model.spec, model.window, model.options.crop_foreground)
+    stored = workspace.put(volume.array)
+    prepared = prepare(stored, plan, model.spec, model.window, model.options.crop_foreground, previous)
     plan = prepared.plan
     if prepared.crop is not None:
         saved = f"{every - len(plan.windows)} of {every} windows saved"

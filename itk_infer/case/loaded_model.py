@@ -39,6 +39,7 @@ class LoadedModel:
         max_batch: Network inputs per call that fit, once memory has run out; None: it never did.
         precision_checked: Whether the precision was compared with fp32, or is fp32.
         answers_known: Whether the network's answers are known to be what the spec takes them for.
+        previous: The stage whose label map the network sees, too; None: it sees the image alone.
     """
 
     def __init__(self, backend: Backend, options: Options) -> None:
@@ -67,12 +68,15 @@ class LoadedModel:
         self.precision_checked = backend.precision == "fp32"
         self.answers_known = False
         self._precision = backend.precision  # as asked for, whatever the check finds
+        stage: Backend | None = getattr(backend, "previous", None)  # few kinds of models have one
+        self.previous = None if stage is None else LoadedModel(stage, options)
 
     def in_safe_mode(self) -> LoadedModel:
         """The same model in fp32, one window per call, sums in host memory."""
         twin = copy.copy(self)
         twin.batch, twin.backend, twin.auto_batch = 1, self.backend.in_full_precision(), None
         twin.workspaces = self.workspaces.on_host()
+        twin.previous = None if self.previous is None else self.previous.in_safe_mode()
         return twin
 
     @property

@@ -94,7 +94,7 @@ def plan_case(
     work = CaseSize(
         model,
         windows,
-        len(spec.input.channels),
+        len(spec.input.channels) + len(spec.input.previous_labels),
         channels_out,
         itemsize,
         batch,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from itk_infer.arrays import Array
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.arrays import Array, like, to_host
 from itk_infer.case.plan import CasePlan
 from itk_infer.model.window import ModelWindow
 from itk_infer.spec import InputSpec, ModelSpec
@@ -14,6 +17,10 @@ from itk_infer.volume.intensity import Intensity, apply_intensity, needs_foregro
 from itk_infer.volume.model_volume import ModelVolume
 from itk_infer.volume.padding import pad_volume
 from itk_infer.volume.resample import to_model_grid
+from itk_infer.volume.resample_labels import resample_labels
+from itk_infer.volume.slab import LabelArray
+
+OUTSIDE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,12 @@ class Prepared:
 
 
 def prepare(
-    stored: Array, plan: CasePlan, spec: ModelSpec, window: ModelWindow, crop_above: float | None
+    stored: Array,
+    plan: CasePlan,
+    spec: ModelSpec,
+    window: ModelWindow,
+    crop_above: float | None,
+    previous: LabelArray | None = None,
 ) -> Prepared:
     """Prepare a volume where it is.
 
@@ -44,18 +56,20 @@ def prepare(
         spec: What the model wants.
         window: Patch and stride.
         crop_above: Run only the smallest box that holds every voxel above this; None: everything.
+        previous: Label map of the previous stage, (Z, Y, X) on the native grid, for a model that takes one.
     """
     voxels, part, mask = _used(plan.reorientation.apply(stored), spec.input)
     if part is not None:
         plan = plan.inside(part, spec, window)
     rule, steps = spec.input.resampling, spec.input.intensity
+    labels = None if previous is None else like(_on_model_grid(previous, part, mask, plan), voxels)
     if not plan.model.identity:
         if rule.order == "after_intensity":
             voxels, steps, mask = apply_intensity(voxels, steps, mask), (), None
         voxels = to_model_grid(voxels, plan.model, rule.interpolation, clip=rule.clip)
         if mask is not None:
             mask = to_model_grid(mask[None], plan.model, "nearest")[0] > 0
-    volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask)
+    volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask, labels, spec.input.previous_labels)
     crop = None if crop_above is None else foreground_crop(volume.above(crop_above), plan.model)
     if crop is not None:
         volume = volume.cut(crop.box)
@@ -77,4 +91,15 @@ def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | 
     part = None if box is None or box == whole else box
     if part is not None:
         voxels, mask = voxels[(slice(None), *part)], mask[part]
-    return voxels, part, filled(mask) if needs_foreground(wanted.intensity) else None
+    needed = needs_foreground(wanted.intensity) or wanted.previous_labels
+    return voxels, part, filled(mask) if needed else None
+
+
+def _on_model_grid(
+    labels: LabelArray, part: Box | None, mask: Array | None, plan: CasePlan
+) -> NDArray[np.integer]:
+    """The label map of the previous stage on the model's grid; outside the foreground is a class of its own."""
+    inside = (labels if part is None else labels[part]).astype(np.int32)
+    if mask is not None:
+        inside[(inside == 0) & ~to_host(mask)] = OUTSIDE
+    return resample_labels(inside, plan.model)

@@ -74,7 +74,7 @@ def _stride(window: int, rule: WindowSpec) -> float:
 
 
 def _check_channels(spec: ModelSpec, shape: NetworkShape) -> None:
-    named = len(spec.input.channels)
+    named = len(spec.input.channels) + len(spec.input.previous_labels)
     if shape.channels_in is not None and shape.channels_in != named:
         raise SpecError(
             f"the network takes {shape.channels_in} input channels, the model spec names {named}: "

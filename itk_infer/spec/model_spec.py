@@ -92,6 +92,8 @@ class InputSpec:
         axes: Order in which the network sees the axes of the oriented array: its first axis is the one that is
             named first. All triplets of the spec are in the network's order.
         numbered_files: Whether files of one channel may be named ``case_0000``, too.
+        previous_labels: Values of the label map of a previous stage, each of which the network sees as a
+            channel behind those of the image. Set by the model's own files alone.
     """
 
     channels: tuple[str, ...] = ("",)
@@ -104,6 +106,7 @@ class InputSpec:
     resampling: Resampling = Resampling()
     intensity: tuple[IntensityStep, ...] = ()
     padding: Padding = Padding()
+    previous_labels: tuple[int, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from itk_infer.spec.values import (
     some_axes,
     some_names,
     some_numbers,
+    some_values,
     the_version,
 )
 
@@ -116,6 +117,7 @@ def _input(value: Any, where: str) -> InputSpec:
             "resampling": _resampling,
             "intensity": anything,
             "padding": _padding,
+            "previous_labels": some_values,
         },
     )
     if values.get("spacing") is not None and values.get("size") is not None:

@@ -140,6 +140,14 @@ def some_numbers(value: Any, where: str) -> tuple[float, ...]:
     return (a_number(value, where),)
 
 
+def some_values(value: Any, where: str) -> tuple[int, ...]:
+    """Label values, 1 to 65535, each at most once."""
+    values = tuple(an_integer(item, where) for item in a_list(value, where))
+    if any(not 1 <= item <= 65535 for item in values) or len(set(values)) != len(values):
+        raise Invalid(f"{where} holds label values from 1 to 65535, each at most once, not {repr_short(value)}")
+    return values
+
+
 def a_color(value: Any, where: str) -> str:
     """``#rrggbb``, lower case."""
     if not isinstance(value, str) or not re.fullmatch("#[0-9a-fA-F]{6}", value):

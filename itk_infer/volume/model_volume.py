@@ -15,28 +15,43 @@ class ModelVolume:
         voxels: (C, Z, Y, X), any number type.
         intensity: The intensity steps.
         foreground: Mask of the foreground for them, (Z, Y, X) bool.
+        labels: A label map that the network sees, too, (Z, Y, X); None: it does not.
+        values: Its values, each of which becomes a channel behind those of the voxels: 1 where it is, else 0.
 
     Attributes:
         shape: (C, Z, Y, X).
     """
 
-    def __init__(self, voxels: Array, intensity: Intensity, foreground: Array | None = None) -> None:
+    def __init__(
+        self,
+        voxels: Array,
+        intensity: Intensity,
+        foreground: Array | None = None,
+        labels: Array | None = None,
+        values: tuple[int, ...] = (),
+    ) -> None:
         self._voxels = voxels
         self._intensity = intensity
         self._foreground = foreground
-        self.shape: tuple[int, int, int, int] = tuple(voxels.shape)
+        self._labels = labels
+        self._values = values if labels is not None else ()
+        self.shape: tuple[int, int, int, int] = (len(voxels) + len(self._values), *voxels.shape[1:])
 
     def __getitem__(self, where: Any) -> Array:
         """A part of the volume: a new array, (C, ...) float32."""
-        if self._foreground is None:
-            return self._intensity(self._voxels[where])
         inside = where[1:] if isinstance(where, tuple) else ()  # after the channels
-        return self._intensity(self._voxels[where], self._foreground[inside])
+        foreground = None if self._foreground is None else self._foreground[inside]
+        part = self._intensity(self._voxels[where], foreground)
+        if self._labels is None:
+            return part
+        xp, labels = namespace(part), self._labels[inside]
+        each = xp.stack([xp.astype(labels == value, part.dtype) for value in self._values])
+        return xp.concat([part, each])
 
     def cut(self, box: tuple[slice, slice, slice]) -> ModelVolume:
         """The volume inside a box, Z Y X, as a view."""
-        foreground = None if self._foreground is None else self._foreground[box]
-        return ModelVolume(self._voxels[(slice(None), *box)], self._intensity, foreground)
+        foreground, labels = (None if of is None else of[box] for of in (self._foreground, self._labels))
+        return ModelVolume(self._voxels[(slice(None), *box)], self._intensity, foreground, labels, self._values)
 
     def min(self) -> float:
         """The smallest value of all channels."""
