@@ -14,9 +14,9 @@ from itk_infer.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What checkpoints hold besides tensors. Of MMEngine's Runner, the message hub's history and the NumPy numbers in it,
-# under the names of NumPy 1 and 2; getattr is there because HistoryBuffer pickles its own methods. Of nnU-Net, losses
-# and Dice scores as NumPy numbers.
+# What checkpoints hold besides tensors. Of MMEngine's Runner, the message hub's history and the NumPy numbers in
+# it, under the names of NumPy 1 and 2; getattr is there because HistoryBuffer pickles its own methods. Of nnU-Net,
+# losses and Dice scores as NumPy numbers.
 _BESIDES_WEIGHTS = (
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",

@@ -77,8 +77,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights without the names under which nnU-Net lists the same tensors again, and without prefixes.
 
-    nnU-Net's convolutions keep their layers as ``conv``, ``norm`` and once more in ``all_modules``, and its decoder
-    keeps the encoder.
+    nnU-Net's convolutions keep their layers as ``conv``, ``norm`` and once more in ``all_modules``, and its
+    decoder keeps the encoder.
     """
     short = {_unwrapped(name): value for name, value in weights.items()}
     return {
