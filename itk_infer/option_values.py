@@ -80,6 +80,24 @@ def three_sizes(value: Any) -> tuple[int, int, int]:
     return sizes
 
 
+def fold_names(value: Any) -> tuple[str, ...]:
+    """Names of folds, numbers or ``all``, given as one or as several: as texts, each once, numbers first."""
+    names = set()
+    for item in value if isinstance(value, list | tuple) else (value,):
+        text = str(item)
+        if isinstance(item, bool) or not (text == "all" or text.isdecimal()):
+            raise ValueError("give numbers of folds such as 0,2, or all")
+        names.add(text if text == "all" else str(int(text)))
+    if not names:
+        raise ValueError("give numbers of folds such as 0,2, or all")
+    return tuple(sorted(names, key=lambda name: (name == "all", name.rjust(9))))
+
+
+def parse_folds(text: str) -> tuple[str, ...]:
+    """``0``, ``0,2``, ``0 2`` or ``all``."""
+    return fold_names(text.replace(",", " ").split())
+
+
 def a_path(value: Any) -> Path:
     """A path, also as text."""
     if not isinstance(value, str | Path):

@@ -19,6 +19,7 @@ from itk_infer.option_values import (
     batch_size,
     count_of,
     device_name,
+    fold_names,
     folder_or_switch,
     number_of_bytes,
     one_of,
@@ -26,6 +27,7 @@ from itk_infer.option_values import (
     orientation_or_input,
     parse_batch,
     parse_bytes,
+    parse_folds,
     parse_skip_empty,
     switch_or_number,
     three_sizes,
@@ -35,6 +37,7 @@ from itk_infer.spec.model_spec import Blend, Triplet
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
+CheckpointChoice = Literal["final", "best"]
 BatchChoice = int | Literal["auto"]
 
 MODEL, WINDOWS, WRITTEN, WORKERS = "Model", "Intensity and windows", "What is written", "Workers"
@@ -72,6 +75,32 @@ class Options:
         metavar="PATH",
         check=or_none(a_path),
         used_by=SPEC,
+    )
+    folds: tuple[str, ...] | None = option(
+        "--folds",
+        default=None,
+        heading=MODEL,
+        help="Folds of an nnU-Net model whose logits are averaged, as 0,2 or all (fold_all); default every one.",
+        doc="folds of an nnU-Net model, such as `0,2`; their logits are averaged. `all` is the folder `fold_all`, "
+        "not every fold",
+        values='numbers, or `"all"`; one or several',
+        unset="every numbered fold that is there, else `fold_all`",
+        metavar="LIST",
+        check=or_none(fold_names),
+        parse=parse_folds,
+        used_by=BACKEND,
+    )
+    checkpoint: CheckpointChoice | None = option(
+        "--checkpoint",
+        default=None,
+        heading=MODEL,
+        help="Checkpoint of each fold of an nnU-Net model; default final, or best where there is no final one.",
+        doc="checkpoint of each fold of an nnU-Net model: that of the last epoch, or the best of training",
+        values="as on the command line",
+        unset="`final`, or `best` where a fold has no final one",
+        text=get_args(CheckpointChoice),
+        check=or_none(one_of(*get_args(CheckpointChoice))),
+        used_by=BACKEND,
     )
     device: str = option(
         "--device",

@@ -27,6 +27,7 @@ USERS = {"spec", "backend", "predictor"}
 GIVEN = {
     "orientation": (("ras",), "RAS"),
     "device": (("cuda:1",), "cuda:1"),
+    "folds": (("2,0",), ("0", "2")),
     "max_ram": (("1.5G",), 3 * 2**29),
     "max_vram": (("800MiB",), 800 * 2**20),
     "skip_empty": (("0.25",), 0.25),
@@ -95,6 +96,8 @@ def test_nothing_given_is_the_default():
         (("--no-batch-cache",), {"batch_cache": False}),
         (("--skip-empty",), {"skip_empty": True}),
         (("--batch", "7"), {"batch": 7}),
+        (("--folds", "3 1"), {"folds": ("1", "3")}),
+        (("--folds", "all"), {"folds": ("all",)}),
     ],
 )
 def test_flags_that_stand_for_one_value(words, changed):
@@ -107,6 +110,8 @@ def test_flags_that_stand_for_one_value(words, changed):
         (("--fp16", "--precision", "bf16"), click.UsageError, "--fp16 and --precision bf16 contradict each other"),
         (("--batch-cache", "x", "--no-batch-cache"), click.UsageError, "--no-batch-cache and --batch-cache x"),
         (("--batch", "0"), click.UsageError, "--batch 0: give a whole number"),
+        (("--folds", "first"), click.UsageError, "--folds first: give numbers of folds"),
+        (("--folds", ","), click.UsageError, "--folds ,: give numbers of folds"),
         (("--max-ram", "much"), click.UsageError, "--max-ram much: give a size such as 12G"),
         (("--skip-empty", "no"), click.UsageError, "--skip-empty no: give a number"),
         (("--patch-size", "8", "0", "8"), ConfigError, "--patch-size 8 0 8: give three whole numbers"),
@@ -136,6 +141,7 @@ def test_values_are_kept_in_one_form():
     assert options == Options(
         spec=Path("a.json"), batch_cache=Path("kept"), patch_size=(1, 2, 3), orientation="RAS"
     )
+    assert Options(folds=1) == Options(folds=["1"]) == Options(folds="1")
     assert options.absolute().spec == Path.cwd() / "a.json"
     assert options.absolute().batch_cache == Path.cwd() / "kept"
     request = ModelRequest((Path("m.onnx"),), "onnx", options).absolute()

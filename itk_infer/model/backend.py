@@ -57,6 +57,16 @@ class BackendOptions(Protocol):
         ...
 
     @property
+    def folds(self) -> tuple[str, ...] | None:
+        """Names of the folds of a model that has several; None: all."""
+        ...
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Which checkpoint of a fold: ``final`` or ``best``; None: final, or best where there is no other."""
+        ...
+
+    @property
     def max_vram(self) -> int | None:
         """Bytes of a GPU that may be used; None: all."""
         ...

@@ -54,6 +54,7 @@ class ModelKind:
             `recognises` accepts, or the files of `flags` in their order.
         extra: What to install: ``pip install 'itk_infer[extra]'``.
         flags: Flags of its own, one for each file; none for a kind that only ``--model`` names.
+        options: Options that only this kind takes, each with what other kinds do not have.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ModelKind:
     load: str
     extra: str
     flags: tuple[FileFlag, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 KINDS = "itk_infer.model.kinds"
@@ -84,6 +86,14 @@ MODEL_KINDS = (
             FileFlag(("-cfg", "--cfg-path"), "CONFIG", "MMEngine config. It is code, and it runs."),
             FileFlag(("-ckpt", "--ckpt-path"), "CHECKPOINT", "MMEngine checkpoint."),
         ),
+    ),
+    ModelKind(
+        "nnunet",
+        "a model folder of nnU-Net v2 (plans.json, dataset.json, fold_0), or a zip of one",
+        recognises=f"{KINDS}.nnunet.folder:is_nnunet",
+        load=f"{KINDS}.nnunet.kind:load",
+        extra="nnunet",
+        options=(("folds", "folds"), ("checkpoint", "checkpoints to choose from")),
     ),
 )
 
@@ -144,6 +154,7 @@ def load_backend(
         kind = kind_named(kind)
     if len(paths) != len(kind.flags):
         _refuse_several(paths)
+    _refuse_options_of_others(kind, options)
     try:
         backend: Backend = _function(kind.load)(tuple(paths), spec_sources, options)
     except ImportError as error:
@@ -159,6 +170,15 @@ def _refuse_several(paths: Sequence[Path]) -> None:
         raise ConfigError(
             f"{len(paths)} models are given; ensembles of models cannot be run yet, so give one file or folder"
         )
+
+
+def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:
+    for other in MODEL_KINDS:
+        for name, has in other.options:
+            if name not in dict(kind.options) and getattr(options, name) is not None:
+                raise ConfigError(
+                    f"`{name}` is for {other.name} models; this {kind.name} model has no {has}, so leave it out"
+                )
 
 
 def _function(name: str) -> Any:

@@ -14,14 +14,16 @@ from itk_infer.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What a checkpoint of MMEngine's Runner holds besides tensors: the message hub's history and the NumPy numbers
-# in it, under the names of NumPy 1 and 2. getattr is there because HistoryBuffer pickles its own methods.
+# What checkpoints hold besides tensors. Of MMEngine's Runner, the message hub's history and the NumPy numbers in
+# it, under the names of NumPy 1 and 2; getattr is there because HistoryBuffer pickles its own methods. Of nnU-Net,
+# losses and Dice scores as NumPy numbers.
 _BESIDES_WEIGHTS = (
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
     "numpy.dtype",
     "numpy.ndarray",
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(f"numpy.dtypes.{name}DType" for name in ("Bool", "Int32", "Int64", "Float16", "Float32", "Float64")),
 )
 
 
@@ -61,12 +63,10 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         ModelError: the file is missing, damaged, unsafe or no checkpoint, or this torch is too old to
             read it safely.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
-    document = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    document = read_document(path)
     state, notes = _weights_in(document, path.name)
     if not isinstance(state, Mapping) or not state:
-        raise ModelError(f"{path}: holds no weights, but {_kind(document)}; give the file that training wrote")
+        raise ModelError(f"{path}: holds no weights, but {describe(document)}; give the file that training wrote")
     others = [str(key) for key, value in state.items() if not _is_tensor(value)]
     if others:
         raise ModelError(
@@ -74,6 +74,29 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             "give a checkpoint with a 'state_dict', or a plain state dict"
         )
     return dict(state), notes
+
+
+def read_document(path: Path) -> Any:
+    """All that a ``.pth`` / ``.pt`` or ``.safetensors`` file holds, with its tensors on the CPU.
+
+    Args:
+        path: The file. Nothing in it is executed; what is neither a tensor nor a plain value is replaced by an
+            object that does nothing.
+
+    Raises:
+        ModelError: the file is missing, damaged or unsafe, or this torch is too old to read it safely.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def describe(document: Any) -> str:
+    """What a file holds, for messages: ``a mapping with the keys ...``, ``a Tensor``."""
+    if isinstance(document, Mapping):
+        keys = [str(key) for key in document]
+        return f"a mapping with the keys {_some(keys)}" if keys else "an empty mapping"
+    return f"a {type(document).__name__}"
 
 
 def _weights_in(document: Any, name: str) -> tuple[Any, list[str]]:
@@ -152,14 +175,6 @@ def _is_tensor(value: Any) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor)
-
-
-def _kind(document: Any) -> str:
-    if isinstance(document, Mapping):
-        return (
-            f"a mapping with the keys {_some([str(key) for key in document])}" if document else "an empty mapping"
-        )
-    return f"a {type(document).__name__}"
 
 
 def _some(names: list[str], limit: int = 5) -> str:

@@ -1,0 +1,125 @@
+"""A zip that holds a model folder, as nnUNetv2_export_model_to_zip writes it, unpacked once per content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from itk_infer.errors import ModelError
+from itk_infer.files.user_cache import kept_folder
+
+MAX_BYTES = 64 * 2**30  # of all files together, unpacked
+MAX_RATIO = 200  # unpacked to packed; weights hardly shrink
+MAX_ENTRIES = 100_000
+_CHECKPOINT = re.compile(r"(^|/)fold_(\d+|all)/checkpoint_\w+\.pth$")
+_NEEDED = re.compile(rf"\.json$|{_CHECKPOINT.pattern}")
+_BLOCK = 2**20
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip with checkpoints of nnU-Net in it. Raises nothing."""
+    try:
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return any(_CHECKPOINT.search(name) for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def unpacked(path: Path) -> Path:
+    """The folder in the user's cache with the JSON files and checkpoints of a zip.
+
+    It is made in a hidden folder beside and renamed, so that it is whole where it is there; a zip of the same
+    content uses it again.
+
+    Raises:
+        ModelError: an entry would be written elsewhere, is a link or encrypted; the zip is damaged or too large;
+            there is no cache folder, or no room in it.
+    """
+    cache = kept_folder("nnunet")
+    if cache is None:
+        raise ModelError(f"{path}: there is no cache folder to unpack it into; unpack it and give the folder")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        target = cache / digest[:32]
+        if target.is_dir():
+            return target
+        with zipfile.ZipFile(path) as archive:
+            entries = _checked(archive, path)
+            _refuse_lack_of_room(entries, cache, path)
+            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
+            try:
+                for entry in entries:
+                    _extract(archive, entry, partial)
+                return _renamed(partial, target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be unpacked ({error}); copy or download it again") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be unpacked into {cache} ({error.strerror or error})") from None
+
+
+def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """The entries that a model needs, once all entries are harmless."""
+    entries = archive.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise ModelError(f"{path}: holds {len(entries)} entries; more than {MAX_ENTRIES} is no model")
+    for entry in entries:
+        name = entry.filename
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name:
+            raise ModelError(f"{path}: refused, because its entry {name!r} would be written outside its folder")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise ModelError(f"{path}: refused, because its entry {name!r} is a link")
+        if entry.flag_bits & 1:
+            raise ModelError(f"{path}: is encrypted; unpack it and give the folder")
+    needed = [entry for entry in entries if not entry.is_dir() and _NEEDED.search(entry.filename)]
+    size = sum(entry.file_size for entry in needed)
+    packed = sum(entry.compress_size for entry in needed)
+    if size > MAX_BYTES or size > MAX_RATIO * max(packed, _BLOCK):
+        raise ModelError(
+            f"{path}: refused, because {packed} bytes would unpack to {size}; unpack it yourself if you trust it, "
+            "and give the folder"
+        )
+    return needed
+
+
+def _refuse_lack_of_room(entries: list[zipfile.ZipInfo], cache: Path, path: Path) -> None:
+    size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(cache).free
+    if size > free:
+        raise ModelError(
+            f"{path}: needs {size} bytes unpacked, and {cache} has {free} left; "
+            "unpack it elsewhere and give the folder"
+        )
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    """One file; never more of it than its header says, which was checked."""
+    target = folder.joinpath(*PurePosixPath(entry.filename).parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    left = entry.file_size
+    with archive.open(entry) as source, target.open("xb") as file:
+        while block := source.read(_BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{entry.filename} is longer than its header says")
+            file.write(block)
+    if left:
+        raise zipfile.BadZipFile(f"{entry.filename} is shorter than its header says")
+
+
+def _renamed(partial: Path, target: Path) -> Path:
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was first, with the same content
+            raise
+    return target

@@ -1,0 +1,156 @@
+"""nnU-Net's two U-Nets, with the names of its parameters. Needs torch.
+
+The finest output is computed only; the heads of deep supervision hold weights, as nnU-Net's do, and are not run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from itk_infer.model.kinds.nnunet.architecture import Architecture
+from itk_infer.model.kinds.nnunet.blocks import ConvBlock, ConvBlocks, Layers, ResidualBlocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PlainEncoder(nn.Module):
+    """Stages of convolutions; the first of each has a stride."""
+
+    def __init__(self, layers: Layers, inputs: int) -> None:
+        super().__init__()
+        about = layers.about
+        channels = itertools.pairwise((inputs, *about.features))
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(ConvBlocks(layers, count, *ends, kernel, stride))
+                for ends, count, kernel, stride in zip(
+                    channels, about.encoder, about.kernels, about.strides, strict=True
+                )
+            )
+        )
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """The result of every stage, the finest first."""
+        return _each(self.stages, inputs)
+
+
+class ResidualEncoder(nn.Module):
+    """A stem, and stages of residual blocks; the first of each has a stride."""
+
+    def __init__(self, layers: Layers, inputs: int) -> None:
+        super().__init__()
+        about = layers.about
+        self.stem = ConvBlocks(layers, 1, inputs, about.stem, about.kernels[0], layers.ones)
+        channels = itertools.pairwise((about.stem, *about.features))
+        inner = about.bottleneck or about.features
+        self.stages = nn.Sequential(
+            *(
+                ResidualBlocks(layers, count, before, inside, after, kernel, stride)
+                for (before, after), count, inside, kernel, stride in zip(
+                    channels, about.encoder, inner, about.kernels, about.strides, strict=True
+                )
+            )
+        )
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """The result of every stage, the finest first."""
+        return _each(self.stages, self.stem(inputs))
+
+
+class Decoder(nn.Module):
+    """From the coarsest stage back to the finest, with the encoder's results beside it."""
+
+    def __init__(self, layers: Layers, outputs: int) -> None:
+        super().__init__()
+        about = layers.about
+        stages, enlarging, heads = [], [], []
+        for place, count in enumerate(about.decoder, start=1):
+            below, skip = about.features[-place], about.features[-place - 1]
+            enlarging.append(layers.transposed(below, skip, about.strides[-place]))
+            stages.append(ConvBlocks(layers, count, 2 * skip, skip, about.kernels[-place - 1], layers.ones))
+            heads.append(layers.conv(skip, outputs, layers.ones, layers.ones, bias=True))
+        self.stages = nn.ModuleList(stages)
+        self.transpconvs = nn.ModuleList(enlarging)
+        self.seg_layers = nn.ModuleList(heads)
+
+    def forward(self, skips: Sequence[Tensor]) -> Tensor:
+        """Logits (N, C, ...) of the finest stage."""
+        result = skips[-1]
+        for stage, enlarge, skip in zip(self.stages, self.transpconvs, reversed(skips[:-1]), strict=True):
+            result = stage(torch.cat((enlarge(result), skip), 1))
+        logits: Tensor = self.seg_layers[-1](result)
+        return logits
+
+
+class UNet(nn.Module):
+    """A U-Net.
+
+    Args:
+        about: How it is built.
+        inputs: Input channels.
+        outputs: Output channels.
+    """
+
+    def __init__(self, about: Architecture, inputs: int, outputs: int) -> None:
+        super().__init__()
+        layers = Layers(about)
+        encoder = PlainEncoder if about.network == "PlainConvUNet" else ResidualEncoder
+        self.encoder = encoder(layers, inputs)
+        self.decoder = Decoder(layers, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, ...) to logits (N, C', ...) of the same size."""
+        logits: Tensor = self.decoder(self.encoder(inputs))
+        return logits
+
+    def drop_idle_biases(self) -> int:
+        """Take away the biases that a normalisation cancels, which changes rounding only.
+
+        Returns:
+            How many there were.
+        """
+        return sum(module.drop_idle_bias() for module in self.modules() if isinstance(module, ConvBlock))
+
+
+class MeanOfFolds(nn.Module):
+    """The mean of the logits of several networks.
+
+    Args:
+        networks: One per fold.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, ...) to mean logits (N, C', ...)."""
+        first, *others = self.networks
+        total: Tensor = first(inputs)
+        for network in others:
+            total = total + network(inputs)
+        return total / len(self.networks)
+
+
+def build(about: Architecture, inputs: int, outputs: int) -> UNet:
+    """A network whose weights have no values yet: every one must be loaded.
+
+    Random values, as torch gives them, take seconds for the larger networks.
+    """
+    with torch.device("meta"):
+        network = UNet(about, inputs, outputs)
+    return network.to_empty(device="cpu")
+
+
+def _each(stages: nn.Sequential, inputs: Tensor) -> list[Tensor]:
+    results = []
+    for stage in stages:
+        inputs = stage(inputs)
+        results.append(inputs)
+    return results

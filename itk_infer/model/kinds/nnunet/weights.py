@@ -1,0 +1,143 @@
+"""What a checkpoint of nnU-Net holds, and how its weights get into the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.checkpoint import describe, read_document
+from itk_infer.model.kinds.nnunet.architecture import Architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itk_infer.model.kinds.nnunet.networks import UNet
+
+# What DistributedDataParallel and torch.compile put in front of names.
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One fold's checkpoint.
+
+    Attributes:
+        path: The file.
+        weights: Names of parameters and buffers to tensors, each once.
+        trainer: Name of the trainer's class.
+        configuration: Name of the configuration; empty where the file does not say.
+        plans: The plans it was trained with, where they are kept.
+        dataset: The dataset.json it was trained with, where it is kept.
+        mirror_axes: Axes that may be mirrored, of the network's input without its channels.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    trainer: str
+    configuration: str
+    plans: Mapping[str, Any] | None
+    dataset: Mapping[str, Any] | None
+    mirror_axes: tuple[int, ...]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint. Nothing in it is executed.
+
+    Raises:
+        ModelError: it is missing, damaged or unsafe, or no checkpoint of nnU-Net v2.
+    """
+    import torch
+
+    document = read_document(path)
+    weights = document.get("network_weights") if isinstance(document, Mapping) else None
+    if not isinstance(weights, Mapping) or not weights:
+        raise ModelError(
+            f"{path}: is no checkpoint of nnU-Net v2, which keeps network_weights, but {describe(document)}"
+        )
+    others = [str(name) for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise ModelError(f"{path}: {others[0]} in network_weights is no tensor; copy or download the file again")
+    told = document.get("init_args")
+    known: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+    plans, dataset = known.get("plans"), known.get("dataset_json")
+    return Checkpoint(
+        path,
+        own_names(weights),
+        _text(document.get("trainer_name")),
+        _text(known.get("configuration")),
+        plans if isinstance(plans, Mapping) else None,
+        dataset if isinstance(dataset, Mapping) else None,
+        _mirror_axes(document.get("inference_allowed_mirroring_axes"), path),
+    )
+
+
+def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the names under which nnU-Net lists the same tensors again, and without prefixes.
+
+    nnU-Net's convolutions keep their layers as ``conv``, ``norm`` and once more in ``all_modules``, and its
+    decoder keeps the encoder.
+    """
+    short = {_unwrapped(name): value for name, value in weights.items()}
+    return {
+        name: value
+        for name, value in short.items()
+        if "all_modules" not in name.split(".") and not name.startswith("decoder.encoder.")
+    }
+
+
+def load_strictly(network: UNet, checkpoint: Checkpoint, about: Architecture) -> None:
+    """Load the weights, then leave out what has no effect.
+
+    Raises:
+        ModelError: names or shapes are not those of the network.
+    """
+    own, given = network.state_dict(), checkpoint.weights
+    missing = [name for name in own if name not in given]
+    unexpected = [name for name in given if name not in own]
+    shapes = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    findings = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    listed = [f"{len(names)} {what} ({_some(names)})" for what, names in findings.items() if names]
+    if listed:
+        raise ModelError(
+            f"{checkpoint.path}: the weights are not those of the {about.network} that the plans describe for "
+            f"{checkpoint.configuration or 'this configuration'}: {'; '.join(listed)}. It was trained by "
+            f"{checkpoint.trainer or 'an unknown trainer'}; a trainer that changes the network cannot be run, "
+            "unless the network is exported to ONNX"
+        )
+    network.load_state_dict(dict(given))
+    network.drop_idle_biases()
+
+
+def channels(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
+    """Input and output channels, as the first and the last convolution of a U-Net have them; None: not found."""
+    first = next((value for value in checkpoint.weights.values() if value.ndim >= 4), None)
+    heads = [value for name, value in checkpoint.weights.items() if name.startswith("decoder.seg_layers.")]
+    return (None if first is None else int(first.shape[1])), (int(heads[-1].shape[0]) if heads else None)
+
+
+def _unwrapped(name: str) -> str:
+    for wrapper in (*_WRAPPERS, *_WRAPPERS):
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _mirror_axes(value: Any, path: Path) -> tuple[int, ...]:
+    axes = () if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis <= 2 for axis in axes):
+        raise ModelError(f"{path}: inference_allowed_mirroring_axes is {value!r}; axes are 0, 1 and 2")
+    return tuple(sorted(set(axes)))
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

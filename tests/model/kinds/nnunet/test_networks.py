@@ -1,0 +1,180 @@
+"""The two U-Nets against the package that nnU-Net uses, where that can be imported."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the nnunet extra")
+
+from itk_infer.model.kinds.nnunet.architecture import read_architecture  # noqa: E402
+from itk_infer.model.kinds.nnunet.json_block import JsonBlock  # noqa: E402
+from itk_infer.model.kinds.nnunet.networks import MeanOfFolds, build  # noqa: E402
+from itk_infer.model.kinds.nnunet.weights import Checkpoint, load_strictly, own_names  # noqa: E402
+
+NO_REFERENCE = "needs dynamic-network-architectures (pip install --no-deps dynamic-network-architectures==0.4.4)"
+REQUIRED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+
+
+def described(kind: str, dims: int, seed: int) -> dict:
+    """Random settings of a network, as plans write them."""
+    pick = random.Random(seed)
+    stages = pick.choice([2, 3, 4])
+    plain = kind == "PlainConvUNet"
+    norm = pick.choice([f"InstanceNorm{dims}d", f"BatchNorm{dims}d", f"InstanceNorm{dims}d", None])
+    nonlin, slope = pick.choice(
+        [("LeakyReLU", {"inplace": True, "negative_slope": 0.2}), ("ReLU", {"inplace": True})]
+    )
+    kwargs = {
+        "n_stages": stages,
+        "features_per_stage": [pick.choice([4, 6, 8]) for _ in range(stages)],
+        "conv_op": f"torch.nn.modules.conv.Conv{dims}d",
+        "kernel_sizes": [[pick.choice([1, 3]) for _ in range(dims)] for _ in range(stages)],
+        "strides": [[1] * dims, *([pick.choice([1, 2]) for _ in range(dims)] for _ in range(stages - 1))],
+        ("n_conv_per_stage" if plain else "n_blocks_per_stage"): [pick.choice([1, 2, 3]) for _ in range(stages)],
+        "n_conv_per_stage_decoder": [pick.choice([1, 2]) for _ in range(stages - 1)],
+        "conv_bias": pick.random() < 0.7,
+        "norm_op": norm and f"torch.nn.{norm}",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": pick.random() < 0.8} if norm else None,
+        "dropout_op": pick.choice([None, f"torch.nn.Dropout{dims}d"]),
+        "dropout_op_kwargs": {"p": 0.3, "inplace": True},
+        "nonlin": f"torch.nn.{nonlin}",
+        "nonlin_kwargs": slope,
+    }
+    if plain and pick.random() < 0.3:
+        kwargs["nonlin_first"] = True
+    if not plain:
+        kwargs["stem_channels"] = pick.choice([None, 5])
+        if pick.random() < 0.4:
+            kwargs["block"] = "dynamic_network_architectures.building_blocks.residual.BottleneckD"
+            kwargs["bottleneck_channels"] = [3 + stage for stage in range(stages)]
+    return {
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
+        "arch_kwargs": kwargs,
+        "_kw_requires_import": REQUIRED,
+    }
+
+
+def reference_network(architecture: dict, inputs: int, outputs: int, *, deep: bool):
+    """As nnU-Net builds it."""
+    unet = pytest.importorskip("dynamic_network_architectures.architectures.unet", reason=NO_REFERENCE)
+    from pydoc import locate
+
+    kwargs = dict(architecture["arch_kwargs"])
+    for name in (*REQUIRED, "block"):
+        if kwargs.get(name) is not None:
+            kwargs[name] = locate(kwargs[name])
+    kind = getattr(unet, architecture["network_class_name"].rpartition(".")[2])
+    return kind(input_channels=inputs, num_classes=outputs, deep_supervision=deep, **kwargs)
+
+
+def own_network(architecture: dict, dims: int, state: dict, inputs: int, outputs: int):
+    about = read_architecture(JsonBlock({"architecture": architecture}, "plans.json"), dims)
+    network = build(about, inputs, outputs)
+    checkpoint = Checkpoint(
+        Path("checkpoint.pth"), own_names(state), "nnUNetTrainer", "3d_fullres", None, None, ()
+    )
+    load_strictly(network, checkpoint, about)
+    return network.eval()
+
+
+def scatter_weights(network) -> None:
+    """Other values than those that a new network has, also in biases and norms."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.rand(value.shape, generator=generator)
+                value.copy_(noise + 0.5 if "running_var" in name else noise - 0.5)
+
+
+@pytest.mark.parametrize("deep", [True, False], ids=["deep supervision", "one head"])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("kind", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_names_and_outputs_are_those_of_the_original(kind, dims, seed, deep):
+    architecture = described(kind, dims, 100 * dims + seed)
+    original = reference_network(architecture, 2, 3, deep=deep).eval()
+    scatter_weights(original)
+    network = own_network(architecture, dims, original.state_dict(), 2, 3)
+    inputs = torch.randn((2, 2, *([24, 16, 32][:dims])), generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        expected = original(inputs.clone())
+        expected = expected[0] if deep else expected
+        found = network(inputs)
+    scale = float(expected.abs().max())
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().max()) <= 1e-5 * max(1.0, scale)
+
+
+def plain(dims: int = 3) -> dict:
+    return {
+        "network_class_name": "somewhere.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 3,
+            "features_per_stage": [4, 8, 8],
+            "conv_op": f"torch.nn.Conv{dims}d",
+            "kernel_sizes": 3,
+            "strides": [1, 2, 2],
+            "n_conv_per_stage": 2,
+            "n_conv_per_stage_decoder": 2,
+            "conv_bias": True,
+            "norm_op": f"torch.nn.InstanceNorm{dims}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+    }
+
+
+def new_network(seed: int, **changed):
+    architecture = plain()
+    architecture["arch_kwargs"].update(changed)
+    about = read_architecture(JsonBlock({"architecture": architecture}, "plans.json"), 3)
+    network = build(about, 1, 2)
+    torch.manual_seed(seed)
+    scatter_weights(network)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value += seed * 0.1 * torch.rand(value.shape)
+    return network.eval()
+
+
+def test_biases_before_an_instance_norm_are_left_out_and_change_rounding_only():
+    network = new_network(3)
+    inputs = torch.randn((1, 1, 16, 24, 16))
+    with torch.inference_mode():
+        before = network(inputs)
+        dropped = network.drop_idle_biases()
+        after = network(inputs)
+    assert dropped == 2 * 3 + 2 * 2  # convolutions; not the two transposed ones, nor the heads
+    assert 0 < float((before - after).abs().max()) < 1e-4 * float(before.abs().max())
+    assert network.decoder.transpconvs[0].bias is not None
+    assert network.decoder.seg_layers[-1].bias is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"norm_op": "torch.nn.BatchNorm3d"},
+        {"norm_op": None},
+        {"nonlin_first": True},
+        {"norm_op_kwargs": {"affine": True, "track_running_stats": True}},
+    ],
+    ids=["batch norm", "no norm", "activation between", "statistics of training"],
+)
+def test_other_biases_stay(changed):
+    assert new_network(3, **changed).drop_idle_biases() == 0
+
+
+def test_the_mean_of_folds():
+    networks = [new_network(seed) for seed in (1, 2, 3)]
+    inputs = torch.randn((2, 1, 8, 8, 8))
+    with torch.inference_mode():
+        expected = torch.stack([network(inputs) for network in networks]).mean(0)
+        found = MeanOfFolds(networks)(inputs)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, networks[0](inputs), atol=1e-3)
