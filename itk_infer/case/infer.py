@@ -49,7 +49,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)
-    previous, earlier, done_before = None, [], 0
+    previous, earlier, done_before = None, list[str](), 0
     if model.previous is not None:
         previous, earlier, done_before = _previous_stage(model.previous, volume, plan, on_windows)
 

@@ -114,6 +114,7 @@ def _input(configuration: Configuration, names: Sequence[str], source: str, note
             "interpolation": method.interpolation,
             "alignment": "edge",
             "order": "after_intensity",
+            "size": "ratio",
             "clip": method.clip,
             "anisotropic": None
             if method.threshold is None
