@@ -148,6 +148,19 @@ class Options:
         used_by=BACKEND,
         result="another precision",
     )
+    previous_stage: Path | None = option(
+        "--previous-stage",
+        default=None,
+        heading=MODEL,
+        help="Model folder of the first stage of an nnU-Net cascade; default beside the second.",
+        doc="model folder of the first stage of an nnU-Net cascade, where it does not lie beside the second's",
+        values="a path",
+        unset="found beside the model folder",
+        text=Path,
+        metavar="FOLDER",
+        check=or_none(a_path),
+        used_by=BACKEND,
+    )
     max_ram: int | None = option(
         "--max-ram",
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from itk_infer.arrays import Array
@@ -64,6 +65,11 @@ class BackendOptions(Protocol):
     @property
     def checkpoint(self) -> str | None:
         """Which checkpoint of a fold: ``final`` or ``best``; None: final, or best where there is no other."""
+        ...
+
+    @property
+    def previous_stage(self) -> Path | None:
+        """Model folder of a cascade's first stage; None: found beside the second's."""
         ...
 
     @property

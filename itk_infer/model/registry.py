@@ -93,7 +93,11 @@ MODEL_KINDS = (
         recognises=f"{KINDS}.nnunet.folder:is_nnunet",
         load=f"{KINDS}.nnunet.kind:load",
         extra="nnunet",
-        options=(("folds", "folds"), ("checkpoint", "checkpoints to choose from")),
+        options=(
+            ("folds", "folds"),
+            ("checkpoint", "checkpoints to choose from"),
+            ("previous_stage", "previous stage"),
+        ),
     ),
 )
 

@@ -72,6 +72,7 @@ class TorchBackend:
 
             torch.set_num_threads(options.threads)
         model = build()
+        self.previous: Backend | None = None  # set by kinds of models that have an earlier stage
         self.spec, self.digest = model.spec, model.digest
         # The place for another memory format, too.
         network = model.network.to(self.device).eval().requires_grad_(False)

@@ -53,6 +53,8 @@ def choose_folds(
                 f"the path names checkpoint_{location.checkpoint}.pth; leave `checkpoint={kind}` out"
             )
         kind = location.checkpoint
+    if asked is not None and tuple(asked) == ("all",) and "all" not in there:
+        asked = None  # every fold, where none has that name
     numbered = [name for name in there if name != "all"]
     names = list(asked) if asked is not None else numbered or ["all"]
     missing = [name for name in names if name not in there]

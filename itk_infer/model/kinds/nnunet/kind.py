@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.errors import ConfigError
 from itk_infer.model.backend import BackendOptions
+from itk_infer.model.kinds.nnunet.location import previous_stage_folder
 from itk_infer.model.kinds.nnunet.model import NnunetModel, read_model
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
+from itk_infer.options import Options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
 def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
     """Load a model folder: the networks of its folds as one, whose logits are the mean of theirs.
 
-    Nothing in the folder is run: networks are built from its plans, and weights are read without code.
+    Nothing in the folder is run: networks are built from its plans, and weights are read without code. Of a
+    cascade, the previous stage is loaded, too.
 
     Args:
         paths: One path, see `itk_infer.model.kinds.nnunet.location.locate`.
@@ -32,13 +37,31 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         SpecError: a source of the spec says something invalid.
     """
     (path,) = paths
-    return TorchBackend(lambda: _build(path.absolute(), spec_sources, options), options)
+    models: list[NnunetModel] = []
+
+    def build() -> TorchModel:
+        models.append(read_model(path.absolute(), options.folds, options.checkpoint))
+        return _build(models[0], path, spec_sources)
+
+    backend = TorchBackend(build, options)
+    (model,) = models
+    if model.previous_stage is not None:
+        stage = previous_stage_folder(model.folder.root, model.previous_stage, options.previous_stage)
+        step_size = spec_sources.overrides.step_size  # all else is about this stage's spec
+        backend.previous = load([stage], SpecSources(Options(step_size=step_size)), options)
+        backend.notes += (
+            f"{model.configuration.name} also sees the label map of {stage.name}, which is run first",
+            *(f"first stage: {note}" for note in backend.previous.notes if note not in backend.notes),
+        )
+        backend.digest = hashlib.sha256(f"{backend.digest} {backend.previous.digest}".encode()).hexdigest()
+    elif options.previous_stage is not None:
+        raise ConfigError("`previous_stage`: this model is no cascade and has no previous stage; leave it out")
+    return backend
 
 
-def _build(path: Path, spec_sources: SpecSources, options: BackendOptions) -> TorchModel:
-    model = read_model(path, options.folds, options.checkpoint)
+def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchModel:
     own = Document(f"{model.folder.root} (plans and dataset)", model.document)
-    spec, changes = resolve([own, *spec_sources.beside(path)], spec_sources.overrides)
+    spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
     network = build_network(model)
     return TorchModel(network, network, spec, model.digest, notes=(*model.notes, *changes))
 

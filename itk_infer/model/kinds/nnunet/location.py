@@ -78,6 +78,34 @@ def locate(path: Path) -> Location:
     return named
 
 
+def previous_stage_folder(root: Path, configuration: str, given: Path | None) -> Path:
+    """The model folder of a cascade's previous stage.
+
+    Args:
+        root: The model folder of the cascade.
+        configuration: The previous stage's.
+        given: Where the user says it is; None: beside `root`, of the same trainer and plans, or else the only one
+            of that configuration.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    if given is not None:
+        return given.absolute()
+    trained = root.name.rpartition("__")[0]
+    expected = root.parent / f"{trained}__{configuration}"
+    if expected.is_dir():
+        return expected
+    others = [entry for entry in sorted(root.parent.glob(f"*__{configuration}")) if entry.is_dir()]
+    if len(others) == 1:
+        return others[0]
+    what = f"there are {len(others)} of that configuration" if others else "it is not there"
+    raise ModelError(
+        f"{root}: is the second stage of a cascade and needs the model folder {expected.name} beside it, and "
+        f"{what}; put it there, or say where it is (`previous_stage`)"
+    )
+
+
 def checkpoints(fold: Path) -> dict[str, Path]:
     """The checkpoints in a fold by the names that follow ``checkpoint_``."""
     files = sorted(fold.iterdir()) if fold.is_dir() else []

@@ -27,7 +27,7 @@ class NnunetModel:
         configuration: What the plans say of it.
         labels: What its output channels mean.
         image_channels: Names of the image channels.
-        document: The model spec, version 1; of a cascade's second stage with its image channels only.
+        document: The model spec, version 1.
         notes: What the user should know.
         digest: SHA-256 of its checkpoints, plans and data set.
     """
@@ -83,6 +83,8 @@ def read_model(path: Path, folds: Sequence[str] | None = None, checkpoint: str |
         trainer=first.trainer,
         source=folder.dataset_source,
     )
+    if configuration.previous_stage is not None:
+        document["input"]["previous_labels"] = list(labels.foreground)
     model = NnunetModel(
         folder,
         read,
