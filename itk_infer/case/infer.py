@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.outputs import CaseSinks
 from itk_infer.case.plan import CasePlan
-from itk_infer.case.prepare import prepare
 from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs
-from itk_infer.case.warmup import settle_batch, settle_precision
 from itk_infer.engine.segment import SegmentStats, segment
 from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
-from itk_infer.model.inferer.answer_check import AnswerCheck
-from itk_infer.model.inferer.inferer import WindowInferer
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
@@ -97,50 +93,23 @@ def _attempt(
     notes: list[str],
 ) -> PendingOutputs:
     """Run the case once. Notes that stay true for a retry are appended to `notes`."""
-    clock, warnings = Clock(), list[str]()
-    every = len(plan.windows)
-    stored = workspace.put(volume.array)
-    prepared = prepare(stored, plan, model.spec, model.window, model.options.crop_foreground, previous)
-    plan = prepared.plan
-    if prepared.crop is not None:
-        saved = f"{every - len(plan.windows)} of {every} windows saved"
-        warnings.append(f"cropped to {prepared.crop.share:.0%} of its voxels: {saved}, background outside")
-    clock.lap("prepare")
-    if not model.precision_checked:
-        notes += settle_precision(model, prepared)
-        clock.lap("self-check")
-    if model.auto_batch is not None and len(plan.windows) > 1:
-        notes += settle_batch(model, prepared, workspace)
-        clock.lap("batch")
-    below = None if isinstance(model.options.skip_empty, bool) else model.options.skip_empty
-    lowest = prepared.volume.min() if below is not None else 0.0  # not needed without a bound
-    inferer = WindowInferer(
-        model.backend,
-        model.mirror_axes,
-        None if model.options.skip_empty is False else lowest,
-        below,
-        model.max_batch,
+    clock = Clock()
+    run = NetworkRun(model, workspace, volume, previous, plan, clock)
+    notes += run.notes
+    plan = run.plan
+    sinks = CaseSinks(
+        make_sinks, lambda decision: model.header(volume.grid, plan, decision), run.prepared.part, plan.native.size
     )
-    check = None if model.answers_known else AnswerCheck(model.spec.output)
-    sinks = CaseSinks(make_sinks, lambda decision: model.header(volume.grid, plan, decision), prepared)
-
-    def forward(windows: Array) -> Array:
-        with clock.inside("network"):
-            answers = inferer(windows)
-        if check is not None:
-            check.look(answers)
-        return answers
-
     try:
         stats = segment(
-            prepared.volume,
+            run.prepared.volume,
             plan.windows,
             plan.model,
-            forward,
+            run.forward,
             model.spec.output,
             sinks.open,
             workspace=workspace,
-            repair=None if model.backend.precision == "fp32" else inferer.repair,
+            repair=run.repair,
             batch=model.batch,
             on_windows=lambda done: on_windows(done, len(plan.windows)),
         )
@@ -148,33 +117,34 @@ def _attempt(
     except BaseException:
         sinks.abort()
         raise
-    warnings += inferer.warnings(len(plan.windows))
-    if check is not None:
-        doubts = check.warnings()
-        warnings += doubts
-        model.answers_known = check.done or bool(doubts)
-    if inferer.max_batch is not None:
-        model.note_max_batch(inferer.max_batch)
-    if stats.clipped:
-        warnings.append(f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it")
-    measured = _measurements(stats, sinks.labels, plan, clock.seconds, (*notes, *warnings))
+    warnings = [*notes, *run.finish(), *clipping(stats)]
+    measured = measurements(stats, sinks.labels, plan, len(plan.windows), clock, warnings)
     return PendingOutputs(sinks.open_outputs, measured)
 
 
-def _measurements(
+def clipping(stats: SegmentStats) -> list[str]:
+    """A warning if logits were clipped."""
+    if not stats.clipped:
+        return []
+    return [f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"]
+
+
+def measurements(
     stats: SegmentStats,
     table: tuple[Label, ...],
     plan: CasePlan,
-    seconds: dict[str, float],
-    warnings: tuple[str, ...],
+    windows: int,
+    clock: Clock,
+    warnings: Sequence[str],
 ) -> Measurements:
+    """What the engine counted, in the units of the case."""
     voxel_ml = plan.native.voxel_volume_ml
     measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
     return Measurements(
         labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
         confidence=stats.confidence.overall,
         confidence_foreground=stats.confidence.foreground,
-        windows=len(plan.windows),
-        seconds=seconds,
-        warnings=warnings,
+        windows=windows,
+        seconds=clock.seconds,
+        warnings=tuple(warnings),
     )

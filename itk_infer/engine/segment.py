@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,7 +12,7 @@ from itk_infer.engine.decision import Decision
 from itk_infer.engine.host import HostWorkspace
 from itk_infer.engine.slabs import Forward, finished_slabs
 from itk_infer.engine.windows import WindowGrid
-from itk_infer.engine.workspace import Workspace
+from itk_infer.engine.workspace import Slab, Workspace
 from itk_infer.spec import OutputSpec
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
@@ -69,6 +69,17 @@ def segment(
     """
     workspace = workspace or HostWorkspace()
     slabs = finished_slabs(array, grid, forward, workspace, repair=repair, batch=batch, on_windows=on_windows)
+    return decide(slabs, model, output, open_outputs, workspace)
+
+
+def decide(
+    slabs: Iterator[Slab],
+    model: ModelGrid,
+    output: OutputSpec,
+    open_outputs: Callable[[Decision], tuple[TakeSlab, bool]],
+    workspace: Workspace,
+) -> SegmentStats:
+    """Decide finished slabs of the model's grid on the native grid. Arguments and errors as of `segment`."""
     first = [next(slabs)]
     decision = Decision(output, len(first[0].logits))
     slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple would keep the first slab for the whole case

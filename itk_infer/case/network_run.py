@@ -1,0 +1,98 @@
+"""One model's network on one case: the prepared image, its windows run and watched."""
+
+from __future__ import annotations
+
+from itk_infer.arrays import Array
+from itk_infer.case.clock import Clock
+from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.plan import CasePlan
+from itk_infer.case.prepare import prepare
+from itk_infer.case.warmup import settle_batch, settle_precision
+from itk_infer.engine.slabs import Forward
+from itk_infer.engine.workspace import Workspace
+from itk_infer.model.inferer.answer_check import AnswerCheck
+from itk_infer.model.inferer.inferer import WindowInferer
+from itk_infer.volume.slab import LabelArray
+from itk_infer.volume.volume import Volume
+
+
+class NetworkRun:
+    """Prepares the image; the network runs when `forward` is called.
+
+    Args:
+        model: What is learned of it is kept there.
+        workspace: Where the case is computed.
+        volume: The case.
+        previous: Label map of a previous stage, for a model that takes one.
+        plan: The case as planned.
+        clock: Times the stages.
+
+    Attributes:
+        model: The model.
+        prepared: The image as the network sees it.
+        plan: Of what is left of it after cropping.
+        notes: What stays true if the case is begun again.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        workspace: Workspace,
+        volume: Volume,
+        previous: LabelArray | None,
+        plan: CasePlan,
+        clock: Clock,
+    ) -> None:
+        self.model = model
+        self._clock = clock
+        self._every = len(plan.windows)
+        stored, options = workspace.put(volume.array), model.options
+        self.prepared = prepare(stored, plan, model.spec, model.window, options.crop_foreground, previous)
+        self.plan = self.prepared.plan
+        self.notes: list[str] = []
+        clock.lap("prepare")
+        if not model.precision_checked:
+            self.notes += settle_precision(model, self.prepared)
+            clock.lap("self-check")
+        if model.auto_batch is not None and len(self.plan.windows) > 1:
+            self.notes += settle_batch(model, self.prepared, workspace)
+            clock.lap("batch")
+        below = None if isinstance(options.skip_empty, bool) else options.skip_empty
+        lowest = self.prepared.volume.min() if below is not None else 0.0  # not needed without a bound
+        self._inferer = WindowInferer(
+            model.backend,
+            model.mirror_axes,
+            None if options.skip_empty is False else lowest,
+            below,
+            model.max_batch,
+        )
+        self._check = None if model.answers_known else AnswerCheck(model.spec.output)
+
+    def forward(self, windows: Array) -> Array:
+        """The network's answer to windows, see `Backend.forward`."""
+        with self._clock.inside("network"):
+            answers = self._inferer(windows)
+        if self._check is not None:
+            self._check.look(answers)
+        return answers
+
+    @property
+    def repair(self) -> Forward | None:
+        """Runs windows again that overflowed; None for a network in fp32."""
+        return None if self.model.backend.precision == "fp32" else self._inferer.repair
+
+    def finish(self) -> list[str]:
+        """Keep what was learned of the model; returns warnings, once all windows have run."""
+        warnings: list[str] = []
+        crop, model = self.prepared.crop, self.model
+        if crop is not None:
+            saved = f"{self._every - len(self.plan.windows)} of {self._every} windows saved"
+            warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
+        warnings += self._inferer.warnings(len(self.plan.windows))
+        if self._check is not None:
+            doubts = self._check.warnings()
+            warnings += doubts
+            model.answers_known = self._check.done or bool(doubts)
+        if self._inferer.max_batch is not None:
+            model.note_max_batch(self._inferer.max_batch)
+        return warnings

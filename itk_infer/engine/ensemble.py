@@ -1,0 +1,98 @@
+"""The mean of several models' probabilities on a case's native grid, slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.arrays import Array, namespace
+from itk_infer.engine.workspace import Slab
+from itk_infer.spec import OutputSpec
+from itk_infer.volume.foreground import Box
+
+
+def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
+    """Slabs of logits as slabs of probabilities: softmax over the channels, or a sigmoid for each."""
+    for slab in slabs:
+        yield Slab(slab.z0, slab.logits if output.values == "probabilities" else _activated(slab.logits, output))
+
+
+def _activated(logits: Array, output: OutputSpec) -> Array:
+    xp = namespace(logits)
+    if output.decision == "threshold":
+        # Half of it plus half a hyperbolic tangent, which does not overflow.
+        return 0.5 + 0.5 * xp.tanh(0.5 * logits)
+    shares = xp.exp(logits - xp.max(logits, axis=0, keepdims=True))
+    shares /= xp.sum(shares, axis=0, keepdims=True)
+    return shares
+
+
+def around(
+    slabs: Iterable[Slab], part: Box | None, size: tuple[int, int, int], outside: NDArray[np.float32]
+) -> Iterator[Slab]:
+    """Slabs of a part of a case as slabs of the whole case.
+
+    Args:
+        slabs: Slabs of the part.
+        part: Its box in the whole, Z Y X; None: it is the whole.
+        size: Of the whole, Z Y X.
+        outside: The value of each channel outside the part, (C,).
+    """
+    if part is None:
+        yield from slabs
+        return
+    deep, rows, columns = part
+    done, height = 0, 1
+
+    def empty(planes: int, like: Array) -> Array:
+        xp = namespace(like)
+        where = {} if xp is np else {"device": like.device}
+        whole = xp.empty((len(outside), planes, *size[1:]), dtype=xp.float32, **where)
+        for channel, value in zip(whole, outside, strict=True):
+            channel[...] = float(value)
+        return whole
+
+    last: Array | None = None
+    for slab in slabs:
+        last, height = slab.logits[:, :1], slab.logits.shape[1]
+        while done < deep.start:
+            planes = min(height, deep.start - done)
+            yield Slab(done, empty(planes, last))
+            done += planes
+        whole = empty(height, last)
+        whole[:, :, rows, columns] = slab.logits
+        yield Slab(done, whole)
+        done += height
+    while last is not None and done < size[0]:
+        planes = min(height, size[0] - done)
+        yield Slab(done, empty(planes, last))
+        done += planes
+
+
+def mean_of(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:
+    """The mean of slabs on one grid, whose streams cut it at different planes.
+
+    Args:
+        streams: Each ascending and without gaps, all of the same number of planes.
+    """
+    waiting: list[Array | None] = [None] * len(streams)
+    done = 0
+    while True:
+        for number, stream in enumerate(streams):
+            if waiting[number] is None:
+                slab = next(stream, None)
+                if slab is None:
+                    return
+                waiting[number] = slab.logits
+        ready = [planes for planes in waiting if planes is not None]
+        height = min(planes.shape[1] for planes in ready)
+        xp = namespace(ready[0])
+        total = xp.astype(ready[0][:, :height], xp.float32, copy=True)
+        for planes in ready[1:]:
+            total += planes[:, :height]
+        total /= len(ready)
+        yield Slab(done, total)
+        done += height
+        waiting = [None if planes.shape[1] == height else planes[:, height:] for planes in ready]
