@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from itk_infer.case.idle import idle_options
 from itk_infer.case.images import volume_of_images
-from itk_infer.case.infer import MakeSinks, OnWindows, infer
+from itk_infer.case.infer import OnWindows, infer
+from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.outputs import MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, Result
 from itk_infer.engine.memory import Memory
 from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
+from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.registry import load_backend
 from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import ModelWindow
@@ -59,7 +62,10 @@ class Predictor:
         for name in keywords:
             if name in declared() and "predictor" not in declared()[name].used_by:
                 raise TypeError(f"option {name!r} is used where a model is loaded; this one is loaded already")
-        self.model = LoadedModel(backend, (options or Options()).changed(**keywords))
+        options = (options or Options()).changed(**keywords)
+        self.model = (
+            LoadedEnsemble(backend, options) if isinstance(backend, Ensemble) else LoadedModel(backend, options)
+        )
 
     @classmethod
     def load(
@@ -73,8 +79,9 @@ class Predictor:
         """Load a model of any kind.
 
         Args:
-            path: The file or folder of the model; a sequence: the files that together make it, for a `kind` of
-                several. A folder with an MMEngine config holds code, and it runs.
+            path: The file or folder of the model; a sequence: several models, whose probabilities are averaged, or
+                the files that together make one, for a `kind` of several. A folder with an MMEngine config holds
+                code, and it runs.
             options: How to load and run it.
             kind: ``onnx``, ``mmengine``, see `MODEL_KINDS`; default: recognised from the file or folder.
             **keywords: Single options, above `options`.

@@ -20,6 +20,7 @@ PARTS = {
     "engine": "another version of the engine",
     "model": "another model",
     "spec": "other model settings",
+    "members": "other settings of a member of the ensemble",
     "patch": "another patch size",
     "stride": "another patch stride",
     **dict(result_words()),

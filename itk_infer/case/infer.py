@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from itk_infer.case.clock import Clock
+from itk_infer.case.infer_ensemble import infer_ensemble
+from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.network_run import NetworkRun
-from itk_infer.case.outputs import CaseSinks
+from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
-from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs
-from itk_infer.engine.segment import SegmentStats, segment
+from itk_infer.case.result import PendingOutputs, measurements
+from itk_infer.engine.segment import segment
 from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.sink import OutputHeader, Sink
-from itk_infer.spec import Label
+from itk_infer.outputs.sink import OutputHeader
 from itk_infer.volume.grid import Reorientation
 from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
 
-MakeSinks = Callable[[OutputHeader], Sequence[Sink]]
 OnWindows = Callable[[int, int], None]
 UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
 
@@ -44,6 +44,14 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     channels = len(model.spec.input.channels)
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")
+    if isinstance(model, LoadedEnsemble):
+        members = model.members
+
+        def begin(plan: CasePlan, clock: Clock) -> list[NetworkRun]:
+            each = zip(members, (plan, *plan.beside), strict=True)
+            return [_begun(member, volume, own, clock) for member, own in each]
+
+        return infer_ensemble(model, volume, make_sinks, begin, on_windows)
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)
     previous, earlier, done_before = None, list[str](), 0
     if model.previous is not None:
@@ -63,6 +71,16 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     workspace, more = model.workspaces.choose(plan)
     notes += [*more, "the device's memory ran out; from here on overlaps are summed in host memory"]
     return _attempt(model, workspace, volume, previous, plan, make_sinks, count, notes)
+
+
+def _begun(model: LoadedModel, volume: Volume, plan: CasePlan, clock: Clock) -> NetworkRun:
+    """A member of an ensemble, ready to run on a case."""
+    previous, notes = None, list[str]()
+    if model.previous is not None:
+        previous, notes, _ = _previous_stage(model.previous, volume, plan, lambda done, every: None)
+    run = NetworkRun(model, model.workspaces.host, volume, previous, plan, clock)
+    run.notes[:0] = notes
+    return run
 
 
 def _previous_stage(
@@ -117,34 +135,6 @@ def _attempt(
     except BaseException:
         sinks.abort()
         raise
-    warnings = [*notes, *run.finish(), *clipping(stats)]
+    warnings = [*notes, *run.finish()]
     measured = measurements(stats, sinks.labels, plan, len(plan.windows), clock, warnings)
     return PendingOutputs(sinks.open_outputs, measured)
-
-
-def clipping(stats: SegmentStats) -> list[str]:
-    """A warning if logits were clipped."""
-    if not stats.clipped:
-        return []
-    return [f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"]
-
-
-def measurements(
-    stats: SegmentStats,
-    table: tuple[Label, ...],
-    plan: CasePlan,
-    windows: int,
-    clock: Clock,
-    warnings: Sequence[str],
-) -> Measurements:
-    """What the engine counted, in the units of the case."""
-    voxel_ml = plan.native.voxel_volume_ml
-    measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
-    return Measurements(
-        labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
-        confidence=stats.confidence.overall,
-        confidence_foreground=stats.confidence.foreground,
-        windows=windows,
-        seconds=clock.seconds,
-        warnings=tuple(warnings),
-    )

@@ -10,9 +10,11 @@ from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import TakeSlab
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
+from itk_infer.volume.box import Box
 from itk_infer.volume.crop import Uncrop
-from itk_infer.volume.foreground import Box
 from itk_infer.volume.slab import DecidedSlab
+
+MakeSinks = Callable[[OutputHeader], Sequence[Sink]]
 
 
 class CaseSinks:
@@ -31,7 +33,7 @@ class CaseSinks:
 
     def __init__(
         self,
-        make: Callable[[OutputHeader], Sequence[Sink]],
+        make: MakeSinks,
         frame: Callable[[Decision], OutputHeader],
         part: Box | None,
         size: tuple[int, int, int],

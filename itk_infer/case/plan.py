@@ -9,7 +9,7 @@ from itk_infer.engine.memory import CaseSize, Memory, predict_device_memory, pre
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.model.window import ModelWindow
 from itk_infer.spec import ModelSpec
-from itk_infer.volume.foreground import Box
+from itk_infer.volume.box import Box
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.resample import model_grid
@@ -26,6 +26,7 @@ class CasePlan:
         windows: The windows over that.
         work: What memory is predicted from.
         warnings: What makes one doubt the header, one sentence each.
+        beside: Of the other members of an ensemble, which are run in step with this one.
     """
 
     native: Grid
@@ -34,11 +35,12 @@ class CasePlan:
     windows: WindowGrid
     work: CaseSize
     warnings: tuple[str, ...] = ()
+    beside: tuple[CasePlan, ...] = ()
 
     @property
     def memory(self) -> Memory:
         """Predicted peak in host memory, with everything there."""
-        return predict_memory(self.work)
+        return predict_memory(self.work).beside(*(other.memory for other in self.beside))
 
     @property
     def memory_beside_device(self) -> Memory:

@@ -11,8 +11,9 @@ from itk_infer.arrays import Array, like, to_host
 from itk_infer.case.plan import CasePlan
 from itk_infer.model.window import ModelWindow
 from itk_infer.spec import InputSpec, ModelSpec
+from itk_infer.volume.box import Box, inner_box
 from itk_infer.volume.crop import Crop, foreground_crop
-from itk_infer.volume.foreground import Box, box_around, filled, foreground, inner_box
+from itk_infer.volume.foreground import box_around, filled, foreground
 from itk_infer.volume.intensity import Intensity, apply_intensity, needs_foreground
 from itk_infer.volume.model_volume import ModelVolume
 from itk_infer.volume.padding import pad_volume

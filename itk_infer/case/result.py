@@ -15,6 +15,10 @@ from itk_infer.spec import Label
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from itk_infer.case.clock import Clock
+    from itk_infer.case.plan import CasePlan
+    from itk_infer.engine.segment import SegmentStats
+
 
 @dataclass(frozen=True, slots=True)
 class LabelMeasurement:
@@ -65,6 +69,28 @@ class Measurements:
         counted = zip(self.labels, voxels, strict=True)
         findings = tuple(replace(item, voxels=n, volume_ml=n * voxel_ml) for item, n in counted)
         return replace(self, labels=findings)
+
+
+def measurements(
+    stats: SegmentStats,
+    table: tuple[Label, ...],
+    plan: CasePlan,
+    windows: int,
+    clock: Clock,
+    warnings: Sequence[str],
+) -> Measurements:
+    """What the engine counted, in the units of the case."""
+    voxel_ml = plan.native.voxel_volume_ml
+    measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
+    clipped = f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"
+    return Measurements(
+        labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
+        confidence=stats.confidence.overall,
+        confidence_foreground=stats.confidence.foreground,
+        windows=windows,
+        seconds=clock.seconds,
+        warnings=(*warnings, *([clipped] if stats.clipped else [])),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from itk_infer.arrays import Array, namespace
 from itk_infer.engine.workspace import Slab
 from itk_infer.spec import OutputSpec
-from itk_infer.volume.foreground import Box
+from itk_infer.volume.box import Box
 
 
 def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:

@@ -40,6 +40,16 @@ class Memory:
         """The largest phase, in bytes."""
         return max(self.reading, self.preparing, self.running, self.writing)
 
+    def beside(self, *others: Memory) -> Memory:
+        """That of several models that run on one case at a time; each prepares an image of its own."""
+        every = (self, *others)
+        return Memory(
+            max(each.reading for each in every),
+            sum(each.preparing for each in every),
+            sum(each.running for each in every),
+            max(each.writing for each in every),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CaseSize:

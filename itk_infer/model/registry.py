@@ -114,18 +114,13 @@ def kind_named(name: str) -> ModelKind:
     raise ConfigError(f"kind {name!r}: give {' or '.join(kind.name for kind in MODEL_KINDS)}")
 
 
-def kind_of(paths: Sequence[Path]) -> ModelKind:
+def kind_of(path: Path) -> ModelKind:
     """The kind of a model, told from its file or folder. Nothing in it is run.
-
-    Args:
-        paths: One path.
 
     Raises:
         ModelError: the path is missing, or is a model of no kind.
-        ConfigError: it can be of several kinds, or several models are given.
+        ConfigError: it can be of several kinds.
     """
-    _refuse_several(paths)
-    (path,) = paths
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; a model is {_all_sentences()}")
     matches = [kind for kind in MODEL_KINDS if _function(kind.recognises)(path)]
@@ -144,7 +139,7 @@ def load_backend(
 
     Args:
         kind: Its kind or the name of it; None: told from the path, see `kind_of`.
-        paths: Its file or folder, or the files that the kind's flags name.
+        paths: Its file or folder, or the files that the kind's flags name; for an ensemble, those of its models.
         spec_sources: What speaks about the model besides its own files.
         options: Where and how to run it.
 
@@ -152,12 +147,15 @@ def load_backend(
         ModelError: it cannot be loaded, or a package that it needs is not installed.
         ConfigError: the options do not fit it.
     """
-    if kind is None:
-        kind = kind_of(paths)
-    elif isinstance(kind, str):
+    if isinstance(kind, str):
         kind = kind_named(kind)
-    if len(paths) != len(kind.flags):
-        _refuse_several(paths)
+    if len(paths) > 1 and (kind is None or len(paths) != len(kind.flags)):
+        from itk_infer.model.ensemble import Ensemble
+
+        members = [load_backend(kind, [path], spec_sources, options) for path in paths]
+        return Ensemble(members, [path.name for path in paths])
+    if kind is None:
+        kind = kind_of(paths[0])
     _refuse_options_of_others(kind, options)
     try:
         backend: Backend = _function(kind.load)(tuple(paths), spec_sources, options)
@@ -167,13 +165,6 @@ def load_backend(
             f"pip install 'itk_infer[{kind.extra}]'"
         ) from error
     return backend
-
-
-def _refuse_several(paths: Sequence[Path]) -> None:
-    if len(paths) != 1:
-        raise ConfigError(
-            f"{len(paths)} models are given; ensembles of models cannot be run yet, so give one file or folder"
-        )
 
 
 def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:

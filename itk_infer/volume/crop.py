@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array
-from itk_infer.volume.foreground import Box, box_around
+from itk_infer.volume.box import Box
+from itk_infer.volume.foreground import box_around
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from itk_infer.arrays import Array, like, namespace, to_host
 from itk_infer.spec.model_spec import CropRule
-
-Box = tuple[slice, slice, slice]  # Z Y X
+from itk_infer.volume.box import Box
 
 
 def foreground(voxels: Array, rule: CropRule) -> Array:
@@ -55,9 +54,3 @@ def filled(mask: Array) -> Array:
     image = sitk.ConnectedComponent(sitk.GetImageFromArray(background.view(np.uint8)), False)
     components = sitk.GetArrayViewFromImage(image)  # valid as long as the image is
     return like(components[1:-1, 1:-1, 1:-1] != components[0, 0, 0], mask)
-
-
-def inner_box(outer: Box, inner: Box) -> Box:
-    """A box inside another one, in the coordinates of what the outer one lies in."""
-    z, y, x = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
-    return z, y, x

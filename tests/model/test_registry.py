@@ -12,6 +12,7 @@ import pytest
 from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model import registry
+from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.model.kinds.mmengine_folder import model_files
 from itk_infer.model.registry import MODEL_KINDS, ModelKind, kind_of, load_backend
@@ -66,7 +67,7 @@ def test_kinds_and_their_recognition_import_nothing_heavy(demo):
     program = (
         "import sys; from pathlib import Path\nfrom itk_infer.model.registry import kind_of\n"
         "found = [n for n in ('numpy', 'click') if n in sys.modules]\n"
-        f"kind_of([Path({str(demo)!r})])\nfound += [n for n in {heavy!r} if n in sys.modules]\nsys.exit(str(found) if found else 0)"
+        f"kind_of(Path({str(demo)!r}))\nfound += [n for n in {heavy!r} if n in sys.modules]\nsys.exit(str(found) if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -76,11 +77,11 @@ def test_kinds_and_their_recognition_import_nothing_heavy(demo):
 
 
 def test_an_onnx_file_is_recognised_by_its_name_or_its_content(demo, tmp_path):
-    assert kind_of([demo]).name == "onnx"
+    assert kind_of(demo).name == "onnx"
     (tmp_path / "model.bin").write_bytes(demo.read_bytes())
-    assert kind_of([tmp_path / "model.bin"]).name == "onnx"
+    assert kind_of(tmp_path / "model.bin").name == "onnx"
     (tmp_path / "Damaged.ONNX").write_bytes(b"")  # for the runtime to refuse, with its reason
-    assert kind_of([tmp_path / "Damaged.ONNX"]).name == "onnx"
+    assert kind_of(tmp_path / "Damaged.ONNX").name == "onnx"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_an_onnx_file_is_recognised_by_its_name_or_its_content(demo, tmp_path):
 )
 def test_a_folder_with_config_and_checkpoint_is_mmengine(tmp_path, config):
     path = folder(tmp_path / "m", net__pth="", own_network__py="import torch", net__spec__json="{}", **config)
-    assert kind_of([path]).name == "mmengine"
+    assert kind_of(path).name == "mmengine"
     found, checkpoint = model_files(path)
     assert found.stem == "net"
     assert checkpoint.name == "net.pth"
@@ -115,12 +116,12 @@ def test_a_folder_with_config_and_checkpoint_is_mmengine(tmp_path, config):
 )
 def test_other_folders_are_not(tmp_path, files):
     with pytest.raises(ModelError, match=r"m: not recognised as a model; .*ONNX file \(onnx\).*\(mmengine\)"):
-        kind_of([folder(tmp_path / "m", **files)])
+        kind_of(folder(tmp_path / "m", **files))
 
 
 def test_several_checkpoints_are_named(tmp_path):
     path = folder(tmp_path / "m", net__py="model = dict()", epoch_1__pth="", epoch_2__pth="")
-    assert kind_of([path]).name == "mmengine"
+    assert kind_of(path).name == "mmengine"
     with pytest.raises(
         ModelError, match=r"one checkpoint is needed, and there are 2 \(epoch_1.pth, epoch_2.pth\)"
     ):
@@ -129,24 +130,25 @@ def test_several_checkpoints_are_named(tmp_path):
 
 def test_what_is_missing_or_of_no_kind_is_said_with_the_kinds(tmp_path):
     with pytest.raises(ModelError, match=r"absent: no such file or folder; a model is an ONNX file \(onnx\)"):
-        kind_of([tmp_path / "absent"])
+        kind_of(tmp_path / "absent")
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ModelError, match="notes.txt: not recognised as a model"):
-        kind_of([tmp_path / "notes.txt"])
+        kind_of(tmp_path / "notes.txt")
 
 
 def test_what_can_be_two_kinds_needs_a_kind(demo, fake, monkeypatch):
     both = (*MODEL_KINDS, replace(fake, recognises="itk_infer.model.kinds.onnx_graph:is_onnx"))
     monkeypatch.setattr(registry, "MODEL_KINDS", both)
     with pytest.raises(ConfigError, match="can be loaded as onnx or fake; choose one of these with kind"):
-        kind_of([demo])
+        kind_of(demo)
     assert load_backend("fake", [demo], SpecSources(), OPTIONS).provider == "fake"
 
 
 @pytest.mark.parametrize("kind", [None, "onnx"])
-def test_several_models_are_not_run_yet(demo, kind):
-    with pytest.raises(ConfigError, match="2 models are given; ensembles of models cannot be run yet"):
-        load_backend(kind, [demo, demo], SpecSources(), OPTIONS)
+def test_several_models_are_an_ensemble(demo, kind):
+    backend = load_backend(kind, [demo, demo], SpecSources(), OPTIONS)
+    assert isinstance(backend, Ensemble)
+    assert "the probabilities of 2 models are averaged" in backend.notes
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones(demo):
@@ -193,7 +195,7 @@ def test_every_way_to_name_a_model(demo, capfd, words):
         ((), 2, "no model: give --onnx MODEL.onnx, or -cfg CONFIG and -ckpt CHECKPOINT, or -m MODEL"),
         (("-m", "a", "--onnx", "b"), 2, "-m and --onnx name two models; give one of them"),
         (("--onnx", "a", "-cfg", "b"), 2, "--onnx and -cfg/-ckpt name two models; give one of them"),
-        (("-m", "a", "-m", "b"), 2, "ensembles of models cannot be run yet"),
+        (("-m", "a", "-m", "b"), 5, "a: no such file or folder"),
         (("-m", "absent"), 5, "absent: no such file or folder"),
         (("--backend", "onnx"), 2, "--backend onnx needs --onnx MODEL.onnx"),
         (("-cfg", "a"), 2, "--backend mmengine needs both -cfg CONFIG and -ckpt CHECKPOINT"),

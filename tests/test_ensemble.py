@@ -1,0 +1,156 @@
+"""Ensembles: the mean of probabilities on the image's own grid, whatever grid and windows each member has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itk_infer.engine.ensemble import around, mean_of
+from itk_infer.engine.workspace import Slab
+from itk_infer.errors import ConfigError
+from itk_infer.model.ensemble import Ensemble
+from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.predictor import Predictor
+from itk_infer.run.folder import run_folder
+from itk_infer.run.settings import RunSettings
+from itk_infer.spec import parse_spec
+
+IMAGE = np.random.default_rng(0).normal(0, 2, (11, 12, 13)).astype(np.float32)
+IMAGE[:2], IMAGE[:, :, 10:] = 0, 0
+
+
+def scan(array=IMAGE, spacing=(1.0, 1.2, 2.0)):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    return image
+
+
+def member(factor, document=None, decision="argmax", **more):
+    """Three channels that depend on the voxel; they differ from member to member."""
+
+    def network(windows):
+        return np.concatenate([windows * 0 + 0.3, factor * windows, 1 - windows / factor], axis=1)
+
+    labels = [{"value": 1}, {"value": 2}, {"value": 3}] if decision == "threshold" else None
+    output = {"decision": decision, **({"labels": labels} if labels else {}), **more}
+    window = {"patch_size": [4, 5, 6], **(document or {}).get("window", {})}
+    inputs = {"orientation": None, **(document or {}).get("input", {})}
+    return FakeBackend(network, parse_spec({"window": window, "input": inputs, "output": output}, "test"))
+
+
+def probabilities(backend, tmp_path, decision):
+    """Of one model on the native grid, from its stored logits."""
+    sitk.WriteImage(scan(), str(tmp_path / "a.mha"))
+    output = tmp_path / f"single {id(backend)}"
+    settings = RunSettings(tmp_path / "a.mha", output, save_logits=True)
+    assert run_folder(Predictor(backend, orientation="input"), settings).exit_code == 0
+    logits = zarr.open_array(output / "a.zarr", mode="r")[:].astype(np.float64)
+    if decision == "threshold":
+        return 1 / (1 + np.exp(-logits))
+    shares = np.exp(logits - logits.max(0))
+    return shares / shares.sum(0)
+
+
+OTHER_GRID = {"input": {"spacing": [1.3, 0.9, None]}, "window": {"patch_size": [5, 4, 7]}}
+CROPPED = {"input": {"crop": {"to": "nonzero"}}, "window": {"patch_size": [3, 6, 5]}}
+
+
+@pytest.mark.parametrize("decision", ["argmax", "threshold"])
+@pytest.mark.parametrize("documents", [(None, None), (None, OTHER_GRID), (OTHER_GRID, CROPPED, None)])
+def test_the_mean_of_probabilities_decides(tmp_path, decision, documents):
+    members = [member(1 + number, document, decision) for number, document in enumerate(documents)]
+    expected = np.mean([probabilities(backend, tmp_path, decision) for backend in members], axis=0)
+    predictor = Predictor(Ensemble(members, list("abc")[: len(members)]), orientation="input")
+    settings = RunSettings(tmp_path / "a.mha", tmp_path / "out", save_logits=True)
+    assert run_folder(predictor, settings).exit_code == 0
+    stored = zarr.open_array(tmp_path / "out" / "a.zarr", mode="r")[:]
+    np.testing.assert_allclose(stored, expected, atol=3e-3)  # of half precision
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "a.mha")))
+    if decision == "argmax":
+        clear = np.diff(np.sort(expected, axis=0)[-2:], axis=0)[0] > 5e-3
+        decided = expected.argmax(0)
+    else:
+        clear = np.abs(expected - 0.5).min(0) > 5e-3
+        decided = np.select([expected[2] > 0.5, expected[1] > 0.5, expected[0] > 0.5], [3, 2, 1], 0)
+    np.testing.assert_array_equal(labels[clear], decided[clear])
+    assert clear.mean() > 0.7
+    assert len(np.unique(labels)) > 1
+
+
+def test_all_windows_of_all_members_are_counted():
+    seen = []
+    predictor = Predictor(Ensemble([member(1), member(2, OTHER_GRID)], ["a", "b"]), orientation="input")
+    singles = [Predictor(each) for each in predictor.backend.members]
+    windows = sum(len(each.plan(_volume().grid, 4).windows) for each in singles)
+    pending = predictor.compute(_volume(), lambda header: [], lambda done, every: seen.append((done, every)))
+    assert seen[-1] == (windows, windows)
+    assert pending.measurements.windows == windows
+    assert predictor.plan(_volume().grid, 4).memory.running > singles[0].plan(_volume().grid, 4).memory.running
+
+
+def _volume():
+    from itk_infer.case.images import volume_of_images
+
+    return volume_of_images(scan())[0]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_streams_that_are_cut_at_different_planes(data):
+    """Slabs of parts of a volume, put into the whole and averaged: as of whole arrays."""
+    size = data.draw(st.tuples(st.integers(1, 9), st.just(3), st.just(4)))
+    streams, arrays = [], []
+    for _ in range(data.draw(st.integers(1, 3))):
+        first = data.draw(st.integers(0, size[0] - 1))
+        last = data.draw(st.integers(first + 1, size[0]))
+        part = (slice(first, last), slice(1, 3), slice(0, 4)) if data.draw(st.booleans()) else None
+        shape = size if part is None else (last - first, 2, 4)
+        inside = np.random.default_rng(len(arrays)).normal(size=(2, *shape)).astype(np.float32)
+        heights = data.draw(st.lists(st.integers(1, 4), min_size=1))
+        whole = np.broadcast_to(np.float32([0.25, -1])[:, None, None, None], (2, *size)).copy()
+        whole[(slice(None), *(part or (slice(None),) * 3))] = inside
+        arrays.append(whole)
+        streams.append(around(_slabs(inside, heights), part, size, np.float32([0.25, -1])))
+    found = list(mean_of(streams))
+    assert [slab.z0 for slab in found] == np.cumsum([0, *(slab.logits.shape[1] for slab in found)])[:-1].tolist()
+    np.testing.assert_allclose(
+        np.concatenate([slab.logits for slab in found], axis=1), np.mean(arrays, axis=0), atol=1e-6
+    )
+
+
+def _slabs(array, heights):
+    z, number = 0, 0
+    while z < array.shape[1]:
+        height = heights[number % len(heights)]
+        yield Slab(z, array[:, z : z + height])
+        z, number = z + height, number + 1
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (member(1, {"input": {"orientation": "RAS"}}), "see the image in different orientations, as stored"),
+        (member(1, decision="threshold"), "decide by different rules"),
+        (member(1, labels=[{"value": 1, "name": "liver"}, {"value": 2}]), "their labels differ"),
+        (member(1, {"input": {"channels": ["T1", "T2"]}}), "they take 1 and 2 channels"),
+    ],
+    ids=["orientation", "decision", "labels", "channels"],
+)
+def test_what_cannot_be_averaged(other, message):
+    with pytest.raises(ConfigError, match=message):
+        Ensemble([member(1), other], ["a", "b"])
+
+
+def test_another_member_or_setting_makes_results_stale():
+    def identity(*members, **options):
+        return Predictor(Ensemble(members, ["a"] * len(members)), **options).identity
+
+    base = identity(member(1), member(2))
+    assert identity(member(1), member(2)) == base
+    assert identity(member(1), member(2, OTHER_GRID)) != base
+    assert identity(member(1), member(2), member(3)) != base
+    assert Predictor(member(1)).identity != base
