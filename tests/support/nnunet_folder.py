@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+LEFT_OUT = "left out"  # in place of a value: the key is not written
 DATASET = {
     "channel_names": {"0": "MRI"},
     "labels": {"background": 0, "left": 1, "right": 2},
@@ -39,7 +40,7 @@ def configuration(dims: int = 3, **changed: Any) -> dict[str, Any]:
         "architecture": architecture(dims),
         "batch_dice": False,
     }
-    return {key: value for key, value in {**content, **changed}.items() if value is not ...}
+    return {key: value for key, value in {**content, **changed}.items() if value is not LEFT_OUT}
 
 
 def architecture(dims: int = 3, name: str = "PlainConvUNet", **changed: Any) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def architecture(dims: int = 3, name: str = "PlainConvUNet", **changed: Any) -> 
     }
     return {
         "network_class_name": f"dynamic_network_architectures.architectures.unet.{name}",
-        "arch_kwargs": {key: value for key, value in {**arch_kwargs, **changed}.items() if value is not ...},
+        "arch_kwargs": {key: value for key, value in {**arch_kwargs, **changed}.items() if value is not LEFT_OUT},
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
 
@@ -69,7 +70,7 @@ def architecture(dims: int = 3, name: str = "PlainConvUNet", **changed: Any) -> 
 def older_configuration(dims: int = 3, **changed: Any) -> dict[str, Any]:
     """The same network in the form without ``architecture``."""
     older = {
-        "architecture": ...,
+        "architecture": LEFT_OUT,
         "UNet_class_name": "PlainConvUNet",
         "UNet_base_num_features": 4,
         "unet_max_num_features": 6,
@@ -95,7 +96,7 @@ def plans(configurations: Mapping[str, Any] | None = None, **changed: Any) -> di
             "0": {"mean": 40.0, "std": 20.0, "percentile_00_5": -30.0, "percentile_99_5": 110.0, "max": 900.0}
         },
     }
-    return {key: value for key, value in {**content, **changed}.items() if value is not ...}
+    return {key: value for key, value in {**content, **changed}.items() if value is not LEFT_OUT}
 
 
 def random_state(
