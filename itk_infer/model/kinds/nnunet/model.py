@@ -170,7 +170,7 @@ def _digest(folder: NnunetFolder) -> str:
     digest = hashlib.sha256()
     for fold in folder.folds:
         with fold.checkpoint.open("rb") as file:
-            digest.update(f"fold {fold.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     for content in (folder.plans, folder.dataset):  # the order of keys counts: it is that of regions
         digest.update(json.dumps(content, default=str).encode())
     return digest.hexdigest()
