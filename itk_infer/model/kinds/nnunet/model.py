@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds.nnunet.architecture import with_batch_norm
 from itk_infer.model.kinds.nnunet.folder import NnunetFolder, open_folder
 from itk_infer.model.kinds.nnunet.labels import Labels, read_labels
 from itk_infer.model.kinds.nnunet.plans import Configuration, read_configuration
@@ -74,6 +75,11 @@ def read_model(path: Path, folds: Sequence[str] | None = None, checkpoint: str |
         notes.append(
             f"plans.json differs from the plans in {first.path.name}; plans.json is used, as nnU-Net does"
         )
+    if _has_batch_norm(first, configuration):
+        configuration = replace(configuration, architecture=with_batch_norm(configuration.architecture))
+        notes.append(
+            f"the weights are those of batch normalisation, as {first.trainer or 'its trainer'} builds it"
+        )
     labels = read_labels(folder.dataset, folder.dataset_source)
     document, more = spec_document(
         configuration,
@@ -134,6 +140,13 @@ def _other_plans(checkpoint: Checkpoint, name: str, configuration: Configuration
         return True
     names = configuration.plans_name, configuration.dataset_name
     return replace(trained, plans_name=names[0], dataset_name=names[1]) != configuration
+
+
+def _has_batch_norm(checkpoint: Checkpoint, configuration: Configuration) -> bool:
+    """Whether weights have statistics that the plans' normalisation does not keep: nnUNetTrainerBN replaces it."""
+    about = configuration.architecture
+    plain = about.norm == "Instance" and not about.norm_keywords.get("track_running_stats")
+    return plain and any(name.endswith(".norm.running_mean") for name in checkpoint.weights)
 
 
 def _compare_channels(model: NnunetModel, checkpoint: Checkpoint) -> None:

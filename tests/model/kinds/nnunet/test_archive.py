@@ -136,3 +136,41 @@ def test_no_room_and_no_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "kept_folder", lambda name: None)
     with pytest.raises(ModelError, match="there is no cache folder to unpack it into"):
         unpacked(path)
+
+
+def test_encrypted_zips_are_refused(tmp_path):
+    content = packed(tmp_path / "model.zip", compression=zipfile.ZIP_STORED).read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    marked = content[: directory + 8] + b"\x01" + content[directory + 9 :]  # of its first entry
+    (tmp_path / "model.zip").write_bytes(marked)
+    with pytest.raises(ModelError, match="is encrypted; unpack it and give the folder"):
+        unpacked(tmp_path / "model.zip")
+
+
+def test_headers_that_lie_about_sizes(tmp_path, cache):
+    path = packed(tmp_path / "model.zip", {f"{FOLDER}/fold_0/checkpoint_final.pth": "weights" * 100})
+    content = path.read_bytes()
+    size = (700).to_bytes(4, "little")
+    assert content.count(size) == 2
+    for other in (699, 701):
+        path.write_bytes(content.replace(size, other.to_bytes(4, "little")))
+        with pytest.raises(ModelError, match=r"model\.zip: cannot be unpacked"):
+            unpacked(path)
+    assert not list(cache.iterdir())
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, cache, monkeypatch):
+    path = packed(tmp_path / "model.zip")
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive.tempfile, "mkdtemp", fail)
+    with pytest.raises(ModelError, match=r"cannot be unpacked into .*nnunet \(No space left on device\)"):
+        unpacked(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "kept_folder", lambda name: cache)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(ModelError, match="No space left on device"):
+        unpacked(path)
+    assert not list(cache.iterdir())

@@ -220,3 +220,37 @@ def test_recognition_imports_nothing_heavy(tmp_path):
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'SimpleITK')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
+
+
+def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
+    root = empty_model(tmp_path / "above" / NAME)
+    (tmp_path / "above" / "closed").mkdir()
+    listed = Path.iterdir
+
+    def iterdir(self):
+        if self.name == closed:
+            raise PermissionError(13, "Permission denied")
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    closed = "closed"
+    assert open_folder(tmp_path / "above").root == root
+    closed = NAME
+    assert not is_nnunet(root / "fold_0" / "absent")
+    (root / "plans.json").unlink()
+    assert not is_nnunet(root)
+    with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\)"):
+        open_folder(root)
+
+
+def test_a_folder_without_a_model_is_said(tmp_path):
+    with pytest.raises(ModelError, match=r"holds no model folder of nnU-Net \(plans\.json"):
+        open_folder(tmp_path)
+    with pytest.raises(ModelError, match="holds no model folder"):
+        open_folder(tmp_path / "absent")
+
+
+def test_no_fold_that_can_be_used(tmp_path):
+    root = empty_model(tmp_path, "fold_0/checkpoint_latest.pth")
+    with pytest.raises(ModelError, match=r"no fold can be used; fold 0: there is no checkpoint_final\.pth or"):
+        open_folder(root)

@@ -124,6 +124,16 @@ def test_a_checkpoint_that_does_not_name_its_configuration(tmp_path):
         read_model(root.rename(tmp_path / "other"))
 
 
+def test_a_trainer_that_normalises_batches(tmp_path):
+    """nnUNetTrainerBN replaces the normalisation of the plans; its weights have statistics of training."""
+    state = random_state(architecture(norm_op="torch.nn.BatchNorm3d"))
+    model = read_model(write(tmp_path / "m", state=state, trainer="nnUNetTrainerBN"))
+    assert "the weights are those of batch normalisation, as nnUNetTrainerBN builds it" in model.notes
+    network = build_network(model)
+    assert isinstance(network.encoder.stages[0][0].convs[0].norm, torch.nn.BatchNorm3d)
+    assert network.encoder.stages[0][0].convs[0].conv.bias is not None  # nothing cancels it
+
+
 def test_folds_that_differ(tmp_path):
     root = write(tmp_path / "m", ("0", "1"))
     path = root / "fold_1" / "checkpoint_final.pth"
