@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from itk_infer.errors import ModelError
@@ -122,6 +122,11 @@ def read_architecture(configuration: JsonBlock, dimensions: int) -> Architecture
         _per_stage(keywords, "bottleneck_channels", stages) if block == "BottleneckD" else (),
         int(keywords.number("stem_channels", features[0])),
     )
+
+
+def with_batch_norm(about: Architecture) -> Architecture:
+    """The same network with batch normalisation, as nnUNetTrainerBN builds it."""
+    return replace(about, norm="Batch", norm_keywords={"eps": 1e-5, "affine": True})
 
 
 def _older(configuration: JsonBlock, dimensions: int) -> Architecture:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds.nnunet.architecture import with_batch_norm
 from itk_infer.model.kinds.nnunet.folder import NnunetFolder, open_folder
 from itk_infer.model.kinds.nnunet.labels import Labels, read_labels
 from itk_infer.model.kinds.nnunet.plans import Configuration, read_configuration
@@ -73,6 +74,11 @@ def read_model(path: Path, folds: Sequence[str] | None = None, checkpoint: str |
     if _other_plans(first, name, configuration):
         notes.append(
             f"plans.json differs from the plans in {first.path.name}; plans.json is used, as nnU-Net does"
+        )
+    if _has_batch_norm(first, configuration):
+        configuration = replace(configuration, architecture=with_batch_norm(configuration.architecture))
+        notes.append(
+            f"the weights are those of batch normalisation, as {first.trainer or 'its trainer'} builds it"
         )
     labels = read_labels(folder.dataset, folder.dataset_source)
     document, more = spec_document(
@@ -138,6 +144,13 @@ def _other_plans(checkpoint: Checkpoint, name: str, configuration: Configuration
     return replace(trained, plans_name=names[0], dataset_name=names[1]) != configuration
 
 
+def _has_batch_norm(checkpoint: Checkpoint, configuration: Configuration) -> bool:
+    """Whether weights have statistics that the plans' normalisation does not keep: nnUNetTrainerBN replaces it."""
+    about = configuration.architecture
+    plain = about.norm == "Instance" and not about.norm_keywords.get("track_running_stats")
+    return plain and any(name.endswith(".norm.running_mean") for name in checkpoint.weights)
+
+
 def _compare_channels(model: NnunetModel, checkpoint: Checkpoint) -> None:
     """JSON files of another model are told apart by their channels and labels."""
     inputs, outputs = channels(checkpoint)
@@ -172,7 +185,7 @@ def _digest(folder: NnunetFolder) -> str:
     digest = hashlib.sha256()
     for fold in folder.folds:
         with fold.checkpoint.open("rb") as file:
-            digest.update(f"fold {fold.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     for content in (folder.plans, folder.dataset):  # the order of keys counts: it is that of regions
         digest.update(json.dumps(content, default=str).encode())
     return digest.hexdigest()

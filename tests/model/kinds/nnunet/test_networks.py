@@ -178,3 +178,52 @@ def test_the_mean_of_folds():
         found = MeanOfFolds(networks)(inputs)
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, networks[0](inputs), atol=1e-3)
+
+
+RESIDUAL_NAMES = """
+encoder.stem.convs.0.conv encoder.stem.convs.0.norm
+encoder.stages.0.blocks.0.conv1.conv encoder.stages.0.blocks.0.conv1.norm
+encoder.stages.0.blocks.0.conv2.conv encoder.stages.0.blocks.0.conv2.norm
+encoder.stages.1.blocks.0.conv1.conv encoder.stages.1.blocks.0.conv1.norm
+encoder.stages.1.blocks.0.conv2.conv encoder.stages.1.blocks.0.conv2.norm
+encoder.stages.1.blocks.0.skip.1.conv encoder.stages.1.blocks.0.skip.1.norm
+encoder.stages.1.blocks.1.conv1.conv encoder.stages.1.blocks.1.conv1.norm
+encoder.stages.1.blocks.1.conv2.conv encoder.stages.1.blocks.1.conv2.norm
+decoder.stages.0.convs.0.conv decoder.stages.0.convs.0.norm
+decoder.transpconvs.0 decoder.seg_layers.0
+"""  # as nnU-Net's checkpoints have them, without what is listed twice
+
+
+def residual(**changed):
+    kwargs = plain()["arch_kwargs"] | {"n_stages": 2, "features_per_stage": [4, 8], "strides": [1, 2]}
+    kwargs |= {"n_blocks_per_stage": [1, 2], "n_conv_per_stage_decoder": 1, **changed}
+    del kwargs["n_conv_per_stage"]
+    about = {"network_class_name": "ResidualEncoderUNet", "arch_kwargs": kwargs}
+    network = build(read_architecture(JsonBlock({"architecture": about}, "plans.json"), 3), 1, 2)
+    scatter_weights(network)
+    return network.eval()
+
+
+@pytest.mark.parametrize("block", ["BasicBlockD", "BottleneckD"])
+def test_names_of_the_residual_network(block):
+    bottleneck = {"bottleneck_channels": [2, 3]} if block == "BottleneckD" else {}
+    network = residual(block=block, **bottleneck)
+    names = {name.rpartition(".")[0] for name in network.state_dict()}
+    third = {name.replace("conv1", "conv3") for name in RESIDUAL_NAMES.split() if "conv1" in name}
+    assert names == set(RESIDUAL_NAMES.split()) | (third if bottleneck else set())
+    assert "encoder.stages.1.blocks.0.skip.1.conv.bias" not in network.state_dict()
+    with torch.inference_mode():
+        assert network(torch.ones((1, 1, 8, 8, 8))).shape == (1, 2, 8, 8, 8)
+
+
+@pytest.mark.parametrize("block", ["BasicBlockD", "BottleneckD"])
+def test_a_residual_block_adds_its_path_to_the_input(block):
+    bottleneck = {"bottleneck_channels": [2, 3]} if block == "BottleneckD" else {}
+    network = residual(block=block, norm_op=None, **bottleneck)
+    stage = network.encoder.stages[0].blocks[0]  # neither stride nor other channels
+    last = stage.conv3 if bottleneck else stage.conv2
+    with torch.inference_mode():
+        last.conv.weight.zero_()
+        last.conv.bias.fill_(1.0)
+        inputs = torch.randn((1, 4, 4, 4, 4))
+        torch.testing.assert_close(stage(inputs), torch.nn.functional.leaky_relu(inputs + 1.0))
