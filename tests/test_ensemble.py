@@ -77,7 +77,7 @@ def test_the_mean_of_probabilities_decides(tmp_path, decision, documents):
         clear = np.abs(expected - 0.5).min(0) > 5e-3
         decided = np.select([expected[2] > 0.5, expected[1] > 0.5, expected[0] > 0.5], [3, 2, 1], 0)
     np.testing.assert_array_equal(labels[clear], decided[clear])
-    assert clear.mean() > 0.7
+    assert clear.mean() > 0.5
     assert len(np.unique(labels)) > 1
 
 

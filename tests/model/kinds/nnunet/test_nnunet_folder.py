@@ -42,7 +42,7 @@ def test_a_model_folder_and_what_is_in_it_is_recognised(tmp_path, path):
     root = empty_model(tmp_path / "Dataset001" / NAME, "fold_0/checkpoint_final.pth", "fold_0/checkpoint_best.pth")
     given = root.parent / path
     assert is_nnunet(given)
-    assert kind_of([given]).name == "nnunet"
+    assert kind_of(given).name == "nnunet"
     opened = open_folder(given)
     assert opened.root == root
     assert [fold.checkpoint.name for fold in opened.folds] == [

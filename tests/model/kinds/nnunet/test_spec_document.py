@@ -40,6 +40,7 @@ def test_a_whole_document():
                 "interpolation": "cubic",
                 "alignment": "edge",
                 "order": "after_intensity",
+                "size": "ratio",
                 "clip": True,
                 "anisotropic": {"threshold": 3, "axis_interpolation": "nearest"},
             },
