@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from itk_infer.run.ledger import Ledger
 from itk_infer.run.lock import NAME as LOCK
 from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
+from itk_infer.testing.faulty import interrupt_at
 
 THRESHOLD = parse_spec({"output": {"decision": "threshold"}, "input": {"orientation": "LPI"}}, "test")
 
@@ -318,25 +318,11 @@ def test_small_volumes_are_padded_as_the_spec_says_and_cropped(folder):
     np.testing.assert_array_equal(folder.labels("a.mha"), array > 0)
 
 
-def stop_after(folder, cases):
-    """Send SIGINT while a case is at work, once so many are done.
-
-    Raised in this thread: one that is sent to the process may come to another thread, after the run has ended.
-    """
-    sent = []
-
-    def on_event(event):
-        if isinstance(event, Progress) and len(folder.of(CaseDone)) == cases and not sent:
-            sent.append(event)
-            signal.raise_signal(signal.SIGINT)
-
-    return on_event
-
-
 def test_an_interrupted_run_is_finished_by_the_next(folder):
     for index in range(5):
         folder.scan(f"{index}.mha", index)
-    summary = folder.run(on_event=stop_after(folder, 2), save_conf=True)
+    interrupt = interrupt_at(lambda event: isinstance(event, Progress) and len(folder.of(CaseDone)) == 2)
+    summary = folder.run(on_event=interrupt, save_conf=True)
     assert (len(summary.done), summary.exit_code) == (2, 130)
     assert not [name for name in folder.names() if "partial" in name or name == LOCK]
     assert states(folder)["2.mha"] == "interrupted"
