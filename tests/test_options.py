@@ -12,8 +12,10 @@ from typing import Any
 import click
 import pytest
 
+from itk_infer.cli.commands.report import report_command
+from itk_infer.cli.commands.segment import segment_command
 from itk_infer.cli.model import model_options, model_request
-from itk_infer.cli.options import flags_of, with_flags
+from itk_infer.cli.options import RUN_FLAGS, flags_of, with_flags
 from itk_infer.errors import ConfigError
 from itk_infer.executors.loader import ModelRequest
 from itk_infer.model.kinds.fake import FakeBackend
@@ -160,6 +162,17 @@ def test_the_identity_holds_what_changes_the_result():
 def test_messages_get_flags():
     message = "`batch=auto`, `max_vram`, `precision=half`, `tta=True`, `batch_cache=False` and `nothing`"
     assert with_flags(message) == "--batch auto, --max-vram, --fp16, --tta, --no-batch-cache and `nothing`"
+    assert (
+        with_flags("`shard=9/2`, `save_logits` or `case_timeout`")
+        == "--shard 9/2, --save-logits or --case-timeout"
+    )
+
+
+def test_flags_of_runs_are_options_of_the_commands():
+    there = {
+        flag for command in (segment_command, report_command) for item in command.params for flag in item.opts
+    }
+    assert set(RUN_FLAGS.values()) <= there
 
 
 def test_options_are_light():

@@ -51,7 +51,7 @@ class CaseSinks:
         if self._prepared.crop is None:
             return self._take, want_logits
         if want_logits:
-            raise ConfigError("--crop-foreground leaves no logits outside the crop; leave --save-logits out")
+            raise ConfigError("`crop_foreground` leaves no logits outside the crop; leave `save_logits` out")
         return Uncrop(self._take, self._prepared.crop, self._prepared.plan.native.size), False
 
     def abort(self) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from itk_infer.cli.options import with_flags
 from itk_infer.events import (
     CaseDone,
     CaseFailed,
@@ -52,7 +54,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
-        click.echo(json.dumps(to_json(event, self._run)))
+        click.echo(json.dumps(to_json(in_flags(event), self._run)))
 
 
 class Lines:
@@ -66,6 +68,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Print one event, if it is worth a line."""
+        event = in_flags(event)
         match event:
             case RunStarted():
                 self._total = event.cases
@@ -160,6 +163,17 @@ class Bars(Lines):
         bar = self._windows.pop(worker, None)
         if bar is not None:
             bar.close()
+
+
+def in_flags(event: Event) -> Event:
+    """The event, with flags in place of the Python arguments that its sentence names."""
+    match event:
+        case CaseFailed() | CaseSkipped():
+            return replace(event, reason=with_flags(event.reason))
+        case Warned():
+            return replace(event, message=with_flags(event.message))
+        case _:
+            return event
 
 
 def done_line(event: CaseDone) -> str:

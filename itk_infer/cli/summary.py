@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itk_infer.cli.options import with_flags
 from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     if settings.target.exists():
         lines.append(f"results: {settings.target}")
-    click.echo("\n".join(printable(line) for line in lines), err=True)
+    click.echo("\n".join(printable(with_flags(line)) for line in lines), err=True)

@@ -111,7 +111,7 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
         reason = task.case.unnamed(str(error))
     except Exception as error:  # one bad case never stops the others, not even by a fault of ours
         if ran_out(error):
-            reason = f"{shortage('this image and the libraries')}; see --dry-run for what the image needs"
+            reason = f"{shortage('this image and the libraries')}; a dry run prints what the image needs"
         else:
             where = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

@@ -226,5 +226,5 @@ class DaskCluster:
             spent = time.monotonic() - work.since
             if self._case_timeout is not None and work.began and spent > self._case_timeout:
                 self._end(work, wait=True)
-                reason = f"took longer than the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+                reason = f"took longer than the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
                 tell(Failed(work.task.name, self._numbers[work.address], reason))

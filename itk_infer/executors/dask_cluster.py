@@ -56,7 +56,7 @@ class RunningCluster:
             return distributed.Client(self.address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"--scheduler {self.address}: no Dask scheduler answers there ({error or 'time-out'})"
+                f"`scheduler={self.address}`: no Dask scheduler answers there ({error or 'time-out'})"
             ) from None
 
     def disconnect(self, client: Any) -> None:

@@ -264,7 +264,7 @@ class Workers:
                 continue
             self._dismiss(worker, idle=False)
             self._start(worker.number)
-            limit = f"the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+            limit = f"the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
             for job in worker.jobs.all:
                 if job is late:
                     tell(Failed(job.name, worker.number, f"took longer than {limit}"))

@@ -90,7 +90,7 @@ def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
 def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:
     """Why there is no case."""
     there = "".join(f"; {sentence}" for sentence in sentences(passed))
-    deeper = "" if recursive or not source.is_dir() else "; --recursive also searches its sub-folders"
+    deeper = "" if recursive or not source.is_dir() else "; `recursive` also searches its sub-folders"
     return f"No input files found in {source}: looked for {', '.join(SUFFIXES)}{there}{deeper}"
 
 

@@ -39,17 +39,17 @@ def with_destination(settings: RunSettings) -> RunSettings:
         raise ConfigError(f"{one}; write its ending in lower case: {suffix}")
     if settings.format not in ("same", format_):
         raise ConfigError(
-            f"{one} in the format {format_}, and --format says {settings.format}; leave one of them out"
+            f"{one} in the format {format_}, and `format={settings.format}` is another one; leave one of them out"
         )
     if path.exists() and path.samefile(settings.source):
         raise ConfigError(f"{one}, which is the input; give another name")
     needing = [
-        (kind.flags[0], f"the {kind.title} is about a folder")
+        (f"`{kind.keyword}`", f"the {kind.title} is about a folder")
         for kind in run_outputs()
         if kind.flags and kind.name in settings.outputs
     ]
     if settings.shard is not None:
-        needing.append(("--shard", "it divides a folder"))
+        needing.append(("`shard`", "it divides a folder"))
     for option, why in needing:
         raise ConfigError(f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out")
     _check_folder(path.parent)

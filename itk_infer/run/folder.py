@@ -337,7 +337,7 @@ class _Run:
         if self.deaths[name]:
             return
         for path in planned.kept:
-            self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
+            self._warn(f"{name}: kept {path}: somebody else changed it; `overwrite` replaces it")
         for output, path in planned.outdated:
             self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].flags[0]} renews it")
         if planned.reason:

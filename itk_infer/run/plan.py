@@ -111,7 +111,7 @@ def _planned(
     todo = {name: path for name, path in asked.items() if states[name] not in ("fresh", "touched")}
     if not todo:
         words = "it was there before" if settings.file_name is not None else "somebody else wrote or changed it"
-        reason = f"kept {kept[0]}: {words}; --overwrite replaces it" if kept else ALREADY_DONE
+        reason = f"kept {kept[0]}: {words}; `overwrite` replaces it" if kept else ALREADY_DONE
         return CaseAction(case, "skip", reason, kept=kept)
     replaced = [path for name, path in todo.items() if states[name] == OTHER_INPUT]
     earlier = _other_source(case, replaced, settings.output, known)
@@ -120,7 +120,7 @@ def _planned(
             case,
             "fail",
             f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
-            "it replaced, move it away or give --overwrite",
+            "it replaced, move it away or give `overwrite`",
         )
     stale = [states[name] for name in todo if states[name] != "missing"]
     reason = stale[0] if stale else ""

@@ -34,7 +34,7 @@ class Shard:
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard of ``--shard``.
+    """The shard that a text such as ``1/8`` stands for.
 
     Args:
         text: ``i/N``, or empty: the part that SLURM gave to this task of an array job.
@@ -52,11 +52,11 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
             step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
         except (KeyError, ValueError):
             raise ConfigError(
-                "--shard without a value needs an array job of SLURM; give i/N, such as 1/8"
+                "`shard` without a value needs an array job of SLURM; give i/N, such as 1/8"
             ) from None
         shard = Shard((task - first) // step + 1, count)
     if shard is None or not 1 <= shard.number <= shard.count:
-        raise ConfigError(f"--shard {text or shard}: give i/N with i from 1 to N, such as 1/8")
+        raise ConfigError(f"`shard={text or shard}`: give i/N with i from 1 to N, such as 1/8")
     return shard
 
 

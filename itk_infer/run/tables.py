@@ -60,7 +60,7 @@ def write_derived(
         if known and not (renew or overwrite) and path.exists():
             continue
         if not overwrite and _touched(path, output):
-            sentences.append(f"kept {path}: somebody else wrote or changed it; --overwrite replaces it")
+            sentences.append(f"kept {path}: somebody else wrote or changed it; `overwrite` replaces it")
             continue
         table.write(path)
         ledger.record_output(OutputFile(name, "", DERIVED, {"content": digest}, sha256_of(path), stamp_of(path)))
@@ -91,7 +91,7 @@ def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, Label
     if gone:
         sentences.append(
             f"{_named(gone)}: on record, but the image or the mask is gone; itk_infer report {folder} "
-            "--forget-missing drops the rows"
+            "`forget_missing` drops the rows"
         )
     return sentences
 

@@ -198,7 +198,7 @@ class ExecutorTests:
 
         summary = batch.run(timeout=600, on_event=on_event)
         assert summary.done == ["b.mha"]
-        assert "--case-timeout" in summary.failed["a.mha"]
+        assert "`case_timeout`" in summary.failed["a.mha"]
 
     def test_a_run_that_has_lost_its_lock_writes_nothing_more(self, batch: Batch) -> None:
         """Not a mask, not a row, not a table; and the new holder's lock stays."""

@@ -310,7 +310,7 @@ def test_quiet_says_failures_and_the_end_only(work, capfd):
 def test_one_image_to_one_file(work, capfd):
     words = ("-i", "scans/a.nii.gz", "-o", "scans/a_seg.nii.gz", "--onnx", "model.onnx", "--device", "cpu")
     assert main((*words, "--dry-run")) == 0
-    assert "1 to do, 0 not" in capfd.readouterr().out
+    assert "1 to run, 0 skipped" in capfd.readouterr().out
     assert main(words) == 0
     assert "results: scans/a_seg.nii.gz" in capfd.readouterr().err
     assert sorted(path.name for path in (work / "scans").iterdir()) == ["a.nii.gz", "a_seg.nii.gz", "b.mha"]
@@ -333,7 +333,7 @@ def test_what_is_passed_over_is_named_once(work, capfd):
     assert main((*MAIN, "--dry-run")) == 0
     out = capfd.readouterr().out
     assert "39.mgz    skip: a FreeSurfer volume, not read; convert with mri_convert" in out
-    assert "0 to do, 42 not" in out
+    assert "0 to run, 42 skipped" in out
     assert main(("status", "out")) == 0
     assert "2 done, 40 skipped" in capfd.readouterr().out
     events = [json.loads(line) for line in run(*MAIN, "--progress", "json").stdout.splitlines()]

@@ -325,7 +325,7 @@ def test_a_case_whose_writing_hangs_fails_by_its_time_and_alone(batch, model, mo
 
     summary = batch.run(model=model, timeout=600, on_event=on_event)
     assert list(summary.failed) == ["a_held.mha"]
-    assert "--case-timeout" in summary.failed["a_held.mha"]
+    assert "`case_timeout`" in summary.failed["a_held.mha"]
     assert sorted(summary.done) == ["b.mha", "c.mha"]
     message = next(event.message for event in batch.events if isinstance(event, Warned))
     assert message.startswith("b.mha: a_held.mha, in the same worker, took longer")

@@ -66,7 +66,7 @@ def test_a_case_that_hangs_fails_by_its_time_and_at_once(batch, monkeypatch):
 
     summary = batch.run(timeout=600, on_event=on_event)
     assert summary.done == ["b.mha"]
-    assert "--case-timeout" in summary.failed["a.mha"]
+    assert "`case_timeout`" in summary.failed["a.mha"]
     assert [event.attempt for event in batch.events if isinstance(event, CaseFailed)] == [1]
 
 

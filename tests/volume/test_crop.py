@@ -80,4 +80,4 @@ def test_logits_are_refused(tmp_path):
     sitk.WriteImage(scan(body()), str(tmp_path / "a.mha"))
     predictor = Predictor(FakeBackend(), crop_foreground=0.5)
     summary = run_folder(predictor, RunSettings(tmp_path / "a.mha", tmp_path / "out", save_logits=True))
-    assert "leave --save-logits out" in summary.failed["a.mha"]
+    assert "leave `save_logits` out" in summary.failed["a.mha"]

@@ -77,7 +77,7 @@ class Gpu:
             # Fixed shapes are searched once by heuristics; exhaustive search would repeat for every new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
             "arena_extend_strategy": "kSameAsRequested",  # the other one takes up to twice what is needed
-            "use_tf32": "0",  # fp32 means fp32; who wants speed asks for --fp16, which is checked
+            "use_tf32": "0",  # fp32 means fp32; `precision=half` is faster, and its results are checked
         }
         if self.most is not None:
             cuda["gpu_mem_limit"] = str(self.most // 2)  # the other half is torch's
@@ -188,5 +188,7 @@ def half_model(path: Path) -> bytes:
     except ImportError as error:
         raise ModelError(f"half precision on a GPU needs the onnx package ({error}): pip install onnx") from None
     except Exception as error:  # a converter over anybody's graph
-        raise ModelError(f"{path}: cannot be converted to fp16 ({first_line(error)}); leave --fp16 out") from error
+        raise ModelError(
+            f"{path}: cannot be converted to fp16 ({first_line(error)}); leave `precision=half` out"
+        ) from error
     return converted
