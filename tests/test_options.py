@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -20,9 +20,10 @@ from itk_infer.errors import ConfigError
 from itk_infer.executors.loader import ModelRequest
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.option import OptionError
-from itk_infer.options import Options, declared, default_of
+from itk_infer.options import BLENDS, Options, declared, default_of
 from itk_infer.predictor import Predictor
 from itk_infer.run.plan import BEFORE, PARTS
+from itk_infer.spec.model_spec import Blend
 
 USERS = {"spec", "backend", "predictor"}
 # Text on the command line, and the value that it stands for, where that does not follow from the type.
@@ -176,6 +177,10 @@ def test_flags_of_runs_are_options_of_the_commands():
 
 
 def test_options_are_light():
-    heavy = "numpy", "SimpleITK", "click"
+    heavy = "numpy", "SimpleITK", "click", "itk_infer.spec"
     code = f"import sys, itk_infer.options; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_blends_are_those_of_the_spec():
+    assert get_args(Blend) == BLENDS

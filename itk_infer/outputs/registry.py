@@ -90,7 +90,7 @@ OUTPUTS: dict[str, OutputKind] = {
             "itk_infer.outputs.tables.workbook:tables",
             "spreadsheet",
             "confidences.xlsx",
-            ("--save-conf",),
+            ("--save-conf", "--save-confidences"),
             "Also write confidences.xlsx: one row per mask.",
         ),
     )
