@@ -1,4 +1,4 @@
-"""``--dry-run``: the plan, and nothing written."""
+"""``--dry-run``: prints the plan, and writes nothing."""
 
 from __future__ import annotations
 

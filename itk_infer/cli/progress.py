@@ -1,4 +1,4 @@
-"""What a person, or another program, sees while a run goes on."""
+"""What is printed during a run, for a person or another program."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listene
 
 
 class JsonLines:
-    """One JSON object a line on stdout, flushed, nothing else there."""
+    """One JSON object per line on stdout, flushed, and nothing else."""
 
     def __init__(self, run: str) -> None:
         self._run = run
@@ -58,7 +58,7 @@ class JsonLines:
 
 
 class Lines:
-    """One line a case on stderr, for logs."""
+    """One line per case on stderr, for logs."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet = quiet
@@ -98,7 +98,7 @@ class Lines:
             self.say(line)
 
     def say(self, line: str) -> None:
-        """Print a line where it disturbs nothing."""
+        """Print a line on stderr."""
         click.echo(printable(line), err=True)
 
 

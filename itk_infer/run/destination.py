@@ -1,4 +1,4 @@
-"""Where results go: the output folder, or for one image the very file that ``-o`` names."""
+"""Where results go: the output folder, or for one image the file that ``-o`` names."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def with_destination(settings: RunSettings) -> RunSettings:
         return settings
     format_ = suffix[1:]
     one = f"-o {path} names one file"
-    if settings.source.is_dir():
-        raise ConfigError(f"{one}, and -i {settings.source} is a folder; give -o a folder, or -i one image")
+    if settings.input.is_dir():
+        raise ConfigError(f"{one}, and -i {settings.input} is a folder; give -o a folder, or -i one image")
     if path.is_dir():
         raise ConfigError(f"{one}, and there is a folder of that name; give another name, or remove the folder")
     if not path.name.endswith(suffix):
@@ -41,7 +41,7 @@ def with_destination(settings: RunSettings) -> RunSettings:
         raise ConfigError(
             f"{one} in the format {format_}, and `format={settings.format}` is another one; leave one of them out"
         )
-    if path.exists() and path.samefile(settings.source):
+    if path.exists() and path.samefile(settings.input):
         raise ConfigError(f"{one}, which is the input; give another name")
     needing = [
         (f"`{kind.keyword}`", f"the {kind.title} is about a folder")

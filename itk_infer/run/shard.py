@@ -1,4 +1,4 @@
-"""Every N-th case: how jobs that know nothing of each other share a folder, as an array job does."""
+"""Every N-th case: how independent jobs, such as those of an array job, share a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Shard:
 
     @property
     def stem(self) -> str:
-        """Of the names of its ledger and lock."""
+        """Part of the names of its ledger and lock."""
         return f"itk_infer.shard-{self.number}-of-{self.count}"
 
     def select(self, items: Sequence[T]) -> list[T]:

@@ -137,7 +137,7 @@ def test_a_row_that_nobody_can_read_is_a_sentence(folder):
     with sqlite3.connect(folder.output / "itk_infer.db") as db:
         db.execute("UPDATE cases SET inputs = 'garbage'")
     db.close()
-    with pytest.raises(ConfigError, match="a row that nobody can read"):
+    with pytest.raises(ConfigError, match="a row that cannot be read"):
         folder.run()
 
 

@@ -113,7 +113,7 @@ def test_an_edited_mask_is_kept_until_overwrite(folder):
     sitk.WriteImage(edited, str(folder.output / "a.nii.gz"))
     summary = folder.run(orientation="RAS")
     assert "a.nii.gz" in summary.skipped
-    assert "somebody else" in folder.of(CaseSkipped)[0].reason
+    assert "another program" in folder.of(CaseSkipped)[0].reason
     assert folder.labels("a.nii.gz")[0, 0, 0] == 7
     assert folder.run(overwrite=True).done == ["a.nii.gz"]
     np.testing.assert_array_equal(folder.labels("a.nii.gz"), array > 0)
@@ -123,7 +123,7 @@ def test_a_foreign_file_is_kept(folder):
     folder.scan("a.mha")
     folder.output.mkdir()
     (folder.output / "a.mha").write_text("mine")
-    assert "somebody else" in folder.run().skipped["a.mha"]
+    assert "another program" in folder.run().skipped["a.mha"]
     assert (folder.output / "a.mha").read_text() == "mine"
 
 
@@ -192,7 +192,7 @@ def test_a_mask_drawn_by_hand_after_a_crash_is_kept(folder, monkeypatch):
     folder.scan("a.mha")
     run_until_the_ledger(folder, monkeypatch)
     (folder.output / "a.mha").write_text("by hand")
-    assert "somebody else" in folder.run().skipped["a.mha"]
+    assert "another program" in folder.run().skipped["a.mha"]
 
 
 def test_overwrite_says_that_older_logits_stay(folder):

@@ -29,14 +29,14 @@ class Gpu:
     Attributes:
         kind: ``cuda`` or ``tensorrt``.
         index: Which device.
-        most: Bytes that may be used there, half of them by onnxruntime; None: all.
+        max_bytes: Bytes that may be used there, half of them by onnxruntime; None: all.
         stream: torch's stream that the network runs in; None where torch cannot use the device.
         cache: Folder for what TensorRT builds in minutes; None: built anew every time.
     """
 
     kind: str
     index: int
-    most: int | None = None
+    max_bytes: int | None = None
     stream: Any = None
     cache: Path | None = None
 
@@ -79,8 +79,8 @@ class Gpu:
             "arena_extend_strategy": "kSameAsRequested",  # the other one takes up to twice what is needed
             "use_tf32": "0",  # fp32 means fp32; `precision=half` is faster, and its results are checked
         }
-        if self.most is not None:
-            cuda["gpu_mem_limit"] = str(self.most // 2)  # the other half is torch's
+        if self.max_bytes is not None:
+            cuda["gpu_mem_limit"] = str(self.max_bytes // 2)  # the other half is torch's
         found: list[Any] = [(PROVIDERS["cuda"], cuda)]
         if self.kind == "tensorrt":
             tensorrt = {**shared, "trt_fp16_enable": str(half)}
