@@ -20,7 +20,7 @@ class RunSettings:
     """Folders and outputs of one run.
 
     Attributes:
-        source: Folder of images, or one image.
+        input: Folder of images, or one image.
         output: Output folder.
         recursive: Search sub-folders, and keep them in the output.
         format: One of `FORMATS`.
@@ -35,7 +35,7 @@ class RunSettings:
         ConfigError: `save` names an output that there is not.
     """
 
-    source: Path
+    input: Path
     output: Path
     recursive: bool = False
     format: str = "same"
@@ -61,7 +61,7 @@ class RunSettings:
 
     @property
     def target(self) -> Path:
-        """What a person calls the output: the folder, or the one file."""
+        """The output as the user named it: the folder, or the one file."""
         return self.output / (self.file_name or "")
 
     @property
@@ -77,7 +77,7 @@ class RunSettings:
             wanted: The model's input.
         """
         output = self.output if self.file_name is None else None
-        found = find_cases(self.source, output, recursive=self.recursive, wanted=wanted)
+        found = find_cases(self.input, output, recursive=self.recursive, wanted=wanted)
         if self.shard is None:
             return found
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)

@@ -35,7 +35,7 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
 
 def model_text(about: dict[str, Any]) -> str:
-    """What `describe` tells, for a person."""
+    """The result of `describe` as text."""
     spec, network = about["spec"], about["network"]
     wanted = spec["input"]
     steps = [
