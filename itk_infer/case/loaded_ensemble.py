@@ -34,6 +34,11 @@ class LoadedEnsemble(LoadedModel):
         return twin
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of its members."""
+        return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+
+    @property
     def batch_size(self) -> int | None:
         """Windows per call of the first member."""
         return self.members[0].batch_size

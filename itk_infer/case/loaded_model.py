@@ -85,6 +85,17 @@ class LoadedModel:
         return self.backend.spec
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What it costs that a model mirrors windows without being asked; of the previous stage, too."""
+        earlier = () if self.previous is None else self.previous.notes
+        if self.options.tta is not None or not self.mirror_axes:
+            return earlier
+        axes = f"{len(self.mirror_axes)} axes" if len(self.mirror_axes) > 1 else "1 axis"
+        copies = self.mirrored_copies
+        note = f"mirroring along {axes} runs each window {copies} times; `tta=False` turns it off"
+        return tuple(dict.fromkeys((*earlier, note)))
+
+    @property
     def batch_size(self) -> int | None:
         """Windows per call; None before the search."""
         auto = self.auto_batch

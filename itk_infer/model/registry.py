@@ -99,6 +99,13 @@ MODEL_KINDS = (
             ("previous_stage", "previous stage"),
         ),
     ),
+    ModelKind(
+        "recipe",
+        "a recipe (.json with the key recipe): several models whose label maps are merged",
+        recognises=f"{KINDS}.recipe:is_recipe",
+        load=f"{KINDS}.recipe:load",
+        extra="onnx",
+    ),
 )
 
 
