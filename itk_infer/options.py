@@ -155,8 +155,9 @@ class Options:
         "--previous-stage",
         default=None,
         heading=MODEL,
-        help="Model folder of the first stage of an nnU-Net cascade; default beside the second.",
-        doc="model folder of the first stage of an nnU-Net cascade, where it does not lie beside the second's",
+        help="First stage of an nnU-Net cascade: model folder, or folder of its masks; default beside the second.",
+        doc="first stage of an nnU-Net cascade: its model folder, where that does not lie beside the second's, or "
+        "a folder of its label maps",
         values="a path",
         unset="found beside the model folder",
         text=Path,

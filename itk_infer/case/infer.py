@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from itk_infer.case.clock import Clock
+from itk_infer.case.given_masks import given_mask
 from itk_infer.case.infer_ensemble import infer_ensemble
 from itk_infer.case.infer_recipe import UNCHANGED, infer_recipe
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
@@ -56,9 +57,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
 
         return infer_ensemble(model, volume, make_sinks, begin, on_windows)
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)
-    previous, earlier, done_before = None, list[str](), 0
-    if model.previous is not None:
-        previous, earlier, done_before = _previous_stage(model.previous, volume, plan, on_windows)
+    previous, earlier, done_before = _earlier(model, volume, plan, on_windows)
 
     def count(done: int, every: int) -> None:
         on_windows(done_before + done, done_before + every)
@@ -78,9 +77,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
 
 def _begun(model: LoadedModel, volume: Volume, plan: CasePlan, clock: Clock) -> NetworkRun:
     """A member of an ensemble, ready to run on a case."""
-    previous, notes = None, list[str]()
-    if model.previous is not None:
-        previous, notes, _ = _previous_stage(model.previous, volume, plan, lambda done, every: None)
+    previous, notes, _ = _earlier(model, volume, plan, lambda done, every: None)
     run = NetworkRun(model, model.workspaces.host, volume, previous, plan, clock)
     run.notes[:0] = notes
     return run
@@ -102,6 +99,17 @@ def _by_recipe(
         return _label_map(model.members[number], volume, volume.grid, back, count)
 
     return infer_recipe(model, volume, make_sinks, label_map_of)
+
+
+def _earlier(
+    model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
+) -> tuple[LabelArray | None, list[str], int]:
+    """What `_previous_stage` gives, or the label map that was given; None of a model that sees the image alone."""
+    if model.given_masks is not None:
+        return given_mask(model.given_masks, volume, plan.reorientation), [], 0
+    if model.previous is not None:
+        return _previous_stage(model.previous, volume, plan, on_windows)
+    return None, [], 0
 
 
 def _previous_stage(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,9 @@ class TorchBackend:
 
             torch.set_num_threads(options.threads)
         model = build()
-        self.previous: Backend | None = None  # set by kinds of models that have an earlier stage
+        # Set by kinds of models that have an earlier stage: it, or a folder of its label maps.
+        self.previous: Backend | None = None
+        self.given_masks: Path | None = None
         self.spec, self.digest = model.spec, model.digest
         # The place for another memory format, too.
         network = model.network.to(self.device).eval().requires_grad_(False)
