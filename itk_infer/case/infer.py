@@ -45,7 +45,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")
     if isinstance(model, LoadedEnsemble):
-        members = model.members
+        members = model.leaves
 
         def begin(plan: CasePlan, clock: Clock) -> list[NetworkRun]:
             each = zip(members, (plan, *plan.beside), strict=True)
