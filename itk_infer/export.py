@@ -14,7 +14,7 @@ import numpy as np
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.files.commit import write_bytes
 from itk_infer.model.backend import Backend
-from itk_infer.model.export.exporter import Exported, Verify, export_onnx
+from itk_infer.model.export.exporter import NO_ENSEMBLE, Exported, Verify, export_onnx
 from itk_infer.model.export.parity import Bound
 from itk_infer.model.kinds.ensemble_file import ensemble_document
 from itk_infer.model.registry import kind_named, kind_of, load_backend
@@ -60,9 +60,7 @@ def export_model(
     if kind == "onnx":
         options = options.changed(precision="auto")  # one that is stored in half precision stays so
     if kind is None or (len(paths) > 1 and len(paths) != len(kind_named(kind).flags)):
-        raise ConfigError(
-            "an ensemble is not one network: export its models one by one; an ensemble file names them"
-        )
+        raise ConfigError(NO_ENSEMBLE)
     folds = _folds(paths[0], options) if kind == "nnunet" else ()
     split = len(folds) > 1 and not merge_folds
     if merge_folds and len(folds) < 2:
@@ -107,7 +105,7 @@ def _check(backend: Backend, image: Path) -> Verify:
         import SimpleITK as sitk
 
         predictors = Predictor(backend), Predictor.load(file, kind="onnx", device="cpu")
-        one, other = (sitk.GetArrayViewFromImage(each(image).labels) for each in predictors)
+        one, other = (sitk.GetArrayFromImage(each(image).labels) for each in predictors)
         agreement = float(np.mean(one == other))
         foreground = int(np.count_nonzero(one))
         differing = int(np.count_nonzero(one != other))

@@ -15,6 +15,11 @@ from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
+    "doctor": (
+        "itk_infer.cli.commands.doctor",
+        "doctor_command",
+        "Show what is installed, and what is wrong.",
+    ),
     "export": (
         "itk_infer.cli.commands.export",
         "export_command",

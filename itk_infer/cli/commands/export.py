@@ -15,14 +15,8 @@ if TYPE_CHECKING:
     from itk_infer.model.export.exporter import Exported
 
 OPTIONS = (
-    "spec",
-    "folds",
-    "checkpoint",
-    "precision",
-    "window_level",
-    "window_width",
-    "patch_size",
-    "patch_stride",
+    *("spec", "folds", "checkpoint", "precision", "blend", "step_size"),
+    *("window_level", "window_width", "patch_size", "patch_stride"),
 )
 FILES = "Export"
 
@@ -36,7 +30,12 @@ def _model(command: Callable[..., Any]) -> Callable[..., Any]:
 @option("--free-size", heading=FILES, is_flag=True, help="Leave the window size free; default fixed, and faster.")
 @option("--merge-folds", heading=FILES, is_flag=True, help="nnU-Net: one network that averages all folds.")
 @option(
-    "--verify", heading=FILES, type=PATH, multiple=True, metavar="IMAGE", help="Compare masks of an image, too."
+    "--verify",
+    heading=FILES,
+    type=PATH,
+    multiple=True,
+    metavar="IMAGE",
+    help="Compare its masks; repeatable.",
 )
 @option("--overwrite", heading=FILES, is_flag=True, help="Replace files that are there.")
 @_model

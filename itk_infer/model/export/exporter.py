@@ -21,10 +21,13 @@ from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.onnxruntime import version_of
 from itk_infer.model.runtimes.torch import TorchBackend
 from itk_infer.model.spec_sources import SpecSources
+from itk_infer.options import Provider
 from itk_infer.spec.model_spec import Triplet
 
 ORIGIN = "itk_infer_origin"  # key of the metadata that tells where a file comes from
 Verify = Callable[[Path, Bound], str]
+NO_ENSEMBLE = "an ensemble is not one network: export its models one by one; an ensemble file names them"
+RUNTIMES: tuple[tuple[Provider, str], ...] = (("cpu", "onnxruntime"), ("openvino", "openvino"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,11 @@ def export_onnx(
 def _refuse(backend: Backend, free_size: bool) -> None:
     if getattr(backend, "previous", None) is not None:
         raise ConfigError(
-            "this model is the second stage of a cascade and sees the first stage's label map, which one ONNX file "
-            "cannot make; export the first stage, or another configuration"
+            "this model is the second stage of a cascade and sees the first stage's label map, which no ONNX "
+            "file makes; export the first stage, or another configuration"
         )
     if not isinstance(backend, TorchBackend | OnnxBackend):
-        raise ConfigError(
-            "an ensemble is not one network: export its models one by one; an ensemble file names them"
-        )
+        raise ConfigError(NO_ENSEMBLE)
     if free_size and isinstance(backend, OnnxBackend):
         raise ConfigError("an ONNX file keeps its sizes; leave --free-size out")
 
@@ -155,12 +156,12 @@ def _compare(
     """
     results, notes = [], []
     hint = "; leave --free-size out" if len(sizes) > 1 else ""
-    for provider, name in (("cpu", "onnxruntime"), ("openvino", "openvino")):
+    for provider, name in RUNTIMES:
         if provider == "openvino" and not openvino.openvino_installed():
             notes.append("OpenVINO is not installed here, so the file was not compared with it")
             continue
         try:
-            file = OnnxBackend(staged, device="cpu", provider=provider, sources=SpecSources())  # type: ignore[arg-type]
+            file = OnnxBackend(staged, device="cpu", provider=provider, sources=SpecSources())
             result = compare(backend, file, name, sizes)
         except (InferenceError, ModelError) as error:
             if provider == "cpu":
@@ -171,8 +172,8 @@ def _compare(
             continue
         if not result.within(bound):
             raise ModelError(
-                f"the exported network answers differently than the model ({result}; allowed are {bound.error:g} of "
-                f"the largest answer, and {bound.agreement:.2%} equal labels){hint}; nothing was written"
+                f"the exported file answers differently than the model ({result}; at most {bound.error:g} of the "
+                f"largest answer, and {bound.agreement:.2%} equal labels){hint}; nothing was written"
             )
         if result.relative > bound.usual:
             notes.append(f"{name}: the difference is larger than usual, but allowed")

@@ -118,7 +118,8 @@ def made_windows(channels: int, size: Triplet) -> Floats:
 def labels(answers: Floats, output: OutputSpec) -> NDArray[Any]:
     """What is decided of answers (N, C, Z, Y, X), without names: the largest channel, or the channels above."""
     if output.decision == "argmax":
-        return np.argmax(answers, axis=1)
+        largest: NDArray[Any] = np.argmax(answers, axis=1)
+        return largest
     share = output.threshold
-    bound = share if output.values == "probabilities" else float(np.log(share / (1 - share)))
-    return answers > bound
+    above: NDArray[Any] = answers > (share if output.values == "probabilities" else np.log(share / (1 - share)))
+    return above
