@@ -44,6 +44,8 @@ def gather(root: Path = ROOT) -> Facts:
     Args:
         root: Root of the file system, for tests.
     """
+    # First: some of what is imported below sets variables.
+    environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     packages = {name: version for name in PACKAGES if (version := _version(name)) is not None}
     broken = {
         name: reason
@@ -78,7 +80,7 @@ def gather(root: Path = ROOT) -> Facts:
         memory=None if bound is None else (bound.bytes, bound.source),
         machine_memory=None if memory is None else memory.spare,
         folders=_folders(),
-        environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        environment=environment,
     )
 
 

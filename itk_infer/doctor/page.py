@@ -100,7 +100,7 @@ def _folders(facts: Facts) -> list[str]:
 
 
 def _environment(facts: Facts) -> list[str]:
-    lines = [f"{name}={value}" for name, value in facts.environment.items() if name != "ORT_DISABLE_TELEMETRY"]
+    lines = [f"{name}={value}" for name, value in facts.environment.items()]
     quiet = [name for name in ("onnxruntime", "OpenVINO") if _installed(facts, name)]
     if quiet:
         lines.append(f"reports of {' and '.join(quiet)} to their makers: switched off by itk_infer")
