@@ -22,6 +22,9 @@ from itk_infer.model.spec_sources import SpecSources
 from itk_infer.options import Options
 from itk_infer.predictor import Predictor
 
+TIES = 5  # voxels whose labels may differ however few have one
+SHARE_OF_LABELS = 0.01
+
 
 def export_model(
     paths: Sequence[Path],
@@ -110,7 +113,8 @@ def _check(backend: Backend, image: Path) -> Verify:
         foreground = int(np.count_nonzero(one))
         differing = int(np.count_nonzero(one != other))
         sentence = f"{image.name}: {differing} of {one.size:,} voxels differ, {foreground:,} have a label"
-        if agreement < bound.agreement:
+        # Of the whole image, and of what has a label: a lost lesion is a small share of an image.
+        if agreement < bound.agreement or differing > max(TIES, SHARE_OF_LABELS * foreground):
             raise ModelError(
                 f"masks of the exported file differ from the model's ({sentence}); nothing was written"
             )

@@ -157,5 +157,5 @@ def test_masks_that_differ_leave_no_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export, "Predictor", Other)
     words = ["export", "-m", tmp_path / "a.onnx", "-o", tmp_path / "b.onnx", "--verify", tmp_path / "scan.mha"]
     assert main([*map(str, words)]) == 5
-    assert "makes other masks than the model (scan.mha:" in capsys.readouterr().err
+    assert "masks of the exported file differ from the model's (scan.mha:" in capsys.readouterr().err
     assert not (tmp_path / "b.onnx").exists()
