@@ -136,6 +136,13 @@ def test_the_options_of_the_spec_are_written(tmp_path):
     assert (spec.input.intensity[0].level, spec.input.intensity[0].width) == (40, 400)
 
 
+def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    path = sign_network(tmp_path / "a.onnx")
+    assert main(["export", "-m", str(path), "-o", str(tmp_path / "b.onnx")]) == 5
+    assert "pip install 'itk_infer[export]'" in capsys.readouterr().err
+
+
 def test_masks_that_differ_leave_no_file(tmp_path, monkeypatch, capsys):
     from itk_infer import export
 

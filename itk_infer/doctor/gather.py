@@ -121,7 +121,7 @@ def _torch() -> Torch:
     import torch
 
     devices = []
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # pragma: no cover
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
             devices.append((about.name, int(about.total_memory)))

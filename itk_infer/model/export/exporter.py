@@ -74,7 +74,7 @@ def export_onnx(
         ModelError: the network cannot be exported, or answers differently afterwards.
         OutputError: the file cannot be written.
     """
-    _refuse(backend, free_size)
+    network = _one_network(backend, free_size)
     bound = HALF if half else EXACT
     flat = backend.shape.size[0] == 1 and isinstance(backend, TorchBackend)
     free = free_size or backend.spec.window.patch_size is None
@@ -85,7 +85,7 @@ def export_onnx(
             folder.mkdir()
             staged = folder / final.name
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            source, sizes, notes = _network_file(backend, Path(scratch), flat=flat, free=free)
+            source, sizes, notes = _network_file(network, Path(scratch), flat=flat, free=free)
             metadata = {
                 "itk_infer": json.dumps(backend.spec.to_dict()),
                 ORIGIN: json.dumps(_origin(backend, sources, notes[:1], half=half)),
@@ -104,7 +104,8 @@ def export_onnx(
     return Exported(tuple(files), comparisons, (*notes, *more), verified)
 
 
-def _refuse(backend: Backend, free_size: bool) -> None:
+def _one_network(backend: Backend, free_size: bool) -> TorchBackend | OnnxBackend:
+    """The model, if it is one network that can be a file."""
     if getattr(backend, "previous", None) is not None:
         raise ConfigError(
             "this model is the second stage of a cascade and sees the first stage's label map, which no ONNX "
@@ -114,10 +115,11 @@ def _refuse(backend: Backend, free_size: bool) -> None:
         raise ConfigError(NO_ENSEMBLE)
     if free_size and isinstance(backend, OnnxBackend):
         raise ConfigError("an ONNX file keeps its sizes; leave --free-size out")
+    return backend
 
 
 def _network_file(
-    backend: Backend, scratch: Path, *, flat: bool, free: bool
+    backend: TorchBackend | OnnxBackend, scratch: Path, *, flat: bool, free: bool
 ) -> tuple[Path, list[Triplet], list[str]]:
     """The bare network as a file, the window sizes that it can be tried with, and notes, the exporter first."""
     rule = backend.spec.window
@@ -125,8 +127,6 @@ def _network_file(
         fixed = backend.shape.size
         z, y, x = (n or m for n, m in zip(fixed, example_size(rule, flat=fixed[0] == 1, free=False), strict=True))
         return backend.path, [(z, y, x)], ["copied from an ONNX file"]
-    if not isinstance(backend, TorchBackend):
-        raise TypeError(type(backend).__name__)
     example = example_size(rule, flat=flat, free=free)
     path = scratch / "network.onnx"
     channels = backend.shape.channels_in or len(backend.spec.input.channels)
