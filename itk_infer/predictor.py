@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.case.idle import idle_options
 from itk_infer.case.images import volume_of_images
 from itk_infer.case.infer import OnWindows, infer
-from itk_infer.case.loaded import loaded
+from itk_infer.case.loaded_ensemble import loaded
 from itk_infer.case.outputs import MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, Result

@@ -49,7 +49,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     if isinstance(model, LoadedRecipe):
         return _by_recipe(model, volume, make_sinks, on_windows)
     if isinstance(model, LoadedEnsemble):
-        members = model.members
+        members = model.leaves
 
         def begin(plan: CasePlan, clock: Clock) -> list[NetworkRun]:
             each = zip(members, (plan, *plan.beside), strict=True)

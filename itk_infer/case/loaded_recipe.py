@@ -22,10 +22,12 @@ class LoadedRecipe(LoadedModel):
     """
 
     def __init__(self, backend: Recipe, options: Options) -> None:
+        from itk_infer.case.loaded_ensemble import loaded  # a model of a recipe may be an ensemble
+
         super().__init__(backend, options.changed(tta=False, batch=1))  # of the models, not of the recipe
         self.options = options
         self.recipe = backend
-        self.members = tuple(LoadedModel(part.backend, options) for part in backend.parts)
+        self.members = tuple(loaded(part.backend, options) for part in backend.parts)
 
     def in_safe_mode(self) -> LoadedRecipe:
         """See `LoadedModel.in_safe_mode`."""

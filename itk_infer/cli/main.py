@@ -15,6 +15,16 @@ from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
+    "doctor": (
+        "itk_infer.cli.commands.doctor",
+        "doctor_command",
+        "Show what is installed, and what is wrong.",
+    ),
+    "export": (
+        "itk_infer.cli.commands.export",
+        "export_command",
+        "Write a model to one ONNX file that needs nothing else.",
+    ),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "status": (
