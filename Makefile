@@ -7,8 +7,9 @@ BENCH := .venv-bench
 ITKIT := .venv-bench-itkit
 SLICER := .venv-slicer
 TEST := .venv-test
-# MkDocs Material tells at each start that it ends in May 2027. Its successor, Zensical, is not used yet: up to 0.1
-# its --strict finds broken links between pages, but passes over missing images and missing pages of the navigation.
+# MkDocs Material tells at each start that it ends in May 2027. Its successor, Zensical, is not used yet: the --strict
+# of version 0.0.73, the one that was tried, finds broken links between pages, but passes over missing images and missing
+# pages of the navigation.
 export NO_MKDOCS_2_WARNING := 1
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from itk_infer.spec.values import orientation_code
-
 Check = Callable[[Any], Any]
 UNITS = "_KMGT"  # powers of 1024
 
@@ -115,6 +113,8 @@ def parse_bytes(text: str) -> int:
 
 def orientation_or_input(value: Any) -> str:
     """A code of an orientation, upper case, or ``input``."""
+    from itk_infer.spec.values import orientation_code  # `--help` needs no spec, and its modules take time
+
     code = value if value == "input" else str(value).upper()
     if code != "input" and not orientation_code(code):
         raise ValueError("give 'input', or a code such as LPI, RAS or LPS")

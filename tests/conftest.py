@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.case_ids import case_id
+
+# OpenMP's idle threads sleep instead of spinning, here and in the programs that tests start: with several of those on two
+# cores, spinning takes time from the threads that work. It is read when torch is imported, which no conftest does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"

@@ -101,7 +101,7 @@ def test_what_does_not_fit_on_the_device_is_summed_on_the_host():
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), expected)
     (warning,) = result.measurements.warnings
     assert "summed in host memory" in warning
-    assert "--max-vram" in warning
+    assert "`max_vram`" in warning
     assert tight.plan(tight_grid(), 2).device_memory > 100_000
     wide = predictor("cpu", max_vram=10**9)(image())
     assert wide.measurements.warnings == ()

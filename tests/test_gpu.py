@@ -196,7 +196,7 @@ def test_a_folder_whose_cases_overlap(device, workers, model, tmp_path):
     command += ["-ckpt", network.checkpoint, "--num-proc", workers, "--gpus", "1", "--orientation", "input"]
     if device == "cpu":
         command[-4:-2] = ["--device", "cpu"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     for index in range(5):
         got = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "masks" / f"case{index}.nii.gz"))

@@ -61,6 +61,6 @@ def test_the_prediction_is_within_a_fifth(tmp_path, channels, patch):
 def test_what_cannot_fit_is_refused_with_the_numbers():
     ran = []
     predictor = Predictor(FakeBackend(lambda w: ran.append(1) or w), max_ram=10_000)
-    with pytest.raises(InputError, match=r"about \d+ MiB .* --patch-size"):
+    with pytest.raises(InputError, match=r"about \d+ MiB .* `patch_size`"):
         predictor(sitk.Image([64, 64, 64], sitk.sitkInt16))
     assert not ran

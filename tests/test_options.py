@@ -7,20 +7,23 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 
+from itk_infer.cli.commands.report import report_command
+from itk_infer.cli.commands.segment import segment_command
 from itk_infer.cli.model import model_options, model_request
-from itk_infer.cli.options import flags_of, with_flags
+from itk_infer.cli.options import RUN_FLAGS, flags_of, with_flags
 from itk_infer.errors import ConfigError
 from itk_infer.executors.loader import ModelRequest
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.option import OptionError
-from itk_infer.options import Options, declared, default_of
+from itk_infer.options import BLENDS, Options, declared, default_of
 from itk_infer.predictor import Predictor
 from itk_infer.run.plan import BEFORE, PARTS
+from itk_infer.spec.model_spec import Blend
 
 USERS = {"spec", "backend", "predictor"}
 # Text on the command line, and the value that it stands for, where that does not follow from the type.
@@ -167,9 +170,24 @@ def test_the_identity_holds_what_changes_the_result():
 def test_messages_get_flags():
     message = "`batch=auto`, `max_vram`, `precision=half`, `tta=True`, `batch_cache=False` and `nothing`"
     assert with_flags(message) == "--batch auto, --max-vram, --fp16, --tta, --no-batch-cache and `nothing`"
+    assert (
+        with_flags("`shard=9/2`, `save_logits` or `case_timeout`")
+        == "--shard 9/2, --save-logits or --case-timeout"
+    )
+
+
+def test_flags_of_runs_are_options_of_the_commands():
+    there = {
+        flag for command in (segment_command, report_command) for item in command.params for flag in item.opts
+    }
+    assert set(RUN_FLAGS.values()) <= there
 
 
 def test_options_are_light():
-    heavy = "numpy", "SimpleITK", "click"
+    heavy = "numpy", "SimpleITK", "click", "itk_infer.spec"
     code = f"import sys, itk_infer.options; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_blends_are_those_of_the_spec():
+    assert get_args(Blend) == BLENDS

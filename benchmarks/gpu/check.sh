@@ -11,7 +11,8 @@ import torch
 print("torch", torch.__version__, "CUDA", torch.version.cuda, "cuDNN", torch.backends.cudnn.version())
 print("devices:", [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())])
 P
-chosen=(-m gpu)
+# A test that hangs must leave time for the others: the machine is lent for minutes, the longest test takes seconds.
+chosen=(-m gpu --timeout 120)
 [ -n "${REHEARSE:-}" ] && chosen=(-k "cpu or gpu")
 # The versions there are not those of constraints.txt: their deprecation warnings are not what is tested.
 "$PYTHON" -m pytest tests/test_gpu.py tests/test_device.py tests/engine tests/model/kinds/test_mmengine.py \

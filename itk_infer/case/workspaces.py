@@ -43,7 +43,7 @@ class Workspaces:
     def bound(self) -> MemoryBound | None:
         """What a case may need of host memory, once the libraries are loaded; None where nothing is known."""
         if self._max_ram:
-            return MemoryBound(self._max_ram, "it may have (--max-ram)")
+            return MemoryBound(self._max_ram, "it may have (`max_ram`)")
         import SimpleITK  # noqa: F401
 
         return memory_bound()
@@ -63,7 +63,7 @@ class Workspaces:
                 notes.append(
                     f"overlaps are summed in host memory: on the device this case would need about "
                     f"{plan.device_memory / MIB:,.0f} MiB besides the network, and "
-                    f"{(self._device.room() or 0) / MIB:,.0f} MiB are to be had (--max-vram)"
+                    f"{(self._device.room() or 0) / MIB:,.0f} MiB are to be had (`max_vram`)"
                 )
         self.check(plan)
         return workspace, notes
@@ -78,7 +78,7 @@ class Workspaces:
             self.bound.check(
                 self.host_memory(plan).peak,
                 "besides the network",
-                "choose a smaller --patch-size, above all along Z, or a model with fewer labels",
+                "choose a smaller `patch_size`, above all along Z, or a model with fewer labels",
             )
 
     def on_host(self) -> Workspaces:

@@ -1,1 +1,1 @@
-"""The command line: options, exit codes, and what a person reads."""
+"""The command line: options, exit codes, and what is printed."""

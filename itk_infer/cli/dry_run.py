@@ -1,4 +1,4 @@
-"""``--dry-run``: the plan, and nothing written."""
+"""``--dry-run``: prints the plan, and writes nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itk_infer.cli.options import with_flags
 from itk_infer.cli.progress import counted
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     lines |= {item.name: f"skip: {item.reason}" for item in inputs.passed}
     width = max(map(len, lines), default=0)
     for name, line in lines.items():
-        click.echo(f"{name:<{width}}  {line}")
+        click.echo(f"{name:<{width}}  {with_flags(line)}")
     run = sum(planned.action == "run" for planned in plan)
-    click.echo(f"{run} to do, {len(lines) - run} not; memory is without the network's own. Nothing was written.")
+    click.echo(
+        f"{run} to run, {len(lines) - run} skipped; memory is without the network's own. Nothing was written."
+    )
 
 
 def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> str:

@@ -1,4 +1,4 @@
-"""Options that say who computes, and the executor that they describe."""
+"""Options that choose the executor, and the executor that they describe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
             heading=WORKERS,
             type=positive,
             metavar="N",
-            help="Worker processes; default one, or one a GPU of --gpus.",
+            help="Worker processes; default one, or one per GPU of --gpus.",
         ),
         option("--gpus", heading=WORKERS, type=positive, metavar="N", help="Use the first N visible GPUs."),
         option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0."),
@@ -59,7 +59,9 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option("--jobs", heading=CLUSTER, type=positive, metavar="N", help="Jobs at a time; default 1."),
         option("--queue", heading=CLUSTER, metavar="NAME", help="Partition."),
-        option("--gpus-per-job", heading=CLUSTER, type=positive, metavar="N", help="With a worker for each."),
+        option(
+            "--gpus-per-job", heading=CLUSTER, type=positive, metavar="N", help="With one worker process per GPU."
+        ),
         option("--cores-per-job", heading=CLUSTER, type=positive, metavar="N", help="Default 4."),
         option("--memory", heading=CLUSTER, metavar="SIZE", help="Of a job; default 16GB."),
         option("--walltime", heading=CLUSTER, metavar="HH:MM:SS", help="Of a job; default 24:00:00."),

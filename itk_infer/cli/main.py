@@ -27,7 +27,7 @@ OWN_OPTIONS = ("--help", "-h", "--version")
 
 
 class MainGroup(click.Group):
-    """Options go to the main job; words are commands; a wrong word gets a suggestion."""
+    """Options go to the main job; words are commands; for a wrong word, the nearest one is suggested."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the main job's name in front of options that belong to it."""
@@ -40,7 +40,7 @@ class MainGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command when it is called, and no sooner."""
+        """Import a command when it is called."""
         if cmd_name == "segment":
             return segment_command
         if cmd_name not in COMMANDS:
@@ -54,7 +54,7 @@ class MainGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Answer an unknown word with the nearest one."""
+        """Refuse an unknown word, and name the nearest command."""
         word = args[0]
         if self.get_command(ctx, word) is None:
             close = difflib.get_close_matches(word, COMMANDS, n=1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which model, and how to run it, shared by every command that loads one."""
+    """The options that name a model and how to run it, shared by every command that loads one."""
     return decorated(command, [*file_options(), *options_under(MODEL, WINDOWS)])
 
 

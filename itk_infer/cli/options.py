@@ -13,8 +13,23 @@ import click
 from itk_infer.errors import ConfigError
 from itk_infer.option import Option, OptionError
 from itk_infer.options import Options, declared, default_of
+from itk_infer.outputs.registry import optional_outputs
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+# Arguments of a run and its executor that messages mention; those of `Options` declare their flags themselves.
+RUN_FLAGS = {
+    "case_name": "--case-name",
+    "case_timeout": "--case-timeout",
+    "forget_missing": "--forget-missing",
+    "format": "--format",
+    "kind": "--backend",
+    "overwrite": "--overwrite",
+    "recursive": "--recursive",
+    "scheduler": "--scheduler",
+    "series": "--series",
+    "shard": "--shard",
+    **{kind.keyword: kind.flags[0] for kind in optional_outputs()},
+}
 MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")
 PATH = click.Path(path_type=Path)
 
@@ -80,7 +95,8 @@ def _flag(mention: re.Match[str]) -> str:
     name, value = mention["name"], mention["value"]
     about = declared().get(name)
     if about is None:
-        return mention[0]
+        flag = RUN_FLAGS.get(name)
+        return mention[0] if flag is None else flag if value is None else f"{flag} {value}"
     for short in about.shorthands:
         if value == str(short.value):
             return short.flag

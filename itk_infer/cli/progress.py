@@ -1,14 +1,16 @@
-"""What a person, or another program, sees while a run goes on."""
+"""What is printed during a run, for a person or another program."""
 
 from __future__ import annotations
 
 import json
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from itk_infer.cli.options import with_flags
 from itk_infer.events import (
     CaseDone,
     CaseFailed,
@@ -45,18 +47,18 @@ def make_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listene
 
 
 class JsonLines:
-    """One JSON object a line on stdout, flushed, nothing else there."""
+    """One JSON object per line on stdout, flushed, and nothing else."""
 
     def __init__(self, run: str) -> None:
         self._run = run
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
-        click.echo(json.dumps(to_json(event, self._run)))
+        click.echo(json.dumps(to_json(in_flags(event), self._run)))
 
 
 class Lines:
-    """One line a case on stderr, for logs."""
+    """One line per case on stderr, for logs."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet = quiet
@@ -66,6 +68,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Print one event, if it is worth a line."""
+        event = in_flags(event)
         match event:
             case RunStarted():
                 self._total = event.cases
@@ -95,7 +98,7 @@ class Lines:
             self.say(line)
 
     def say(self, line: str) -> None:
-        """Print a line where it disturbs nothing."""
+        """Print a line on stderr."""
         click.echo(printable(line), err=True)
 
 
@@ -160,6 +163,17 @@ class Bars(Lines):
         bar = self._windows.pop(worker, None)
         if bar is not None:
             bar.close()
+
+
+def in_flags(event: Event) -> Event:
+    """The event, with flags in place of the Python arguments that its sentence names."""
+    match event:
+        case CaseFailed() | CaseSkipped():
+            return replace(event, reason=with_flags(event.reason))
+        case Warned():
+            return replace(event, message=with_flags(event.message))
+        case _:
+            return event
 
 
 def done_line(event: CaseDone) -> str:

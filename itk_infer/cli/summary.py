@@ -1,4 +1,4 @@
-"""The end of a run, for a person."""
+"""The summary at the end of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from itk_infer.cli.options import with_flags
 from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ MOST_REASONS = 20
 
 
 def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> None:
-    """Say on stderr what was done, skipped and failed and why, how long it took, and where things are."""
+    """Print on stderr what was done, skipped and failed and why, how long it took, and where things are."""
     counts = f"{len(summary.done)} done, {len(summary.skipped)} skipped, {len(summary.failed)} failed"
-    pace = f", {summary.seconds / len(summary.done):.1f} s a case" if summary.done else ""
+    pace = f", {summary.seconds / len(summary.done):.1f} s per case" if summary.done else ""
     lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
     passed = set() if verbose else set(summary.passed_over)  # named once, by a warning at the beginning
     kept = {
@@ -41,4 +42,4 @@ def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> 
         lines.append(f"shard {settings.shard}; when all are done: itk_infer report {settings.output}")
     if settings.target.exists():
         lines.append(f"results: {settings.target}")
-    click.echo("\n".join(printable(line) for line in lines), err=True)
+    click.echo("\n".join(printable(with_flags(line)) for line in lines), err=True)

@@ -1,4 +1,4 @@
-"""One case of a batch, from its files to its files; whatever happens, it ends with one outcome.
+"""One case, from its input files to its output files. It ends with exactly one outcome, also after an error.
 
 Runs where the model is: in this process, in a worker, on another machine. Writes no ledger.
 """
@@ -37,13 +37,13 @@ Settled = TypeVar("Settled")
 
 @dataclass(frozen=True, slots=True)
 class PendingCase:
-    """A case that is computed, and whose files are still to be written. Needs no network any more.
+    """A computed case whose files are still to be written, which needs no network.
 
     Attributes:
         name: The case's name.
         memory: Bytes that writing may take.
         write: Commits the files, in any thread. Never raises an `Exception`.
-        drop: Leaves nothing behind instead.
+        drop: Removes its partial files instead.
     """
 
     name: str
@@ -65,7 +65,7 @@ def run_case(
         predictor: The loaded model.
         task: The case, and the files to write.
         worker: Number of the worker, for events.
-        show: Told what happens meanwhile.
+        show: Takes the events of the case.
         check: Called between windows; raises `InterruptedRunError` to stop.
     """
     found = compute_case(predictor, task, worker, show, check)
@@ -82,16 +82,16 @@ def compute_case(
     read: Callable[[Case, MemoryBound | None], CaseImage] = read_case,
     on_memory: Callable[[Memory], None] = lambda memory: None,
 ) -> PendingCase | Outcome:
-    """The first part of `run_case`: all of it but the writing.
+    """`run_case` up to the writing of the files.
 
     Args:
         predictor: The loaded model.
         task: The case, and the files to write.
         worker: Number of the worker, for events.
-        show: Told what happens meanwhile, and by the writing.
+        show: Takes the events of the case, also those of its writing.
         check: Called between windows; raises `InterruptedRunError` to stop.
         read: Reads the case, within the memory there is.
-        on_memory: Told what the case will need, before its first window.
+        on_memory: Called with the predicted memory, before the first window.
     """
 
     def compute() -> PendingCase:
@@ -102,16 +102,16 @@ def compute_case(
 
 
 def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | Stopped | Failed:
-    """What a step gives, or how the case ended in it."""
+    """The result of a step or, where it raised, the outcome of the case."""
     try:
         return step()
     except (InterruptedRunError, LockLostError):
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
         reason = task.case.unnamed(str(error))
-    except Exception as error:  # one bad case never stops the others, not even by a fault of ours
+    except Exception as error:  # one bad case never stops the others, not even by a fault of this program
         if ran_out(error):
-            reason = f"{shortage('this image and the libraries')}; see --dry-run for what the image needs"
+            reason = f"{shortage('this image and the libraries')}; a dry run prints what the image needs"
         else:
             where = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -172,11 +172,11 @@ def _compute(
 
 
 def _open(task: Task, header: OutputHeader) -> list[Sink]:
-    if not task.folder.is_dir():  # and is not made again: the run and its ledger know another
-        raise OutputError(f"{task.folder}: the output folder is not there, or not any more; run again")
+    if not task.folder.is_dir():  # it is not made again: the ledger was in the folder that is gone
+        raise OutputError(f"{task.folder}: the output folder is missing, or was removed; run again")
     for _, path in task.wanted:
         make_folder(path.parent)
-    # The label map is committed last: where it lies, all other files of the case do.
+    # The label map is committed last: where it exists, all other files of the case do.
     return open_outputs(task.wanted[::-1], replace(header, track=True))
 
 

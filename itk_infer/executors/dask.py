@@ -1,7 +1,7 @@
 """The executor beyond one machine: workers of a Dask cluster, each given one case at a time.
 
-A case is pinned to the worker it is given to, so Dask never runs it again by itself: attempts are the run's.
-Losing a worker is seen by its absence.
+A case is pinned to the worker it is given to, so Dask never runs it again by itself: the run decides on
+second attempts. A worker that is missing from the cluster's list is lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from itk_infer.executors.loader import ModelInfo, ModelLoader
 from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
 
 POLL_S = 0.2
-CENSUS_S = 1.0  # between two looks at which workers there are
+CENSUS_S = 1.0  # between two listings of the cluster's workers
 STOP_GRACE_S = 3.0
 LOST = "the cluster lost its worker"
 
@@ -45,7 +45,7 @@ class DaskCluster:
         source: The model; its paths must mean the same on every node.
         cluster: Where the workers are.
         threads: CPU threads of the network; None: all cores that a worker may use.
-        case_timeout: Seconds a case may take; None: as long as it likes.
+        case_timeout: Seconds a case may take; None: no limit.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DaskCluster:
         threads: int | None = None,
         case_timeout: float | None = None,
     ) -> None:
-        self.workers = cluster.workers or 0  # until it is known
+        self.workers = cluster.workers or 0  # 0 until it is known
         self._cluster = cluster
         self._model = (source, threads, cluster.gpus)
         self._case_timeout = case_timeout
@@ -92,7 +92,7 @@ class DaskCluster:
             time.sleep(POLL_S / 4)
         try:
             facts = future.result()
-        except Exception as error:  # whatever a strange installation raises there
+        except Exception as error:  # an installation there may raise anything
             raise ModelError(
                 f"the cluster's workers cannot load the model ({type(error).__name__}: {error}); is the same "
                 "itk_infer installed there?"
@@ -108,19 +108,19 @@ class DaskCluster:
         """Queue a case; its paths must mean the same on every node."""
         self._queue.append(task.absolute())
 
-    def step(self, tell: Report) -> None:
-        """Hand out what waits, listen for a moment, and look who is still there."""
+    def step(self, report: Report) -> None:
+        """Hand out queued tasks, wait a moment for messages, and list the workers now and then."""
         self._hand_out()
-        self._listen(tell, POLL_S)
+        self._listen(report, POLL_S)
         if time.monotonic() >= self._next_census:
             self._count_workers()
             for work in list(self._work.values()):
                 if work.address not in self._present and not work.future.done():
-                    self._lose(work, tell)
-        self._enforce_timeout(tell)
+                    self._lose(work, report)
+        self._enforce_timeout(report)
 
-    def stop(self, tell: Report) -> None:
-        """Workers drop the case at work between two windows; those that do not within a grace are restarted."""
+    def stop(self, report: Report) -> None:
+        """Workers drop the case at work between two windows; others are restarted after `STOP_GRACE_S`."""
         self._queue.clear()
         if not self._work:
             return
@@ -128,10 +128,10 @@ class DaskCluster:
         self._client.run(remote.request_stop, self._topic, workers=busy, on_error="ignore")
         deadline = time.monotonic() + STOP_GRACE_S
         while self._work and time.monotonic() < deadline:
-            self._listen(tell, POLL_S)
+            self._listen(report, POLL_S)
         for work in list(self._work.values()):
             self._end(work, wait=False)
-            tell(Stopped(work.task.name))
+            report(Stopped(work.task.name))
 
     # ------------------------------------------------------------------------------------------
 
@@ -163,53 +163,53 @@ class DaskCluster:
             self._work[task.name] = _Work(task, address, future, time.monotonic())
             future.add_done_callback(self._inbox.put)
 
-    def _listen(self, tell: Report, seconds: float) -> None:
+    def _listen(self, report: Report, seconds: float) -> None:
         try:
             heard = self._inbox.get(timeout=seconds)
         except queue.Empty:
             return
         while True:
-            self._understand(heard, tell)
+            self._understand(heard, report)
             try:
                 heard = self._inbox.get_nowait()
             except queue.Empty:
                 return
 
-    def _understand(self, heard: Any, tell: Report) -> None:
+    def _understand(self, heard: Any, report: Report) -> None:
         if isinstance(heard, bytes):
             message = pickle.loads(heard)
             name = message.name if isinstance(message, CaseBegun) else getattr(message.event, "case", None)
             if isinstance(message, Reported):
                 if name is None or name in self._work:
-                    tell(message)
+                    report(message)
             elif name in self._work:
-                self._begin(self._work[name], tell)
+                self._begin(self._work[name], report)
             return
         work = next((work for work in self._work.values() if work.future is heard), None)
         if work is None:
             return  # of a case that is settled
         if heard.status != "finished":
-            self._lose(work, tell)
+            self._lose(work, report)
             return
         outcome = heard.result()
         if isinstance(outcome, ItkInferError):
             raise outcome
-        self._begin(work, tell)
+        self._begin(work, report)
         del self._work[work.task.name]
         self._hand_out()
-        tell(outcome)
+        report(outcome)
 
-    def _begin(self, work: _Work, tell: Report) -> None:
+    def _begin(self, work: _Work, report: Report) -> None:
         if not work.began:
             work.began, work.since = True, time.monotonic()
-            tell(CaseBegun(work.task.name, self._numbers[work.address]))
+            report(CaseBegun(work.task.name, self._numbers[work.address]))
 
-    def _lose(self, work: _Work, tell: Report) -> None:
-        self._begin(work, tell)
+    def _lose(self, work: _Work, report: Report) -> None:
+        self._begin(work, report)
         self._present.discard(work.address)
         work.future.cancel(force=True)
         del self._work[work.task.name]
-        tell(WorkerDied(work.task.name, self._numbers[work.address], LOST))
+        report(WorkerDied(work.task.name, self._numbers[work.address], LOST))
 
     def _end(self, work: _Work, *, wait: bool) -> None:
         """End the process that does the work; a thread of it cannot be ended alone."""
@@ -221,10 +221,10 @@ class DaskCluster:
         except Exception:  # a worker without a nanny cannot be restarted, only sent away
             self._client.retire_workers([work.address], close_workers=True)
 
-    def _enforce_timeout(self, tell: Report) -> None:
+    def _enforce_timeout(self, report: Report) -> None:
         for work in list(self._work.values()):
             spent = time.monotonic() - work.since
             if self._case_timeout is not None and work.began and spent > self._case_timeout:
                 self._end(work, wait=True)
-                reason = f"took longer than the {self._case_timeout:g} s of --case-timeout; its worker was ended"
-                tell(Failed(work.task.name, self._numbers[work.address], reason))
+                reason = f"took longer than the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
+                report(Failed(work.task.name, self._numbers[work.address], reason))

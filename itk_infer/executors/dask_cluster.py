@@ -16,7 +16,7 @@ ROLES = ("client", "scheduler", "worker")
 
 
 class Cluster(Protocol):
-    """Something to connect to."""
+    """A source of Dask workers."""
 
     @property
     def workers(self) -> int | None:
@@ -33,13 +33,13 @@ class Cluster(Protocol):
         ...
 
     def disconnect(self, client: Any) -> None:
-        """Close it, and end what was started for it."""
+        """Close the client, and end the jobs that were started."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """A cluster that somebody else has started.
+    """A cluster that is running already.
 
     Attributes:
         address: Of its scheduler, such as ``tcp://head:8786``.
@@ -56,7 +56,7 @@ class RunningCluster:
             return distributed.Client(self.address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"--scheduler {self.address}: no Dask scheduler answers there ({error or 'time-out'})"
+                f"`scheduler={self.address}`: no Dask scheduler answers there ({error or 'time-out'})"
             ) from None
 
     def disconnect(self, client: Any) -> None:
@@ -66,14 +66,14 @@ class RunningCluster:
 
 @dataclass(frozen=True, slots=True)
 class SlurmJobs:
-    """Jobs of SLURM, each with one worker process, or one for each of its GPUs.
+    """Jobs of SLURM, each with one worker process, or one per GPU.
 
     Attributes:
         folder: Seen by all nodes; holds the keys of the connection while the run goes on.
         jobs: How many.
         queue: Partition; None: the default one.
-        gpus: GPUs a job.
-        cores: CPU cores a job.
+        gpus: GPUs per job.
+        cores: CPU cores per job.
         memory: Of a job, such as ``16GB``.
         walltime: Of a job, ``HH:MM:SS``.
         directives: More lines for ``#SBATCH``, such as ``--account=lab``.
@@ -131,7 +131,7 @@ def _own_keys(folder: Path) -> Any:
     from distributed import Security
 
     keys = Security.temporary()
-    private = Path(tempfile.mkdtemp(prefix=".itk_infer-keys-", dir=folder))  # for its owner alone
+    private = Path(tempfile.mkdtemp(prefix=".itk_infer-keys-", dir=folder))  # readable for its owner only
     files = {"cert": private / "cert.pem", "key": private / "key.pem"}
     files["cert"].write_text(keys.tls_ca_file)
     files["key"].write_text(keys.tls_client_key)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
 _one_at_a_time = threading.Lock()  # a Dask worker may have several threads
-_stopped: set[str] = set()  # topics of runs that were told to stop
+_stopped: set[str] = set()  # topics of runs that are being stopped
 
 
 def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | ItkInferError:
-    """Load the model and tell about it, or why it cannot be loaded."""
+    """Load the model and return what is known of it, or why it cannot be loaded."""
     try:
         with _one_at_a_time:
             return model_info(_loaded(source, _device(gpus), threads))

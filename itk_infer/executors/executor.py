@@ -1,7 +1,7 @@
 """The seam between a run and whatever computes its cases: this process, worker processes, a cluster.
 
-The run plans, keeps the ledger, decides on second attempts and tells the events. An executor only
-computes. All of them must pass ``tests/batch/test_executors.py``.
+The run plans, keeps the ledger, decides on second attempts and emits the events. An executor only
+computes. All of them pass `itk_infer.testing.ExecutorTests`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itk_infer.executors.messages import Report, Task
 
 
 class Executor(Protocol):
-    """Computes cases. Entered once, opened once; leaving it ends whatever it started.
+    """Computes cases. Entered once, opened once; leaving it ends the processes that it started.
 
     Attributes:
         workers: Cases that can be at work at the same time.
@@ -44,8 +44,8 @@ class Executor(Protocol):
         """Queue a case; those submitted first begin first."""
         ...
 
-    def step(self, tell: Report) -> None:
-        """Wait a moment for something to happen, and tell it.
+    def step(self, report: Report) -> None:
+        """Wait a moment for something to happen, and report it.
 
         For every task: one `CaseBegun`, then one `Finished`, `Failed`, `WorkerDied` or `Stopped`.
 
@@ -54,6 +54,6 @@ class Executor(Protocol):
         """
         ...
 
-    def stop(self, tell: Report) -> None:
-        """End what is at work within seconds, and tell `Stopped` of it. What only waits is forgotten."""
+    def stop(self, report: Report) -> None:
+        """End the running cases within seconds, and report each as `Stopped`. Queued cases are dropped."""
         ...

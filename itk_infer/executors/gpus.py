@@ -13,11 +13,11 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What one worker gets.
+    """GPU and threads of one worker.
 
     Attributes:
-        device: Instead of ``--device``; None: as the user said.
-        visible: What `VARIABLE` shall be in the worker; None: unchanged. Only for slices of a GPU (MIG),
+        device: Overrides the option `device`; None: the option holds.
+        visible: Value of `VARIABLE` in the worker; None: unchanged. Only for slices of a GPU (MIG),
             of which CUDA shows a process no more than the first.
         threads: CPU threads of the network.
     """
@@ -38,10 +38,10 @@ def place_workers(
     """Worker i runs on GPU i mod the number of GPUs; without GPUs, workers share the cores.
 
     Args:
-        workers: How many; None: one a GPU, or one.
+        workers: How many; None: one per GPU, or one without GPUs.
         gpus: Use the first so many of the visible GPUs.
         gpu_ids: Or these, counted from 0 among the visible ones.
-        threads: CPU threads a worker; None: an equal share of the usable cores.
+        threads: CPU threads per worker; None: an equal share of the usable cores.
         visible: The value of `VARIABLE`; None if it is not set.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one worker has been given and has not ended yet: a case at work, and cases on their way to the disk."""
+"""The tasks of one worker that have not ended yet: a case at work, and cases that are being written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Job:
     Attributes:
         task: Which.
         spent: Seconds up to `since`.
-        since: When its clock was started last; None while it stands.
+        since: When its clock was started last; None while it is stopped.
     """
 
     task: Task
@@ -31,15 +31,15 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """What it has taken, without the time that it waited for another to be written."""
+        """Seconds that it has taken, without the time spent waiting for another case to be written."""
         return self.spent + (0.0 if self.since is None else time.monotonic() - self.since)
 
     def start(self) -> None:
-        """Let its clock run."""
+        """Start its clock."""
         self.since = time.monotonic()
 
     def pause(self) -> None:
-        """Let its clock stand."""
+        """Stop its clock."""
         self.spent, self.since = self.seconds, None
 
 
@@ -62,11 +62,11 @@ class Jobs:
 
     @property
     def room(self) -> bool:
-        """Whether one more may be given."""
+        """Whether the worker can be given one more task."""
         return self.computing is None and len(self.writing) < MOST_WRITING
 
     def computed(self) -> None:
-        """The one at work is on its way to the disk now."""
+        """The case at work is computed, and is being written now."""
         job, self.computing = self.computing, None
         if job is not None:
             if self.writing:

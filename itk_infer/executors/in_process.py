@@ -1,4 +1,4 @@
-"""The executor of the Python API: one case after the other in this very process, which starts no other."""
+"""The executor of the Python API: one case after the other in this process; it starts no other."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class InProcess:
         """Queue a case."""
         self._queue.append(task)
 
-    def step(self, tell: Report) -> None:
+    def step(self, report: Report) -> None:
         """Run the next case, from beginning to end."""
         task = self._queue.popleft()
-        tell(CaseBegun(task.name, 0))
-        tell(run_case(self._predictor, task, 0, lambda event: tell(Reported(event)), self._check))
+        report(CaseBegun(task.name, 0))
+        report(run_case(self._predictor, task, 0, lambda event: report(Reported(event)), self._check))
 
-    def stop(self, tell: Report) -> None:
+    def stop(self, report: Report) -> None:
         """Nothing is at work between two steps."""
         self._queue.clear()

@@ -1,4 +1,4 @@
-"""The model as the batch knows it: how to load it, and what it said once it was loaded."""
+"""The model as a run knows it: how to load it, and what is known of it once it is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ModelLoader(Protocol):
         """Load the model.
 
         Args:
-            device: Instead of the one the user named.
+            device: Overrides the option `device`; None: the option holds.
             threads: CPU threads the network may use; None: all cores.
 
         Raises:
@@ -49,7 +49,7 @@ class ModelRequest:
     options: Options = Options()
 
     def absolute(self) -> ModelRequest:
-        """The same for processes with another current folder."""
+        """The same with absolute paths, for processes with another current folder."""
         return ModelRequest(tuple(path.absolute() for path in self.paths), self.kind, self.options.absolute())
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
@@ -72,7 +72,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the parent of a run needs to know of a model that others have loaded.
+    """What a run needs to know of a model that its workers have loaded.
 
     Attributes:
         about: Everything known, JSON-ready.
@@ -84,7 +84,7 @@ class ModelInfo:
 
     @property
     def name(self) -> str:
-        """The model's own name, or words for having none."""
+        """The model's name, or ``unnamed model``."""
         return self.about["spec"]["name"] or "unnamed model"
 
     @property
@@ -99,12 +99,12 @@ class ModelInfo:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the person at the screen should know."""
+        """Sentences for the user, such as the device that was chosen."""
         return tuple(self.about["notes"])
 
 
 def model_info(predictor: Predictor) -> ModelInfo:
-    """What a loaded model says."""
+    """The `ModelInfo` of a loaded model."""
     return ModelInfo(describe(predictor), predictor.identity)
 
 

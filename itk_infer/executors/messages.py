@@ -1,4 +1,4 @@
-"""What executors are given and report, and what a worker process and its parent send each other."""
+"""Tasks and messages of executors, and messages between a worker process and its parent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Task:
         case: The case.
         folder: The output folder, which must be there.
         wanted: Names of the outputs to write (see `itk_infer.outputs.registry`), and their files below `folder`.
-        safer: Whether a worker died of it before: fp32, one window a call.
+        safer: Whether a worker died while it computed the case: fp32, one window per call.
         lock: Verified before each file of the case gets its name; None: nothing to verify.
     """
 
@@ -65,7 +65,7 @@ class CaseBegun:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Something to show, from the worker at work."""
+    """An event of the case that a worker computes."""
 
     event: CaseStarted | Progress | Warned
 
@@ -86,7 +86,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The case cannot be finished; it would only fail again."""
+    """The case cannot be finished; a second attempt would fail, too."""
 
     name: str
     worker: int
@@ -104,7 +104,7 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The case was at work when the run was told to stop; nothing of it is left behind."""
+    """The case was at work when the run was stopped; its files were removed."""
 
     name: str
 
@@ -123,7 +123,7 @@ class Assignment:
 
     Attributes:
         task: The case to compute.
-        ahead: A case to read meanwhile, because it will probably come next. No more than a hint.
+        ahead: A case to read meanwhile, because it will probably come next; the worker may get another one.
     """
 
     task: Task
@@ -145,7 +145,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The case needs the network no more: the next one may come, while this one's files are written."""
+    """The network is finished with the case: the next one can be sent while this one's files are written."""
 
     name: str
 

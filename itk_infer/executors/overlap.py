@@ -1,6 +1,6 @@
 """Three cases at once in one worker: the next is read and the last is written while one is computed.
 
-For workers whose network runs on a GPU, which would wait for gzip otherwise. On a CPU, the network needs the
+For workers whose network runs on a GPU, which would otherwise wait for gzip. On a CPU, the network needs the
 cores itself.
 """
 
@@ -22,15 +22,15 @@ from itk_infer.predictor import Predictor
 
 
 class Overlap:
-    """Runs cases one after the other, of which the ends and the beginnings overlap.
+    """Computes cases one after the other, while the next one is read and the last one is written.
 
-    All that is at work at a time stays below the predictor's `memory_bound`: the next case is not read ahead, and
-    a case waits for the writing of the last, where both would not fit.
+    The memory of all cases in flight stays below the predictor's `memory_bound`: the next case is not read
+    ahead, and a case waits for the writing of the last, where both would not fit.
 
     Args:
         predictor: The loaded model.
         worker: Number of the worker, for events.
-        send: Tells the parent `Computed` and outcomes. Called in two threads.
+        send: Sends `Computed` and outcomes to the parent. Called in two threads.
         show: As of `run_case`. Called in two threads.
         check: As of `run_case`.
     """
@@ -50,21 +50,21 @@ class Overlap:
         self._check = check
         self._reading = ReadAhead()
         self._writing = ThreadPoolExecutor(1, "writing")
-        self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is not on the disk yet
+        self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is not written yet
 
     def close(self) -> None:
         """Wait for what is being written and read, and end both threads.
 
-        An image must not be in the hands of a thread that goes on when nothing waits for it any more.
+        No thread may hold a SimpleITK image while the interpreter shuts down.
         """
         self._writing.shutdown()
         self._reading.close()
 
     def run(self, task: Task, ahead: Case | None) -> None:
-        """Compute a case, leave its files to the writing thread, and tell both.
+        """Compute a case, hand its files to the writing thread, and send `Computed`.
 
         Args:
-            task: The case. One that a worker has died of ends before the next begins.
+            task: The case. A second attempt ends before the next case begins.
             ahead: What to read meanwhile.
         """
 
@@ -102,17 +102,17 @@ class Overlap:
         try:
             try:
                 self._check()
-            except InterruptedRunError:  # while it waited for the case before it
+            except InterruptedRunError:  # a stop came while it waited for the case before it
                 outcome: Outcome = case.drop()
             else:
                 outcome = case.write()
             self._send(outcome)
-        except BaseException:  # the parent would wait for ever
+        except BaseException:  # else the parent would wait forever
             traceback.print_exc()
             os._exit(1)
 
     def _room(self, needed: int) -> int | None:
-        """Bytes that are left beside this need and what is being written; None: any number."""
+        """Bytes that are left beside `needed` and the cases being written; None: no limit."""
         self._unwritten = {writing: size for writing, size in self._unwritten.items() if not writing.done()}
         bound = self._predictor.memory_bound
         if bound is None:
@@ -120,7 +120,7 @@ class Overlap:
         return bound.bytes - needed - sum(self._unwritten.values())
 
     def _make_room(self, needed: int) -> None:
-        """Wait for the last case to be written, where both do not fit."""
+        """Wait for the last case to be written if both do not fit."""
         room = self._room(needed)
         if room is not None and room < 0:
             for writing in self._unwritten:

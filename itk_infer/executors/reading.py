@@ -1,4 +1,4 @@
-"""The image of a case, read when its turn has come, or ahead of it while another case is computed."""
+"""Reads the image of a case, when its turn has come or ahead of it, while another case is computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from itk_infer.case.case import Case
 from itk_infer.errors import InputError, ItkInferError
 from itk_infer.files.records import InputFile
-from itk_infer.files.stamp import Stamp, place_of, stamp_of
+from itk_infer.files.stamp import Stamp, absolute_path, stamp_of
 from itk_infer.machine import MemoryBound
 from itk_infer.volume.names import printable
 from itk_infer.volume.read import Header, read_header, read_image
@@ -26,8 +26,8 @@ class CaseImage:
     Attributes:
         volume: All its channels.
         inputs: Its files as they were read.
-        warnings: What the files leave open.
-        seconds: What reading took.
+        warnings: Ambiguities in the files, as sentences.
+        seconds: Time that reading took.
     """
 
     volume: Volume
@@ -41,10 +41,10 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
 
     Args:
         case: The case.
-        bound: Memory that may be taken; None: any.
+        bound: Memory that may be used; None: no limit.
 
     Raises:
-        InputError: a file cannot be used, or there is not the memory to read it.
+        InputError: a file cannot be used, or memory does not suffice to read it.
     """
     started = time.perf_counter()
     if bound is not None:
@@ -53,7 +53,7 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
         return _read_series(case, started)
     images = [read_image(path) for path in case.paths]
     inputs = tuple(
-        InputFile(str(place_of(path)), image.sha256, stamp_of(path))
+        InputFile(str(absolute_path(path)), image.sha256, stamp_of(path))
         for path, image in zip(case.paths, images, strict=True)
     )
     names = [printable(path.name) for path in case.paths]
@@ -70,7 +70,7 @@ def _read_series(case: Case, started: float) -> CaseImage:
     if stamps != case.stamps():
         raise InputError("its files were changed while they were read; run again")
     inputs = tuple(
-        InputFile(str(place_of(path)), one.sha256, stamp)
+        InputFile(str(absolute_path(path)), one.sha256, stamp)
         for path, one, stamp in zip(case.paths, read, stamps, strict=True)
     )
     names = [f"channel {index}" for index in range(len(read))]
@@ -102,7 +102,7 @@ def case_header(case: Case) -> Header:
 def reading_memory(case: Case) -> int | None:
     """Bytes that reading takes, by the headers alone; None if they cannot be read.
 
-    Every voxel is there twice for a moment: once in SimpleITK, once as an array.
+    Every voxel is in memory twice for a moment: once in SimpleITK, once as an array.
     """
     try:
         if case.series:
@@ -115,7 +115,7 @@ def reading_memory(case: Case) -> int | None:
 class ReadAhead:
     """Reads one case in a thread of its own, and keeps it until the next one is asked for.
 
-    A failure is forgotten: the case reads its files again when its turn comes, alone, and fails for itself.
+    A failure is ignored: the files are read again when the turn of the case has come, and it fails then.
     Whatever is read, ahead or not, is read in that one thread, because SimpleITK's warnings are switched off
     and on again for the whole process.
     """
@@ -134,13 +134,13 @@ class ReadAhead:
         """Begin to read a case.
 
         Args:
-            case: Which will probably be asked for next.
-            room: Bytes that reading it may take; it is left alone if it needs more. None: any.
+            case: The case that is probably next.
+            room: Bytes that reading it may take; it is not read if it needs more. None: no limit.
         """
         self._case, self._ahead = case, self._thread.submit(_read_ahead, case, room)
 
     def take(self, case: Case) -> CaseImage | None:
-        """The case if it was read ahead and its files are still the same; whatever was kept is let go."""
+        """The case if it was read ahead and its files are still the same; what was kept is dropped."""
         ahead, known = self._ahead, self._case
         self._ahead = self._case = None
         found = ahead.result() if ahead is not None and known == case else None

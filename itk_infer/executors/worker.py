@@ -1,4 +1,4 @@
-"""The worker's side: load the model once, then one case after the other, until the parent says or dies."""
+"""The worker's side: load the model once, then one case after the other, until the parent ends it or exits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
     sending = threading.Lock()
 
     def send(message: Any) -> None:
-        with sending:  # of two threads, once cases overlap
+        with sending:  # two threads send where cases overlap
             link.send(message)
 
     def show(event: CaseStarted | Progress | Warned) -> None:
@@ -49,7 +49,7 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
             try:
                 message = link.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the parent has ended, or let go of us
+                os._exit(0)  # the parent has ended, or closed the pipe
             if message == STOP:
                 stopping.set()
             else:
@@ -86,6 +86,6 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
                 overlap.run(given.task, given.ahead)
             else:
                 send(run_case(predictor, given.task, number, show, check))
-    finally:  # by an error, as when the parent cannot be reached
+    finally:  # after an error, such as a parent that cannot be reached
         if overlap is not None:
             overlap.close()

@@ -1,7 +1,7 @@
-"""The executor of the command line: spawned worker processes on this machine, watched over.
+"""The executor of the command line: spawned and supervised worker processes on this machine.
 
 The model is loaded once in each worker. A worker that dies is replaced; one that works on a case for too long
-is killed. Nothing heavy is imported on this side, so that nothing can pull the run down.
+is killed. Nothing heavy is imported in this process, so that a crash of a library cannot end the run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from itk_infer.system import blocked_signals, cause_of_death
 
 POLL_S = 0.2
 STOP_GRACE_S = 3.0  # for the window at work to end; then the worker is killed
-MOST_STILLBORN = 3  # workers in a row that die before their model is loaded
+MAX_FAILED_STARTS = 3  # workers in a row that die before their model is loaded
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +51,7 @@ class _Worker:
     ready: bool = False
     overlaps: bool = False
     jobs: Jobs = field(default_factory=Jobs)
-    ahead: str = ""  # the case that it was told to read ahead
+    ahead: str = ""  # name of the case that it reads ahead
 
     @property
     def idle(self) -> bool:
@@ -63,8 +63,8 @@ class Workers:
 
     Args:
         source: The model.
-        placements: One a worker.
-        case_timeout: Seconds a case may take; None: as long as it likes.
+        placements: One per worker.
+        case_timeout: Seconds a case may take; None: no limit.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Workers:
         self._context = multiprocessing.get_context("spawn")
         self._team: list[_Worker] = []
         self._queue: deque[Task] = deque()
-        self._stillborn = 0
+        self._failed_starts = 0
         self._facts: ModelInfo | None = None
 
     def __enter__(self) -> Workers:
@@ -105,16 +105,16 @@ class Workers:
         """Queue a case."""
         self._queue.append(task)
 
-    def step(self, tell: Report) -> None:
-        """Hand out what waits, then listen to the workers for a moment."""
-        self._hand_out(tell)
-        self._listen(tell)
-        self._enforce_timeout(tell)
+    def step(self, report: Report) -> None:
+        """Hand out queued tasks, then wait a moment for messages."""
+        self._hand_out(report)
+        self._listen(report)
+        self._enforce_timeout(report)
 
-    def stop(self, tell: Report) -> None:
+    def stop(self, report: Report) -> None:
         """Workers drop the case at work between two windows, and finish the one that they are writing.
 
-        Those that do not within a grace are killed.
+        Those that do not within `STOP_GRACE_S` are killed.
         """
         self._queue.clear()
         busy = [worker for worker in self._team if worker.jobs.all]
@@ -122,18 +122,18 @@ class Workers:
             self._send(worker, STOP)
         deadline = time.monotonic() + STOP_GRACE_S
         while any(worker.jobs.all for worker in busy) and time.monotonic() < deadline:
-            for worker in self._answering(POLL_S):
-                if not self._take(worker, tell):
-                    self._drop(worker, tell)
+            for worker in self._with_news(POLL_S):
+                if not self._take(worker, report):
+                    self._drop(worker, report)
         for worker in busy:
-            self._drop(worker, tell)
+            self._drop(worker, report)
 
-    def _drop(self, worker: _Worker, tell: Report) -> None:
+    def _drop(self, worker: _Worker, report: Report) -> None:
         jobs = worker.jobs.clear()
         if worker in self._team and (jobs or not worker.process.is_alive()):
             self._dismiss(worker, idle=False)
         for job in jobs:
-            tell(Stopped(job.name))
+            report(Stopped(job.name))
 
     # --- one worker ---------------------------------------------------------------------------
 
@@ -145,16 +145,16 @@ class Workers:
         )
         with blocked_signals():
             process.start()
-        theirs.close()  # or its end would never be seen
+        theirs.close()  # else the end of the worker's pipe would never be noticed
         self._team.append(_Worker(number, process, ours))
 
     def _dismiss(self, worker: _Worker, *, idle: bool) -> None:
-        """End a worker: the end of its pipe ends an idle one, a signal any other."""
+        """End a worker: closing its pipe ends an idle one, a signal any other."""
         self._team.remove(worker)
         worker.link.close()
         if idle:
             worker.process.join(1.0)
-        worker.process.kill()  # nothing happens to one that has ended
+        worker.process.kill()  # does nothing to a process that has ended
         worker.process.join()
         worker.process.close()
 
@@ -162,12 +162,12 @@ class Workers:
         try:
             worker.link.send(message)
         except OSError:
-            return False  # it has died; `_listen` will find it
+            return False  # it has ended; `_listen` notices that
         return True
 
     # --- all workers --------------------------------------------------------------------------
 
-    def _hand_out(self, tell: Report) -> None:
+    def _hand_out(self, report: Report) -> None:
         given = []
         for worker in [worker for worker in self._team if worker.ready and worker.jobs.room]:
             task = self._next_for(worker)
@@ -175,19 +175,19 @@ class Workers:
                 self._queue.remove(task)
                 worker.jobs.computing = Job(task)
                 given.append((worker, worker.jobs.computing))
-        for worker, job in given:  # nobody is left without work for something that another reads ahead
+        for worker, job in given:  # an idle worker also takes a case that another one reads ahead
             ahead = self._ahead_of(worker, job)
             if self._send(worker, Assignment(job.task, ahead.case if ahead else None)):
                 worker.ahead = ahead.name if ahead else ""
                 job.start()
-                tell(CaseBegun(job.name, worker.number))
+                report(CaseBegun(job.name, worker.number))
             else:
                 worker.jobs.end(job.name)
                 self._queue.appendleft(job.task)
 
     def _next_for(self, worker: _Worker) -> Task | None:
-        """The first that no other reads ahead, which is what it has read itself; else the first."""
-        # A second attempt begins where nothing else is at work: who is to blame shall be clear then.
+        """The first task that no other worker reads ahead (its own read-ahead is among them); else the first."""
+        # A second attempt runs alone in its worker, so that the worker's end is attributed to the right case.
         taken, first = self._read_ahead_by_others(worker), None
         for task in self._queue:
             if worker.idle or not task.safer:
@@ -197,7 +197,7 @@ class Workers:
         return first
 
     def _ahead_of(self, worker: _Worker, job: Job) -> Task | None:
-        """What it shall read while it computes this."""
+        """The task to read ahead while the worker computes this one."""
         if not worker.overlaps or job.task.safer:
             return None
         taken = self._read_ahead_by_others(worker)
@@ -206,56 +206,56 @@ class Workers:
     def _read_ahead_by_others(self, worker: _Worker) -> set[str]:
         return {other.ahead for other in self._team if other is not worker}
 
-    def _answering(self, seconds: float) -> list[_Worker]:
-        """Workers that have said something, or have died."""
+    def _with_news(self, seconds: float) -> list[_Worker]:
+        """Workers that have sent a message, or have ended."""
         heard: Sequence[Any] = wait([worker.link for worker in self._team], seconds)
         return [worker for worker in self._team if worker.link in heard or not worker.process.is_alive()]
 
-    def _listen(self, tell: Report) -> None:
-        for worker in self._answering(POLL_S):
-            if not self._take(worker, tell):
-                self._replace(worker, tell)
+    def _listen(self, report: Report) -> None:
+        for worker in self._with_news(POLL_S):
+            if not self._take(worker, report):
+                self._replace(worker, report)
 
-    def _take(self, worker: _Worker, tell: Report) -> bool:
+    def _take(self, worker: _Worker, report: Report) -> bool:
         """Take all that a worker has sent; false if there will be no more."""
         try:
             while worker.link.poll():
-                self._understand(worker, worker.link.recv(), tell)
+                self._understand(worker, worker.link.recv(), report)
         except (EOFError, OSError):
             return False
         return worker.process.is_alive() or worker.link.poll()
 
-    def _understand(self, worker: _Worker, message: Any, tell: Report) -> None:
+    def _understand(self, worker: _Worker, message: Any, report: Report) -> None:
         if isinstance(message, Ready):
-            worker.ready, worker.overlaps, self._stillborn = True, message.overlaps, 0
+            worker.ready, worker.overlaps, self._failed_starts = True, message.overlaps, 0
             self._facts = self._facts or message.facts
         elif isinstance(message, LoadFailed):
             raise message.error
         elif isinstance(message, Reported):
-            tell(message)
+            report(message)
         elif isinstance(message, Computed):
             worker.jobs.computed()
-            self._hand_out(tell)
+            self._hand_out(report)
         else:
             worker.jobs.end(message.name)
-            self._hand_out(tell)  # first: what is told takes time to be written down
-            tell(message)
+            self._hand_out(report)  # first, because recording the outcome takes time
+            report(message)
 
-    def _replace(self, worker: _Worker, tell: Report) -> None:
+    def _replace(self, worker: _Worker, report: Report) -> None:
         jobs, was_ready = worker.jobs.all, worker.ready
-        # Its pipe ends a moment before the process; the exit code is worth that moment.
+        # The pipe closes a moment before the process ends, and the reason needs the exit code.
         worker.process.join(1.0)
         reason = cause_of_death(worker.process.exitcode)
         self._dismiss(worker, idle=False)
         if not was_ready:
-            self._stillborn += 1
-            if self._facts is None or self._stillborn >= MOST_STILLBORN:
+            self._failed_starts += 1
+            if self._facts is None or self._failed_starts >= MAX_FAILED_STARTS:
                 raise ModelError(f"the model cannot be loaded: {reason}")
         self._start(worker.number)
         for job in jobs:
-            tell(WorkerDied(job.name, worker.number, reason))
+            report(WorkerDied(job.name, worker.number, reason))
 
-    def _enforce_timeout(self, tell: Report) -> None:
+    def _enforce_timeout(self, report: Report) -> None:
         if self._case_timeout is None:
             return
         for worker in list(self._team):
@@ -264,12 +264,12 @@ class Workers:
                 continue
             self._dismiss(worker, idle=False)
             self._start(worker.number)
-            limit = f"the {self._case_timeout:g} s of --case-timeout; its worker was ended"
+            limit = f"the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
             for job in worker.jobs.all:
                 if job is late:
-                    tell(Failed(job.name, worker.number, f"took longer than {limit}"))
+                    report(Failed(job.name, worker.number, f"took longer than {limit}"))
                 else:
-                    tell(
+                    report(
                         WorkerDied(
                             job.name, worker.number, f"{late.name}, in the same worker, took longer than {limit}"
                         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itk_infer.files.intent import Stamp, files_in, stamp_of
 
-__all__ = ["Stamp", "place_of", "sha256_of", "stamp_of"]
+__all__ = ["Stamp", "absolute_path", "sha256_of", "stamp_of"]
 
 CHUNK = 2**20
 
@@ -25,6 +25,6 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def place_of(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """A file's absolute path with links in its folder resolved; a file that is itself a link is not followed."""
     return path.parent.resolve() / path.name

@@ -128,7 +128,7 @@ def kind_of(path: Path) -> ModelKind:
         raise ModelError(f"{path}: not recognised as a model; a model is {_all_sentences()}")
     if len(matches) > 1:
         names = " or ".join(kind.name for kind in matches)
-        raise ConfigError(f"{path}: can be loaded as {names}; choose one of these with kind (--backend)")
+        raise ConfigError(f"{path}: can be loaded as {names}; choose one of these with `kind`")
     return matches[0]
 
 

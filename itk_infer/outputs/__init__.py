@@ -1,1 +1,1 @@
-"""Sinks: each takes decided slabs and commits one file. Knows no windows, backends or devices."""
+"""Sinks: each takes decided slabs and commits one file. Imports no windows, backends or devices."""

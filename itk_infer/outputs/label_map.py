@@ -1,4 +1,4 @@
-"""The label map: one value a voxel."""
+"""The label map: one value per voxel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LabelMapSink:
         self.voxels: tuple[int, ...] | None = None
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
-        # The same voxels in the slabs' axes: writing through it is turning.
+        # The same voxels in the slabs' axes: writing to it reorients them.
         self._in_slab_axes = frame.reorientation.inverse.apply(self._array)
 
     def write(self, slab: DecidedSlab) -> None:
@@ -58,7 +58,7 @@ class LabelMapSink:
         return FinishedCase(self._frame, self._array)
 
     def replace(self, labels: LabelArray) -> None:
-        """Have other labels written than were decided. Their voxels are counted, and are the case's results.
+        """Write other labels than were decided. Their voxels are counted, and the counts are the case's results.
 
         Args:
             labels: Values of the table, of the shape of ``finished.labels``.
@@ -87,4 +87,4 @@ class LabelMapSink:
         return self._path
 
     def abort(self) -> None:
-        """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""
+        """Do nothing: before the commit there is no file, and a commit that fails leaves none."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LayeredSegmentationSink:
-    """Keeps one bit a voxel and label; at the end, labels that never meet share a layer.
+    """Keeps one bit per voxel and label; at the end, labels that share no voxel share a layer.
 
     Args:
         path: File to write, ``.seg.nrrd``.
@@ -59,10 +59,10 @@ class LayeredSegmentationSink:
         return self._path
 
     def abort(self) -> None:
-        """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""
+        """Do nothing: before the commit there is no file, and a commit that fails leaves none."""
 
     def _image(self, layers: list[int]) -> sitk.Image:
-        """One component a layer; a single layer is a plain label map."""
+        """One component per layer; a single layer is a plain label map."""
         import SimpleITK as sitk
 
         grid, labels = self._frame.grid, self._frame.labels
@@ -80,7 +80,7 @@ class LayeredSegmentationSink:
 
 
 def _layers(meet: NDArray[np.bool_]) -> list[int]:
-    """The layer of each label: the first in which it meets no label before it.
+    """The layer of each label: the first whose labels share no voxel with it.
 
     Args:
         meet: Which labels share a voxel, (L, L), symmetric.

@@ -63,7 +63,7 @@ class LogitsSink:
                     compressors=BloscCodec(cname="lz4"),
                     dimension_names=("c", "z", "y", "x"),
                     attributes=self._attributes,
-                    # Every chunk is a file, so that a lost one cannot pass for zeros.
+                    # Every chunk is a file, so that a lost one is not read as zeros.
                     config={"write_empty_chunks": True},
                 )
         except BaseException:
@@ -87,7 +87,7 @@ class LogitsSink:
             if stop == last:
                 self._write_row(first, last)
             z = stop
-        if planes.stop == self._depth:  # the commit may have to wait, and needs no row
+        if planes.stop == self._depth:  # freed, because the commit may have to wait
             self._row = self._row[:, :0].copy()
 
     def commit(self) -> Path:
@@ -102,7 +102,7 @@ class LogitsSink:
         return self._path
 
     def abort(self) -> None:
-        """Remove the partial folder, if there still is one."""
+        """Remove the partial folder, if it exists."""
         remove(self._partial)
 
     def _row_of(self, plane: int) -> tuple[int, int]:
@@ -163,7 +163,7 @@ def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
 
 @contextlib.contextmanager
 def _reading_back(path: Path) -> Iterator[None]:
-    """Whatever a reader stumbles over, the file is not what was written."""
+    """Any error of a reader means that the file is not what was written."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Opens the outputs that a case is to have, whatever their stage, as sinks."""
+"""Opens the outputs of a case as sinks, those of both stages."""
 
 from __future__ import annotations
 

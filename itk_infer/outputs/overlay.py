@@ -1,4 +1,4 @@
-"""Label maps drawn over their images: three planes a case, for a look at a glance."""
+"""Label maps drawn over their images: three planes per case, for a quick check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Drawn:
         title: Large text above the planes.
         image: The scan.
         labels: Its label map, in any orientation, over the same voxels.
-        notes: One short text a label, in its colour.
+        notes: One short text per label, in its colour.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Drawn:
 
 
 def draw_cases(path: Path, cases: Sequence[Drawn]) -> None:
-    """Draw one row a case: axial, coronal and sagittal plane where most was found, with contours.
+    """Draw one row per case: the axial, coronal and sagittal planes with most labelled voxels, with contours.
 
     Planes are shown as radiologists see them: the patient's right on the left, superior up.
 

@@ -1,4 +1,4 @@
-"""The order in which slabs come, held to in one place for every sink."""
+"""Checks that slabs arrive in order, for every sink."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class Planes:
         return slice(z0, stop)
 
     def finish(self) -> None:
-        """Make sure that nothing is missing."""
+        """Check that every plane came."""
         if self._next != self._size[0]:
             raise RuntimeError(f"{self._next} of {self._size[0]} planes came before the commit")

@@ -1,4 +1,4 @@
-"""The table of outputs: one line each. Plan, resume, ledger, dry run, command line and docs go through it.
+"""The table of outputs: one entry each. Plan, resume, ledger, dry run, command line and docs go through it.
 
 Imports nothing heavy; the modules that the table names are imported when a case opens its outputs.
 """
@@ -28,9 +28,9 @@ class OutputKind:
             the finished label map. ``run``: a function from `FolderView` to `Table` by file name, called after
             the last case.
         target: ``module:attribute`` of that class or function. Outputs of a case are made of path and header.
-        title: What messages call it.
+        title: Its name in messages.
         ending: Of a case's file, behind the image's stem; None: by `LABEL_FORMATS`. Of a run: the file's name.
-        flags: Ask for it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
+        flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
         needs: What its slabs must carry besides labels: ``logits``.
@@ -93,7 +93,7 @@ OUTPUTS: dict[str, OutputKind] = {
             "itk_infer.outputs.tables.workbook:tables",
             "spreadsheet",
             "confidences.xlsx",
-            ("--save-conf",),
+            ("--save-conf", "--save-confidences"),
             "Also write confidences.xlsx: one row per mask.",
         ),
     )

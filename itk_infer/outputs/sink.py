@@ -22,7 +22,8 @@ class OutputHeader:
         labels: The label table.
         channels: Output channels of the network.
         about: Model name, version and the like, for the files that can carry it.
-        track: Whether files get a claim, because a ledger is kept of them, and the run releases it.
+        track: Whether an intent is written before each file gets its name; the run removes it once the ledger has
+            the file.
         overlaps: Whether a voxel may have several labels.
     """
 

@@ -1,4 +1,4 @@
-"""The header keys by which 3D Slicer knows the segments in a ``.seg.nrrd`` file."""
+"""The header keys by which 3D Slicer identifies the segments in a ``.seg.nrrd`` file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.volume.marks import own_keys
 
-# What Slicer itself gives a segment nobody has classified.
+# Slicer's own entry for a segment that has not been classified.
 _TISSUE = (
     "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
     "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^|"

@@ -1,1 +1,1 @@
-"""Cases, the plan, the ledger, events and the run. Knows no arrays and no networks."""
+"""Cases, the plan, the ledger, events and the run. Imports no arrays and no networks."""

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a run: command, host, versions, device, model."""
+"""What the ledger records of a run: command, host, versions, device, model."""
 
 from __future__ import annotations
 

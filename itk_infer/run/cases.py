@@ -21,7 +21,7 @@ CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What was found where the user pointed.
+    """The inputs in a folder, or the one that was named.
 
     Attributes:
         cases: To be segmented, sorted by name.
@@ -110,7 +110,7 @@ def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
 def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:
     """Why there is no case."""
     there = "".join(f"; {sentence}" for sentence in sentences(passed))
-    deeper = "" if recursive or not source.is_dir() else "; --recursive also searches its sub-folders"
+    deeper = "" if recursive or not source.is_dir() else "; `recursive` also searches its sub-folders"
     return f"No input files found in {source}: looked for {', '.join(SUFFIXES)} and DICOM{there}{deeper}"
 
 
@@ -169,7 +169,7 @@ def _checked(cases: list[Case]) -> Iterator[Case]:
     """Cases that would write the same file, or cannot be named, are marked."""
     names: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        # Some file systems do not tell Case.nii from case.nii.
+        # On some file systems, Case.nii and case.nii are one file.
         names[(case.folder / case.stem).as_posix().casefold()].append(case)
     for case in cases:
         try:

@@ -1,4 +1,4 @@
-"""Where results go: the output folder, or for one image the very file that ``-o`` names."""
+"""Where results go: the output folder, or for one image the file that ``-o`` names."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def with_destination(settings: RunSettings) -> RunSettings:
         return settings
     format_ = suffix[1:]
     one = f"-o {path} names one file"
-    if settings.source.is_dir():
-        raise ConfigError(f"{one}, and -i {settings.source} is a folder; give -o a folder, or -i one image")
+    if settings.input.is_dir():
+        raise ConfigError(f"{one}, and -i {settings.input} is a folder; give -o a folder, or -i one image")
     if path.is_dir():
         raise ConfigError(f"{one}, and there is a folder of that name; give another name, or remove the folder")
     if not path.name.endswith(suffix):
         raise ConfigError(f"{one}; write its ending in lower case: {suffix}")
     if settings.format not in ("same", format_):
         raise ConfigError(
-            f"{one} in the format {format_}, and --format says {settings.format}; leave one of them out"
+            f"{one} in the format {format_}, and `format={settings.format}` is another one; leave one of them out"
         )
-    if path.exists() and path.samefile(settings.source):
+    if path.exists() and path.samefile(settings.input):
         raise ConfigError(f"{one}, which is the input; give another name")
     needing = [
-        (kind.flags[0], f"the {kind.title} is about a folder")
+        (f"`{kind.keyword}`", f"the {kind.title} is about a folder")
         for kind in run_outputs()
         if kind.flags and kind.name in settings.outputs
     ]
     if settings.shard is not None:
-        needing.append(("--shard", "it divides a folder"))
+        needing.append(("`shard`", "it divides a folder"))
     for option, why in needing:
         raise ConfigError(f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out")
     _check_folder(path.parent)

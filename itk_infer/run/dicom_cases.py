@@ -65,8 +65,8 @@ def dicom_cases(
     check_template(case_name)
     if len(wanted.series) not in (0, len(wanted.channels)):
         raise ConfigError(
-            f"--series holds {len(wanted.series)} rules, and the model takes {len(wanted.channels)} channels; give "
-            "one rule for each"
+            f"`series`: holds {len(wanted.series)} rules, and the model takes {len(wanted.channels)} channels; "
+            "give one rule for each"
         )
     rules: Sequence[SeriesRule | None] = wanted.series or (None,)
     found = scan([path for _, path in files], rule_tags(wanted.series) | _template_tags(case_name))
@@ -91,7 +91,7 @@ def check_template(case_name: str) -> None:
     unknown = [word for word in FIELD.findall(case_name) if tag_of(word) is None]
     if unknown or (case_name and not FIELD.search(case_name)):
         what = f"{{{unknown[0]}}} is no known attribute" if unknown else "it names no attribute in braces"
-        raise ConfigError(f"--case-name {case_name}: {what}; give e.g. {{PatientID}}_{{StudyDate}}")
+        raise ConfigError(f"`case_name`: {what}; give e.g. {{PatientID}}_{{StudyDate}}")
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ def _case(
     try:
         if channels > len(rules):
             raise InputError(
-                f"the model takes {channels} channels; say with rules which series is which, --series RULE"
+                f"the model takes {channels} channels; say with one rule for each which series is which, `series`"
             )
         picked = [chosen(candidates(study, rule), rule) for rule in rules]
     except InputError as error:
@@ -180,8 +180,8 @@ def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path
     for file in item.series.files:
         if suspect := suspects.get(file.path.parent):
             return (
-                f"{printable(suspect.name)}, beside its files, is damaged or empty, and may be one of its slices; copy "
-                "or send it again, or remove it"
+                f"{printable(suspect.name)}, beside its files, is damaged or empty, and may be one of its slices; "
+                "copy or send it again, or remove it"
             )
     return ""
 

@@ -70,12 +70,12 @@ class Summary:
 def run_folder(
     predictor: Predictor, settings: RunSettings, events: Events | None = None, command: Sequence[str] = ()
 ) -> Summary:
-    """Segment a folder in this process, without starting any other. See `run_cases`.
+    """Segment a folder in this process; no other is started. See `run_cases`.
 
     Args:
         predictor: The loaded model.
         settings: Folders and outputs.
-        events: Who is told what happens.
+        events: Passes the events of the run to its listeners.
         command: The command line, for the ledger.
     """
     from itk_infer.executors.in_process import InProcess
@@ -98,9 +98,9 @@ def run_cases(
     Args:
         executor: Computes the cases.
         settings: Folders and outputs.
-        events: Who is told what happens.
+        events: Passes the events of the run to its listeners.
         command: The command line, for the ledger.
-        on_model: Told about the model as soon as it is loaded.
+        on_model: Called with the model's description as soon as it is loaded.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -185,7 +185,7 @@ class _Run:
         self.deaths: Counter[str] = Counter()
 
     def sweep(self) -> None:
-        """Remove what killed runs, or killed workers of this run, have left half written."""
+        """Remove what killed runs, or killed workers of this run, have left unfinished."""
         if self.lock is None:
             sweep_partials(self.settings.output, of=self.settings.target_files)
             return
@@ -206,7 +206,7 @@ class _Run:
             self._warn(note)
         try:
             self._work(plan, inputs)
-            if self.deaths or summary.exit_code:  # what was killed could not tidy up
+            if self.deaths or summary.exit_code:  # a killed worker could not remove its own
                 self.sweep()
             self._derive()
             summary.exit_code = summary.exit_code or _exit_code(summary, plan)
@@ -215,7 +215,7 @@ class _Run:
             if self.lock is not None and not self.ledger_path.exists():
                 self._end_without_ledger(plan)
                 summary.exit_code = _exit_code(summary, plan)
-            elif isinstance(error, LockLostError):  # the folder is another run's
+            elif isinstance(error, LockLostError):  # the folder belongs to another run now
                 self._give_up(error)
             else:
                 raise
@@ -261,7 +261,7 @@ class _Run:
             self.events.emit(CaseFailed(name, reason, self.attempts.get(name, 0)))
 
     def _give_up(self, lost: LockLostError) -> None:
-        """End without a trace: nothing more is written or deleted; cases at work are dropped, and not noted."""
+        """End without writing or deleting anything more; cases at work are dropped and not recorded."""
         self.summary.exit_code, self.summary.problem = lost.exit_code, str(lost)
         self.executor.stop(lambda message: None)
 
@@ -301,7 +301,7 @@ class _Run:
         self.executor.submit(task)
 
     def _take(self, message: Message) -> None:
-        """Write down what an executor tells, and pass it on."""
+        """Record a message of the executor, and emit its event."""
         match message:
             case Reported():
                 self.events.emit(message.event)
@@ -340,25 +340,25 @@ class _Run:
         if self.deaths[name]:
             return
         for path in planned.kept:
-            self._warn(f"{name}: kept {path}: somebody else changed it; --overwrite replaces it")
+            self._warn(f"{name}: kept {path}: another program changed it; `overwrite` replaces it")
         for output, path in planned.outdated:
             self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].flags[0]} renews it")
         if planned.reason:
             self._warn(f"{name}: computed again: {planned.reason}")
 
     def _retry_or_fail(self, died: WorkerDied) -> None:
-        """A case whose worker died gets one more attempt, in which as little as possible can go wrong."""
+        """A case whose worker died gets one more attempt, in fp32 and one window per call."""
         task = self.open.pop(died.name)
         self.deaths[died.name] += 1
         if self.deaths[died.name] < MOST_ATTEMPTS:
-            self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window at a time")
+            self._warn(f"{died.name}: {died.reason}; it is tried once more, in fp32 and one window per call")
             self._submit(replace(task, safer=True))
         else:
             reason = f"{died.reason}; the same happened before, so it is not tried again"
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
 
     def _derive(self) -> None:
-        """Write the tables anew, if they may have changed."""
+        """Write the tables again, if they may have changed."""
         if self.lock is None or self.settings.shard is not None:
             return  # one file has none; `itk_infer report` makes them from the ledgers of all shards
         try:
@@ -395,5 +395,5 @@ def _exit_code(summary: Summary, plan: Sequence[CaseAction]) -> int:
 
 
 def _size(case: Case) -> int:
-    """Bytes of its files: what can be known of its cost without reading it."""
+    """Bytes of its files: an estimate of its cost without reading it."""
     return sum(path.stat().st_size if path.is_file() else 0 for path in case.files)

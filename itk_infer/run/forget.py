@@ -1,4 +1,4 @@
-"""Forgetting, on request, what the ledger knows of images and masks that are gone."""
+"""Removes, on request, the ledger's rows of images and masks that are gone."""
 
 from __future__ import annotations
 

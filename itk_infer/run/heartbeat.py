@@ -108,7 +108,7 @@ def beating(
 
 
 def _signs(path: Path) -> tuple[bytes, int, int] | None:
-    """All that a heartbeat, or another holder, would change; None if the file is missing."""
+    """Everything that a heartbeat, or another holder, changes; None if the file is missing."""
     try:
         with path.open("rb") as file:  # opening makes network file systems ask the server
             found = os.fstat(file.fileno())

@@ -28,11 +28,11 @@ class LabelScheme:
     masks: list[str] = field(default_factory=list)
 
     def fits(self, labels: Sequence[Label]) -> bool:
-        """Whether no value would mean two things."""
+        """Whether no value would have two meanings."""
         return all(self.labels.get(label.value, label).name == label.name for label in labels)
 
     def add(self, labels: Sequence[Label], path: str) -> None:
-        """Take a mask in."""
+        """Add a mask."""
         for label in labels:
             self.labels.setdefault(label.value, label)
         self.masks.append(path)

@@ -1,4 +1,4 @@
-"""The ledger: what became of every case, in SQLite, written by one process only.
+"""The ledger: the state and results of every case, in SQLite, written by one process only.
 
 Everything else that is a table (confidences.xlsx, labels.csv) is derived from it.
 """
@@ -53,7 +53,7 @@ ALTER TABLE outputs ADD COLUMN results TEXT;
 
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
-    """What the ledger knows of a case."""
+    """The ledger's record of a case."""
 
     name: str
     state: str
@@ -155,7 +155,7 @@ class Ledger:
     # --- cases --------------------------------------------------------------------------------
 
     def enqueue(self, names: Iterable[str], run: str) -> None:
-        """Note that cases are about to be worked on, before any of them is."""
+        """Record cases as waiting, before the first of them begins."""
         with self._change():
             self._db.executemany(
                 "INSERT INTO cases (name, state, run, started) VALUES (?, 'waiting', ?, ?) "
@@ -260,12 +260,12 @@ class Ledger:
             }
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"the ledger holds a row that nobody can read ({error!r}); restore {NAME} from a copy, or move it "
+                f"the ledger holds a row that cannot be read ({error!r}); restore {NAME} from a copy, or move it "
                 "away to start a new one, which will not know the results that are there"
             ) from error
 
     def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
-        """Take over what another ledger of the folder knows better, because it began later.
+        """Take over the rows of another ledger of the folder that are newer.
 
         Args:
             other: That ledger.

@@ -1,4 +1,4 @@
-"""One run per output folder: a lock file that a crashed run cannot leave shut, and no living run is robbed of."""
+"""One run per output folder: a lock file, which is taken from crashed runs and never from living ones."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class FolderLock:
     Args:
         folder: The folder.
         shard: The part of it that the run is for; None: all.
-        tell: Told in a sentence what is waited for.
+        tell: Called with a sentence about what is waited for.
         check: Called while waiting; raises `InterruptedRunError` to stop.
 
     Attributes:
         ticket: Proof for others that the lock is held.
-        took_over: Whether a stale lock was found, that is, the last run did not end well.
+        took_over: Whether a stale lock was found, that is, the last run was killed.
         since: When this lock was made, in seconds since the epoch.
 
     Raises:
@@ -161,7 +161,7 @@ class FolderLock:
             raise ConfigError(
                 f"{path}: was left by a run that is gone, and cannot be removed ({error.strerror}); remove it"
             ) from None
-        if _owner_of(aside) != stale:  # another run was faster in the very last moment
+        if _owner_of(aside) != stale:  # another run was faster
             aside.replace(path)
             return
         self.took_over = True

@@ -1,4 +1,4 @@
-"""The label maps on record: which of them lie there, and what to know before their numbers are used."""
+"""The label maps on record: which of them exist, and what to know before their numbers are used."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Mask:
 
     @property
     def remarks(self) -> list[str]:
-        """Why it may not be what it is taken for; empty for one as the latest run makes it."""
+        """Why it may differ from a mask of the latest run; empty if it does not."""
         return [
             words
             for words, holds in (
@@ -138,7 +138,7 @@ def images_gone(cases: Mapping[str, CaseRecord]) -> dict[str, str]:
 
 
 def _exists(path: str) -> bool:
-    """Whether it is there; what may not be looked at is not gone."""
+    """Whether a file exists; one in a folder that may not be searched counts as existing."""
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):

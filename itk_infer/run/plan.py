@@ -14,7 +14,7 @@ from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
 from itk_infer.files.records import InputFile, OutputFile
-from itk_infer.files.stamp import place_of, sha256_of, stamp_of
+from itk_infer.files.stamp import absolute_path, sha256_of, stamp_of
 from itk_infer.outputs.registry import OUTPUTS
 from itk_infer.run.ledger import CaseRecord, Ledger
 from itk_infer.run.settings import RunSettings
@@ -110,8 +110,8 @@ def _planned(
     kept = tuple(path for name, path in asked.items() if states[name] == "touched")
     todo = {name: path for name, path in asked.items() if states[name] not in ("fresh", "touched")}
     if not todo:
-        words = "it was there before" if settings.file_name is not None else "somebody else wrote or changed it"
-        reason = f"kept {kept[0]}: {words}; --overwrite replaces it" if kept else ALREADY_DONE
+        words = "it was there before" if settings.file_name is not None else "another program wrote or changed it"
+        reason = f"kept {kept[0]}: {words}; `overwrite` replaces it" if kept else ALREADY_DONE
         return CaseAction(case, "skip", reason, kept=kept)
     replaced = [path for name, path in todo.items() if states[name] == OTHER_INPUT]
     earlier = _other_source(case, replaced, settings.output, known)
@@ -120,7 +120,7 @@ def _planned(
             case,
             "fail",
             f"{replaced[0]} is the result of another image, {earlier}; choose another output folder or, to have "
-            "it replaced, move it away or give --overwrite",
+            "it replaced, move it away or give `overwrite`",
         )
     stale = [states[name] for name in todo if states[name] != "missing"]
     reason = stale[0] if stale else ""
@@ -173,7 +173,7 @@ def _state(
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
     for part, words in PARTS.items():
-        if output.identity.get(part, BEFORE.get(part)) != identity[part]:
+        if output.identity.get(part, BEFORE.get(part)) != identity.get(part):
             return f"was made with {words}"
     return "fresh"
 
@@ -184,14 +184,14 @@ def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: Ledger
         output = known.outputs.get(path.relative_to(folder).as_posix())
         record = known.cases.get(output.case) if output is not None else None
         for item, own in zip(record.inputs if record else (), case.paths, strict=False):
-            earlier = Path(item.path)  # a relative one, as older ledgers hold, does not tell where it began
-            if earlier.is_absolute() and earlier != place_of(own):
+            earlier = Path(item.path)  # a relative one, as older ledgers hold, has no known starting folder
+            if earlier.is_absolute() and earlier != absolute_path(own):
                 return earlier
     return None
 
 
 def _is_withdrawn(path: Path) -> bool:
-    """Whether an input certainly is no more: its folder is there, and it is not."""
+    """Whether an input was certainly removed: its folder exists, and the file does not."""
     return path.parent.is_dir() and not os.path.lexists(path)
 
 
@@ -209,9 +209,9 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
         stamps = case.stamps()
         for index, (path, stamp, known) in enumerate(zip(case.paths, stamps, record.inputs, strict=True)):
             digest = known.sha256 if stamp == known.stamp else _content_digest(case, index)
-            current.append(InputFile(str(place_of(path)), digest, stamp))
+            current.append(InputFile(str(absolute_path(path)), digest, stamp))
     except (OSError, InputError):
-        return []  # reading it will say why
+        return []  # the attempt to read it reports why
     digests = [item.sha256 for item in current]
     unchanged = digests == [known.sha256 for known in record.inputs]
     if unchanged and tuple(current) != record.inputs and not ledger.read_only:

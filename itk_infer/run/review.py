@@ -1,4 +1,4 @@
-"""Which cases a person should look at, and why."""
+"""Which cases should be looked at, and why."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ENOUGH_CASES = 8  # below this, quartiles say little
 
 
 def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A sentence for each case that deserves a look; empty for the others.
+    """A sentence for each case that should be looked at; empty for the others.
 
     Reasons: nothing was found; a label is absent that most other cases have; the foreground
     confidence is below `LOW_CONFIDENCE`, or lies below the first quartile of the folder by more than
-    1.5 times the distance between the quartiles (Tukey's fence); something was noticed on the way.
+    1.5 times the distance between the quartiles (Tukey's fence); the case has warnings.
 
     Args:
         results: What each case measured, by case name, as the ledger holds it.

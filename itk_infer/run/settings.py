@@ -21,7 +21,7 @@ class RunSettings:
     """Folders and outputs of one run.
 
     Attributes:
-        source: Folder of images, or one image.
+        input: Folder of images, or one image.
         output: Output folder.
         recursive: Search sub-folders, and keep them in the output.
         format: One of `FORMATS`.
@@ -38,7 +38,7 @@ class RunSettings:
         ConfigError: `save` names an output that there is not.
     """
 
-    source: Path
+    input: Path
     output: Path
     recursive: bool = False
     format: str = "same"
@@ -66,7 +66,7 @@ class RunSettings:
 
     @property
     def target(self) -> Path:
-        """What a person calls the output: the folder, or the one file."""
+        """The output as the user named it: the folder, or the one file."""
         return self.output / (self.file_name or "")
 
     @property
@@ -84,7 +84,7 @@ class RunSettings:
         output = self.output if self.file_name is None else None
         if self.series:
             wanted = replace(wanted, series=self.series)
-        found = find_cases(self.source, output, recursive=self.recursive, wanted=wanted, case_name=self.case_name)
+        found = find_cases(self.input, output, recursive=self.recursive, wanted=wanted, case_name=self.case_name)
         if self.shard is None:
             return found
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)

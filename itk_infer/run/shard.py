@@ -1,4 +1,4 @@
-"""Every N-th case: how jobs that know nothing of each other share a folder, as an array job does."""
+"""Every N-th case: how independent jobs, such as those of an array job, share a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Shard:
 
     @property
     def stem(self) -> str:
-        """Of the names of its ledger and lock."""
+        """Part of the names of its ledger and lock."""
         return f"itk_infer.shard-{self.number}-of-{self.count}"
 
     def select(self, items: Sequence[T]) -> list[T]:
@@ -34,7 +34,7 @@ class Shard:
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard of ``--shard``.
+    """The shard that a text such as ``1/8`` stands for.
 
     Args:
         text: ``i/N``, or empty: the part that SLURM gave to this task of an array job.
@@ -52,11 +52,11 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
             step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
         except (KeyError, ValueError):
             raise ConfigError(
-                "--shard without a value needs an array job of SLURM; give i/N, such as 1/8"
+                "`shard` without a value needs an array job of SLURM; give i/N, such as 1/8"
             ) from None
         shard = Shard((task - first) // step + 1, count)
     if shard is None or not 1 <= shard.number <= shard.count:
-        raise ConfigError(f"--shard {text or shard}: give i/N with i from 1 to N, such as 1/8")
+        raise ConfigError(f"`shard={text or shard}`: give i/N with i from 1 to N, such as 1/8")
     return shard
 
 

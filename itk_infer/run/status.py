@@ -22,7 +22,7 @@ STATES = ("done", "running", "waiting", "failed", "skipped", "interrupted")
 
 
 def folder_status(folder: Path) -> dict[str, Any]:
-    """What is done, at work, waiting and failed, and which masks are not what they are taken for; JSON-ready.
+    """What is done, at work, waiting and failed, and which masks differ from those of the latest run; JSON-ready.
 
     A lock of another machine or container is watched for two heartbeats.
 

@@ -1,4 +1,4 @@
-"""Stopping in good order: a signal is obeyed at the next safe point, never in the middle of a commit."""
+"""Stopping by a signal: at the next safe point, never in the middle of a commit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """While entered, SIGINT and SIGTERM are remembered; `check` raises once one has come.
 
-    The same signal a second time acts as if nobody had caught it. Outside the main thread, where
-    Python lets nobody catch signals, entering does nothing.
+    The same signal a second time has the system's default effect. Outside the main thread, where
+    Python allows no signal handlers, entering does nothing.
     """
 
     def __init__(self) -> None:

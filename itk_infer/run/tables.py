@@ -60,7 +60,7 @@ def write_derived(
         if known and not (renew or overwrite) and path.exists():
             continue
         if not overwrite and _touched(path, output):
-            sentences.append(f"kept {path}: somebody else wrote or changed it; --overwrite replaces it")
+            sentences.append(f"kept {path}: another program wrote or changed it; `overwrite` replaces it")
             continue
         table.write(path)
         ledger.record_output(OutputFile(name, "", DERIVED, {"content": digest}, sha256_of(path), stamp_of(path)))
@@ -74,7 +74,7 @@ def write_derived(
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:
-    """What a person should know of the masks in a folder, a sentence per kind; empty if all is as it seems."""
+    """Sentences about masks whose numbers or labels may mislead, one per kind; empty if there are none."""
     sentences = [
         f"{_named(scheme.masks)}: the values mean other labels than in the masks of the latest run; "
         f"the label table of these is {folder / name}"
@@ -85,13 +85,13 @@ def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, Label
     if otherwise:
         sentences.append(
             f"{_named(otherwise)}: made with another model or other settings than the latest run; "
-            f"itk_infer status {folder} tells which"
+            f"itk_infer status {folder} lists them"
         )
     gone = [mask.case for mask in masks if mask.listed and mask.gone]
     if gone:
         sentences.append(
             f"{_named(gone)}: on record, but the image or the mask is gone; itk_infer report {folder} "
-            "--forget-missing drops the rows"
+            "`forget_missing` drops the rows"
         )
     return sentences
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from itk_infer.files.lock_owner import this_process
 from itk_infer.run.folder import Summary, run_cases
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
-from itk_infer.testing.faulty import Clock, FaultyModel, marked
+from itk_infer.testing.faulty import Clock, FaultyModel, interrupt_at, marked
 
 
 class Batch:
@@ -150,11 +149,7 @@ class ExecutorTests:
         # 18 windows per case, which take nine seconds: a stop finds one at work on any machine.
         small: dict[str, Any] = {"patch": (4, 4, 4)}
 
-        def interrupt(event: Event) -> None:
-            # A second signal would end the process.
-            if isinstance(event, CaseStarted) and len(batch.of(CaseStarted)) == 1:
-                signal.raise_signal(signal.SIGINT)
-
+        interrupt = interrupt_at(lambda event: isinstance(event, CaseStarted))
         summary = batch.run(on_event=interrupt, pause=0.5, **small)
         assert summary.exit_code == 130
         states = {state for state, _ in batch.states().values()}
@@ -203,7 +198,7 @@ class ExecutorTests:
 
         summary = batch.run(timeout=600, on_event=on_event)
         assert summary.done == ["b.mha"]
-        assert "--case-timeout" in summary.failed["a.mha"]
+        assert "`case_timeout`" in summary.failed["a.mha"]
 
     def test_a_run_that_has_lost_its_lock_writes_nothing_more(self, batch: Batch) -> None:
         """Not a mask, not a row, not a table; and the new holder's lock stays."""

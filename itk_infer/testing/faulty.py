@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itk_infer.errors import ModelError
+from itk_infer.events import Event
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 
@@ -67,6 +68,22 @@ def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError("what was waited for never came")
         time.sleep(0.005)
+
+
+def interrupt_at(condition: Callable[[Event], bool]) -> Callable[[Event], None]:
+    """A listener that raises SIGINT at the first event for which the condition is true, and only at that one.
+
+    The signal is raised in the thread of the run: one that is sent to the process can be delivered after the run
+    has ended. A second one would end the process (`itk_infer.run.stop`).
+    """
+    sent: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        if not sent and condition(event):
+            sent.append(event)
+            signal.raise_signal(signal.SIGINT)
+
+    return on_event
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
         if not _same_geometry(image, read):
             raise OutputError(
                 f"{final}: does not read back as it was written (another geometry); this format may not be able "
-                "to hold it, choose another one with --format"
+                "to hold it, choose another `format`"
             )
 
 

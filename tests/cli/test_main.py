@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from onnx import TensorProto, helper
 
 from itk_infer import __version__
-from itk_infer.cli.main import main
+from itk_infer.cli.main import COMMANDS, main
 from itk_infer.errors import InterruptedRunError
 
 
@@ -138,7 +138,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
-        (("frobnicate",), 2, "there are demo, inspect, report, status"),
+        (("frobnicate",), 2, f"there are {', '.join(sorted(COMMANDS))}"),
         (("report", "scans"), 2, "holds no itk_infer.db"),
     ],
 )
@@ -310,7 +310,7 @@ def test_quiet_says_failures_and_the_end_only(work, capfd):
 def test_one_image_to_one_file(work, capfd):
     words = ("-i", "scans/a.nii.gz", "-o", "scans/a_seg.nii.gz", "--onnx", "model.onnx", "--device", "cpu")
     assert main((*words, "--dry-run")) == 0
-    assert "1 to do, 0 not" in capfd.readouterr().out
+    assert "1 to run, 0 skipped" in capfd.readouterr().out
     assert main(words) == 0
     assert "results: scans/a_seg.nii.gz" in capfd.readouterr().err
     assert sorted(path.name for path in (work / "scans").iterdir()) == ["a.nii.gz", "a_seg.nii.gz", "b.mha"]
@@ -333,7 +333,7 @@ def test_what_is_passed_over_is_named_once(work, capfd):
     assert main((*MAIN, "--dry-run")) == 0
     out = capfd.readouterr().out
     assert "39.mgz    skip: a FreeSurfer volume, not read; convert with mri_convert" in out
-    assert "0 to do, 42 not" in out
+    assert "0 to run, 42 skipped" in out
     assert main(("status", "out")) == 0
     assert "2 done, 40 skipped" in capfd.readouterr().out
     events = [json.loads(line) for line in run(*MAIN, "--progress", "json").stdout.splitlines()]

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from itk_infer.cli.progress import make_listener
-from itk_infer.events import CaseDone, CaseStarted, Progress, RunDone, RunStarted
+from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, CaseStarted, Progress, RunDone, RunStarted, Warned
 
 
 def test_a_case_that_is_written_late_does_not_take_the_next_ones_bar(capsys):
@@ -21,3 +23,18 @@ def test_a_case_that_is_written_late_does_not_take_the_next_ones_bar(capsys):
     printable = capsys.readouterr().err
     assert "b.mha: 100%" in printable
     assert "cases: 100%" in printable
+
+
+@pytest.mark.parametrize("kind", ["json", "bar", "none"])
+def test_sentences_name_flags(kind, capsys):
+    """Those of the library name Python arguments, which a user of the command line does not give."""
+    listener = make_listener(kind, "run", quiet=False, verbose=True)
+    listener(RunStarted("1", 3, 0, 1, "cpu", "model"))
+    listener(Warned("`max_vram` does nothing"))
+    listener(CaseFailed("a.mha", "took longer than the 5 s of `case_timeout`", 1))
+    listener(CaseSkipped("b.mha", "kept out/b.mha; `overwrite` replaces it"))
+    listener(RunDone(0, 1, 1, 1.0, 3))
+    shown = "".join(capsys.readouterr())
+    for words in ("--max-vram does", "5 s of --case-timeout", "; --overwrite replaces"):
+        assert words in shown or (kind == "none" and "overwrite" in words)
+    assert "`" not in shown

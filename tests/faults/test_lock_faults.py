@@ -203,6 +203,6 @@ def test_waiting_for_a_lock_is_ended_by_a_signal(batch):
         wait_for(program, "warning")
         program.send_signal(signal.SIGTERM)
         program.stdout.read()
-        assert program.wait(20) == 143
+        assert program.wait(300) == 143
     assert (batch.output / LOCK).exists()
     wait_until(lambda: not list(batch.output.glob("*.db")))

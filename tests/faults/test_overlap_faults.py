@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from itk_infer.executors.messages import Computed
 from itk_infer.executors.workers import Workers
 from itk_infer.outputs.logits import read_logits
 from itk_infer.run.ledger import Ledger
-from itk_infer.testing.faulty import Clock, wait_until
+from itk_infer.testing.faulty import Clock, interrupt_at, wait_until
 from itk_infer.volume.read import file_sha256
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
@@ -291,11 +290,8 @@ def test_stopped_while_writing(batch, first, grace, monkeypatch):
     for name in ("b.mha", "c.mha"):
         batch.scan(name)
 
-    def on_event(event):
-        if isinstance(event, CaseStarted) and event.case == "b.mha":
-            signal.raise_signal(signal.SIGINT)
-
-    summary = batch.run(model=model, on_event=on_event)
+    interrupt = interrupt_at(lambda event: isinstance(event, CaseStarted) and event.case == "b.mha")
+    summary = batch.run(model=model, on_event=interrupt)
     assert summary.exit_code == 130
     ends = first == "a_till_stopped.mha"
     assert summary.done == ([first] if ends else [])
@@ -310,11 +306,8 @@ def test_what_waits_to_be_written_is_dropped_by_a_stop(batch, model, long_grace)
     batch.scan("a_till_stopped.mha")
     batch.scan("b.mha")
 
-    def on_event(event):
-        if isinstance(event, Progress) and event.case == "b.mha":
-            signal.raise_signal(signal.SIGINT)
-
-    summary = batch.run(model=model, on_event=on_event)
+    interrupt = interrupt_at(lambda event: isinstance(event, Progress) and event.case == "b.mha")
+    summary = batch.run(model=model, on_event=interrupt)
     assert summary.done == ["a_till_stopped.mha"]
     assert batch.states() == {"a_till_stopped.mha": "done", "b.mha": "interrupted"}
     assert "write b.mha" not in model.trace()
@@ -332,7 +325,7 @@ def test_a_case_whose_writing_hangs_fails_by_its_time_and_alone(batch, model, mo
 
     summary = batch.run(model=model, timeout=600, on_event=on_event)
     assert list(summary.failed) == ["a_held.mha"]
-    assert "--case-timeout" in summary.failed["a_held.mha"]
+    assert "`case_timeout`" in summary.failed["a_held.mha"]
     assert sorted(summary.done) == ["b.mha", "c.mha"]
     message = next(event.message for event in batch.events if isinstance(event, Warned))
     assert message.startswith("b.mha: a_held.mha, in the same worker, took longer")

@@ -109,7 +109,7 @@ def test_a_name_that_is_not_utf8_is_a_problem_with_a_readable_name(tmp_path):
 
 def test_nothing_found_says_what_was_looked_for(tmp_path):
     make(tmp_path, "x/a.nii")
-    with pytest.raises(NoInputError, match=r"No input files found in .*\.nii\.gz.*--recursive"):
+    with pytest.raises(NoInputError, match=r"No input files found in .*\.nii\.gz.*`recursive`"):
         find(tmp_path)
 
 

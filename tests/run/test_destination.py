@@ -78,7 +78,7 @@ def test_what_is_there_is_kept_until_overwrite(tmp_path, scan):
     assert (summary.done, summary.exit_code) == ([], 0)
     assert path.read_text() == "mine"
     (skipped,) = [event for event in events if isinstance(event, CaseSkipped)]
-    assert skipped.reason == f"kept {path}: it was there before; --overwrite replaces it"
+    assert skipped.reason == f"kept {path}: it was there before; `overwrite` replaces it"
     assert run(source, path, overwrite=True).done == ["a.nii.gz"]
     np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj).T, array > 0)
     before = path.stat()
@@ -127,12 +127,12 @@ def test_a_ledger_of_the_folder_is_left_alone(tmp_path, scan):
 REFUSED = {
     "folder of images": ("scans", "seg.nii.gz", {}, "scans is a folder; give -o a folder, or -i one image"),
     "a folder of that name": ("scans/a.nii.gz", "folder.nii", {}, "there is a folder of that name"),
-    "another format": ("scans/a.nii.gz", "seg.nii.gz", {"format": "mha"}, "--format says mha"),
-    "nrrd is not seg.nrrd": ("scans/a.nii.gz", "a.seg.nrrd", {"format": "nrrd"}, "--format says nrrd"),
+    "another format": ("scans/a.nii.gz", "seg.nii.gz", {"format": "mha"}, "`format=mha` is another one"),
+    "nrrd is not seg.nrrd": ("scans/a.nii.gz", "a.seg.nrrd", {"format": "nrrd"}, "`format=nrrd` is another one"),
     "upper case": ("scans/a.nii.gz", "seg.NII.GZ", {}, "in lower case: .nii.gz"),
     "the input": ("scans/a.nii.gz", "scans/a.nii.gz", {}, "which is the input"),
-    "a spreadsheet": ("scans/a.nii.gz", "seg.nii", {"save_conf": True}, "leave --save-conf out"),
-    "a shard": ("scans/a.nii.gz", "seg.nii", {"shard": Shard(1, 2)}, "leave --shard out"),
+    "a spreadsheet": ("scans/a.nii.gz", "seg.nii", {"save_conf": True}, "leave `save_conf` out"),
+    "a shard": ("scans/a.nii.gz", "seg.nii", {"shard": Shard(1, 2)}, "leave `shard` out"),
     "two files": ("scans/a.nii.gz", "seg.mhd", {}, "end it in .mha"),
     "packed": ("scans/a.nii.gz", "seg.nii.bz2", {}, "not written as .bz2"),
     "a picture": ("scans", "seg.png", {}, "not written as .png"),

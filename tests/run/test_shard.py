@@ -45,7 +45,7 @@ def test_what_a_shard_is_called(text, environment, expected):
     ("text", "environment"), [("0/3", {}), ("4/3", {}), ("x", {}), ("", {}), ("", ARRAY), ("1/0", {})]
 )
 def test_what_is_none(text, environment):
-    with pytest.raises(ConfigError, match="--shard"):
+    with pytest.raises(ConfigError, match="`shard"):
         parse_shard(text, environment)
 
 

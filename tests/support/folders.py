@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from itk_infer.events import Events
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.run.folder import run_folder
+from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
 
 
@@ -51,6 +53,11 @@ class Folder:
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.output.iterdir())
+
+    def states(self) -> dict[str, str]:
+        """The states of the cases in the ledger."""
+        with closing(Ledger(self.output, read_only=True)) as ledger:
+            return {name: record.state for name, record in ledger.cases().items()}
 
     def of(self, kind) -> list:
         return [event for event in self.events if isinstance(event, kind)]

@@ -35,7 +35,7 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
 
 def model_text(about: dict[str, Any]) -> str:
-    """What `describe` tells, for a person."""
+    """The result of `describe` as text."""
     spec, network = about["spec"], about["network"]
     wanted = spec["input"]
     steps = [
@@ -53,12 +53,17 @@ def model_text(about: dict[str, Any]) -> str:
         ("device", about["device"]),
         ("input", f"{len(wanted['channels'])} channel(s) {', '.join(filter(None, wanted['channels']))}".strip()),
         ("orientation", wanted["orientation"] or "as stored"),
+        ("axes", wanted.get("axes", "")),
+        ("crop", _words(wanted.get("crop"))),
         ("grid", grid),
+        ("resampling", _words(wanted["resampling"]) if wanted["spacing"] or wanted["size"] else ""),
         ("intensity", ", then ".join(steps) or "as stored"),
         ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels (Z Y X)"),
         ("stride", _triplet(about["window"]["patch_stride"], "half the window")),
         ("batch", about["batch"]),
-        ("blend", spec["window"]["blend"]),
+        ("placement", spec["window"].get("placement", "")),
+        ("blend", " ".join([spec["window"]["blend"], _words(spec["window"].get("gaussian"))]).strip()),
+        ("mirroring", _mirroring(spec["window"])),
         ("decision", f"{spec['output']['decision']} of {spec['output']['values']}"),
         ("channels out", network["channels_out"] or "known after the first window"),
     ]
@@ -66,6 +71,18 @@ def model_text(about: dict[str, Any]) -> str:
     lines.append("labels")
     lines.extend(f"{label['value']:>6}  {label['color']}  {label['name']}" for label in about["labels"])
     return "\n".join(lines)
+
+
+def _words(block: dict[str, Any] | None) -> str:
+    """The keys of a block that say something, on one line."""
+    return " ".join(f"{key}={value}" for key, value in (block or {}).items() if value)
+
+
+def _mirroring(window: dict[str, Any]) -> str:
+    if not window["mirror_axes"]:
+        return ""
+    axes = ", ".join("ZYX"[axis] for axis in window["mirror_axes"])
+    return f"along {axes}, {'unless --no-tta' if window.get('mirror') else 'with --tta'}"
 
 
 def _triplet(values: list[Any] | None, absent: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from itk_infer.cli.options import PATH, GroupedCommand, option
+from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.volume.names import printable
 
 
@@ -61,4 +61,4 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
 
 
 def _tell(sentence: str) -> None:
-    click.echo(printable(sentence), err=True)
+    click.echo(printable(with_flags(sentence)), err=True)

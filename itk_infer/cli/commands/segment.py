@@ -38,7 +38,7 @@ Exit codes: 0 all done, 2 usage or configuration, 3 some cases failed,
 
 
 class MainJobContext(click.Context):
-    """The main job has no word of its own; messages name the program alone."""
+    """The main job has no command name; messages name the program alone."""
 
     @property
     def command_path(self) -> str:
@@ -47,12 +47,12 @@ class MainJobContext(click.Context):
 
 
 class MainJob(GroupedCommand):
-    """The command behind options without a word."""
+    """The command that runs where the first word is an option."""
 
     context_class = MainJobContext
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As ever, with a sentence of its own about what a shell makes of a pattern such as scans/*.nii.gz."""
+        """Parse, and explain the extra words that a shell makes of a pattern such as scans/*.nii.gz."""
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
@@ -104,10 +104,15 @@ class MainJob(GroupedCommand):
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "bar", "json", "none"]),
-    help="json: one object a line on stdout.",
+    help="json: one object per line on stdout.",
 )
 @option("--quiet", heading=RUNNING, is_flag=True, help="Only warnings, failures and the end.")
-@option("--verbose", heading=RUNNING, is_flag=True, help="Also the time of each stage, and what the model says.")
+@option(
+    "--verbose",
+    heading=RUNNING,
+    is_flag=True,
+    help="Also the time of each stage, and the description of the model.",
+)
 def segment_command(
     input_folder: Path,
     output: Path,

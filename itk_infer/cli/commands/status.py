@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from itk_infer.cli.options import PATH, GroupedCommand, option
+from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.streams import lost_output
 
 MOST = 20
@@ -26,6 +26,8 @@ def status_command(output: Path, as_json: bool) -> int:
     from itk_infer.run.status import folder_status
 
     status = folder_status(output)
+    for group in ("failed", "skipped", "masks"):
+        status[group] = {name: with_flags(reason) for name, reason in status[group].items()}
     if as_json:
         click.echo(json.dumps(status))
     else:

@@ -26,7 +26,7 @@ class Mirrored:
     def __init__(self, forward: Forward, axes: Sequence[int]) -> None:
         if not axes:
             raise ConfigError(
-                "--tta: the model's spec allows no mirroring (window.mirror_axes is empty), because left is "
+                "`tta`: the model's spec allows no mirroring (window.mirror_axes is empty), because left is "
                 "not right; list the axes there if the network was trained with mirroring"
             )
         self._forward = forward

@@ -145,7 +145,7 @@ def _read_pickle(path: Path) -> Any:
                 f"{path}: refused, because loading it would call {refused[1]}, which weights never need and a "
                 "harmful file may; save the weights alone, torch.save(model.state_dict(), ...), and use that file"
             ) from None
-        line = str(error).strip().split("\n")[0]
+        line = str(error).strip().split("\n")[0].split(". ")[0]
         raise ModelError(f"{path}: cannot be read as a checkpoint ({line}); copy or download it again") from error
 
 

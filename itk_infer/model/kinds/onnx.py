@@ -81,7 +81,7 @@ class OnnxBackend:
     ) -> None:
         sources = sources or SpecSources()
         if not path.is_file():
-            raise ModelError(f"{path}: no such file; --onnx needs an ONNX model")
+            raise ModelError(f"{path}: no such file; give an ONNX model")
         self._path = path
         self._threads = threads or usable_cores()
         self._runtime = import_runtime()
@@ -100,8 +100,8 @@ class OnnxBackend:
             # Networks stored in another format run as they are.
             if not self._automatic:
                 raise ModelError(
-                    f"--provider openvino: {path} takes {inputs[0].type}, and only networks of tensor(float) "
-                    "are run by OpenVINO; leave --provider out, and onnxruntime runs it"
+                    f"`provider=openvino`: {path} takes {inputs[0].type}, and only networks of tensor(float) "
+                    "are run by OpenVINO; leave `provider` out, and onnxruntime runs it"
                 )
             self.provider, session = "cpu", self._session_on_cpu()
             notes.append(f"the network takes {inputs[0].type}; onnxruntime runs it instead of OpenVINO")
@@ -167,11 +167,11 @@ class OnnxBackend:
         """A session that knows the file, the device and provider to run it, and what to tell the user."""
         kind, _, number = device.partition(":")
         if provider in ("cuda", "tensorrt") and kind == "cpu":
-            raise ModelError(f"--provider {provider} runs on a GPU; leave --device cpu out")
+            raise ModelError(f"`provider={provider}` runs on a GPU; leave `device=cpu` out")
         if provider in ("cpu", "openvino") and kind == "cuda":
-            raise ModelError(f"--provider {provider} runs on the CPU; leave --device {device} out")
+            raise ModelError(f"`provider={provider}` runs on the CPU; leave `device={device}` out")
         gpu = provider if provider in ("cuda", "tensorrt") else "cuda"
-        reason = "as --provider says"
+        reason = f"as `provider={provider}` requires"
         if kind == "cuda" or (provider in ("auto", "cuda", "tensorrt") and kind != "cpu"):
             index = int(number or 0)
             # torch is imported only where onnxruntime could use a GPU.
@@ -194,20 +194,20 @@ class OnnxBackend:
             if "CUDAExecutionProvider" in self._runtime.get_available_providers():
                 reason = "onnxruntime found no usable CUDA device"
             if kind == "cuda" or provider in ("cuda", "tensorrt"):
-                asked = f"--device {device}" if kind == "cuda" else f"--provider {provider}"
+                asked = f"`device={device}`" if kind == "cuda" else f"`provider={provider}`"
                 raise ModelError(
                     f"{asked}: {reason}; install 'itk_infer[onnx-gpu]' with a matching CUDA driver, or "
-                    "choose --device cpu"
+                    "choose `device=cpu`"
                 )
         if provider == "openvino" and not openvino.openvino_installed():
-            raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
+            raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
         fast = provider != "cpu" and openvino.openvino_installed()
         # With OpenVINO this session is only asked what the file says; it also refuses what is no model.
         session = self._session_on_cpu(optimise=not fast)
         unread = openvino.why_not(self._path) if fast else None
         if unread is not None and provider == "openvino":
             raise ModelError(
-                f"--provider openvino: OpenVINO cannot read {self._path} ({unread}); leave --provider out, and "
+                f"`provider=openvino`: OpenVINO cannot read {self._path} ({unread}); leave `provider` out, and "
                 "onnxruntime runs it"
             )
         fast = fast and unread is None
@@ -225,7 +225,7 @@ class OnnxBackend:
         if self._dtype == np.float16:
             if wish in ("auto", "half", "fp16"):
                 return "fp16", []
-            raise ConfigError(f"--precision {wish}: {self._path.name} is stored in fp16 and runs in that only")
+            raise ConfigError(f"`precision={wish}`: {self._path.name} is stored in fp16 and runs in that only")
         offered: tuple[Precision, ...] = ()
         if self.provider == "openvino":
             offered = openvino.reduced_precisions()
@@ -238,7 +238,7 @@ class OnnxBackend:
         """What runs the network at `precision`; `session` runs it as it is stored, if it is given."""
         if self.provider == "openvino":
             read = openvino.onnx_reader(self._path)
-            remedy = "" if self._automatic else "; leave --provider openvino out, and onnxruntime may run it"
+            remedy = "" if self._automatic else "; leave `provider=openvino` out, and onnxruntime may run it"
             network = openvino.OpenVinoNetwork(read, self.precision, self._threads, remedy)
             return WithFallback(network, self._plain_network, self._fell_back) if self._automatic else network
         if self._gpu is None:

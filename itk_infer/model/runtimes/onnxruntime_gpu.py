@@ -29,14 +29,14 @@ class Gpu:
     Attributes:
         kind: ``cuda`` or ``tensorrt``.
         index: Which device.
-        most: Bytes that may be used there, half of them by onnxruntime; None: all.
+        max_bytes: Bytes that may be used there, half of them by onnxruntime; None: all.
         stream: torch's stream that the network runs in; None where torch cannot use the device.
         cache: Folder for what TensorRT builds in minutes; None: built anew every time.
     """
 
     kind: str
     index: int
-    most: int | None = None
+    max_bytes: int | None = None
     stream: Any = None
     cache: Path | None = None
 
@@ -77,10 +77,10 @@ class Gpu:
             # Fixed shapes are searched once by heuristics; exhaustive search would repeat for every new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
             "arena_extend_strategy": "kSameAsRequested",  # the other one takes up to twice what is needed
-            "use_tf32": "0",  # fp32 means fp32; who wants speed asks for --fp16, which is checked
+            "use_tf32": "0",  # fp32 means fp32; `precision=half` is faster, and its results are checked
         }
-        if self.most is not None:
-            cuda["gpu_mem_limit"] = str(self.most // 2)  # the other half is torch's
+        if self.max_bytes is not None:
+            cuda["gpu_mem_limit"] = str(self.max_bytes // 2)  # the other half is torch's
         found: list[Any] = [(PROVIDERS["cuda"], cuda)]
         if self.kind == "tensorrt":
             tensorrt = {**shared, "trt_fp16_enable": str(half)}
@@ -188,5 +188,7 @@ def half_model(path: Path) -> bytes:
     except ImportError as error:
         raise ModelError(f"half precision on a GPU needs the onnx package ({error}): pip install onnx") from None
     except Exception as error:  # a converter over anybody's graph
-        raise ModelError(f"{path}: cannot be converted to fp16 ({first_line(error)}); leave --fp16 out") from error
+        raise ModelError(
+            f"{path}: cannot be converted to fp16 ({first_line(error)}); leave `precision=half` out"
+        ) from error
     return converted

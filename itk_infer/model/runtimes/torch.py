@@ -135,7 +135,7 @@ class TorchBackend:
             raise InferenceError(f"OpenVINO cannot run windows of shape {windows.shape} ({reason})")
         if not self._automatic:
             raise InferenceError(
-                f"OpenVINO cannot run this network ({reason}); leave --provider openvino out, and torch runs it"
+                f"OpenVINO cannot run this network ({reason}); leave `provider=openvino` out, and torch runs it"
             )
         self._compiled, self.provider, self.precision = None, "torch", "fp32"
         self.notes = (*self.notes, f"OpenVINO cannot run this network ({reason}); torch runs it in fp32 instead")

@@ -26,11 +26,11 @@ def choose_device(wanted: str) -> tuple[str, list[str]]:
         return "cpu", ["device: cpu (torch found no usable CUDA device)"]
     kind, _, number = wanted.partition(":")
     if kind != "cuda" or not (number or "0").isdecimal():
-        raise ModelError(f"--device {wanted}: no such device; there are auto, cpu, cuda and cuda:N")
+        raise ModelError(f"`device={wanted}`: no such device; there are auto, cpu, cuda and cuda:N")
     if int(number or 0) >= count:
         raise ModelError(
-            f"--device {wanted}: torch finds {count} CUDA devices; install a torch build for CUDA with a "
-            "matching driver, or choose --device cpu"
+            f"`device={wanted}`: torch finds {count} CUDA devices; install a torch build for CUDA with a "
+            "matching driver, or choose `device=cpu`"
         )
     return f"cuda:{int(number or 0)}", []
 
@@ -42,19 +42,19 @@ def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
         ModelError: it cannot run torch networks, is not installed, or not on this device.
     """
     if wanted == "tensorrt":
-        raise ModelError("--provider tensorrt runs ONNX models; export this one to ONNX, or leave it out")
+        raise ModelError("`provider=tensorrt` runs ONNX models; export this one to ONNX, or leave it out")
     if wanted == "cuda" and device == "cpu":
-        raise ModelError("--provider cuda: torch found no usable CUDA device, or --device cpu was given")
+        raise ModelError("`provider=cuda`: torch found no usable CUDA device, or `device=cpu` was given")
     if wanted in ("cpu", "openvino") and device != "cpu":
-        raise ModelError(f"--provider {wanted} runs on the CPU: give --device cpu as well")
+        raise ModelError(f"`provider={wanted}` runs on the CPU: give `device=cpu` as well")
     if wanted == "openvino" and not openvino.openvino_installed():
-        raise ModelError("--provider openvino: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
+        raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
     fast = device == "cpu" and wanted in ("auto", "openvino") and openvino.openvino_installed()
     unusable = openvino.why_not() if fast else None
     if unusable is None:
         return "openvino" if fast else "torch", []
     if wanted == "openvino":
-        raise ModelError(f"--provider openvino: OpenVINO cannot be used ({unusable}); install it again")
+        raise ModelError(f"`provider=openvino`: OpenVINO cannot be used ({unusable}); install it again")
     return "torch", [f"OpenVINO cannot be used ({unusable}); torch runs the network instead"]
 
 

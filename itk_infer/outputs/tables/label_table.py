@@ -24,9 +24,9 @@ def _table(labels: list[Label]) -> Table:
 
 
 def write_label_table(path: Path, labels: Sequence[Label], *, track: bool = False) -> None:
-    """Write ``labels.csv``: the required columns of Slicer's colour tables, one row a label.
+    """Write ``labels.csv``: the required columns of Slicer's colour tables, one row per label.
 
-    Slicer's reader knows no quotation marks inside a value; they become apostrophes.
+    Slicer's reader supports no quotation marks inside a value; they become apostrophes.
 
     Raises:
         OutputError: the file cannot be written.

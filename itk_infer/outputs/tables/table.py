@@ -14,12 +14,12 @@ class CaseRow:
     """One mask of the folder.
 
     Attributes:
-        file: Input, as the person knows it.
+        file: The input file's name, as given.
         confidence: 0 to 1, over all voxels; None if unknown.
         confidence_foreground: The same over the voxels that bear a label.
         confidence_per_label: By label name.
         volumes_ml: By label name, in millilitres.
-        review: Why someone should look at it; empty if there is no reason.
+        review: Why it should be looked at; empty if there is no reason.
         mask: The label map that the numbers are of, below the output folder; empty if there is none.
         label_table: The file that says what its values mean.
     """
@@ -53,7 +53,7 @@ class Table:
 
     Attributes:
         content: All that decides the file, JSON-ready: the file is written anew when it changes.
-        write: Writes the file, with a claim.
+        write: Writes the file, with an intent.
     """
 
     content: tuple[object, ...]

@@ -1,4 +1,4 @@
-"""``confidences.xlsx``: what a person looks through after a run, the doubtful cases first."""
+"""``confidences.xlsx``: the measurements of all masks, the doubtful ones first."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from itk_infer.volume.dicom.reading import chosen_frames, plan_of
 from itk_infer.volume.dicom.series import Series
 from itk_infer.volume.names import printable
 
+NAMED = 12  # series in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -64,19 +66,24 @@ def chosen(found: Sequence[Candidate], rule: SeriesRule | None) -> Candidate:
     if len(fitting) == 1:
         return fitting[0]
     if rule is None:
-        listed = ", ".join(item.label for item in found)
+        listed = _listed([item.label for item in found])
         raise InputError(
-            f"its study holds {len(found)} series that may be meant: {listed}; say which with a rule, --series RULE"
+            f"its study holds {len(found)} series that may be meant: {listed}; say which with a rule, `series`"
         )
     if not fitting:
-        listed = ", ".join(f"{item.label}: {item.failed[0]} is not so" for item in found) or "there is none"
+        listed = _listed([f"{item.label}: not so that {item.failed[0]}" for item in found]) or "there is none"
         raise InputError(
             f"no series of its study fits the rule: {listed}; change the rule, or leave the study out"
         )
-    listed = ", ".join(item.label for item in fitting)
+    listed = _listed([item.label for item in fitting])
     raise InputError(
         f"{len(fitting)} series of its study fit the rule: {listed}; add a condition, or what to prefer"
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+    return ", ".join(words[:NAMED]) + more
 
 
 def rule_tags(rules: Iterable[SeriesRule]) -> frozenset[int]:

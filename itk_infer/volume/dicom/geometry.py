@@ -156,8 +156,8 @@ def _axes(frames: Sequence[Frame]) -> tuple[NDArray[np.float64], NDArray[np.floa
         count = int((off > ORIENTATION_TOLERANCE).sum())
         raise InputError(
             f"{count} of its slices {'is' if count == 1 else 'are'} oriented otherwise than most, by up to "
-            f"{math.degrees(math.acos(cosine)):.3g} degrees ({frames[worst].name}); slices that are not parallel are "
-            "no volume"
+            f"{math.degrees(math.acos(cosine)):.3g} degrees ({frames[worst].name}); slices that are not parallel "
+            "are no volume"
         )
     rows, columns = given.mean(axis=0).reshape(2, 3)
     lengths = np.linalg.norm(rows), np.linalg.norm(columns)
@@ -217,8 +217,8 @@ def _check_tilt(
     if drift > MAX_TILT_DRIFT * pixel:
         if rest > drift / 2:
             raise InputError(
-                f"its slices do not lie above each other: they are shifted sideways by up to {drift:.3g} mm (skewed "
-                "or moved); resample it to a regular grid"
+                f"its slices do not lie above each other: they are shifted sideways by up to {drift:.3g} mm "
+                "(skewed or moved); resample it to a regular grid"
             )
         raise InputError(
             f"its slices are tilted by {angle:.3g} degrees (gantry tilt, sheared): the farthest is {drift:.3g} mm "
@@ -257,8 +257,8 @@ def _check_gaps(
         more = f" and {len(wide) - 3} more" if len(wide) > 3 else ""
         verb = "slice is" if count == 1 else "slices are"
         raise InputError(
-            f"{count} {verb} missing: there is a gap between {', '.join(places)}{more}, where {median:.4g} mm are due; "
-            "send the series again"
+            f"{count} {verb} missing: there is a gap between {', '.join(places)}{more}, where {median:.4g} mm are "
+            "due; send the series again"
         )
     where = int(np.abs(np.diff(gaps)).argmax()) + 1 if len(gaps) > 1 else 0
     raise InputError(

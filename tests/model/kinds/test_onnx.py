@@ -218,7 +218,7 @@ def test_a_missing_gpu_is_an_error_or_a_sentence(tmp_path):
     if automatic.device != "cpu":
         pytest.skip("this machine has a GPU")
     assert any(note.startswith("device: cpu") for note in automatic.notes)
-    with pytest.raises(ModelError, match="--device cuda"):
+    with pytest.raises(ModelError, match="`device=cuda`"):
         OnnxBackend(path, device="cuda")
     assert "CPUExecutionProvider" in offered
 

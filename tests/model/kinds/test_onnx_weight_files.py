@@ -124,7 +124,7 @@ def test_engines_of_tensorrt_are_kept_apart_by_model(tmp_path, monkeypatch):
     for content in (None, bytes(16)):
         if content is not None:
             (tmp_path / "net.bin").write_bytes(content)
-        with pytest.raises(ModelError, match="--provider tensorrt"):
+        with pytest.raises(ModelError, match="`provider=tensorrt`"):
             OnnxBackend(path, provider="tensorrt")
     assert len(set(caches)) == 2
     assert all(cache.parent == Path("cache", "tensorrt") for cache in caches)

@@ -101,7 +101,7 @@ def test_what_openvino_cannot_read_onnxruntime_runs(tmp_path):
 
 @needs_openvino
 def test_openvino_by_name_is_refused_and_not_replaced(tmp_path):
-    with pytest.raises(ModelError, match=r"--provider openvino: OpenVINO cannot read .*leave --provider out"):
+    with pytest.raises(ModelError, match=r"`provider=openvino`: OpenVINO cannot read .*leave `provider` out"):
         OnnxBackend(by_a_vendor(tmp_path / "m.onnx"), device="cpu", provider="openvino")
 
 
@@ -111,7 +111,7 @@ def test_a_network_in_another_number_format_is_not_openvinos(tmp_path):
     backend = OnnxBackend(path, device="cpu")
     assert backend.provider == "cpu"
     assert "the network takes tensor(float16); onnxruntime runs it instead of OpenVINO" in backend.notes
-    with pytest.raises(ModelError, match=r"--provider openvino: .*takes tensor\(float16\).*leave --provider out"):
+    with pytest.raises(ModelError, match=r"`provider=openvino`: .*takes tensor\(float16\).*leave `provider` out"):
         OnnxBackend(path, device="cpu", provider="openvino")
 
 
@@ -138,7 +138,7 @@ def test_what_openvino_cannot_compile_onnxruntime_runs(tmp_path, monkeypatch, er
 
     by_name = OnnxBackend(path, device="cpu", provider="openvino")
     with pytest.raises(
-        InferenceError, match="no primitive; leave --provider openvino out, and onnxruntime may run it"
+        InferenceError, match="no primitive; leave `provider=openvino` out, and onnxruntime may run it"
     ):
         by_name.forward(values[None, None])
 

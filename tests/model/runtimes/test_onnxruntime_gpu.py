@@ -137,7 +137,7 @@ class Runtime:
 
 def test_how_a_gpu_is_asked_for(tmp_path):
     runtime = Runtime(["CUDAExecutionProvider", "TensorrtExecutionProvider"])
-    assert Gpu("cuda", 2, most=10**9, stream=Stream()).open(runtime, tmp_path / "m.onnx", 1) is not None
+    assert Gpu("cuda", 2, max_bytes=10**9, stream=Stream()).open(runtime, tmp_path / "m.onnx", 1) is not None
     ((name, settings),) = runtime.asked
     assert name == "CUDAExecutionProvider"
     assert settings == {

@@ -178,13 +178,13 @@ def test_a_device_that_is_not_there_is_an_error_before_anything_is_built():
     def build():
         raise AssertionError("built in vain")
 
-    with pytest.raises(ModelError, match="--device cuda:97: torch finds .* CUDA devices"):
+    with pytest.raises(ModelError, match="`device=cuda:97`: torch finds .* CUDA devices"):
         torch_backend(build, device="cuda:97")
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x"])
 def test_other_words_are_not_devices(device):
-    with pytest.raises(ModelError, match=f"--device {device}: no such device"):
+    with pytest.raises(ModelError, match=f"`device={device}`: no such device"):
         choose_device(device)
 
 
@@ -198,10 +198,10 @@ def test_only_auto_settles_for_the_cpu_and_says_so(load, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("provider", "message"), [("tensorrt", "runs ONNX models"), ("cuda", "--device cpu was given")]
+    ("provider", "message"), [("tensorrt", "runs ONNX models"), ("cuda", "`device=cpu` was given")]
 )
 def test_a_provider_that_cannot_run_it_is_an_error(load, provider, message):
-    with pytest.raises(ModelError, match=f"--provider {provider}.*{message}"):
+    with pytest.raises(ModelError, match=f"`provider={provider}`.*{message}"):
         load(provider=provider)
 
 
@@ -270,7 +270,7 @@ def test_where_openvino_cannot_torch_can_unless_openvino_was_asked_for(load, mon
     np.testing.assert_allclose(by_itself.forward(given), WEIGHT * given)
     assert by_itself.provider == "torch"
     with pytest.raises(
-        InferenceError, match="no conversion rule.; leave --provider openvino out, and torch runs it"
+        InferenceError, match="no conversion rule.; leave `provider=openvino` out, and torch runs it"
     ):
         load(provider="openvino").forward(given)
 
@@ -284,7 +284,7 @@ def test_a_broken_installation_of_openvino_is_named(load, monkeypatch):
     backend = load(provider="auto")
     assert backend.provider == "torch"
     assert any("libopenvino.so is missing); torch runs the network instead" in note for note in backend.notes)
-    with pytest.raises(ModelError, match="--provider openvino: .*libopenvino.so is missing"):
+    with pytest.raises(ModelError, match="`provider=openvino`: .*libopenvino.so is missing"):
         load(provider="openvino")
 
 
