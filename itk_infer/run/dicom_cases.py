@@ -74,7 +74,7 @@ def dicom_cases(
     suspects = _suspects(source, found, unread_names)
     cases = [
         case
-        for study in _studies(found)
+        for study in studies_of(found)
         if (case := _case(study, rules, len(wanted.channels), names, suspects)) is not None
     ]
     return DicomInputs(
@@ -130,7 +130,7 @@ class _Names:
         return sum(other.folder == series.folder and not other.aside for other in self.found.series) > 1
 
 
-def _studies(found: Scan) -> list[list[Series]]:
+def studies_of(found: Scan) -> list[list[Series]]:
     """The series of each study; one without a valid UID of a study is alone."""
     studies: dict[object, list[Series]] = defaultdict(list)
     for series in found.series:
