@@ -174,16 +174,13 @@ def _case(
 
 
 def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path]) -> str:
-    problem, _ = verdict(item, rule.instances if rule else ())
-    if problem:
-        return problem
     for file in item.series.files:
         if suspect := suspects.get(file.path.parent):
             return (
                 f"{printable(suspect.name)}, beside its files, is damaged or empty, and may be one of its slices; "
                 "copy or send it again, or remove it"
             )
-    return ""
+    return verdict(item, rule.instances if rule else ())[0]
 
 
 def _suspects(source: Path, found: Scan, unread_names: Sequence[str]) -> dict[Path, Path]:

@@ -19,7 +19,7 @@ from itk_infer.run.shard import shard_ledgers
 from itk_infer.volume.dicom.elements import looks_like_dicom
 from itk_infer.volume.marks import detached_data, label_mark
 from itk_infer.volume.names import split_suffix
-from itk_infer.volume.other_formats import PAIR, RAW, ZARR, OtherFormat, is_sidecar, other_format
+from itk_infer.volume.other_formats import DICOM, PAIR, RAW, ZARR, OtherFormat, is_sidecar, other_format
 
 DICOM_START = 1024  # bytes
 DETACHED = (".mhd", ".nhdr")
@@ -101,15 +101,23 @@ class Search:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be searched ({error.strerror})") from None
+        named: list[str] = []
         for entry in entries:
             path = Path(entry.path)
             if not entry.is_dir():
-                if below != TOP:
-                    found = self.dicom if _is_dicom(path) else None
-                    found.append((below, path)) if found is not None else self.others.append(below / entry.name)
+                if below == TOP:  # searched before
+                    continue
+                if _is_dicom(path):
+                    self.dicom.append((below, path))
+                elif not entry.name.startswith(".") and entry.name.lower().endswith(DICOM.suffixes):
+                    named.append(entry.name)
+                else:
+                    self.others.append(below / entry.name)
             elif not entry.name.startswith(".") and not is_zarr(path) and self._is_new(path):
                 self._seen.add(path.resolve())
                 self._dicom_below(path, below / entry.name)
+        if named:
+            self.passed.append(unread(below, named, DICOM))
 
     def _image(self, path: Path, below: PurePosixPath) -> None:
         self.images.append((below, path))

@@ -37,7 +37,9 @@ def slice_of(
     ds.FrameOfReferenceUID, ds.Modality, ds.SeriesNumber = uid(study, "frame"), "CT", 7
     ds.PatientID, ds.StudyDate, ds.SeriesDescription = "P1", "20240229", "made up"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.ImagePositionPatient = [f"{v:.10g}"[:16] for v in (position if position is not None else (0.0, 0.0, 2.0 * k))]
+    ds.ImagePositionPatient = [
+        f"{v:.10g}"[:16] for v in (position if position is not None else (0.0, 0.0, 2.0 * k))
+    ]
     ds.ImageOrientationPatient = [f"{v:.10g}"[:16] for v in orientation]
     ds.PixelSpacing = [f"{v:.10g}" for v in spacing]
     ds.Rows, ds.Columns = pixels.shape

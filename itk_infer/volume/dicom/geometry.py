@@ -243,12 +243,12 @@ def _check_gaps(
         if drift > REPORTED:
             return [f"the spacing between its slices varies; on the even grid they are up to {drift:.2g} mm off"]
         return []
-    median = float(np.median(gaps))
-    multiples = np.rint(gaps / median)
+    due = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    multiples = np.rint(gaps / due)
     axis = int(np.abs(normal).argmax())
     wide = np.flatnonzero(multiples > 1)
-    is_multiple = bool((np.abs(gaps / median - multiples) < WHOLE).all() and multiples.min() >= 1)
-    if is_multiple and len(wide) * 4 <= len(gaps):
+    is_multiple = bool((np.abs(gaps / due - multiples) < WHOLE).all())
+    if is_multiple and len(wide) <= max(1, len(gaps) // 4):
         places = [
             f"{AXES[axis]} = {positions[index][axis]:.6g} and {positions[index + 1][axis]:.6g} mm"
             for index in wide[:3]
@@ -257,7 +257,7 @@ def _check_gaps(
         more = f" and {len(wide) - 3} more" if len(wide) > 3 else ""
         verb = "slice is" if count == 1 else "slices are"
         raise InputError(
-            f"{count} {verb} missing: there is a gap between {', '.join(places)}{more}, where {median:.4g} mm are "
+            f"{count} {verb} missing: there is a gap between {', '.join(places)}{more}, where {due:.4g} mm are "
             "due; send the series again"
         )
     where = int(np.abs(np.diff(gaps)).argmax()) + 1 if len(gaps) > 1 else 0

@@ -154,7 +154,7 @@ def check_decoder(file: FileHeader) -> None:
         ) from None
 
 
-def stored_frames(file: FileHeader, form: PixelForm, data: bytes) -> Callable[[int], NDArray[Any]]:
+def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callable[[int], NDArray[Any]]:
     """A function that decodes one frame of a file, in any thread.
 
     Args:
@@ -172,7 +172,7 @@ def stored_frames(file: FileHeader, form: PixelForm, data: bytes) -> Callable[[i
     if pixels is None:
         raise Damaged("has no pixels")
     if file.data.syntax in NATIVE:
-        source = file.data.inflated if file.data.inflated is not None else data
+        source: Any = file.data.inflated if file.data.inflated is not None else data
 
         def native(index: int) -> NDArray[Any]:
             order = "<" if file.data.little else ">"
@@ -182,7 +182,7 @@ def stored_frames(file: FileHeader, form: PixelForm, data: bytes) -> Callable[[i
             return _significant(values.reshape(form.rows, form.columns), form)
 
         return native
-    streams = list(_streams(data, pixels.start, form.frames))
+    streams = list(_streams(bytes(data), pixels.start, form.frames))
 
     def compressed(index: int) -> NDArray[Any]:
         return _significant(_decoded(streams[index], file.data.syntax, form), form)

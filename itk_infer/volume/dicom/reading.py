@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from itk_infer.errors import InputError
 from itk_infer.machine import usable_cores
 from itk_infer.spec.series_rule import Condition
-from itk_infer.volume.dicom.elements import Damaged
+from itk_infer.volume.dicom.elements import Damaged, Incomplete
 from itk_infer.volume.dicom.frames import Frame, frames_of
 from itk_infer.volume.dicom.geometry import Stack, is_mosaic, stack_of
-from itk_infer.volume.dicom.header import FileHeader, header_of, read_file_header, without_voxels
+from itk_infer.volume.dicom.header import FIRST_BYTES, FileHeader, header_of, read_file_header, without_voxels
 from itk_infer.volume.dicom.pixels import LOSSY, PixelForm, check_decoder, pixel_form, stored_frames
 from itk_infer.volume.dicom.series_files import SeriesFiles
 from itk_infer.volume.formats.layout import VOXEL_LIMIT
@@ -130,17 +131,16 @@ def read_series(series: SeriesFiles) -> SeriesVolume:
     for z, frame in enumerate(plan.stack.frames):
         places[frame.file.path].append((z, frame))
 
+    buffers = _Buffers()
+
     def read(path: Path) -> str:
-        data = _bytes(path)
+        data = buffers.read(path)
         try:
-            file = header_of(path, data, len(data), extra)
-            found = dict(enumerate(frames_of(file))) if places[path] else {}
-            _fill(array, file, data, places[path], found, plan)
+            _fill(array, _header_in(path, data, extra), data, places[path], plan)
         except Damaged as error:
             raise InputError(f"{printable(path.name)}: {error}; copy or send it again") from None
         return hashlib.sha256(data).hexdigest()
 
-    # Where one file holds all slices, these are divided among the threads.
     digests = _map(read, series.files)
     used = {frame.file.path: frame.file for frame in plan.stack.frames}
     lossy = any(file.data.syntax in LOSSY or file.text("LossyImageCompression") == "01" for file in used.values())
@@ -154,7 +154,8 @@ def series_sha256(series: SeriesFiles) -> str:
     Raises:
         InputError: a file cannot be read.
     """
-    return _digest(_map(lambda path: hashlib.sha256(_bytes(path)).hexdigest(), series.files), series)
+    buffers = _Buffers()
+    return _digest(_map(lambda path: hashlib.sha256(buffers.read(path)).hexdigest(), series.files), series)
 
 
 def _digest(digests: Sequence[str], series: SeriesFiles) -> str:
@@ -165,15 +166,14 @@ def _digest(digests: Sequence[str], series: SeriesFiles) -> str:
 def _fill(
     array: NDArray[Any],
     file: FileHeader,
-    data: bytes,
+    data: memoryview,
     places: Sequence[tuple[int, Frame]],
-    found: dict[int, Frame],
     plan: SeriesPlan,
 ) -> None:
-    """Decode the frames of a file into the volume."""
+    """Decode the frames of a file into the volume; those of one file are divided among threads."""
     if not places:
         return
-    form = pixel_form(file)
+    form, found = pixel_form(file), dict(enumerate(frames_of(file)))
     same = all(
         replace(found[frame.index], file=frame.file) == frame for _, frame in places if frame.index in found
     )
@@ -229,11 +229,37 @@ def _header(path: Path, extra: frozenset[int]) -> FileHeader:
         raise _unreadable(path, error) from None
 
 
-def _bytes(path: Path) -> bytes:
+def _header_in(path: Path, data: memoryview, extra: frozenset[int]) -> FileHeader:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from None
+        return header_of(path, bytes(data[:FIRST_BYTES]), len(data), extra)
+    except Incomplete:
+        return header_of(path, bytes(data), len(data), extra)
+
+
+class _Buffers(threading.local):
+    """The bytes of one file per thread, in memory that is used again for the next file."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+    def read(self, path: Path) -> memoryview:
+        """All bytes of a file, until the next call in this thread.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            size = path.stat().st_size
+            if len(self.buffer) < size:
+                self.buffer = bytearray(size)
+            view = memoryview(self.buffer)[:size]
+            with path.open("rb", buffering=0) as file:
+                count = 0
+                while count < size and (more := file.readinto(view[count:])):
+                    count += more
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return view[:count].toreadonly()
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

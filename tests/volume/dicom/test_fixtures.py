@@ -14,12 +14,14 @@ from itk_infer.spec.series_rule import parse_rules
 from itk_infer.volume.dicom.reading import read_series
 
 CASES = (
-    "axial column-negated coronal duplicate-positions empty-tags enhanced-multiframe hospital-study implicit-vr "
-    "instance-numbers-shuffled jitter jpeg-2000 jpeg-ls junk-files localizer-inside missing-slice mixed-spacing "
-    "no-extension no-pixels no-positions no-series-uid oblique-double one-without-position per-slice-rescale prone "
-    "reversed rle sagittal same-file-twice same-uid-other-pixels signs-differ single-slice tags-contradict-positions "
-    "tilt tilt-slight truncated two-patients two-series uid-is-a-path unknown-charset wrong-charset"
-).split()
+    "axial", "column-negated", "coronal", "duplicate-positions", "empty-tags", "enhanced-multiframe",
+    "hospital-study", "implicit-vr", "instance-numbers-shuffled", "jitter", "jpeg-2000", "jpeg-ls",
+    "junk-files", "localizer-inside", "missing-slice", "mixed-spacing", "no-extension", "no-pixels",
+    "no-positions", "no-series-uid", "oblique-double", "one-without-position", "per-slice-rescale", "prone",
+    "reversed", "rle", "sagittal", "same-file-twice", "same-uid-other-pixels", "signs-differ", "single-slice",
+    "tags-contradict-positions", "tilt", "tilt-slight", "truncated", "two-patients", "two-series",
+    "uid-is-a-path", "unknown-charset", "wrong-charset",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +106,12 @@ def test_what_is_passed_over_is_counted_and_named(dicom):
     unnamed = next(note for note in found.notes if note.startswith("passed over 3 other files"))
     assert sum(item.files for item in found.passed) + 3 == 6
     assert "README.txt" in unnamed
-    assert any(note.startswith("2 localizers within a series") for note in inputs(dicom / "localizer-inside").notes)
-    assert any("IM0003" in note and note.startswith("1 DICOM file") for note in inputs(dicom / "same-file-twice").notes)
+    assert any(
+        note.startswith("2 localizers within a series") for note in inputs(dicom / "localizer-inside").notes
+    )
+    assert any(
+        "IM0003" in note and note.startswith("1 DICOM file") for note in inputs(dicom / "same-file-twice").notes
+    )
 
 
 def test_a_tag_that_contradicts_positions_is_a_warning(dicom):
@@ -125,8 +131,9 @@ def test_the_hippocampus_study(shared):
     folder = shared / "dicom" / "study"
     expected = json.loads((folder / "expected.json").read_text("utf-8"))
     about = expected["cases"]["hippocampus-study"]
+    folder /= "hippocampus-study"
     (refused,) = inputs(folder).cases
     assert all(candidate in refused.problem for candidate in about["candidates"])
     (case,) = inputs(folder, about["rule"]).cases
-    assert case.name == "hippocampus-study/4_HCropVolume"
+    assert case.name == "4_HCropVolume"
     check_volume(case, about, expected)
