@@ -2,9 +2,9 @@
 
     python benchmarks/dicom_fuzz.py [--files 10000] [--seed 0]
 
-Each turn changes one file of a small series: bytes flipped, lengths made absurd, the end cut off, or parts swapped. The
-series is scanned, judged and read as in a run. A crash of a decoder ends this process; a watchdog ends it if one
-turn takes longer than a minute.
+Each turn changes one file of a small series: bytes flipped, lengths made absurd, the end cut off, or parts swapped.
+The series is scanned, judged and read as in a run. A crash of a decoder ends this process; a watchdog ends it if
+one turn takes longer than a minute.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def turn(folder: Path, paths: list[Path]) -> str:
     found = dicom_cases(folder, [(Path(), path) for path in paths], InputSpec(), "")
     try:
         direct = read_series(SeriesFiles(tuple(paths)))  # also where the scan has refused it
-        assert direct.array.shape == direct.grid.size
+        if direct.array.shape != direct.grid.size:
+            raise RuntimeError("the array has another size than the grid")
     except InputError as error:
         direct_reason = str(error)
     else:
@@ -135,9 +136,8 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for reason, times in ends.most_common():
         print(f"{times:>7}  {reason}")
-    print(
-        f"{options.files:,} files in {time.perf_counter() - started:.0f} s; memory {before >> 10} to {peak >> 10} MiB"
-    )
+    seconds = time.perf_counter() - started
+    print(f"{options.files:,} files in {seconds:.0f} s; memory {before >> 10} to {peak >> 10} MiB")
 
 
 if __name__ == "__main__":
