@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from itk_infer.files.stamp import Stamp, stamp_of
+from itk_infer.volume.dicom.series_files import SeriesFiles
 from itk_infer.volume.names import printable
 
 
@@ -16,9 +18,10 @@ class Case:
     Attributes:
         folder: Sub-folder below the input folder; ``.`` at the top.
         stem: File name without extension and channel number.
-        suffix: Extension, lower case, with its dot.
-        paths: Its files, one an input channel.
+        suffix: Extension, lower case, with its dot; empty for a DICOM series.
+        paths: Its files, one an input channel; of a DICOM series the folder that holds it.
         problem: Why it cannot even be tried; None for a good case.
+        series: The DICOM series, one an input channel, that `paths` are the folders of; empty for other images.
     """
 
     folder: PurePosixPath
@@ -26,6 +29,20 @@ class Case:
     suffix: str
     paths: tuple[Path, ...]
     problem: str | None = None
+    series: tuple[SeriesFiles, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
+        return tuple(path for series in self.series for path in series.files) or self.paths
+
+    def stamps(self) -> list[Stamp]:
+        """What identifies the content of each channel without reading it.
+
+        Raises:
+            OSError: the status of a file cannot be read.
+        """
+        return [series.stamp() for series in self.series] or [stamp_of(path) for path in self.paths]
 
     @property
     def name(self) -> str:
@@ -42,4 +59,5 @@ class Case:
 
     def absolute(self) -> Case:
         """The same case for a process with another current folder."""
-        return replace(self, paths=tuple(path.absolute() for path in self.paths))
+        series = tuple(series.absolute() for series in self.series)
+        return replace(self, paths=tuple(path.absolute() for path in self.paths), series=series)

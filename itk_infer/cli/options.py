@@ -18,6 +18,7 @@ from itk_infer.outputs.registry import optional_outputs
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Arguments of a run and its executor that messages mention; those of `Options` declare their flags themselves.
 RUN_FLAGS = {
+    "case_name": "--case-name",
     "case_timeout": "--case-timeout",
     "forget_missing": "--forget-missing",
     "format": "--format",
@@ -25,6 +26,7 @@ RUN_FLAGS = {
     "overwrite": "--overwrite",
     "recursive": "--recursive",
     "scheduler": "--scheduler",
+    "series": "--series",
     "shard": "--shard",
     **{kind.keyword: kind.flags[0] for kind in optional_outputs()},
 }

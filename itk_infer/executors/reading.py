@@ -6,13 +6,16 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from itk_infer.case.case import Case
-from itk_infer.errors import ItkInferError
+from itk_infer.errors import InputError, ItkInferError
 from itk_infer.files.records import InputFile
 from itk_infer.files.stamp import Stamp, absolute_path, stamp_of
 from itk_infer.machine import MemoryBound
 from itk_infer.volume.names import printable
-from itk_infer.volume.read import read_header, read_image
+from itk_infer.volume.read import Header, read_header, read_image
+from itk_infer.volume.same_grid import check_same_grid
 from itk_infer.volume.volume import Volume, volume_of
 
 
@@ -46,6 +49,8 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
     started = time.perf_counter()
     if bound is not None:
         bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
+    if case.series:
+        return _read_series(case, started)
     images = [read_image(path) for path in case.paths]
     inputs = tuple(
         InputFile(str(absolute_path(path)), image.sha256, stamp_of(path))
@@ -57,12 +62,51 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
 
 
+def _read_series(case: Case, started: float) -> CaseImage:
+    from itk_infer.volume.dicom.reading import read_series
+
+    stamps = case.stamps()
+    read = [read_series(series) for series in case.series]
+    if stamps != case.stamps():
+        raise InputError("its files were changed while they were read; run again")
+    inputs = tuple(
+        InputFile(str(absolute_path(path)), one.sha256, stamp)
+        for path, one, stamp in zip(case.paths, read, stamps, strict=True)
+    )
+    names = [f"channel {index}" for index in range(len(read))]
+    warnings = [note for one in read for note in one.notes]
+    for one, name in zip(read[1:], names[1:], strict=True):
+        warning = check_same_grid(case.name, (name, one.grid), (names[0], read[0].grid))
+        warnings += [warning] if warning else []
+    arrays = [one.array for one in read]
+    array = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+    volume = Volume(array, read[0].grid, case.name)
+    return CaseImage(volume, inputs, tuple(warnings), time.perf_counter() - started)
+
+
+def case_header(case: Case) -> Header:
+    """Size, spacing, direction and type of the image of a case, of its first channel.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not case.series:
+        return read_header(case.paths[0])
+    from itk_infer.volume.dicom.reading import read_plan
+
+    plan = read_plan(case.series[0])
+    grid = plan.stack.grid
+    return Header(grid.size, grid.spacing, grid.direction_xyz, plan.dtype)
+
+
 def reading_memory(case: Case) -> int | None:
     """Bytes that reading takes, by the headers alone; None if they cannot be read.
 
     Every voxel is in memory twice for a moment: once in SimpleITK, once as an array.
     """
     try:
+        if case.series:
+            return 2 * len(case.series) * case_header(case).nbytes
         return 2 * sum(read_header(path).nbytes for path in case.paths)
     except (ItkInferError, OSError):
         return None
@@ -125,6 +169,6 @@ def _read_ahead(case: Case, room: int | None) -> CaseImage | None:
 
 def _stamps(case: Case) -> list[Stamp] | None:
     try:
-        return [stamp_of(path) for path in case.paths]
+        return case.stamps()
     except OSError:
         return None

@@ -14,6 +14,7 @@ LABELS = "labels"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
+SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
 
 
@@ -54,12 +55,14 @@ class OutputKind:
 
         Args:
             stem: Of the image.
-            suffix: Of the image, with its dot.
+            suffix: Of the image, with its dot; empty for a DICOM series.
             label_format: One of `LABEL_FORMATS`.
         """
         if self.ending is not None:
             return f"{stem}{self.ending}"
-        return stem + (ONE_FILE.get(suffix, suffix) if label_format == "same" else f".{label_format}")
+        if label_format == "same":
+            return stem + (ONE_FILE.get(suffix, suffix) or SERIES_FORMAT)
+        return f"{stem}.{label_format}"
 
     def load(self) -> Any:
         """The class or function behind it; imports its module."""

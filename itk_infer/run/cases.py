@@ -34,7 +34,9 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def find_cases(source: Path, output: Path | None, *, recursive: bool, wanted: InputSpec) -> Inputs:
+def find_cases(
+    source: Path, output: Path | None, *, recursive: bool, wanted: InputSpec, case_name: str = ""
+) -> Inputs:
     """The cases of a folder, or of one file, which is a case even if it is a label map.
 
     Args:
@@ -43,6 +45,7 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, wanted: In
         recursive: Search sub-folders, links to folders included.
         wanted: The model's input. Files of more than one channel are ``<case>_0000.ext``, ``<case>_0001.ext``,
             ...; those of one channel may be, where the spec says so and all files of the folder are.
+        case_name: Of DICOM cases, with attributes in braces; empty: after the folder.
 
     Raises:
         ConfigError: `source` does not exist, or is the output folder.
@@ -58,10 +61,16 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, wanted: In
     numbered = len(wanted.channels) > 1 or wanted.numbered_files
     for path in _siblings(source) if numbered and not whole_folder else [source]:
         search.look_at(path)
-    found = list(_images(search.images))
+    found, notes, passed = list(_images(search.images)), list[str](), search.passed
     if len(wanted.channels) > 1 or (numbered and all(CHANNEL.fullmatch(case.stem) for case in found)):
         found = _grouped(found, wanted.channels)
-    passed = search.passed
+    if search.dicom:
+        from itk_infer.run.dicom_cases import dicom_cases  # NumPy
+
+        studies = dicom_cases(source, search.dicom, wanted, case_name, [item.name for item in passed])
+        found += studies.cases
+        notes = [*studies.notes, *(_no_images(search.others) if studies.series else [])]
+        passed += studies.passed
     if whole_folder:
         # A channel may be a label map; a case that consists of nothing else is a result.
         results = [case for case in found if search.labels.keys() >= set(case.paths)]
@@ -71,7 +80,16 @@ def find_cases(source: Path, output: Path | None, *, recursive: bool, wanted: In
     cases = tuple(sorted(_checked(found), key=lambda case: case.name))
     if not cases:
         raise NoInputError(_nothing(source, passed, recursive))
-    return Inputs(cases, tuple(passed), (*sentences(passed), *_labels_taken(cases, search.labels)))
+    return Inputs(cases, tuple(passed), (*sentences(passed), *notes, *_labels_taken(cases, search.labels)))
+
+
+def _no_images(others: Sequence[PurePosixPath]) -> Iterator[str]:
+    """A sentence about files beside DICOM that hold none, which nothing else names."""
+    if others:
+        names = ", ".join(printable(readable(path)) for path in others[:NAMED])
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        s = "s that hold" if len(others) > 1 else " that holds"
+        yield f"passed over {len(others)} other file{s} no image: {names}{more}"
 
 
 def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
@@ -93,7 +111,7 @@ def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str
     """Why there is no case."""
     there = "".join(f"; {sentence}" for sentence in sentences(passed))
     deeper = "" if recursive or not source.is_dir() else "; `recursive` also searches its sub-folders"
-    return f"No input files found in {source}: looked for {', '.join(SUFFIXES)}{there}{deeper}"
+    return f"No input files found in {source}: looked for {', '.join(SUFFIXES)} and DICOM{there}{deeper}"
 
 
 def _labels_taken(cases: Sequence[Case], labels: Mapping[Path, str]) -> Iterator[str]:

@@ -123,7 +123,7 @@ def run_cases(
         with _lock(settings, events, stop) as lock, _ledger(settings, inputs.cases, lock) as ledger:
             if lock is not None:
                 checks.append(lock.raise_if_lost)
-            run = _Run(executor, settings, events, ledger, check, lock)
+            run = _Run(executor, settings, events, ledger, check, lock, inputs.cases)
             plan = make_plan(inputs.cases, settings, facts.identity, ledger)
             run.sweep()
             ledger.begin_run(events.run, about_run(facts, command))
@@ -169,6 +169,7 @@ class _Run:
         ledger: Ledger,
         check: Callable[[], None],
         lock: FolderLock | None,
+        cases: Sequence[Case],
     ) -> None:
         self.executor = executor
         self.settings = settings
@@ -176,6 +177,7 @@ class _Run:
         self.ledger = ledger
         self.check = check
         self.lock = lock
+        self.cases = cases
         self.summary = Summary()
         self.actions: dict[str, CaseAction] = {}
         self.open: dict[str, Task] = {}
@@ -190,7 +192,8 @@ class _Run:
         others = self.settings.shard is not None and self.lock.others()
         if not others:
             before = self.lock.since if self.settings.shard is not None else None
-            sweep_partials(self.settings.output, self.settings.recursive, before)
+            nested = self.settings.recursive or any(case.folder.name for case in self.cases)
+            sweep_partials(self.settings.output, nested, before)
 
     def work(self, plan: list[CaseAction], inputs: Inputs, facts: ModelInfo) -> Summary:
         started, summary = time.monotonic(), self.summary
@@ -393,4 +396,4 @@ def _exit_code(summary: Summary, plan: Sequence[CaseAction]) -> int:
 
 def _size(case: Case) -> int:
     """Bytes of its files: an estimate of its cost without reading it."""
-    return sum(path.stat().st_size if path.is_file() else 0 for path in case.paths)
+    return sum(path.stat().st_size if path.is_file() else 0 for path in case.files)

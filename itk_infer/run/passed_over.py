@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from itk_infer.volume.other_formats import OtherFormat
 
 NAMED = 3  # names in a sentence, of each sort
-UNREAD, LABELS = "unread", "labels"
+UNREAD, LABELS, ASIDE = "unread", "labels", "aside"
 LABELS_REMEDY = "give it alone with -i to have it segmented all the same"
 
 
@@ -20,7 +20,7 @@ class PassedOver:
 
     Attributes:
         name: Its path below the input folder; of several files, that of the first.
-        sort: `UNREAD` or `LABELS`.
+        sort: `UNREAD`, `LABELS`, or `ASIDE`: DICOM objects that are never segmented.
         what: What it is, in words.
         plural: What several of the kind are.
         remedy: What to do, as an imperative.
@@ -44,6 +44,8 @@ class PassedOver:
     @property
     def reason(self) -> str:
         """Why it is skipped, in a sentence."""
+        if self.sort == ASIDE:
+            return f"{self.what}, {self.files} file{'s' if self.files > 1 else ''}: {self.remedy}"
         what = self.what if self.count == 1 else f"{self.plural}, {self.files} files"
         return f"{what}, not read; {self.remedy}" if self.sort == UNREAD else f"{what}; {self.remedy}"
 
@@ -65,7 +67,7 @@ def readable(path: PurePosixPath | str) -> str:
 
 
 def sentences(passed: Sequence[PassedOver]) -> list[str]:
-    """At most two sentences that name all of them: how many, of which kinds, the first names, what to do."""
+    """At most three sentences that name all of them: how many, of which kinds, the first names, what to do."""
     found = []
     others = [item for item in passed if item.sort == UNREAD]
     if others:
@@ -77,6 +79,13 @@ def sentences(passed: Sequence[PassedOver]) -> list[str]:
     if labels:
         s = "s" if len(labels) > 1 else ""
         found.append(f"skipped {len(labels)} label map{s} or earlier result{s}: {_listed(labels)}")
+    apart = [item for item in passed if item.sort == ASIDE]
+    if apart:
+        named = ", ".join(f"{item.name} ({item.what})" for item in apart[:NAMED])
+        more = f" and {len(apart) - NAMED} more" if len(apart) > NAMED else ""
+        found.append(
+            f"set aside {len(apart)} DICOM series that {'are' if len(apart) > 1 else 'is'} no case: {named}{more}"
+        )
     return found
 
 

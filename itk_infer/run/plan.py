@@ -75,7 +75,7 @@ def make_plan(
         ledger: What was done before. Unless it is read only, new stamps of unchanged inputs are noted.
     """
     known = LedgerSnapshot(
-        ledger.cases(), ledger.outputs(), _identities(path for case in cases for path in case.paths)
+        ledger.cases(), ledger.outputs(), _identities(path for case in cases for path in case.files)
     )
     return [_planned(case, settings, identity, known, ledger) for case in cases]
 
@@ -205,13 +205,13 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
     if record is None or len(record.inputs) != len(case.paths):
         return []
     current = []
-    for path, known in zip(case.paths, record.inputs, strict=True):
-        try:
-            stamp = stamp_of(path)
-            digest = known.sha256 if stamp == known.stamp else _content_digest(path)
-        except (OSError, InputError):
-            return []  # the attempt to read it reports why
-        current.append(InputFile(str(absolute_path(path)), digest, stamp))
+    try:
+        stamps = case.stamps()
+        for index, (path, stamp, known) in enumerate(zip(case.paths, stamps, record.inputs, strict=True)):
+            digest = known.sha256 if stamp == known.stamp else _content_digest(case, index)
+            current.append(InputFile(str(absolute_path(path)), digest, stamp))
+    except (OSError, InputError):
+        return []  # the attempt to read it reports why
     digests = [item.sha256 for item in current]
     unchanged = digests == [known.sha256 for known in record.inputs]
     if unchanged and tuple(current) != record.inputs and not ledger.read_only:
@@ -219,7 +219,12 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
     return digests
 
 
-def _content_digest(path: Path) -> str:
-    from itk_infer.volume.read import file_sha256  # NumPy: only where a stamp leaves a doubt
+def _content_digest(case: Case, channel: int) -> str:
+    # NumPy: only where a stamp leaves a doubt
+    if case.series:
+        from itk_infer.volume.dicom.reading import series_sha256
 
-    return file_sha256(path)
+        return series_sha256(case.series[channel])
+    from itk_infer.volume.read import file_sha256
+
+    return file_sha256(case.paths[channel])

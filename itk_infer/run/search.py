@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from itk_infer.run.ledger import NAME as LEDGER
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.passed_over import PassedOver, label_map, unread
 from itk_infer.run.shard import shard_ledgers
+from itk_infer.volume.dicom.elements import looks_like_dicom
 from itk_infer.volume.marks import detached_data, label_mark
 from itk_infer.volume.names import split_suffix
-from itk_infer.volume.other_formats import PAIR, RAW, ZARR, OtherFormat, other_format
+from itk_infer.volume.other_formats import DICOM, PAIR, RAW, ZARR, OtherFormat, is_sidecar, other_format
 
+DICOM_START = 1024  # bytes
 DETACHED = (".mhd", ".nhdr")
 TOP = PurePosixPath()
 ZARR_FILES = frozenset({"zarr.json", ".zgroup", ".zarray"})
@@ -36,6 +39,8 @@ class Search:
         images: Files of formats that are read, with their folder below the first one.
         labels: Which of them are results or label maps, and in which words.
         passed: What is not read.
+        dicom: Files that hold DICOM, with their folder below the first one.
+        others: Files that are no images by name or content.
     """
 
     output: Path | None
@@ -43,6 +48,8 @@ class Search:
     images: list[tuple[PurePosixPath, Path]] = field(default_factory=list)
     labels: dict[Path, str] = field(default_factory=dict)
     passed: list[PassedOver] = field(default_factory=list)
+    dicom: list[tuple[PurePosixPath, Path]] = field(default_factory=list)
+    others: list[PurePosixPath] = field(default_factory=list)
     _seen: set[Path] = field(default_factory=set)
     _results: set[Path] = field(default_factory=set)
 
@@ -53,7 +60,12 @@ class Search:
             ConfigError: the folder, or one inside it, cannot be listed.
         """
         if path.is_dir():
-            self._zarr(path, TOP) if is_zarr(path) else self._folder(path, TOP)
+            if is_zarr(path):
+                self._zarr(path, TOP)
+                return
+            self._folder(path, TOP)
+            if not self.recursive and not self.images:  # a study lies in sub-folders
+                self._dicom_below(path, TOP)
         elif split_suffix(path.name)[1]:
             self._image(path, TOP)
         else:
@@ -69,6 +81,7 @@ class Search:
         others: list[str] = []
         headers: list[Path] = []
         # A name with a dot in front: partials, and the shadow files of other systems.
+        self.others += [below / e.name for e in entries if e.name.startswith(".") and e.is_file()]
         for entry in (entry for entry in entries if not entry.name.startswith(".")):
             path = Path(entry.path)
             if split_suffix(entry.name)[1]:
@@ -81,6 +94,30 @@ class Search:
             elif self.recursive and self._is_new(path):
                 self._folder(path, below / entry.name)
         self._pass_over(folder, below, others, headers)
+
+    def _dicom_below(self, folder: Path, below: PurePosixPath) -> None:
+        """Search the sub-folders of a folder for DICOM alone."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be searched ({error.strerror})") from None
+        named: list[str] = []
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.is_dir():
+                if below == TOP:  # searched before
+                    continue
+                if _is_dicom(path):
+                    self.dicom.append((below, path))
+                elif not entry.name.startswith(".") and entry.name.lower().endswith(DICOM.suffixes):
+                    named.append(entry.name)
+                else:
+                    self.others.append(below / entry.name)
+            elif not entry.name.startswith(".") and not is_zarr(path) and self._is_new(path):
+                self._seen.add(path.resolve())
+                self._dicom_below(path, below / entry.name)
+        if named:
+            self.passed.append(unread(below, named, DICOM))
 
     def _image(self, path: Path, below: PurePosixPath) -> None:
         self.images.append((below, path))
@@ -110,8 +147,12 @@ class Search:
         data = {name for path in headers for name in detached_data(path)}
         found: dict[tuple[OtherFormat, str], list[str]] = defaultdict(list)
         for name in names:
+            if _is_dicom(folder / name):
+                self.dicom.append((below, folder / name))
+                continue
             form = None if name in data else other_format(folder / name)
             if form is None or (form is RAW and headers):
+                self.others.append(below / name)
                 continue
             stem = name.lower().removesuffix(".gz").rpartition(".")[0] if form is PAIR else name
             found[form, "" if form.slices else stem].append(name)
@@ -122,6 +163,20 @@ class Search:
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a Zarr store, which holds thousands of files that are no images."""
     return folder.name.lower().endswith(".zarr") or any((folder / name).is_file() for name in ZARR_FILES)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file holds DICOM, by its first bytes; files that certainly hold no image are not opened."""
+    name = path.name
+    if name.startswith(".") or is_sidecar(name) or split_suffix(name)[1]:
+        return False
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return looks_like_dicom(file.read(DICOM_START))
+    except OSError:
+        return False
 
 
 def recorded_results(folder: Path, names: set[str]) -> set[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from itk_infer.case.case import Case
@@ -11,6 +11,7 @@ from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKin
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 from itk_infer.spec import InputSpec
+from itk_infer.spec.series_rule import SeriesRule
 
 FORMATS = LABEL_FORMATS
 
@@ -29,6 +30,8 @@ class RunSettings:
         overwrite: Recompute everything and replace whatever is there.
         shard: Only this part of the cases, with a ledger of its own; None: all.
         file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
+        series: Rules that pick the DICOM series of a study, instead of those of the model's spec.
+        case_name: Of DICOM cases, with attributes in braces such as ``{PatientID}``; empty: after their folder.
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
@@ -45,6 +48,8 @@ class RunSettings:
     shard: Shard | None = None
     file_name: str | None = None
     save: tuple[str, ...] = ()
+    series: tuple[SeriesRule, ...] = ()
+    case_name: str = ""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.save if name not in OUTPUTS]
@@ -77,7 +82,9 @@ class RunSettings:
             wanted: The model's input.
         """
         output = self.output if self.file_name is None else None
-        found = find_cases(self.input, output, recursive=self.recursive, wanted=wanted)
+        if self.series:
+            wanted = replace(wanted, series=self.series)
+        found = find_cases(self.input, output, recursive=self.recursive, wanted=wanted, case_name=self.case_name)
         if self.shard is None:
             return found
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)

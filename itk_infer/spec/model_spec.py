@@ -9,6 +9,7 @@ from typing import Any, Literal
 from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep
 from itk_infer.spec.labels import Label, default_color
+from itk_infer.spec.series_rule import SeriesRule
 
 Triplet = tuple[int, int, int]  # Z, Y, X
 PartialSpacing = tuple[float | None, float | None, float | None]  # Z, Y, X in mm
@@ -91,6 +92,7 @@ class InputSpec:
     Attributes:
         axes: Order in which the network sees the axes of the oriented array: its first axis is the one that is
             named first. All triplets of the spec are in the network's order.
+        series: Rules that pick the DICOM series, one per channel; empty: the only one of a study.
         numbered_files: Whether files of one channel may be named ``case_0000``, too.
         previous_labels: Values of the label map of a previous stage, each of which the network sees as a
             channel behind those of the image. Set by the model's own files alone.
@@ -107,6 +109,7 @@ class InputSpec:
     intensity: tuple[IntensityStep, ...] = ()
     padding: Padding = Padding()
     previous_labels: tuple[int, ...] = field(default=(), metadata=LATER)
+    series: tuple[SeriesRule, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,8 @@ class ModelSpec:
             {"op": names[type(step)], **{k: v for k, v in _plain(step).items() if v is not None}}
             for step in self.input.intensity
         ]
+        if self.input.series:
+            document["input"]["series"] = [rule.document() for rule in self.input.series]
         background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]

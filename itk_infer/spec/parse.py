@@ -25,6 +25,7 @@ from itk_infer.spec.model_spec import (
     Resampling,
     WindowSpec,
 )
+from itk_infer.spec.series_rule import some_rules
 from itk_infer.spec.values import (
     Converter,
     Invalid,
@@ -118,11 +119,14 @@ def _input(value: Any, where: str) -> InputSpec:
             "intensity": anything,
             "padding": _padding,
             "previous_labels": some_values,
+            "series": some_rules,
         },
     )
     if values.get("spacing") is not None and values.get("size") is not None:
         raise Invalid(f"{where}.size and {where}.spacing exclude each other; set one of them to null")
     channels = values.get("channels", InputSpec().channels)
+    if len(values.get("series", ())) not in (0, len(channels)):
+        raise Invalid(f"{where}.series needs one rule for each of {len(channels)} channels")
     steps = _steps(values.get("intensity", []), f"{where}.intensity", channels)
     if values.get("crop") is None and any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
         raise Invalid(f"{where}.intensity: the mask 'crop' of zscore is that of {where}.crop, which is not given")

@@ -35,11 +35,11 @@ class OtherFormat:
 
 
 DICOM = OtherFormat(
-    "DICOM",
-    "DICOM",
-    "convert the series, for instance with dcm2niix or 3D Slicer",
-    (".dcm", ".dicom", ".ima"),
-    True,
+    "named as DICOM, and holds none", "named as DICOM, and hold none", "copy or send them again, or remove them",
+    (".dcm", ".dicom", ".ima"), True,
+)  # fmt: skip
+DAMAGED_DICOM = OtherFormat(
+    "a damaged DICOM file", "damaged DICOM files", "copy or send them again, or remove them", (), True
 )
 PAIR = OtherFormat(
     "an Analyze or NIfTI pair", "Analyze or NIfTI pairs", "save as one .nii.gz file",
@@ -127,8 +127,6 @@ def is_sidecar(name: str) -> bool:
 
 
 def _format_of_bytes(start: bytes) -> OtherFormat | None:
-    if start[128:132] == b"DICM":
-        return DICOM
     if start.startswith((b"NRRD00", b"ObjectType = Image", b"NDims = ")):
         return MISNAMED
     if len(start) >= 348 and any(start.startswith(struct.pack(order + "i", 348)) for order in "<>"):

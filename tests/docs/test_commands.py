@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -31,6 +32,7 @@ NOT_RUN = {
     "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
+    **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}
@@ -65,6 +67,14 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "scans").mkdir()
     for name, source in FILES.items():
         shutil.copyfile(DEMO / source, tmp_path / name)
+    if importlib.util.find_spec("pydicom"):
+        from support.dicom_files import save_series, voxels
+
+        place = {"position": [(0.0, 0.0, float(k)) for k in range(20)], "spacing": (1.0, 1.0)}
+        for name in ("T1", "T2"):
+            folder = tmp_path / "studies" / "p1" / name
+            save_series(folder, voxels((20, 30, 24), np.int16), series=name, SeriesDescription=name, **place)
+        (tmp_path / "rule.json").write_text('{"series": {"SeriesDescription": "T1"}}', "utf-8")
     labels = [{"value": 1, "name": "head"}, {"value": 2, "name": "body and tail"}]
     (tmp_path / "my.spec.json").write_text(json.dumps({"output": {"labels": labels}}), "utf-8")
     monkeypatch.chdir(tmp_path)

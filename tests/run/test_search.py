@@ -76,7 +76,12 @@ def test_they_are_named_once_in_one_sentence(unread):
     unread.run()
     (warning,) = unread.of(Warned)
     assert warning.message.startswith("skipped 9 files that are not read: ")
-    for words in ("b.mgz (a FreeSurfer volume", "c.hdr (an Analyze", "slice0.dcm and 3 more (DICOM", "nameless ("):
+    for words in (
+        "b.mgz (a FreeSurfer volume",
+        "c.hdr (an Analyze",
+        "slice0.dcm and 3 more (damaged DICOM",
+        "nameless (",
+    ):
         assert words in warning.message
     for words in ("json", "bval", "txt", "README", "DS_Store"):
         assert words not in warning.message

@@ -103,7 +103,6 @@ CONTENTS = {
     "half a pair": (lambda _: nifti(pair=True), "pair"),
     "nrrd": (lambda folder: written(folder, "nrrd"), "without its ending"),
     "mha": (lambda folder: written(folder, "mha"), "without its ending"),
-    "dicom": (lambda _: bytes(128) + b"DICM" + bytes(99), "DICOM"),
     "png": (lambda _: picture("PNG"), "picture"),
     "jpeg": (lambda _: picture("JPEG"), "picture"),
     "tiff": (lambda _: picture("TIFF"), "picture"),

@@ -79,6 +79,10 @@ class MainJob(GroupedCommand):
     help="Output folder; created. For one image also a file.",
 )
 @option("--recursive", heading=FILES, is_flag=True, help="Search sub-folders, and keep them in the output.")
+@option(
+    "--series", "series_rule", heading=FILES, type=PATH, help="Rule (JSON) that picks the DICOM series of a study."
+)
+@option("--case-name", heading=FILES, default="", help="Name of DICOM cases, such as '{PatientID}_{StudyDate}'.")
 @model_options
 @output_options
 @flags_of("orientation")[0]
@@ -113,6 +117,8 @@ def segment_command(
     input_folder: Path,
     output: Path,
     recursive: bool,
+    series_rule: Path | None,
+    case_name: str,
     file_format: str,
     overwrite: bool,
     shard: str | None,
@@ -124,7 +130,7 @@ def segment_command(
 ) -> int:
     """Run a trained segmentation network over a folder of 3D medical images.
 
-    Every image gets a label map of the same name. A second run does only what is missing.
+    Every image, and every DICOM series, gets a label map of the same name. A second run does only what is missing.
     MODEL is an ONNX file, or a folder with an MMEngine config and its checkpoint.
     """
     if quiet and verbose:
@@ -132,6 +138,7 @@ def segment_command(
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     from itk_infer.run.destination import with_destination
+    from itk_infer.run.series_rules import read_rules
     from itk_infer.run.settings import RunSettings
     from itk_infer.run.shard import parse_shard
 
@@ -146,6 +153,8 @@ def segment_command(
             overwrite=overwrite,
             shard=None if shard is None else parse_shard(shard, os.environ),
             save=save,
+            series=() if series_rule is None else read_rules(series_rule),
+            case_name=case_name,
         )
     )
     if dry_run:

@@ -1,0 +1,252 @@
+"""DICOM series as cases: one of each study, named after the folder it lies in or by attributes the user chose."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from itk_infer.case.case import Case
+from itk_infer.errors import ConfigError, InputError
+from itk_infer.run.passed_over import ASIDE, NAMED, PassedOver, readable, unread
+from itk_infer.spec import InputSpec
+from itk_infer.spec.dicom_keywords import KEYWORDS, tag_of
+from itk_infer.spec.series_rule import SeriesRule
+from itk_infer.volume.dicom.choice import Candidate, candidates, chosen, rule_tags, verdict
+from itk_infer.volume.dicom.series import Scan, Series, scan
+from itk_infer.volume.dicom.series_files import SeriesFiles
+from itk_infer.volume.names import printable
+from itk_infer.volume.other_formats import DAMAGED_DICOM, DICOM
+
+FIELD = re.compile(r"\{([^{}]*)\}")
+UNSAFE = re.compile(r"[^\w.+-]+", re.ASCII)
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DicomInputs:
+    """What DICOM files hold.
+
+    Attributes:
+        cases: One of each study, good or with its problem.
+        passed: What is no case: other objects, and damaged files.
+        notes: What was left out within series, in sentences.
+        series: How many series there are.
+    """
+
+    cases: tuple[Case, ...]
+    passed: tuple[PassedOver, ...]
+    notes: tuple[str, ...]
+    series: int
+
+
+def dicom_cases(
+    source: Path,
+    files: Sequence[tuple[PurePosixPath, Path]],
+    wanted: InputSpec,
+    case_name: str,
+    unread_names: Sequence[str] = (),
+) -> DicomInputs:
+    """The cases that DICOM files make.
+
+    Args:
+        source: The folder, or the one file, that the user named.
+        files: With their folder below it.
+        wanted: The model's input, with its rules.
+        case_name: Template of names; empty: after folders.
+        unread_names: Names of files below `source` that are not read for other reasons.
+
+    Raises:
+        ConfigError: rules or template do not fit.
+    """
+    check_template(case_name)
+    if len(wanted.series) not in (0, len(wanted.channels)):
+        raise ConfigError(
+            f"`series`: holds {len(wanted.series)} rules, and the model takes {len(wanted.channels)} channels; "
+            "give one rule for each"
+        )
+    rules: Sequence[SeriesRule | None] = wanted.series or (None,)
+    found = scan([path for _, path in files], rule_tags(wanted.series) | _template_tags(case_name))
+    names = _Names(source, found, case_name)
+    suspects = _suspects(source, found, unread_names)
+    cases = [
+        case
+        for study in studies_of(found)
+        if (case := _case(study, rules, len(wanted.channels), names, suspects)) is not None
+    ]
+    return DicomInputs(
+        tuple(_distinct(cases)), tuple(_passed(found, names)), tuple(_notes(found, names)), len(found.series)
+    )
+
+
+def check_template(case_name: str) -> None:
+    """Check the template of case names.
+
+    Raises:
+        ConfigError: it names what is no attribute.
+    """
+    unknown = [word for word in FIELD.findall(case_name) if tag_of(word) is None]
+    if unknown or (case_name and not FIELD.search(case_name)):
+        what = f"{{{unknown[0]}}} is no known attribute" if unknown else "it names no attribute in braces"
+        raise ConfigError(f"`case_name`: {what}; give e.g. {{PatientID}}_{{StudyDate}}")
+
+
+@dataclass(slots=True)
+class _Names:
+    """Names of cases and files, below the folder that the user named."""
+
+    source: Path
+    found: Scan
+    template: str
+
+    @property
+    def root(self) -> Path:
+        return self.source if self.source.is_dir() else self.source.parent
+
+    def below(self, path: Path) -> PurePosixPath:
+        return PurePosixPath(path.relative_to(self.root).as_posix())
+
+    def of(self, series: Sequence[Series]) -> tuple[PurePosixPath, str]:
+        """Folder and stem of a case; of several series: of what holds them all."""
+        if self.template and len({item.study for item in series}) == 1:
+            return PurePosixPath(), _filled(self.template, series[0])
+        if not self.source.is_dir():
+            name = self.source.name
+            return PurePosixPath(), name.removesuffix(self.source.suffix) if name.lower().endswith(
+                DICOM.suffixes
+            ) else name
+        folder = replace(series[0], files=tuple(file for item in series for file in item.files)).folder
+        below = self.below(folder)
+        stem = below.name or self.root.resolve().name or "series"
+        if len(series) == 1 and self._shared(series[0]):
+            stem += f"_S{series[0].number}" if series[0].number else f"_{_short(series[0].uid)}"
+        return below.parent if below.name else PurePosixPath(), stem
+
+    def _shared(self, series: Series) -> bool:
+        """Whether its folder holds several series that may be meant."""
+        return sum(other.folder == series.folder and not other.aside for other in self.found.series) > 1
+
+
+def studies_of(found: Scan) -> list[list[Series]]:
+    """The series of each study; one without a valid UID of a study is alone."""
+    studies: dict[object, list[Series]] = defaultdict(list)
+    for series in found.series:
+        studies[series.study or id(series)].append(series)
+    return list(studies.values())
+
+
+def _case(
+    study: Sequence[Series],
+    rules: Sequence[SeriesRule | None],
+    channels: int,
+    names: _Names,
+    suspects: dict[Path, Path],
+) -> Case | None:
+    meant = [series for series in study if not series.aside]
+    if not meant:
+        return None
+    try:
+        if channels > len(rules):
+            raise InputError(
+                f"the model takes {channels} channels; say with one rule for each which series is which, `series`"
+            )
+        picked = [chosen(candidates(study, rule), rule) for rule in rules]
+    except InputError as error:
+        folder, stem = names.of(meant)
+        path = names.root if not folder.name and stem == names.root.name else names.root / folder / stem
+        return Case(folder, stem, "", (path,), str(error))
+    folder, stem = names.of(
+        [picked[0].series]
+        if len(set(map(id, picked))) == 1 or channels == 1
+        else [candidate.series for candidate in picked]
+    )
+    files = tuple(
+        SeriesFiles(tuple(file.path for file in item.series.files), rule.instances if rule else ())
+        for item, rule in zip(picked, rules, strict=True)
+    )
+    problem = next(
+        filter(None, (_problem(item, rule, suspects) for item, rule in zip(picked, rules, strict=True))), None
+    )
+    return Case(folder, stem, "", tuple(item.series.folder for item in picked), problem, files)
+
+
+def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path]) -> str:
+    for file in item.series.files:
+        if suspect := suspects.get(file.path.parent):
+            return (
+                f"{printable(suspect.name)}, beside its files, is damaged or empty, and may be one of its slices; "
+                "copy or send it again, or remove it"
+            )
+    return verdict(item, rule.instances if rule else ())[0]
+
+
+def _suspects(source: Path, found: Scan, unread_names: Sequence[str]) -> dict[Path, Path]:
+    """By folder, a file that may be a lost slice: damaged, or named as DICOM without holding it."""
+    root = source if source.is_dir() else source.parent
+    named = [root / name for name in unread_names if name.lower().endswith(DICOM.suffixes)]
+    return {path.parent: path for path in (*named, *(path for path, _ in found.damaged))}
+
+
+def _filled(template: str, series: Series) -> str:
+    """A template with the values of a series, fit for a file name."""
+
+    def value(match: re.Match[str]) -> str:
+        values = series.first.values(tag_of(match[1]) or 0)
+        return UNSAFE.sub("-", "-".join(values)).strip("-.") or f"no-{match[1]}"
+
+    return UNSAFE.sub("-", FIELD.sub(value, template)).strip(".")[:LONGEST_NAME] or "case"
+
+
+def _template_tags(template: str) -> frozenset[int]:
+    return frozenset(tag for tag in map(tag_of, FIELD.findall(template)) if tag is not None)
+
+
+def _distinct(cases: Sequence[Case]) -> Iterator[Case]:
+    """The cases, those of equal names with a part of a digest of their files' paths."""
+    counts = Counter((case.folder / case.stem).as_posix().casefold() for case in cases)
+    for case in cases:
+        if counts[(case.folder / case.stem).as_posix().casefold()] > 1:
+            key = "\n".join(sorted(path.name for path in case.files)) + case.paths[0].as_posix()
+            yield replace(case, stem=f"{case.stem}_{_short(key)}")
+        else:
+            yield case
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+
+
+def _passed(found: Scan, names: _Names) -> Iterator[PassedOver]:
+    for series in found.series:
+        if series.aside:
+            name = readable(names.below(series.first.path))
+            yield PassedOver(name, ASIDE, series.aside, series.aside, "it is never segmented", len(series.files))
+    folders: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for path, _ in found.damaged:
+        folders[names.below(path).parent].append(path.name)
+    for folder, files in folders.items():
+        yield unread(folder, files, DAMAGED_DICOM)
+
+
+def _notes(found: Scan, names: _Names) -> Iterator[str]:
+    copies = [path for series in found.series for path in series.copies]
+    apart = [path for series in found.series for path in series.apart]
+    for paths, words in (
+        (copies, "there twice, byte for byte, and taken once"),
+        (apart, "of another kind within a series, and set aside"),
+    ):
+        if paths:
+            listed = ", ".join(printable(readable(names.below(path))) for path in paths[:NAMED])
+            more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+            yield f"{len(paths)} DICOM file{'s' if len(paths) > 1 else ''} {words}: {listed}{more}"
+    inside = sum(series.localizers for series in found.series if not series.aside)
+    if inside:
+        files = [
+            file for series in found.series if not series.aside and series.localizers for file in series.files
+        ]
+        first = next(file for file in files if "LOCALIZER" in file.values(KEYWORDS["ImageType"]))
+        name = printable(readable(names.below(first.path)))
+        yield f"{inside} localizer{'s' if inside > 1 else ''} within a series, and set aside: first {name}"

@@ -1,0 +1,191 @@
+"""Rules that pick the DICOM series of a model's input channel, as data; `input.series` of a model spec."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from itk_infer.errors import SpecError
+from itk_infer.spec.dicom_keywords import KEYWORDS, PLANES, VIRTUAL, tag_of
+from itk_infer.spec.values import Invalid, a_list, a_number, a_text, one_of, read_block, repr_short
+
+PREFERENCES = ("thinnest", "most_slices")
+PARTS = ("all", "any", "instances", "prefer")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on one attribute; all that is given must hold.
+
+    Attributes:
+        keyword: Of the attribute: a DICOM keyword, a tag such as ``0018,0086``, or one of `VIRTUAL`.
+        pattern: Regular expression that is found in the value, in upper or lower case.
+        number: What one of the values equals.
+        has: What one of the values is, in upper or lower case.
+        has_not: What none of the values is.
+        least: Smallest value.
+        most: Largest value.
+    """
+
+    keyword: str
+    pattern: str | None = None
+    number: float | None = None
+    has: tuple[str, ...] = ()
+    has_not: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, values: Sequence[str]) -> bool:
+        """Whether it holds for these values of the attribute; no values: it is not there."""
+        folded = [value.casefold() for value in values]
+        numbers = [number for number in map(_number, values) if number is not None]
+        return (
+            (self.pattern is None or bool(re.search(self.pattern, "\\".join(values), re.IGNORECASE)))
+            and (self.number is None or self.number in numbers)
+            and all(value.casefold() in folded for value in self.has)
+            and not any(value.casefold() in folded for value in self.has_not)
+            and (self.least is None or (bool(numbers) and min(numbers) >= self.least))
+            and (self.most is None or (bool(numbers) and max(numbers) <= self.most))
+        )
+
+    @property
+    def words(self) -> str:
+        """The condition, for a message."""
+        parts = [
+            f"matches '{self.pattern}'" if self.pattern is not None else "",
+            f"is {self.number:g}" if self.number is not None else "",
+            *(f"has {value}" for value in self.has),
+            *(f"has no {value}" for value in self.has_not),
+            f"is at least {self.least:g}" if self.least is not None else "",
+            f"is at most {self.most:g}" if self.most is not None else "",
+        ]
+        return f"{self.keyword} {' and '.join(filter(None, parts))}"
+
+    def document(self) -> dict[str, Any]:
+        """As JSON that `parse_rules` reads."""
+        if self.pattern is not None:
+            return {self.keyword: self.pattern}
+        if self.number is not None:
+            return {self.keyword: self.number}
+        given: dict[str, Any] = {"has": list(self.has), "has_not": list(self.has_not)}
+        given |= {"min": self.least, "max": self.most}
+        return {self.keyword: {key: value for key, value in given.items() if value not in ([], None)}}
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRule:
+    """Which series of a study is meant; of those that fit, exactly one must be left.
+
+    Attributes:
+        all: Conditions that all hold.
+        any: Conditions of which one holds; empty: no such demand.
+        instances: Conditions on the slices of the series; slices that do not meet them are left out.
+        prefer: What decides among several that fit: `PREFERENCES`, in this order.
+    """
+
+    all: tuple[Condition, ...] = ()
+    any: tuple[Condition, ...] = ()
+    instances: tuple[Condition, ...] = ()
+    prefer: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON that `parse_rules` reads."""
+        conditions = {part: [item.document() for item in getattr(self, part)] for part in ("all", "any")}
+        instances = {key: value for item in self.instances for key, value in item.document().items()}
+        return {**conditions, "instances": instances, "prefer": list(self.prefer)}
+
+
+def some_rules(value: Any, where: str) -> tuple[SeriesRule, ...]:
+    """A rule, or a list of rules, one per input channel. A rule without the keys of `PARTS` is one of ``all``.
+
+    Raises:
+        Invalid: a key or value is unknown.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(_rule(item, f"{where}[{index}]") for index, item in enumerate(value))
+    return (_rule(value, where),)
+
+
+def parse_rules(document: Any, source: str) -> tuple[SeriesRule, ...]:
+    """The rules of a document: one, a list of them, or either under the key ``series``.
+
+    Raises:
+        SpecError: naming `source` and the key.
+    """
+    is_wrapped = isinstance(document, Mapping) and set(document) == {"series"}
+    try:
+        return some_rules(document["series"] if is_wrapped else document, "series")
+    except Invalid as error:
+        raise SpecError(f"{source}: {error}") from None
+
+
+def _rule(value: Any, where: str) -> SeriesRule:
+    if not isinstance(value, Mapping):
+        raise Invalid(f"{where} must be an object with conditions, not {repr_short(value)}")
+    if not set(value) & set(PARTS):
+        return SeriesRule(all=_conditions(value, where))
+    keys = {"all": _condition_list, "any": _condition_list, "instances": _conditions, "prefer": _preferences}
+    return SeriesRule(**read_block(value, where, keys))
+
+
+def _condition_list(value: Any, where: str) -> tuple[Condition, ...]:
+    items = enumerate(a_list(value, where))
+    return tuple(condition for index, item in items for condition in _conditions(item, f"{where}[{index}]"))
+
+
+def _conditions(value: Any, where: str) -> tuple[Condition, ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise Invalid(f'{where} must be an object such as {{"Modality": "^MR$"}}, not {repr_short(value)}')
+    known = {key: _condition for key in value if tag_of(str(key)) is not None}
+    return tuple(
+        build(str(key))
+        for key, build in read_block(
+            value, where, {**dict.fromkeys((*KEYWORDS, *VIRTUAL), _condition), **known}
+        ).items()
+    )
+
+
+def _condition(value: Any, where: str) -> Any:
+    """A function that makes a condition of a keyword."""
+    keyword = where.rpartition(".")[2]
+    if keyword == "plane":
+        value = f"^{one_of(*PLANES)(value, where)}$"
+    if isinstance(value, bool):
+        value = f"^{'yes' if value else 'no'}$"
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise Invalid(f"{where} is no regular expression: {error}") from None
+        return lambda name: Condition(name, pattern=value)
+    if isinstance(value, Mapping):
+        keys = {"has": _texts, "has_not": _texts, "min": a_number, "max": a_number}
+        given = read_block(value, where, keys)
+        if not given:
+            raise Invalid(f"{where} holds no condition; give one of {', '.join(keys)}")
+        return lambda name: Condition(
+            name,
+            has=given.get("has", ()),
+            has_not=given.get("has_not", ()),
+            least=given.get("min"),
+            most=given.get("max"),
+        )
+    number = a_number(value, where)
+    return lambda name: Condition(name, number=number)
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    return tuple(a_text(item, where) for item in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _preferences(value: Any, where: str) -> tuple[str, ...]:
+    return tuple(one_of(*PREFERENCES)(item, where) for item in a_list(value, where))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""DICOM series: files, headers, geometry and pixels. Imports nothing heavy."""

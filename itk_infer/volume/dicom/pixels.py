@@ -1,0 +1,257 @@
+"""Stored values of frames: one decoder per transfer syntax.
+
+Uncompressed and deflated pixels need no library. imagecodecs decodes the others; it is free of the GIL, so that
+threads decode side by side, and refuses damaged streams that other decoders take.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import InputError
+from itk_infer.volume.dicom import codestream
+from itk_infer.volume.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, PIXEL_DATA, Damaged
+from itk_infer.volume.dicom.header import FileHeader
+
+RLE = "1.2.840.10008.1.2.5"
+NATIVE = frozenset((IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN))
+JPEG_8, JPEG_12 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
+LOSSLESS, LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
+JPEG_LS, JPEG_LS_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
+JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+DECODERS = {  # functions of imagecodecs
+    RLE: "dicomrle_decode",
+    JPEG_8: "jpeg8_decode",
+    JPEG_12: "jpeg8_decode",
+    LOSSLESS: "jpegsof3_decode",
+    LOSSLESS_FIRST_ORDER: "jpegsof3_decode",
+    JPEG_LS: "jpegls_decode",
+    JPEG_LS_LOSSY: "jpegls_decode",
+    JPEG_2000_LOSSLESS: "jpeg2k_decode",
+    JPEG_2000: "jpeg2k_decode",
+}
+LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000))
+ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelForm:
+    """How the pixels of a file are stored.
+
+    Attributes:
+        rows: Of a frame.
+        columns: Of a frame.
+        allocated: Bits per pixel in the file, 8, 16 or 32.
+        stored: Bits of them that hold the value.
+        high: The highest of those.
+        signed: Whether values are two's complements.
+        frames: Number of frames.
+    """
+
+    rows: int
+    columns: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    frames: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a decoded frame."""
+        return self.rows * self.columns * self.allocated // 8
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest value that can be stored."""
+        top = 1 << (self.stored - self.signed)
+        return (-top if self.signed else 0), top - 1
+
+
+def pixel_form(file: FileHeader) -> PixelForm:
+    """How the pixels of a file are stored, as its header says.
+
+    Raises:
+        InputError: there are no pixels, they are cut short, or are of a kind that is not read.
+    """
+    pixels, name = file.pixels, file.name
+    if pixels is None:
+        raise InputError(f"{name}: has no pixels; send the series again")
+    if pixels.tag != PIXEL_DATA:
+        raise InputError(f"{name}: its pixels are floating point numbers, which are not read; convert the series")
+    if file.integer("SamplesPerPixel", 1) != 1 or not file.text("PhotometricInterpretation").startswith(
+        "MONOCHROME"
+    ):
+        raise InputError(f"{name}: its pixels are colours, not one number each; give another series")
+    if file.data.elements.get(0x00283000):
+        raise InputError(
+            f"{name}: its values go through a table (Modality LUT), which is not read; convert the series"
+        )
+    allocated = file.integer("BitsAllocated")
+    stored = file.integer("BitsStored", allocated)
+    high = file.integer("HighBit", stored - 1)
+    form = PixelForm(
+        file.integer("Rows"),
+        file.integer("Columns"),
+        allocated,
+        stored,
+        high,
+        file.integer("PixelRepresentation", 0) == 1,
+        file.frames,
+    )
+    if allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
+        raise InputError(
+            f"{name}: stores {stored} of {allocated} bits up to bit {high}; 8, 16 or 32 bits are read, export the "
+            "series again"
+        )
+    if min(form.rows, form.columns) < 1:
+        raise InputError(f"{name}: has {form.rows} rows and {form.columns} columns; export the series again")
+    _check_length(file, form)
+    return form
+
+
+def _check_length(file: FileHeader, form: PixelForm) -> None:
+    """Compare the bytes that are there with those announced, before anything is allocated."""
+    syntax, pixels = file.data.syntax, file.pixels
+    if syntax in NATIVE and pixels is not None:
+        needed = form.frame_bytes * form.frames
+        there = (file.data.inflated_bytes if syntax == DEFLATED else file.size) - pixels.start
+        announced = needed if pixels.length is None else pixels.length
+        if min(there, announced) < needed:
+            raise InputError(
+                f"{file.name}: is cut short: {max(0, min(there, announced)):,} bytes of pixels where its header "
+                f"announces {needed:,}; copy or send it again"
+            )
+    elif syntax not in DECODERS and syntax not in NATIVE:
+        shown = syntax if len(syntax) <= 64 and syntax.replace(".", "").isdigit() else "of an unknown kind"
+        raise InputError(
+            f"{file.name}: its pixels are compressed by the transfer syntax {shown}, which is not read; export "
+            "the series uncompressed"
+        )
+
+
+def check_decoder(file: FileHeader) -> None:
+    """Check that the decoder of a file's pixels is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if file.data.syntax in NATIVE:
+        return
+    try:
+        import_module("imagecodecs")
+    except ImportError:
+        raise InputError(
+            f"{file.name}: its pixels are compressed, and the decoders are not installed; "
+            "pip install 'itk_infer[dicom]'"
+        ) from None
+
+
+def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callable[[int], NDArray[Any]]:
+    """A function that decodes one frame of a file, in any thread.
+
+    Args:
+        file: Its header.
+        form: Of its pixels.
+        data: All its bytes.
+
+    Returns:
+        Takes the number of a frame, from 0; returns stored values (Y, X), and raises Damaged.
+
+    Raises:
+        Damaged: the pixels are.
+    """
+    pixels = file.pixels
+    if pixels is None:
+        raise Damaged("has no pixels")
+    if file.data.syntax in NATIVE:
+        source: Any = file.data.inflated if file.data.inflated is not None else data
+
+        def native(index: int) -> NDArray[Any]:
+            order = "<" if file.data.little else ">"
+            kind = np.dtype(f"{order}{'i' if form.signed else 'u'}{form.allocated // 8}")
+            start = pixels.start + index * form.frame_bytes
+            values = np.frombuffer(source, kind, form.rows * form.columns, start)
+            return _significant(values.reshape(form.rows, form.columns), form)
+
+        return native
+    streams = list(_streams(bytes(data), pixels.start, form.frames))
+
+    def compressed(index: int) -> NDArray[Any]:
+        return _significant(_decoded(streams[index], file.data.syntax, form), form)
+
+    return compressed
+
+
+def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
+    codecs = sys.modules.get("imagecodecs") or import_module("imagecodecs")
+    kind = np.dtype(f"{'i' if form.signed else 'u'}{form.allocated // 8}")
+    shape = (form.rows, form.columns)
+    decode = getattr(codecs, DECODERS[syntax])
+    try:
+        if syntax == RLE:
+            codestream.check_rle(stream, kind.itemsize)
+            planes = decode(stream, kind.newbyteorder("<"))
+            found = np.frombuffer(planes, kind.newbyteorder("<"))
+            if found.size != form.rows * form.columns:
+                raise Damaged("its RLE data are cut short")
+            return found.reshape(shape)
+        if syntax in (JPEG_2000, JPEG_2000_LOSSLESS):
+            codestream.check_jpeg_2000(stream, form.rows, form.columns)
+        else:
+            codestream.check_jpeg(stream, form.rows, form.columns)
+        found = decode(stream)
+    except Damaged:
+        raise
+    except Exception as error:  # each decoder has errors of its own
+        raise Damaged(f"its compressed pixels are damaged ({type(error).__name__})") from None
+    if found.shape != shape or found.dtype.kind not in "iu" or found.itemsize > kind.itemsize:
+        raise Damaged("its compressed pixels have another size or type than its header says")
+    if found.dtype == kind:
+        return found  # type: ignore[no-any-return]
+    return found.view(kind) if found.itemsize == kind.itemsize else found.astype(kind)  # type: ignore[no-any-return]
+
+
+def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
+    """Stored values without the bits around them, which may hold an overlay."""
+    if form.stored == form.allocated:
+        return values
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    above = form.allocated - 1 - form.high
+    return (values << above) >> (form.allocated - form.stored)
+
+
+def _streams(data: bytes, start: int, frames: int) -> Iterator[bytes]:
+    """The compressed streams of the frames (PS3.5, annex A.4)."""
+    items: list[tuple[int, bytes]] = []
+    at, first = start, None
+    while True:
+        head, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if head == SEQUENCE_END:
+            break
+        if head != ITEM or at + 8 + length > len(data):
+            raise Damaged("its compressed pixels are cut short")
+        value = data[at + 8 : at + 8 + length]
+        if first is None:
+            first = value  # the table of offsets
+            base = at + 8 + length
+        else:
+            items.append((at - base, value))
+        at += 8 + length
+    if frames == 1:
+        yield b"".join(value for _, value in items)
+    elif len(items) == frames:
+        yield from (value for _, value in items)
+    else:
+        offsets = [int.from_bytes((first or b"")[at : at + 4], "little") for at in range(0, len(first or b""), 4)]
+        if len(offsets) != frames or offsets != sorted(offsets):
+            raise Damaged("its compressed pixels cannot be divided into its frames")
+        for begin, end in zip(offsets, [*offsets[1:], 1 << 62], strict=True):
+            yield b"".join(value for place, value in items if begin <= place < end)

@@ -1,0 +1,276 @@
+"""A DICOM series as a volume: threads read every file, compare it with its header, hash and decode it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import InputError
+from itk_infer.machine import usable_cores
+from itk_infer.spec.series_rule import Condition
+from itk_infer.volume.dicom.elements import Damaged, Incomplete
+from itk_infer.volume.dicom.frames import Frame, frames_of
+from itk_infer.volume.dicom.geometry import Stack, is_mosaic, stack_of
+from itk_infer.volume.dicom.header import FIRST_BYTES, FileHeader, header_of, read_file_header, without_voxels
+from itk_infer.volume.dicom.pixels import LOSSY, PixelForm, check_decoder, pixel_form, stored_frames
+from itk_infer.volume.dicom.series_files import SeriesFiles
+from itk_infer.volume.formats.layout import VOXEL_LIMIT
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import printable
+
+MAX_THREADS = 8
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesVolume:
+    """A series, read.
+
+    Attributes:
+        array: Values (Z, Y, X): stored values with slope and intercept applied; MONOCHROME1 is not inverted.
+        grid: Their grid.
+        sha256: Digest of the contents of all files, whatever their names.
+        notes: What was put up with, one sentence each.
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+    sha256: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPlan:
+    """What the headers say of a volume.
+
+    Attributes:
+        stack: The slices in their order, and the grid.
+        forms: How the pixels are stored, by file.
+        dtype: Of a voxel in memory.
+    """
+
+    stack: Stack
+    forms: dict[Path, PixelForm]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the voxels in memory."""
+        return math.prod(self.stack.grid.size) * self.dtype.itemsize
+
+
+def plan_of(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) -> SeriesPlan:
+    """Judge a series by its headers.
+
+    Args:
+        files: Of the series; localizers among them are left out.
+        instances: Conditions on its slices.
+
+    Raises:
+        InputError: it is no volume, or of a kind that is not read; the message has no name of the series in front.
+    """
+    frames = chosen_frames(files, instances)
+    mosaic = next((frame for frame in frames if is_mosaic(frame)), None)
+    if mosaic is not None:
+        raise InputError(f"{mosaic.name}: shows many slices side by side (mosaic); convert it, e.g. with dcm2niix")
+    used = {frame.file.path: frame.file for frame in frames}
+    forms = {path: pixel_form(file) for path, file in used.items()}
+    for file in used.values():
+        check_decoder(file)
+    stack = stack_of(frames)
+    if math.prod(stack.grid.size) > VOXEL_LIMIT:
+        raise InputError(f"has more than the {VOXEL_LIMIT:,} voxels that are read")
+    return SeriesPlan(stack, forms, _dtype(stack.frames, forms))
+
+
+def chosen_frames(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) -> list[Frame]:
+    """The slices that are no localizers, unless all are, and meet the conditions.
+
+    Raises:
+        InputError: a header contradicts itself, or no slice is left.
+    """
+    frames = [frame for file in files for frame in frames_of(file)]
+    frames = [frame for frame in frames if not frame.is_localizer] or frames
+    kept = [frame for frame in frames if all(item.holds(frame.values(item.keyword)) for item in instances)]
+    if not kept:
+        wanted = " and ".join(item.words for item in instances)
+        raise InputError(f"none of its {len(frames)} slices meets the rule's condition for instances: {wanted}")
+    return kept
+
+
+def read_plan(series: SeriesFiles) -> SeriesPlan:
+    """`plan_of` files on disk.
+
+    Raises:
+        InputError: as there, or a file cannot be read.
+    """
+    extra = _extra_tags(series.instances)
+    return plan_of(_map(lambda path: without_voxels(_header(path, extra)), series.files), series.instances)
+
+
+def read_series(series: SeriesFiles) -> SeriesVolume:
+    """Read a series.
+
+    Raises:
+        InputError: it is no volume, or a file is damaged or cut short.
+    """
+    extra = _extra_tags(series.instances)
+    plan = read_plan(series)
+    array = np.empty(plan.stack.grid.size, plan.dtype)
+    places: dict[Path, list[tuple[int, Frame]]] = {path: [] for path in series.files}
+    for z, frame in enumerate(plan.stack.frames):
+        places[frame.file.path].append((z, frame))
+
+    buffers = _Buffers()
+
+    def read(path: Path) -> str:
+        data = buffers.read(path)
+        try:
+            _fill(array, _header_in(path, data, extra), data, places[path], plan)
+        except Damaged as error:
+            raise InputError(f"{printable(path.name)}: {error}; copy or send it again") from None
+        return hashlib.sha256(data).hexdigest()
+
+    digests = _map(read, series.files)
+    used = {frame.file.path: frame.file for frame in plan.stack.frames}
+    lossy = any(file.data.syntax in LOSSY or file.text("LossyImageCompression") == "01" for file in used.values())
+    notes = [*plan.stack.notes, *(["its pixels were compressed with losses"] if lossy else [])]
+    return SeriesVolume(array, plan.stack.grid, _digest(digests, series), tuple(notes))
+
+
+def series_sha256(series: SeriesFiles) -> str:
+    """The digest that `read_series` returns, without decoding.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    buffers = _Buffers()
+    return _digest(_map(lambda path: hashlib.sha256(buffers.read(path)).hexdigest(), series.files), series)
+
+
+def _digest(digests: Sequence[str], series: SeriesFiles) -> str:
+    words = [*sorted(digests), *([repr(series.instances)] if series.instances else [])]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _fill(
+    array: NDArray[Any],
+    file: FileHeader,
+    data: memoryview,
+    places: Sequence[tuple[int, Frame]],
+    plan: SeriesPlan,
+) -> None:
+    """Decode the frames of a file into the volume; those of one file are divided among threads."""
+    if not places:
+        return
+    form, found = pixel_form(file), dict(enumerate(frames_of(file)))
+    same = all(
+        replace(found[frame.index], file=frame.file) == frame for _, frame in places if frame.index in found
+    )
+    if form != plan.forms[file.path] or not same or len(found) != form.frames:
+        raise Damaged("was changed while it was read")
+    decode = stored_frames(file, form, data)
+
+    def fill(place: tuple[int, Frame]) -> None:
+        z, frame = place
+        _scale(decode(frame.index), frame, array[z])
+
+    _map(fill, places) if len(places) > 1 else fill(places[0])
+
+
+def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
+    if target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
+        target[...] = stored
+        if frame.slope != 1:
+            target *= target.dtype.type(frame.slope)
+        if frame.intercept:
+            target += target.dtype.type(frame.intercept)
+    else:
+        target[...] = stored.astype(np.float64) * frame.slope + frame.intercept
+
+
+def _dtype(frames: Sequence[Frame], forms: dict[Path, PixelForm]) -> np.dtype[Any]:
+    """The smallest integer type for all values that may be stored, or float32."""
+    scalings = {(frame.slope, frame.intercept) for frame in frames}
+    slope, intercept = next(iter(scalings))
+    if len(scalings) == 1 and slope.is_integer() and intercept.is_integer():
+        ranges = {form.range for form in forms.values()}
+        ends = [bound for pair in ranges for bound in pair]
+        ends += [end * int(slope) for end in ends] + [end * int(slope) + int(intercept) for end in ends]
+        for kind in (np.uint8, np.int16, np.uint16, np.int32):
+            info = np.iinfo(kind)
+            if info.min <= min(ends) and max(ends) <= info.max and abs(intercept) <= info.max:
+                return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def _extra_tags(instances: Sequence[Condition]) -> frozenset[int]:
+    from itk_infer.spec.dicom_keywords import tag_of
+
+    return frozenset(tag for tag in (tag_of(item.keyword) for item in instances) if tag is not None)
+
+
+def _header(path: Path, extra: frozenset[int]) -> FileHeader:
+    try:
+        return read_file_header(path, extra)
+    except Damaged as error:
+        raise InputError(f"{printable(path.name)}: {error}; copy or send it again") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _header_in(path: Path, data: memoryview, extra: frozenset[int]) -> FileHeader:
+    try:
+        return header_of(path, bytes(data[:FIRST_BYTES]), len(data), extra)
+    except Incomplete:
+        return header_of(path, bytes(data), len(data), extra)
+
+
+class _Buffers(threading.local):
+    """The bytes of one file per thread, in memory that is used again for the next file."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+    def read(self, path: Path) -> memoryview:
+        """All bytes of a file, until the next call in this thread.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            size = path.stat().st_size
+            if len(self.buffer) < size:
+                self.buffer = bytearray(size)
+            view = memoryview(self.buffer)[:size]
+            with path.open("rb", buffering=0) as file:
+                count = 0
+                while count < size and (more := file.readinto(view[count:])):
+                    count += more
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return view[:count].toreadonly()
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    reason = error.strerror or type(error).__name__
+    return InputError(f"{printable(path.name)}: cannot be read ({reason}); check the file and its permissions")
+
+
+def _map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The results of a function, by as many threads as there are cores."""
+    threads = min(MAX_THREADS, usable_cores(), len(items))
+    if threads < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads, "dicom") as pool:
+        return list(pool.map(function, items))
