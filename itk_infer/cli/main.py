@@ -15,6 +15,11 @@ from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
+    "evaluate": (
+        "itk_infer.cli.commands.evaluate",
+        "evaluate_command",
+        "Compare label maps with ground truth.",
+    ),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "status": (
