@@ -14,6 +14,11 @@ from itk_infer.cli.options import with_flags
 from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
+    "calibrate": (
+        "itk_infer.cli.commands.calibrate",
+        "calibrate_command",
+        "Learn from cases with ground truth which masks can be accepted.",
+    ),
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
     "evaluate": (
         "itk_infer.cli.commands.evaluate",
@@ -26,6 +31,11 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "itk_infer.cli.commands.status",
         "status_command",
         "Show how far the runs in an output folder are.",
+    ),
+    "thresholds": (
+        "itk_infer.cli.commands.thresholds",
+        "thresholds_command",
+        "Find the best threshold of a model.",
     ),
 }
 OWN_OPTIONS = ("--help", "-h", "--version")

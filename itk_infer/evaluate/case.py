@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +69,9 @@ def evaluate_case(task: CaseTask) -> CaseScores:
     """
     pair = task.pair
     truth = read_labels(pair.truth)
-    mask, notes = aligned(pair.name, read_labels(pair.mask), truth, resample=task.resample)
+    mask, notes = aligned(
+        pair.name, ("the mask", read_labels(pair.mask)), ("the truth", truth.grid), task.resample
+    )
     counts = joint_counts(mask, truth.array)
     mask_table = table_inside(pair.mask) or {label.value: label for label in task.mask_table}
     truth_table = table_inside(pair.truth) or {label.value: label for label in task.truth_table}
@@ -97,38 +99,39 @@ def read_labels(path: Path) -> LabelMap:
     return LabelMap(whole, volume.grid, (*read.warnings, *volume.warnings))
 
 
-def aligned(case: str, mask: LabelMap, truth: LabelMap, *, resample: bool) -> tuple[Labels, list[str]]:
-    """The mask's voxels on the grid of the truth, and what should be known of it.
+def aligned(
+    case: str, labels: tuple[str, LabelMap], target: tuple[str, Grid], resample: bool = False
+) -> tuple[Labels, list[str]]:
+    """The voxels of a label map on another grid, and what should be known of it.
 
     Axes are permuted and flipped freely, which moves no voxel.
 
     Args:
         case: Name in messages.
-        mask: Label map.
-        truth: Label map.
-        resample: Whether a mask on another grid is resampled, nearest neighbour, 0 outside.
+        labels: What the label map is called in messages, and the label map.
+        target: What the other image is called, and its grid.
+        resample: Whether a label map that lies elsewhere is resampled, nearest neighbour, 0 outside.
 
     Raises:
         InputError: the grids differ, and `resample` is not set.
     """
-    grid, reorientation = mask.grid.reoriented(truth.grid.orientation)
-    array = np.ascontiguousarray(reorientation.apply(mask.array))
+    (name, label_map), (target_name, target_grid) = labels, target
+    grid, reorientation = label_map.grid.reoriented(target_grid.orientation)
+    array = np.ascontiguousarray(reorientation.apply(label_map.array))
     try:
-        warning = check_same_grid(case, ("the mask", grid), ("the truth", truth.grid))
-        return array, [*mask.warnings, *([warning] if warning else [])]
+        warning = check_same_grid(case, (name, grid), target)
+        return array, [*label_map.warnings, *([warning] if warning else [])]
     except InputError:
         if not resample:
             raise
-    return _resampled(replace(mask, array=array, grid=grid), truth.grid), [
-        *mask.warnings,
-        "the mask lay on another grid and was resampled to that of the truth, nearest neighbour",
-    ]
+    note = f"{name} lay on another grid and was resampled to that of {target_name}, nearest neighbour"
+    return _resampled(array, grid, target_grid), [*label_map.warnings, note]
 
 
-def _resampled(mask: LabelMap, grid: Grid) -> Labels:
+def _resampled(array: Labels, grid: Grid, target_grid: Grid) -> Labels:
     import SimpleITK as sitk
 
-    target = image_of(np.zeros(grid.size, mask.array.dtype), grid)
-    image = sitk.Resample(image_of(mask.array, mask.grid), target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    array: Labels = sitk.GetArrayFromImage(image)
-    return array
+    target = image_of(np.zeros(target_grid.size, array.dtype), target_grid)
+    image = sitk.Resample(image_of(array, grid), target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    resampled: Labels = sitk.GetArrayFromImage(image)
+    return resampled

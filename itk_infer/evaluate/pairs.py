@@ -12,7 +12,7 @@ from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.volume.names import SUFFIXES, split_suffix
 
 RULES = (
-    "a mask belongs to the truth of the same name, image endings aside (.nii.gz, .mha, .seg.nrrd ...); where there "
+    "a mask belongs to the truth of the same name, endings aside (.nii.gz, .mha, .seg.nrrd ...); where there "
     "is none, to the one whose name is the same without a last word such as _seg, _mask, _label, _gt, _pred, _0000"
 )
 _LAST_WORD = re.compile(
@@ -67,19 +67,8 @@ def find_pairs(masks: Path, truths: Path, *, recursive: bool = False) -> Pairs:
         return Pairs((Pair(_stem(masks.name), masks, truths),))
     if masks.is_file() or truths.is_file():
         raise ConfigError(f"{masks} and {truths}: give two folders, or two files")
-    ours, theirs = _files(masks, recursive), _files(truths, recursive)
-    matched: dict[str, str] = {name: name for name in ours if name in theirs}
-    ambiguous = []
-    rest = [name for name in ours if name not in matched]
-    free = [name for name in theirs if name not in matched.values()]
-    ours_by_core, theirs_by_core = _by_core(rest), _by_core(free)
-    for core, names in ours_by_core.items():
-        others = theirs_by_core.get(core, [])
-        if len(names) == len(others) == 1:
-            matched[names[0]] = others[0]
-        elif others:
-            listed = ", ".join((*names, *others))
-            ambiguous.append(f"{listed}: their names fit each other in several ways; rename them")
+    ours, theirs = label_files(masks, recursive), label_files(truths, recursive)
+    matched, ambiguous = match_names(ours, theirs)
     pairs = []
     for name, other in matched.items():
         for files, side in ((ours[name], "masks"), (theirs[other], "truths")):
@@ -103,7 +92,32 @@ def find_pairs(masks: Path, truths: Path, *, recursive: bool = False) -> Pairs:
     )
 
 
-def _files(folder: Path, recursive: bool) -> dict[str, list[Path]]:
+def match_names(ours: Iterable[str], theirs: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Match names by `RULES`.
+
+    Args:
+        ours: Names of masks or images, without endings.
+        theirs: Names of truths.
+
+    Returns:
+        The name among `theirs` for those of `ours` that have one; and sentences about ambiguous names.
+    """
+    there = set(theirs)
+    matched = {name: name for name in ours if name in there}
+    ambiguous = []
+    ours_by_core = _by_core(name for name in ours if name not in matched)
+    theirs_by_core = _by_core(sorted(there - set(matched)))
+    for core, names in ours_by_core.items():
+        others = theirs_by_core.get(core, [])
+        if len(names) == len(others) == 1:
+            matched[names[0]] = others[0]
+        elif others:
+            listed = ", ".join((*names, *others))
+            ambiguous.append(f"{listed}: their names fit each other in several ways; rename them")
+    return matched, ambiguous
+
+
+def label_files(folder: Path, recursive: bool) -> dict[str, list[Path]]:
     """Images of a folder by their name below it, without ending."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):

@@ -2,7 +2,7 @@
 
 Definition, the same wherever a distance is reported: a surface element for each 2 x 2 x 2 neighbourhood of voxels
 that is neither empty nor full, at the corner that its voxels share, with its area (`surface_elements`). The image
-is surrounded by background, so an organ that its border cuts has a surface there; with ``open_border`` it has none.
+is surrounded by background: an organ that its border cuts has a surface there; with ``open_border`` it has none.
 """
 
 from __future__ import annotations

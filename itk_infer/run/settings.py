@@ -11,6 +11,7 @@ from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKin
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 from itk_infer.spec import InputSpec
+from itk_infer.spec.calibration import Calibration
 
 FORMATS = LABEL_FORMATS
 
@@ -29,6 +30,7 @@ class RunSettings:
         overwrite: Recompute everything and replace whatever is there.
         shard: Only this part of the cases, with a ledger of its own; None: all.
         file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
+        calibration: Gives each mask a verdict in the tables; changes no mask.
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
@@ -45,6 +47,7 @@ class RunSettings:
     shard: Shard | None = None
     file_name: str | None = None
     save: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.save if name not in OUTPUTS]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.calibration import calibration_option, read_calibration
 from itk_infer.cli.executors import execution_options
 from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
@@ -91,6 +92,7 @@ class MainJob(GroupedCommand):
     type=click.Choice(LABEL_FORMATS),
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
+@calibration_option(OUTPUTS)
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
 @execution_options
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
@@ -109,6 +111,7 @@ def segment_command(
     output: Path,
     recursive: bool,
     file_format: str,
+    calibration: Path | None,
     overwrite: bool,
     shard: str | None,
     dry_run: bool,
@@ -131,6 +134,10 @@ def segment_command(
     from itk_infer.run.shard import parse_shard
 
     save = outputs_asked_for(options)
+    if calibration is not None:
+        if shard is not None:
+            raise click.UsageError("--calibration: a shard writes no tables; give it to itk_infer report")
+        save = (*save, "workbook")  # the verdicts are there
     request = model_request(**options)
     settings = with_destination(
         RunSettings(
@@ -141,8 +148,11 @@ def segment_command(
             overwrite=overwrite,
             shard=None if shard is None else parse_shard(shard, os.environ),
             save=save,
+            calibration=read_calibration(calibration),
         )
     )
+    if settings.file_name is not None and calibration is not None:
+        raise click.UsageError("--calibration: one output file has no tables; give an output folder")
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)
     from itk_infer.cli.executors import make_executor
