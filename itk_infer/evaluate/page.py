@@ -25,7 +25,7 @@ body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var
 table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right }
 th:first-child, td:first-child, td.t { text-align: left }
-td small { display: block; opacity: .75 }
+td small { display: block; opacity: .75; white-space: nowrap }
 .w { color: var(--warm); font-weight: 600 }
 svg { max-width: 100%; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
