@@ -21,7 +21,9 @@ NASTY = '<script>alert("1, 2")</script>'
 
 
 def label(name, dice, hd95, mask_ml=2.0, truth_ml=1.0, lesions=None):
-    return LabelScores(name, 1, 1, "value", mask_ml, truth_ml, 2.0, dice, dice, dice, dice, hd95, hd95, dice, hd95, lesions)
+    return LabelScores(
+        name, 1, 1, "value", mask_ml, truth_ml, 2.0, dice, dice, dice, dice, hd95, hd95, dice, hd95, lesions
+    )
 
 
 @pytest.fixture
@@ -45,9 +47,19 @@ def test_the_table_of_cases(cases):
     assert {row["definition"] for row in rows} == {DEFINITION}
     first, absent, missed = rows[0], rows[1], rows[2]
     assert (first["case"], first["label"], first["state"]) == (f"{NASTY} one", NASTY, "found")
-    assert (first["dice"], first["hd95_mm"], first["volume_error_ml"], first["volume_error"]) == ("0.5", "3", "1", "1")
+    assert (first["dice"], first["hd95_mm"], first["volume_error_ml"], first["volume_error"]) == (
+        "0.5",
+        "3",
+        "1",
+        "1",
+    )
     assert (first["lesions_truth"], first["lesions_mask"], first["lesions_matched"]) == ("2", "3", "1")
-    assert (absent["state"], absent["dice"], absent["mask_value"], absent["lesions_mask"]) == ("absent", "", "", "")
+    assert (absent["state"], absent["dice"], absent["mask_value"], absent["lesions_mask"]) == (
+        "absent",
+        "",
+        "",
+        "",
+    )
     assert (missed["case"], missed["state"], missed["hd95_mm"]) == ("'=two", "missed", "inf")
     assert (missed["volume_error_ml"], missed["notes"]) == ("-1", "was <b>resampled</b>")
     assert "lesions_mask" not in read(cases_csv(cases[1:], DEFINITION))[0]
@@ -61,7 +73,7 @@ def test_the_table_of_means(cases):
     assert hd95["mean_with_misses_at_image_diagonal"] == "26.5"
     dice = next(row for row in rows if row["metric"] == "Dice" and row["label"] == NASTY)
     assert (dice["mean"], dice["low_95"], dice["high_95"], dice["cases"]) == ("0.25", "0", "0.5", "2")
-    assert DEFINITION == dice["definition"]
+    assert dice["definition"] == DEFINITION
 
 
 def test_the_text(cases):

@@ -15,7 +15,9 @@ INF = math.inf
 
 
 def label(dice=0.8, hd95=2.0, name="liver", mask_ml=1.0, truth_ml=1.0, lesions=None):
-    return LabelScores(name, 1, 1, "value", mask_ml, truth_ml, 2.0, dice, dice, dice, dice, hd95, hd95, dice, hd95, lesions)
+    return LabelScores(
+        name, 1, 1, "value", mask_ml, truth_ml, 2.0, dice, dice, dice, dice, hd95, hd95, dice, hd95, lesions
+    )
 
 
 MISSED = label(0.0, INF, mask_ml=0.0)

@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 
 from itk_infer.evaluate.surface import CHUNK_VOXELS, distances, surface_of
 
-KNOWN = (
-    "box_shifted_z box_shifted_x balls balls_and_a_far_island cut_by_the_border sheet labels_absent_on_one_side "
-    "hippocampus_001 hippocampus_033"
-).split()
+KNOWN = [
+    "box_shifted_z",
+    "box_shifted_x",
+    "balls",
+    "balls_and_a_far_island",
+    "cut_by_the_border",
+    "sheet",
+    "labels_absent_on_one_side",
+    "hippocampus_001",
+    "hippocampus_033",
+]
 ALL = ("hd", "hd95", "nsd", "assd")
 
 
@@ -87,7 +94,9 @@ def test_the_border_of_the_image_is_a_surface_unless_it_is_open():
     cut[:3, 2:6, 2:6] = 1
     closed = surface_of(cut, 1, whole(cut), (1.0, 1.0, 1.0))
     padded = np.pad(cut, 2)
-    np.testing.assert_allclose(np.sort(closed.areas), np.sort(surface_of(padded, 1, whole(padded), (1, 1, 1)).areas))
+    np.testing.assert_allclose(
+        np.sort(closed.areas), np.sort(surface_of(padded, 1, whole(padded), (1, 1, 1)).areas)
+    )
     opened = surface_of(cut, 1, whole(cut), (1.0, 1.0, 1.0), open_border=True)
     assert opened.points[:, 0].min() == 1
     full = np.ones((4, 4, 4), np.uint8)

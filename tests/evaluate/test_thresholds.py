@@ -76,7 +76,9 @@ def test_few_cases_and_narrow_plateaus_are_warned_about():
 
 def test_otsu_is_that_of_simpleitk():
     rng = np.random.default_rng(4)
-    values = np.concatenate([rng.normal(0.2, 0.05, 6000), rng.normal(0.7, 0.1, 2000)]).clip(0, 1).astype(np.float32)
+    values = (
+        np.concatenate([rng.normal(0.2, 0.05, 6000), rng.normal(0.7, 0.1, 2000)]).clip(0, 1).astype(np.float32)
+    )
     filtered = sitk.OtsuThresholdImageFilter()
     filtered.SetNumberOfHistogramBins(1000)
     filtered.Execute(sitk.GetImageFromArray(values[None, None]))

@@ -34,9 +34,7 @@ def test_it_is_read_back():
     assert parse_calibration(MADE.to_json(), "c.json") == MADE
 
 
-@pytest.mark.parametrize(
-    ("score", "dice"), [(0.1, 0.4), (0.5, 0.4), (0.7, 0.65), (0.9, 0.9), (1.0, 0.9)], ids=str
-)
+@pytest.mark.parametrize(("score", "dice"), [(0.1, 0.4), (0.5, 0.4), (0.7, 0.65), (0.9, 0.9), (1.0, 0.9)], ids=str)
 def test_dice_is_linear_between_scores_and_constant_beyond(score, dice):
     assert MADE.expected(score) == pytest.approx(dice)
 
@@ -64,7 +62,10 @@ def test_what_cannot_be_good_is_rejected():
 def test_another_model_has_no_verdict():
     assert identity_digest({"model": "a", "inputs": ["2"]}) == MADE.model
     other = judged(model=identity_digest({"model": "b"}))
-    assert (other.verdict, other.words) == ("", "no verdict: the calibration is of another model or other settings")
+    assert (other.verdict, other.words) == (
+        "",
+        "no verdict: the calibration is of another model or other settings",
+    )
 
 
 @pytest.mark.parametrize("score", [None, "high", float("nan")], ids=["none", "text", "nan"])

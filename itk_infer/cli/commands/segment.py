@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,10 +135,6 @@ def segment_command(
     from itk_infer.run.shard import parse_shard
 
     save = outputs_asked_for(options)
-    if calibration is not None:
-        if shard is not None:
-            raise click.UsageError("--calibration: a shard writes no tables; give it to itk_infer report")
-        save = (*save, "workbook")  # the verdicts are there
     request = model_request(**options)
     settings = with_destination(
         RunSettings(
@@ -151,8 +148,12 @@ def segment_command(
             calibration=read_calibration(calibration),
         )
     )
-    if settings.file_name is not None and calibration is not None:
-        raise click.UsageError("--calibration: one output file has no tables; give an output folder")
+    if settings.calibration is not None:
+        if settings.shard is not None:
+            raise click.UsageError("--calibration: a shard writes no tables; give it to itk_infer report")
+        if settings.file_name is not None:
+            raise click.UsageError("--calibration: one output file has no tables; give an output folder")
+        settings = replace(settings, save=(*settings.save, "workbook"))  # the verdicts are there
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)
     from itk_infer.cli.executors import make_executor
