@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
@@ -31,6 +32,7 @@ NOT_RUN = {
     "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
+    "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}
@@ -67,6 +69,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copyfile(DEMO / source, tmp_path / name)
     labels = [{"value": 1, "name": "head"}, {"value": 2, "name": "body and tail"}]
     (tmp_path / "my.spec.json").write_text(json.dumps({"output": {"labels": labels}}), "utf-8")
+    (tmp_path / "truths").mkdir()
+    for side in ("left", "right"):  # anything on the grid of the scans
+        scan = sitk.ReadImage(str(tmp_path / "scans" / f"{side}.nii.gz"))
+        sitk.WriteImage(sitk.OtsuThreshold(scan), str(tmp_path / "truths" / f"{side}_seg.nii.gz"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
