@@ -3,8 +3,8 @@
     python -m contenders.evaluate TASK PROGRAM
 
 TASK ``organ``: one organ of 3.5 million voxels with far islands, so that its box is the whole image of
-300 x 512 x 512 voxels: Dice, HD, HD95, NSD at 2 mm, ASSD, as far as the program has them. TASK ``labels``: Dice of 20
-labels. Prints one JSON object: CPU seconds, the peak of memory with and without what was there before, and the values.
+300 x 512 x 512 voxels: Dice, HD, HD95, NSD at 2 mm, ASSD, as far as the program has them. TASK ``labels``: Dice of
+20 labels. Prints one JSON object: CPU seconds, the peak of memory and what it was before, and the values.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def test_tables_and_page(scratch, capfd):
     assert "lesions: 2 of 3 matched, 0 false" in out
     assert "1 masks have no truth and are in no mean: lonely" in err
     assert "3 cases compared, 0 failed" in err
-    assert sorted(path.name for path in Path("out").iterdir()) == [
+    assert sorted(path.name for path in (scratch / "out").iterdir()) == [
         "metrics.csv",
         "metrics.html",
         "metrics.itk_infer.db",
