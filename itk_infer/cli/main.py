@@ -17,6 +17,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
+    "serve": ("itk_infer.cli.commands.serve", "serve_command", "Segment images that programs send over HTTP."),
     "status": (
         "itk_infer.cli.commands.status",
         "status_command",

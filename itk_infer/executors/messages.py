@@ -131,6 +131,13 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Sent to a worker instead of an `Assignment`: drop this one case between two windows, and go on with others."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The model is loaded.
 
