@@ -132,7 +132,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Sent to a worker instead of an `Assignment`: drop this one case between two windows, and go on with others."""
+    """Sent to a worker instead of an `Assignment`: drop this case between two windows, then go on."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""The events of a job, one JSON object per line of a file in its folder: they outlive the server, and have numbers."""
+"""The events of a job, one JSON object per line of a file in its folder, so that they outlive the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may speak to the server: the Host header, the origin of a web page, and the token, before anything is read."""
+"""Who may speak to the server: Host header, origin of a web page, and token, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         access = self._access
         if len(headers.getlist("host")) != 1 or not access.knows_host(headers.get("host")):
-            return problem(421, "the Host header is none of this server's names; name it when the server is started")
+            return problem(421, "the Host header is none of this server's names; give it when the server starts")
         if not access.knows_origin(headers.get("origin")):
             return problem(403, "a web page of another server may not call this one, unless it was started so")
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in access.origins:
             return problem(403, "a web page of another server may not call this one, unless it was started so")
         preflight = scope["method"] == "OPTIONS" and headers.get("origin") in access.origins
-        if access.tokens and scope["path"] not in OPEN and not preflight:
-            if not access.knows_token(headers.get("authorization")):
-                needed = {"WWW-Authenticate": "Bearer"}
-                return problem(401, "send the header Authorization: Bearer TOKEN", headers=needed)
+        free = preflight or not access.tokens or scope["path"] in OPEN
+        if not free and not access.knows_token(headers.get("authorization")):
+            needed = {"WWW-Authenticate": "Bearer"}
+            return problem(401, "send the header Authorization: Bearer TOKEN", headers=needed)
         return None

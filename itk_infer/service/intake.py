@@ -31,8 +31,10 @@ def recognised_suffix(path: Path) -> str:
     start = file_start(path)
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
-    if len(start) >= 348 and start[344:348] == b"n+1\0" and 348 in struct.unpack("<i", start[:4]) + struct.unpack(
-        ">i", start[:4]
+    if (
+        len(start) >= 348
+        and start[344:348] == b"n+1\0"
+        and 348 in struct.unpack("<i", start[:4]) + struct.unpack(">i", start[:4])
     ):
         return ".nii.gz" if packed else ".nii"
     if start.startswith(b"NRRD0") and not packed:

@@ -92,8 +92,8 @@ class JobQueue:
             The jobs that failed so.
         """
         reason = (
-            f"the server ended {MOST_STARTS} times while this job ran, so it is not tried again; perhaps the image "
-            "needs more memory than there is"
+            f"the server ended {MOST_STARTS} times while this job ran, and it is not tried again; perhaps "
+            "the image needs more memory than there is"
         )
         with self._change():
             lost = self._jobs("WHERE state = 'running' AND starts >= ?", MOST_STARTS)
@@ -125,8 +125,8 @@ class JobQueue:
             self.check_room()
             job_id = job_id or new_id()
             self._db.execute(
-                "INSERT INTO jobs (id, state, model, inputs, digest, nbytes, save, label_format, name, key, created)"
-                " VALUES (?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, state, model, inputs, digest, nbytes, save, label_format, name, key,"
+                " created) VALUES (?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     request.model,
@@ -165,7 +165,8 @@ class JobQueue:
         """A running job waits again, at its former place: the server stops."""
         with self._change():
             self._db.execute(
-                "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'", (job_id,)
+                "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'",
+                (job_id,),
             )
 
     def finish(self, job_id: str, files: Mapping[str, JobFile], results: Mapping[str, Any]) -> bool:
@@ -220,7 +221,7 @@ class JobQueue:
             raise Refusal("not_found", "there is no such job; it may have been deleted when its time was up")
         return found[0]
 
-    def list(self, state: State | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
+    def latest(self, state: State | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
         """Jobs, the latest first.
 
         Args:
@@ -256,7 +257,7 @@ class JobQueue:
             return int(self._db.execute(sql, (job.number,)).fetchone()[0])
 
     def mean_seconds(self, model: str) -> float:
-        """Mean seconds of the last finished jobs of a model, or of any where it has none; 0 where there is none."""
+        """Mean seconds of the last finished jobs of a model, or else of any model; 0 where there is none."""
         sql = (
             "SELECT avg(seconds) FROM (SELECT ended - started AS seconds FROM jobs"
             " WHERE state = 'done' AND (? = '' OR model = ?) ORDER BY ended DESC LIMIT ?)"
@@ -283,7 +284,11 @@ class JobQueue:
             ahead = self._jobs("WHERE state = 'running' OR (state = 'waiting' AND number < ?)", job.number)
         means = {name: self.mean_seconds(name) for name in {item.request.model for item in (*ahead, job)}}
         left = [
-            max(0.0, means[item.request.model] - (now - item.started if item.started and item.state == "running" else 0))
+            max(
+                0.0,
+                means[item.request.model]
+                - (now - item.started if item.started and item.state == "running" else 0),
+            )
             for item in ahead
         ]
         return sum(left) / max(1, slots) + means[job.request.model]

@@ -1,4 +1,4 @@
-"""The models that are loaded in one place, each in a worker process of its own; the least recently used one leaves."""
+"""The models that are loaded in one place, each in its own worker process; the least recently used one leaves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from itk_infer.executors.gpus import Placement
 from itk_infer.executors.loader import ModelInfo
 from itk_infer.executors.workers import Workers
 from itk_infer.service.settings import ServiceSettings
+
+
+def _ignore(name: str, info: ModelInfo) -> None:
+    """Nothing is kept."""
 
 
 class LoadedModels:
@@ -30,7 +34,7 @@ class LoadedModels:
         return tuple(self._workers)
 
     def get(
-        self, name: str, check: Callable[[], None], on_load: Callable[[str, ModelInfo], None] = lambda name, info: None
+        self, name: str, check: Callable[[], None], on_load: Callable[[str, ModelInfo], None] = _ignore
     ) -> Workers:
         """The executor of a model, loaded if it is not yet.
 

@@ -185,7 +185,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         before: Annotated[int | None, Query(ge=0, le=2**62, description="`next` of the last page.")] = None,
     ) -> JobList:
-        found = service.queue.list(state, limit, before)
+        found = service.queue.latest(state, limit, before)
         following = found[-1].number if len(found) == limit else None
         return JobList([job_view(job, service) for job in found], following)
 
@@ -254,7 +254,12 @@ def _paths(body: bytes) -> list[str]:
     try:
         document = json.loads(body)
         paths = [document["path"]] if "path" in document else document["paths"]
-        if isinstance(paths, list) and paths and len(paths) <= 100 and all(isinstance(path, str) for path in paths):
+        if (
+            isinstance(paths, list)
+            and paths
+            and len(paths) <= 100
+            and all(isinstance(path, str) for path in paths)
+        ):
             return paths
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
@@ -267,5 +272,3 @@ def _submit_paths(service: Service, paths: list[str], request: JobRequest) -> Jo
     service.check_request(request.model, request.save, request.label_format, len(paths))
     job, _ = service.submit_paths(paths, replace(request, digest=json.dumps(paths)))
     return job
-
-

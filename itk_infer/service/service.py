@@ -148,8 +148,8 @@ class Service:
         if entry.info is not None and len(entry.info.input.channels) != channels:
             raise Refusal(
                 "invalid",
-                f"the model takes {len(entry.info.input.channels)} channels, and {channels} came; several are named "
-                "as paths, if the server allows a folder",
+                f"the model takes {len(entry.info.input.channels)} channels, and {channels} came; several can be "
+                "named as paths, if the server allows a folder",
             )
         self.queue.check_room()
         if self.free_bytes() < 0:

@@ -1,4 +1,4 @@
-"""A place where jobs run, one at a time: a thread that takes them from the queue and hands them to worker processes."""
+"""A place where jobs run, one at a time: a thread that takes them from the queue, and hands them to workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from itk_infer.case.case import Case
-from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
+from itk_infer.errors import InterruptedRunError, ItkInferError
 from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Event, Warned, to_json
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.messages import Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
@@ -69,15 +69,12 @@ class Slot(threading.Thread):
 
     def _describe(self) -> None:
         """Load every model once, the first one last, so that it stays loaded."""
-        for name in reversed(self._service.settings.models):
+        for name in reversed(list(self._service.settings.models)):
             try:
                 self.models.get(name, self._check, self._service.catalogue.loaded)
-            except ModelError as error:
-                self._service.catalogue.failed(name, str(error))
-                self._service.tell(f"model {name}: {error}")
+            except InterruptedRunError:
+                raise
             except ItkInferError as error:
-                if isinstance(error, InterruptedRunError):
-                    raise
                 self._service.catalogue.failed(name, str(error))
                 self._service.tell(f"model {name}: {error}")
         self._service.described.set()
@@ -152,9 +149,8 @@ class _JobRun:
     def _task(self) -> Task:
         case, request = self._case, self._job.request
         names = [name for name in OUTPUTS if name == LABELS or name in request.save]
-        wanted = tuple(
-            (name, self._folder / OUTPUTS[name].file_name(STEM, case.suffix, request.label_format)) for name in names
-        )
+        paths = [self._folder / OUTPUTS[name].file_name(STEM, case.suffix, request.label_format) for name in names]
+        wanted = tuple(zip(names, paths, strict=True))
         return Task(case, self._folder, wanted, lock=self._service.ticket)
 
     def _take(self, message: Message, executor: Workers | None = None) -> None:

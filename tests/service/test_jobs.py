@@ -193,10 +193,10 @@ def test_retention_by_age_and_by_size(queue, now):
 
 def test_pages(queue):
     numbers = [add(queue).number for _ in range(5)]
-    assert [job.number for job in queue.list(limit=2)] == numbers[:2:-1]
-    assert [job.number for job in queue.list(limit=9, before=numbers[2])] == numbers[1::-1]
+    assert [job.number for job in queue.latest(limit=2)] == numbers[:2:-1]
+    assert [job.number for job in queue.latest(limit=9, before=numbers[2])] == numbers[1::-1]
     queue.take()
-    assert [job.number for job in queue.list("running")] == numbers[:1]
+    assert [job.number for job in queue.latest("running")] == numbers[:1]
 
 
 def test_a_later_version_is_refused(tmp_path):

@@ -106,7 +106,10 @@ def test_a_job_at_work_is_cancelled_between_two_windows(tmp_path):
         job = client.ended(job_id)
         assert (job["state"], job["reason"], job["files"]) == ("cancelled", "cancelled by a client", {})
         # The worker lives on: the next job loads no model.
-        assert client.ended(client.submit(scan(tmp_path / "b.nii", size=(2, 2, 2)), "slow").json()["id"])["state"] == "done"
+        assert (
+            client.ended(client.submit(scan(tmp_path / "b.nii", size=(2, 2, 2)), "slow").json()["id"])["state"]
+            == "done"
+        )
         assert len(list(tmp_path.glob("load-*"))) == 1
 
 
@@ -135,7 +138,9 @@ def test_jobs_wait_in_order_and_can_be_cancelled_while_they_wait(tmp_path):
         (tmp_path / "go").touch()
         assert client.ended(others[2]["id"])["state"] == "done"
         assert client.ended(first)["state"] == "done"
-        assert client.get(f"/v1/jobs/{others[2]['id']}").json()["started"] > client.ended(others[1]["id"])["started"]
+        assert (
+            client.get(f"/v1/jobs/{others[2]['id']}").json()["started"] > client.ended(others[1]["id"])["started"]
+        )
 
 
 def test_a_full_queue_is_429(tmp_path):

@@ -62,7 +62,10 @@ def test_every_job_ends_once_though_the_server_is_killed(tmp_path):
     """With masks that are those of the command line, byte by byte."""
     images = {side: DEMO / f"mni152_hippocampus_{side}.nii.gz" for side in SIDES}
     for side, image in images.items():
-        assert main(("-i", str(image), "-o", str(tmp_path / f"{side}.nii.gz"), "-m", str(MODEL), "--device", "cpu")) == 0
+        assert (
+            main(("-i", str(image), "-o", str(tmp_path / f"{side}.nii.gz"), "-m", str(MODEL), "--device", "cpu"))
+            == 0
+        )
     port, ids = free_port(), {}
 
     def submit(numbers):
@@ -81,7 +84,11 @@ def test_every_job_ends_once_though_the_server_is_killed(tmp_path):
         for _ in range(3):
             server = start(tmp_path / "home", port)
             before = tried(lambda: client.get("/v1/jobs?state=done").json()["jobs"])
-            tried(lambda before=before: wait_until(lambda: len(client.get("/v1/jobs?state=done").json()["jobs"]) > len(before)))
+            tried(
+                lambda before=before: wait_until(
+                    lambda: len(client.get("/v1/jobs?state=done").json()["jobs"]) > len(before)
+                )
+            )
             time.sleep(chance.uniform(0, 0.3))
             server.kill()
             server.communicate(timeout=60)
@@ -89,7 +96,7 @@ def test_every_job_ends_once_though_the_server_is_killed(tmp_path):
         for thread in clients:
             thread.join(300)
         assert len(set(ids.values())) == JOBS
-        done = {number: client.ended(job_id) for number, job_id in ids.items()}
+        done = {number: tried(lambda job_id=job_id: client.ended(job_id)) for number, job_id in ids.items()}
         for number, job in done.items():
             assert job["state"] == "done", job
             mask = client.get(job["files"]["mask"]["url"]).content
@@ -126,7 +133,9 @@ def test_a_server_that_stops_puts_its_job_back(tmp_path):
 def test_old_jobs_are_deleted_with_their_files(tmp_path):
     from itk_infer.service.job import JobRequest
 
-    settings = ServiceSettings(home=tmp_path / "home", models={"sign": FaultyModel(tmp_path)}, min_free=0, keep_s=0)
+    settings = ServiceSettings(
+        home=tmp_path / "home", models={"sign": FaultyModel(tmp_path)}, min_free=0, keep_s=0
+    )
     with Service(settings) as service:
         upload = service.new_upload()
         upload.write_bytes(scan(tmp_path / "a.nii").read_bytes())
@@ -140,7 +149,16 @@ def test_old_jobs_are_deleted_with_their_files(tmp_path):
 
 def test_no_usable_model_ends_the_server_with_5(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    command = [sys.executable, "-m", "itk_infer", "serve", "-m", tmp_path / "bad.onnx", "--home", tmp_path / "home"]
+    command = [
+        sys.executable,
+        "-m",
+        "itk_infer",
+        "serve",
+        "-m",
+        tmp_path / "bad.onnx",
+        "--home",
+        tmp_path / "home",
+    ]
     command += ["--address", f"127.0.0.1:{free_port()}"]
     done = subprocess.run(
         list(map(str, command)), env=child_environment(), capture_output=True, text=True, timeout=300, check=False

@@ -73,7 +73,15 @@ def test_tokens(tmp_path):
         assert client.get("/v1/jobs").status_code == 200
         second = {"Authorization": "Bearer another-token-of-enough-characters"}
         assert client.get("/v1/jobs", headers=second).status_code == 200
-        wrong = ("Bearer " + TOKEN[:-1], "Bearer", "Basic " + TOKEN, TOKEN, "", "Bearer " + TOKEN + "x", "Bearer \u00e9")
+        wrong = (
+            "Bearer " + TOKEN[:-1],
+            "Bearer",
+            "Basic " + TOKEN,
+            TOKEN,
+            "",
+            "Bearer " + TOKEN + "x",
+            "Bearer \u00e9",
+        )
         for value in wrong:
             answer = client.get("/v1/jobs", headers={"Authorization": value.encode("latin-1")})
             assert answer.status_code == 401, value
@@ -86,13 +94,17 @@ def test_tokens(tmp_path):
         assert client.get("/healthz", headers={"Authorization": ""}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "evil/localhost"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "evil/localhost"]
+)
 def test_foreign_host_headers_are_refused(client, host):
     assert client.get("/v1/jobs", headers={"Host": host}).status_code in (400, 421)
 
 
 def test_two_host_headers_are_refused(client):
-    answer = raw(client.port, b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+    answer = raw(
+        client.port, b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    )
     assert answer.split()[1] in (b"400", b"421")
 
 
@@ -210,10 +222,21 @@ def test_a_gzip_that_unpacks_to_more_than_its_header_says_fails_as_a_job(client,
     assert "unpacks to far more" in job["reason"]
 
 
-NAMES = ["../../../etc/passwd", "..\\..\\x", "/etc/cron.d/x", "a\0b", "a\r\nSet-Cookie: x=1", '"; rm -rf ~', "Müller", "C" * 200]
+NAMES = [
+    "../../../etc/passwd",
+    "..\\..\\x",
+    "/etc/cron.d/x",
+    "a\0b",
+    "a\r\nSet-Cookie: x=1",
+    '"; rm -rf ~',
+    "Müller",
+    "C" * 200,
+]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["dots", "backslashes", "root", "nul", "lines", "quote", "umlaut", "long"])
+@pytest.mark.parametrize(
+    "name", NAMES, ids=["dots", "backslashes", "root", "nul", "lines", "quote", "umlaut", "long"]
+)
 def test_names_of_clients_never_become_paths_or_headers(client, tmp_path, name):
     job = client.ended(client.submit(scan(tmp_path / "a.nii"), name=name).json()["id"])
     assert (job["state"], job["name"]) == ("done", name)
@@ -227,7 +250,12 @@ def test_names_of_clients_never_become_paths_or_headers(client, tmp_path, name):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/jobs/../../etc/passwd", "/v1/jobs/%2e%2e%2fjobs.db", "/v1/jobs/{id}/files/..%2f..%2fjobs.db", "/v1/jobs/{id}/files/events.jsonl"],
+    [
+        "/v1/jobs/../../etc/passwd",
+        "/v1/jobs/%2e%2e%2fjobs.db",
+        "/v1/jobs/{id}/files/..%2f..%2fjobs.db",
+        "/v1/jobs/{id}/files/events.jsonl",
+    ],
     ids=["dots", "escaped", "file", "log"],
 )
 def test_paths_lead_nowhere_else(client, tmp_path, path):
@@ -249,12 +277,23 @@ def test_paths_are_taken_only_inside_the_allowed_folder(tmp_path):
     before = (inside / "a.nii").read_bytes()
     scan(tmp_path / "outside.nii")
     (inside / "link.nii").symlink_to(tmp_path / "outside.nii")
-    (inside / "b.nhdr").write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: a.nii\n\n")
+    (inside / "b.nhdr").write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: a.nii\n\n"
+    )
     with serving(tmp_path / "home", {"sign": FaultyModel(tmp_path)}, allow_folder=inside) as client:
         job = client.ended(client.post("/v1/jobs?model=sign", json={"path": "a.nii"}).json()["id"])
         assert job["state"] == "done"
         assert (inside / "a.nii").read_bytes() == before
-        outside = ["../outside.nii", str(tmp_path / "outside.nii"), "link.nii", "/etc/passwd", "", ".", "a\0.nii", "x" * 5000]
+        outside = [
+            "../outside.nii",
+            str(tmp_path / "outside.nii"),
+            "link.nii",
+            "/etc/passwd",
+            "",
+            ".",
+            "a\0.nii",
+            "x" * 5000,
+        ]
         answers = [client.post("/v1/jobs?model=sign", json={"path": path}) for path in outside]
         assert [answer.status_code for answer in answers] == [403] * len(outside)
         assert client.post("/v1/jobs?model=sign", json={"path": "b.nhdr"}).status_code == 415

@@ -54,7 +54,9 @@ def serving(home, models, *, token_file=None, origins=(), **settings):
     sentences = []
     with (
         bound_socket("127.0.0.1", 0) as listening,
-        Service(ServiceSettings(home=home, models=models, **{"min_free": 0, **settings}), sentences.append) as service,
+        Service(
+            ServiceSettings(home=home, models=models, **{"min_free": 0, **settings}), sentences.append
+        ) as service,
     ):
         thread = threading.Thread(target=run_server, args=(service, access, listening, StopRequest()), daemon=True)
         thread.start()

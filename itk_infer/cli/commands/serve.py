@@ -48,7 +48,7 @@ OPTIONS = [
         metavar="[NAME=]MODEL",
         help="File or folder of a model, and the name that clients use; default its stem. Repeatable.",
     ),
-    option("--home", heading=FILES, type=PATH, required=True, help="Folder of the queue and of all jobs; created."),
+    option("--home", heading=FILES, type=PATH, required=True, help="Folder of queue and jobs; created."),
     option(
         "--allow-folder",
         heading=FILES,
@@ -63,7 +63,7 @@ OPTIONS = [
         metavar="HOST:PORT",
         help="Where to listen. Addresses that others can reach need --token-file.",
     ),
-    option("--token-file", heading=ACCESS, type=PATH, help="File with one token per line; clients send one of them."),
+    option("--token-file", heading=ACCESS, type=PATH, help="File with one token per line, for clients to send."),
     option(
         "--host-name",
         "hosts",
@@ -108,7 +108,12 @@ OPTIONS = [
         help="Jobs that may wait; more are refused.",
     ),
     option(
-        "--min-free", heading=LIMITS, type=SIZE, default="1G", show_default=True, help="Disk space that stays free."
+        "--min-free",
+        heading=LIMITS,
+        type=SIZE,
+        default="1G",
+        show_default=True,
+        help="Disk space to leave free.",
     ),
     option(
         "--keep-days",
@@ -136,7 +141,9 @@ OPTIONS = [
         metavar="N",
         help="Models in memory at a time, per device; the least recently used one leaves.",
     ),
-    option("--gpus", heading=RUNNING, type=click.IntRange(min=1), metavar="N", help="One job per GPU, on the first N."),
+    option(
+        "--gpus", heading=RUNNING, type=click.IntRange(min=1), metavar="N", help="A job per GPU, on the first N."
+    ),
     option(
         "--case-timeout",
         heading=RUNNING,
@@ -167,8 +174,8 @@ def serve_command(
 ) -> int:
     """Segment images that other programs send over HTTP.
 
-    Jobs are queued in the folder of --home, and survive a restart. It listens on this machine alone, unless --address
-    says otherwise. See docs/server.md for the interface.
+    Jobs are queued in the folder of --home, and survive a restart. Only programs on this machine reach the server,
+    unless --address says otherwise. See docs/server.md for the interface.
     """
     host, port = _address(address)
     try:
