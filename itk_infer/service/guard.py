@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from itk_infer.errors import ConfigError
 from itk_infer.service.problems import problem
 
-OPEN = ("/healthz", "/readyz")  # answers hold nothing but a state
+OPEN = ("/healthz", "/readyz", "/auth/", "/auth/token")  # states, and the login of MONAI Label's clients
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MIN_TOKEN = 16
 SECURITY_HEADERS = {

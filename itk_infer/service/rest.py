@@ -70,12 +70,13 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return dict.fromkeys((400, 401, 403, 421, 422, *statuses), PROBLEM)
 
 
-def make_app(service: Service, access: Access) -> Guard:
+def make_app(service: Service, access: Access, *, monai_label: bool = False) -> Guard:
     """The ASGI application of a service.
 
     Args:
         service: Entered by the caller.
         access: Who may speak to it.
+        monai_label: Also speak as MONAI Label's server.
     """
     app = FastAPI(
         title="itk_infer",
@@ -89,6 +90,10 @@ def make_app(service: Service, access: Access) -> Guard:
     _add_state(app, service)
     _add_jobs(app, service)
     _add_files(app, service)
+    if monai_label:
+        from itk_infer.service.monai_label import add_monai_label
+
+        add_monai_label(app, service, access)
     if access.origins:
         from starlette.middleware.cors import CORSMiddleware
 

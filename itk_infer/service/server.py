@@ -79,6 +79,8 @@ def run_server(
     listening: socket.socket,
     stop: StopRequest,
     on_start: Callable[[], None] = lambda: None,
+    *,
+    monai_label: bool = False,
 ) -> None:
     """Serve until a signal comes, or the service ends.
 
@@ -88,6 +90,7 @@ def run_server(
         listening: See `bound_socket`.
         stop: Remembers signals.
         on_start: Called when requests are answered.
+        monai_label: Also speak as MONAI Label's server.
 
     Raises:
         InterruptedRunError: a signal came.
@@ -95,7 +98,7 @@ def run_server(
     """
     server = _Server(
         uvicorn.Config(
-            make_app(service, access),
+            make_app(service, access, monai_label=monai_label),
             http=PatientProtocol,
             ws="none",
             log_config=None,

@@ -190,7 +190,14 @@ class Service:
         Raises:
             Refusal: ``forbidden`` for any other file.
         """
-        images = [self._allowed(path) for path in paths]
+        return self.submit_file([self._allowed(path) for path in paths], request)
+
+    def submit_file(self, images: Sequence[Path], request: JobRequest) -> tuple[Job, bool]:
+        """Make a job of files of this machine, one per channel; they are read where they lie, and never changed.
+
+        Raises:
+            Refusal: they cannot be taken.
+        """
         for image in images:
             check_image(image, self.settings.max_image)
         job_id = new_id()

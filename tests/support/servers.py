@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
@@ -29,6 +30,29 @@ def scan(path, fill=None, size=(6, 7, 8)):
     return path
 
 
+THREE = [(7, "liver"), (1, "spleen"), (9, "absent")]
+
+
+@dataclass(frozen=True)
+class ThreeLabels:
+    """Values 1, 7 and 9; nothing is ever labelled 9."""
+
+    orientation: str = "input"
+
+    def load(self, *, device=None, threads=None):
+        from itk_infer.model.kinds.fake import FakeBackend
+        from itk_infer.predictor import Predictor
+        from itk_infer.spec import parse_spec
+
+        def forward(windows):
+            return np.concatenate([np.zeros_like(windows), windows, -windows, np.full_like(windows, -1e6)], axis=1)
+
+        channels = {7: 1, 1: 2, 9: 3}
+        labels = [{"value": value, "name": name, "channel": channels[value]} for value, name in THREE]
+        backend = FakeBackend(forward, parse_spec({"output": {"labels": labels}}, "test"))
+        return Predictor(backend, orientation=self.orientation)
+
+
 class Client(httpx.Client):
     """Speaks to the server under test."""
 
@@ -48,7 +72,7 @@ class Client(httpx.Client):
 
 
 @contextmanager
-def serving(home, models, *, token_file=None, origins=(), **settings):
+def serving(home, models, *, token_file=None, origins=(), monai_label=False, **settings):
     """A server with these models; yields a client of it."""
     access = make_access("127.0.0.1", token_file, (), origins)
     sentences = []
@@ -58,7 +82,9 @@ def serving(home, models, *, token_file=None, origins=(), **settings):
             ServiceSettings(home=home, models=models, **{"min_free": 0, **settings}), sentences.append
         ) as service,
     ):
-        thread = threading.Thread(target=run_server, args=(service, access, listening, StopRequest()), daemon=True)
+        words = {"monai_label": monai_label}
+        arguments = (service, access, listening, StopRequest())
+        thread = threading.Thread(target=run_server, args=arguments, kwargs=words, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         headers = {"Authorization": f"Bearer {token_file.read_text().split()[0]}"} if token_file else {}

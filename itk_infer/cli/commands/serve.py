@@ -11,7 +11,7 @@ import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, options_under, read_options
 from itk_infer.errors import ConfigError
-from itk_infer.options import MODEL, WINDOWS
+from itk_infer.options import MODEL, WINDOWS, default_of
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelRequest
@@ -54,6 +54,12 @@ OPTIONS = [
         heading=FILES,
         type=PATH,
         help="Clients may name images in this folder instead of uploading them.",
+    ),
+    option(
+        "--monai-label",
+        heading=ACCESS,
+        is_flag=True,
+        help="Also be a MONAI Label server, for 3D Slicer and OHIF; label maps are on the input's grid.",
     ),
     option(
         "--address",
@@ -170,6 +176,7 @@ def serve_command(
     token_file: Path | None,
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
+    monai_label: bool,
     **given: Any,
 ) -> int:
     """Segment images that other programs send over HTTP.
@@ -189,6 +196,8 @@ def serve_command(
     from itk_infer.run.stop import StopRequest
     from itk_infer.service.service import Service, check_home
 
+    if monai_label and given["orientation"] == default_of("orientation"):
+        given["orientation"] = "input"
     access = make_access(host, token_file, hosts, origins)
     settings = _settings(_requests(models, **given), home, **given)
     check_home(home)
@@ -200,9 +209,11 @@ def serve_command(
     ):
         bound = listening.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        run_server(
-            service, access, listening, stop, lambda: click.echo(f"Serving http://{shown}:{bound[1]}", err=True)
-        )
+
+        def on_start() -> None:
+            click.echo(f"Serving http://{shown}:{bound[1]}", err=True)
+
+        run_server(service, access, listening, stop, on_start, monai_label=monai_label)
     return 0
 
 
