@@ -52,7 +52,8 @@ def renumbered(path: Path, values: Sequence[int]) -> bytes:
             f"space origin: {_vector(grid.origin_xyz)}",
             "kinds: domain domain domain",
         ]
-    return "\n".join([*lines, "", ""]).encode() + table[stored].tobytes()
+    renumbered_voxels: bytes = table[stored].tobytes()
+    return "\n".join([*lines, "", ""]).encode() + renumbered_voxels
 
 
 def _vector(numbers: Sequence[float]) -> str:

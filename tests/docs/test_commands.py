@@ -31,6 +31,7 @@ NOT_RUN = {
     "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
+    "itk_infer serve": "it serves until it is stopped; see tests/service",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}
