@@ -47,20 +47,21 @@ PROBLEM = {
         }
     },
 }
+PATH = {"type": "string"}
+MOST_PATHS = 100
+PATHS = {"type": "array", "items": PATH, "minItems": 1, "maxItems": MOST_PATHS}
+
+
+def _one_field(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": False}
+
+
 BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "path": {"type": "string"},
-                        "paths": {"type": "array", "items": {"type": "string"}},
-                    },
-                }
-            },
+            "application/json": {"schema": {"oneOf": [_one_field("path", PATH), _one_field("paths", PATHS)]}},
         },
     }
 }
@@ -257,16 +258,11 @@ def _no_file(job: Job, name: str) -> str:
 
 def _paths(body: bytes) -> list[str]:
     try:
-        document = json.loads(body)
-        paths = [document["path"]] if "path" in document else document["paths"]
-        if (
-            isinstance(paths, list)
-            and paths
-            and len(paths) <= 100
-            and all(isinstance(path, str) for path in paths)
-        ):
+        ((field, value),) = json.loads(body).items()
+        paths = [value] if field == "path" else value if field == "paths" else None
+        if isinstance(paths, list) and 0 < len(paths) <= MOST_PATHS and {type(path) for path in paths} == {str}:
             return paths
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     raise Refusal("invalid", 'send {"path": "..."}, or {"paths": ["...", "..."]} with one image per channel')
 

@@ -102,6 +102,7 @@ def run_server(
             http=PatientProtocol,
             ws="none",
             log_config=None,
+            log_level="critical",  # messages of exceptions may hold names; see `rest.py`
             access_log=False,  # paths and queries hold names that clients chose
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,

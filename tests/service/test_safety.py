@@ -298,7 +298,7 @@ def test_paths_are_taken_only_inside_the_allowed_folder(tmp_path):
         assert [answer.status_code for answer in answers] == [403] * len(outside)
         assert client.post("/v1/jobs?model=sign", json={"path": "b.nhdr"}).status_code == 415
         assert client.post("/v1/jobs?model=sign", json={"paths": ["a.nii", "a.nii"]}).status_code == 422
-        for body in (b"[]", b"{", b'{"path": 1}', b"[" * 100_000, b'{"paths": []}'):
+        for body in (b"[]", b"{", b'{"path": 1}', b'{"path": "a.nii", "x": 1}', b"[" * 100_000, b'{"paths": []}'):
             headers = {"Content-Type": "application/json"}
             assert client.post("/v1/jobs?model=sign", content=body, headers=headers).status_code == 422
 
@@ -386,3 +386,16 @@ def test_nothing_of_a_client_is_printed(tmp_path, capfd):
         assert not client.sentences
     out, err = capfd.readouterr()
     assert "Mueller" not in out + err
+
+
+def test_an_error_in_the_program_is_a_500_without_its_words(client, monkeypatch, capfd):
+    def broken():
+        raise KeyError("Mueller^Hans")
+
+    monkeypatch.setattr(client.service.catalogue, "all", broken)
+    answer = client.get("/v1/models")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    err = capfd.readouterr().err
+    assert "KeyError" in err
+    assert "Mueller" not in err + answer.text
