@@ -38,6 +38,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "series": ("itk_infer.cli.commands.series", "series_command", "List the DICOM series below a folder."),
+    "serve": ("itk_infer.cli.commands.serve", "serve_command", "Segment images that programs send over HTTP."),
     "status": (
         "itk_infer.cli.commands.status",
         "status_command",

@@ -18,6 +18,8 @@ from itk_infer.outputs.registry import optional_outputs
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Arguments of a run and its executor that messages mention; those of `Options` declare their flags themselves.
 RUN_FLAGS = {
+    "address": "--address",
+    "allow_folder": "--allow-folder",
     "case_name": "--case-name",
     "case_timeout": "--case-timeout",
     "forget_missing": "--forget-missing",
@@ -28,6 +30,7 @@ RUN_FLAGS = {
     "scheduler": "--scheduler",
     "series": "--series",
     "shard": "--shard",
+    "token_file": "--token-file",
     **{kind.keyword: kind.flags[0] for kind in optional_outputs()},
 }
 MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")

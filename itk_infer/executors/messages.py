@@ -131,6 +131,13 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Sent to a worker instead of an `Assignment`: drop this case between two windows, then go on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The model is loaded.
 

@@ -13,7 +13,7 @@ from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.gpus import VARIABLE, Placement
 from itk_infer.executors.loader import ModelLoader, model_info
-from itk_infer.executors.messages import STOP, Assignment, LoadFailed, Ready, Reported
+from itk_infer.executors.messages import STOP, Assignment, Drop, LoadFailed, Ready, Reported
 from itk_infer.streams import forgive_streams, open_missing_streams
 from itk_infer.system import end_with_parent, leave_signals_to_parent
 
@@ -22,7 +22,7 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
     """The main function of a worker process.
 
     Args:
-        link: To the parent. It sends `Assignment`, or `STOP`; its end ends this process.
+        link: To the parent. It sends `Assignment`, `Drop` or `STOP`; its end ends this process.
         parent: Process id of the parent.
         number: Of this worker, for events.
         source: The model.
@@ -35,6 +35,8 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
     forgive_streams()
     tasks: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
     stopping = threading.Event()
+    dropped: set[str] = set()  # names of cases
+    at_work = ""
     sending = threading.Lock()
 
     def send(message: Any) -> None:
@@ -52,11 +54,15 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
                 os._exit(0)  # the parent has ended, or closed the pipe
             if message == STOP:
                 stopping.set()
+            elif isinstance(message, Drop):
+                dropped.add(message.name)
             else:
                 tasks.put(message)
 
     def check() -> None:
-        if stopping.is_set():
+        # Another thread writes a case whose network is finished, and which is not dropped any more.
+        computing = threading.current_thread() is threading.main_thread()
+        if stopping.is_set() or (computing and at_work in dropped):
             raise InterruptedRunError(signal.SIGTERM)
 
     threading.Thread(target=listen, name="parent", daemon=True).start()
@@ -82,10 +88,12 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
     try:
         while True:
             given = tasks.get()
+            at_work = given.task.name
             if overlap is not None:
                 overlap.run(given.task, given.ahead)
             else:
                 send(run_case(predictor, given.task, number, show, check))
+            dropped.discard(at_work)
     finally:  # after an error, such as a parent that cannot be reached
         if overlap is not None:
             overlap.close()

@@ -26,6 +26,7 @@ from itk_infer.executors.messages import (
     Assignment,
     CaseBegun,
     Computed,
+    Drop,
     Failed,
     LoadFailed,
     Ready,
@@ -111,6 +112,18 @@ class Workers:
         self._listen(report)
         self._enforce_timeout(report)
 
+    def cancel(self, name: str, report: Report) -> None:
+        """Drop one case, which is reported as `Stopped`: a queued one now, one at work between two windows.
+
+        A case whose network is finished is reported as it ends. Names that are not known are ignored.
+        """
+        for task in [task for task in self._queue if task.name == name]:
+            self._queue.remove(task)
+            report(Stopped(name))
+        for worker in self._team:
+            if any(job.name == name for job in worker.jobs.all):
+                self._send(worker, Drop(name))
+
     def stop(self, report: Report) -> None:
         """Workers drop the case at work between two windows, and finish the one that they are writing.
 
@@ -158,7 +171,7 @@ class Workers:
         worker.process.join()
         worker.process.close()
 
-    def _send(self, worker: _Worker, message: Assignment | str) -> bool:
+    def _send(self, worker: _Worker, message: Assignment | Drop | str) -> bool:
         try:
             worker.link.send(message)
         except OSError:

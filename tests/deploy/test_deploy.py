@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -96,3 +98,19 @@ def test_the_array_script_calls_the_program_with_its_arguments(tmp_path):
     expected = ["itk_infer", "-i", "my scans", "-o", "masks", "--onnx", "m.onnx", "--shard", "--save-conf"]
     assert done.stdout.splitlines() == expected
     assert subprocess.run(["bash", script], capture_output=True, env=environment, check=False).returncode == 2
+
+
+def test_the_unit_starts_a_server_that_there_is():
+    """Its command is parsed by the program itself, up to the point where files are looked for."""
+    from itk_infer.cli.commands.serve import serve_command
+
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(DEPLOY / "itk_infer.service")
+    assert {"Unit", "Service", "Install"} == set(unit.sections())
+    program, command, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert (Path(program).name, command) == ("itk_infer", "serve")
+    context = serve_command.make_context("serve", words)
+    assert context.params["address"].startswith("127.0.0.1:")
+    assert context.params["token_file"] == Path("/etc/itk_infer/tokens")
+    assert unit["Service"]["User"] != "root"

@@ -35,6 +35,7 @@ NOT_RUN = {
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
+    "itk_infer serve": "it serves until it is stopped; see tests/service",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}

@@ -1,0 +1,122 @@
+"""A job: one image to segment with one model, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+ID = re.compile(r"[0-9a-f]{16}")
+
+
+def new_id() -> str:
+    """A random id, which is also the name of the job's folder."""
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a client asks for.
+
+    Attributes:
+        model: Name of a model of the service.
+        inputs: Absolute paths of the image, one per channel.
+        digest: SHA-256 of what was sent; with `key`, it distinguishes a repeated request from another one.
+        nbytes: Bytes that were sent.
+        save: Names of outputs to write beside the label map, see `itk_infer.outputs.registry`.
+        label_format: One of `LABEL_FORMATS`.
+        name: The client's own name for it; kept and shown, and never part of a path.
+        key: Two requests with one key are one job; None: no key.
+    """
+
+    model: str
+    inputs: tuple[str, ...]
+    digest: str = ""
+    nbytes: int = 0
+    save: tuple[str, ...] = ()
+    label_format: str = "same"
+    name: str = ""
+    key: str | None = None
+
+    @property
+    def meaning(self) -> str:
+        """Equal for two requests that ask for the same."""
+        return json.dumps([self.model, self.digest, sorted(self.save), self.label_format])
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A finished file of a job, by a name of `OUTPUTS`, in the job's folder."""
+
+    file_name: str
+    nbytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the queue knows it. Times are seconds since the epoch, None where it has not come so far.
+
+    Attributes:
+        id: Of 16 hexadecimal digits.
+        number: Ascending; jobs run in this order.
+        request: What was asked for.
+        state: Where it is.
+        starts: How often it began to run.
+        created: When it was accepted.
+        started: When it began to run for the last time.
+        ended: When it ended.
+        reason: Why it failed or was cancelled.
+        files: What can be fetched, by name.
+        results: What was measured, as in the ledger of a run.
+    """
+
+    id: str
+    number: int
+    request: JobRequest
+    state: State
+    starts: int = 0
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    reason: str = ""
+    files: dict[str, JobFile] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in ENDED
+
+
+def job_of(row: sqlite3.Row) -> Job:
+    """The job in a row of the queue's table."""
+    request = JobRequest(
+        row["model"],
+        tuple(json.loads(row["inputs"])),
+        row["digest"],
+        row["nbytes"],
+        tuple(json.loads(row["save"])),
+        row["label_format"],
+        row["name"],
+        row["key"],
+    )
+    return Job(
+        row["id"],
+        row["number"],
+        request,
+        row["state"],
+        row["starts"],
+        row["created"],
+        row["started"],
+        row["ended"],
+        row["reason"],
+        {name: JobFile(*about) for name, about in json.loads(row["files"]).items()},
+        json.loads(row["results"]),
+    )

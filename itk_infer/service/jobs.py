@@ -1,0 +1,330 @@
+"""The queue of jobs in SQLite: what was accepted is still there after a kill, and every job ends exactly once.
+
+Knows neither HTTP nor networks. One process has it open (the service locks its folder), any thread may call it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from itk_infer.errors import ConfigError
+from itk_infer.run.ledger_file import make_writable
+from itk_infer.service.job import STATES, Job, JobFile, JobRequest, State, job_of, new_id
+from itk_infer.service.refusal import Refusal
+
+NAME = "jobs.db"
+VERSION = 1
+MOST_STARTS = 5  # of a job that is running each time the server is killed: it may be what kills it
+REMEMBERED = 20  # finished jobs of a model, whose seconds predict the next ones
+BUSY_S = 10
+SCHEMA = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    model TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    nbytes INTEGER NOT NULL,
+    save TEXT NOT NULL,
+    label_format TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key TEXT UNIQUE,
+    starts INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    reason TEXT NOT NULL DEFAULT '',
+    files TEXT NOT NULL DEFAULT '{}',
+    results TEXT NOT NULL DEFAULT '{}',
+    held INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX by_state ON jobs (state, number);
+"""
+
+
+class JobQueue:
+    """See the module.
+
+    Args:
+        folder: Holds the database, which is made if it is missing.
+        limit: Jobs that may wait.
+
+    Raises:
+        ConfigError: the database cannot be written, or is of a later version.
+    """
+
+    def __init__(self, folder: Path, limit: int = 1000) -> None:
+        path = folder / NAME
+        make_writable(path)
+        self._limit = limit
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
+        self._db.row_factory = sqlite3.Row
+        with self._change():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
+            if version == 0:
+                for statement in SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    # --- changes ------------------------------------------------------------------------------
+
+    def recover(self) -> list[Job]:
+        """Queue again what was running when the last server ended; what was running too often fails.
+
+        Returns:
+            The jobs that failed so.
+        """
+        reason = (
+            f"the server ended {MOST_STARTS} times while this job ran, and it is not tried again; perhaps "
+            "the image needs more memory than there is"
+        )
+        with self._change():
+            lost = self._jobs("WHERE state = 'running' AND starts >= ?", MOST_STARTS)
+            for job in lost:
+                self._end(job.id, "failed", reason)
+            self._db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
+        return lost
+
+    def add(self, request: JobRequest, job_id: str = "") -> tuple[Job, bool]:
+        """Accept a job.
+
+        Args:
+            request: What to do.
+            job_id: An id that was made before; empty: a new one.
+
+        Returns:
+            The job, and whether it is new: a request whose key is known gets the job that was made of it.
+
+        Raises:
+            Refusal: ``full``; ``conflict``: the key was used for another request.
+        """
+        with self._change():
+            if request.key is not None:
+                former = self._jobs("WHERE key = ?", request.key)
+                if former and former[0].request.meaning != request.meaning:
+                    raise Refusal("conflict", "this idempotency key was used for another request; use a new one")
+                if former:
+                    return former[0], False
+            self.check_room()
+            job_id = job_id or new_id()
+            self._db.execute(
+                "INSERT INTO jobs (id, state, model, inputs, digest, nbytes, save, label_format, name, key,"
+                " created) VALUES (?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    request.model,
+                    json.dumps(request.inputs),
+                    request.digest,
+                    request.nbytes,
+                    json.dumps(request.save),
+                    request.label_format,
+                    request.name,
+                    request.key,
+                    time.time(),
+                ),
+            )
+            return self.get(job_id), True
+
+    def check_room(self) -> None:
+        """Raise `Refusal` ``full`` if no further job may wait."""
+        waiting = self.counts()["waiting"]
+        if waiting >= self._limit:
+            retry = max(1, min(600, round(self.mean_seconds(""))))
+            raise Refusal("full", f"the queue is full: {waiting} jobs wait; try again later", retry)
+
+    def take(self) -> Job | None:
+        """The first job that waits, which is running from now on; None if there is none."""
+        with self._change():
+            first = self._jobs("WHERE state = 'waiting' ORDER BY number LIMIT 1")
+            if not first:
+                return None
+            self._db.execute(
+                "UPDATE jobs SET state = 'running', starts = starts + 1, started = ? WHERE id = ?",
+                (time.time(), first[0].id),
+            )
+            return self.get(first[0].id)
+
+    def put_back(self, job_id: str) -> None:
+        """A running job waits again, at its former place: the server stops."""
+        with self._change():
+            self._db.execute(
+                "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'",
+                (job_id,),
+            )
+
+    def finish(self, job_id: str, files: Mapping[str, JobFile], results: Mapping[str, Any]) -> bool:
+        """A running job is done; false if it is not running (any more)."""
+        with self._change():
+            held = sum(file.nbytes for file in files.values())
+            packed = json.dumps({name: astuple(file) for name, file in files.items()})
+            done = self._db.execute(
+                "UPDATE jobs SET state = 'done', ended = ?, files = ?, results = ?, held = ?"
+                " WHERE id = ? AND state = 'running'",
+                (time.time(), packed, json.dumps(results), held, job_id),
+            )
+            return done.rowcount == 1
+
+    def fail(self, job_id: str, reason: str) -> bool:
+        """A running job cannot be finished; false if it is not running (any more)."""
+        with self._change():
+            return self._end(job_id, "failed", reason)
+
+    def cancel(self, job_id: str, *, running: bool = False) -> bool:
+        """A job that waits is cancelled, with `running` also one at work; false if its state is another one."""
+        with self._change():
+            return self._end(job_id, "cancelled", "cancelled by a client", also_waiting=True, also_running=running)
+
+    def delete(self, job_id: str) -> bool:
+        """Forget a job that has ended; false if it has not."""
+        with self._change():
+            sql = "DELETE FROM jobs WHERE id = ? AND state IN ('done', 'failed', 'cancelled')"
+            return self._db.execute(sql, (job_id,)).rowcount == 1
+
+    def _end(
+        self, job_id: str, state: State, reason: str, *, also_waiting: bool = False, also_running: bool = True
+    ) -> bool:
+        states = [name for name, wanted in (("waiting", also_waiting), ("running", also_running)) if wanted]
+        ended = self._db.execute(
+            f"UPDATE jobs SET state = ?, reason = ?, ended = ? WHERE id = ? AND state IN ({_marks(states)})",
+            (state, reason, time.time(), job_id, *states),
+        )
+        return ended.rowcount == 1
+
+    # --- questions ----------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Job:
+        """A job.
+
+        Raises:
+            Refusal: ``not_found``.
+        """
+        with self._lock:
+            found = self._jobs("WHERE id = ?", job_id)
+        if not found:
+            raise Refusal("not_found", "there is no such job; it may have been deleted when its time was up")
+        return found[0]
+
+    def latest(self, state: State | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
+        """Jobs, the latest first.
+
+        Args:
+            state: Only those of this state.
+            limit: At most so many.
+            before: Only those with smaller numbers.
+        """
+        with self._lock:
+            return self._jobs(
+                "WHERE (? IS NULL OR state = ?) AND (? IS NULL OR number < ?) ORDER BY number DESC LIMIT ?",
+                state,
+                state,
+                before,
+                before,
+                limit,
+            )
+
+    def counts(self) -> dict[State, int]:
+        """Number of jobs by state."""
+        with self._lock:
+            rows = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        return {state: rows.get(state, 0) for state in STATES}
+
+    def ids(self) -> set[str]:
+        """Ids of all jobs."""
+        with self._lock:
+            return {row[0] for row in self._db.execute("SELECT id FROM jobs")}
+
+    def position(self, job: Job) -> int:
+        """Jobs that wait before it, plus 1."""
+        sql = "SELECT count(*) FROM jobs WHERE state = 'waiting' AND number <= ?"
+        with self._lock:
+            return int(self._db.execute(sql, (job.number,)).fetchone()[0])
+
+    def mean_seconds(self, model: str) -> float:
+        """Mean seconds of the last finished jobs of a model, or else of any model; 0 where there is none."""
+        sql = (
+            "SELECT avg(seconds) FROM (SELECT ended - started AS seconds FROM jobs"
+            " WHERE state = 'done' AND (? = '' OR model = ?) ORDER BY ended DESC LIMIT ?)"
+        )
+        with self._lock:
+            mean = self._db.execute(sql, (model, model, REMEMBERED)).fetchone()[0]
+        if mean is None:
+            return self.mean_seconds("") if model else 0.0
+        return float(mean)
+
+    def eta(self, job: Job, slots: int) -> float | None:
+        """Estimated seconds until a job ends, from the last jobs' times; None where none has finished, or it has.
+
+        Args:
+            job: The job.
+            slots: Jobs that run at the same time.
+        """
+        if job.has_ended or not self.mean_seconds(""):
+            return None
+        now = time.time()
+        if job.state == "running":
+            return max(0.0, self.mean_seconds(job.request.model) - (now - (job.started or now)))
+        with self._lock:
+            ahead = self._jobs("WHERE state = 'running' OR (state = 'waiting' AND number < ?)", job.number)
+        means = {name: self.mean_seconds(name) for name in {item.request.model for item in (*ahead, job)}}
+        left = [
+            max(
+                0.0,
+                means[item.request.model]
+                - (now - item.started if item.started and item.state == "running" else 0),
+            )
+            for item in ahead
+        ]
+        return sum(left) / max(1, slots) + means[job.request.model]
+
+    def expired(self, age_s: float, nbytes: int) -> list[str]:
+        """Ids of jobs that ended more than `age_s` ago, and of the oldest whose files exceed `nbytes` in all."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, ended, held FROM jobs WHERE ended IS NOT NULL"
+                " AND state IN ('done', 'failed', 'cancelled') ORDER BY ended DESC, number DESC"
+            ).fetchall()
+        gone, total, oldest = [], 0, time.time() - age_s
+        for row in rows:
+            total += row["held"]
+            if row["ended"] < oldest or total > nbytes:
+                gone.append(row["id"])
+        return gone
+
+    def _jobs(self, where: str, *values: Any) -> list[Job]:
+        return [job_of(row) for row in self._db.execute(f"SELECT * FROM jobs {where}", values)]
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """A transaction that is on the disk at its end."""
+        with self._lock:
+            if self._db.in_transaction:  # of a caller
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))

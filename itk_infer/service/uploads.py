@@ -1,0 +1,226 @@
+"""Receives an upload: never more than is allowed, never for longer, and never more of them at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from itk_infer.files.commit import remove
+from itk_infer.service.refusal import Refusal
+from itk_infer.service.service import Service
+
+PAUSE_S = 20.0  # between two parts of an upload
+GRACE_S = 30.0  # then the mean rate must exceed
+MIN_RATE = 16 << 10  # bytes per second
+FORM_FIELDS = 10
+DRAIN_S = 5.0
+CHECK_SPACE = 64 << 20  # bytes between two looks at the disk
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A complete file.
+
+    Attributes:
+        path: Where it lies.
+        nbytes: Its size.
+        sha256: Of its content.
+    """
+
+    path: Path
+    nbytes: int
+    sha256: str
+
+
+class Uploads:
+    """Receives uploads for a service.
+
+    Args:
+        service: Whose limits hold.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._open = 0
+
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[Upload]:
+        """The body of a request as a file, which is deleted at the end unless it was moved.
+
+        Raises:
+            Refusal: ``busy``, ``too_large``, ``slow``, ``no_space`` or ``invalid``.
+        """
+        settings = self._service.settings
+        if self._open >= settings.max_uploads:
+            raise Refusal("busy", f"{self._open} uploads are under way, which is the limit; try again", 5)
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > settings.max_upload:
+            raise _too_large(settings.max_upload)
+        self._open += 1
+        path = self._service.new_upload()
+        try:
+            yield await self._write(request, path)
+        finally:
+            self._open -= 1
+            remove(path)
+
+    @asynccontextmanager
+    async def form(self, request: Request) -> AsyncIterator[FormData]:
+        """A form of at most `FORM_FIELDS` fields and one file, within the limits of `receive`."""
+        settings = self._service.settings
+        if self._open >= settings.max_uploads:
+            raise Refusal("busy", f"{self._open} uploads are under way, which is the limit; try again", 5)
+        self._open += 1
+        clock = _Clock(settings.max_upload)
+
+        async def receive() -> Message:
+            try:
+                message = await asyncio.wait_for(request.receive(), PAUSE_S)
+            except TimeoutError:
+                raise _paused() from None
+            clock.add(len(message.get("body", b"")))
+            return message
+
+        try:
+            limited = Request(request.scope, receive)
+            try:
+                form = await limited.form(max_files=1, max_fields=FORM_FIELDS)
+            except ClientDisconnect:
+                raise Refusal("invalid", "the upload ended early") from None
+            try:
+                yield form
+            finally:
+                await form.close()
+        finally:
+            self._open -= 1
+
+    @asynccontextmanager
+    async def part(self, form: FormData, name: str) -> AsyncIterator[Path]:
+        """The file of a form, which is deleted at the end unless it was moved; its own name is not used.
+
+        Raises:
+            Refusal: there is none, or the disk is full.
+        """
+        file = form.get(name)
+        if not isinstance(file, UploadFile):
+            raise Refusal("invalid", f"{name}: send a file")
+        if self._service.free_bytes() < (file.size or 0):
+            raise Refusal("no_space", "the server's disk is nearly full; try again later", 600)
+        path = self._service.new_upload()
+        try:
+            await asyncio.to_thread(_copy, file, path)
+            self._service.counters.received(file.size or 0)
+            yield path
+        finally:
+            remove(path)
+
+    async def _write(self, request: Request, path: Path) -> Upload:
+        digest, nbytes, checked = hashlib.sha256(), 0, -CHECK_SPACE
+        with path.open("xb") as file:
+            async for chunk in timed_body(request, self._service.settings.max_upload):
+                nbytes += len(chunk)
+                if nbytes - checked >= CHECK_SPACE:
+                    checked = nbytes
+                    if self._service.free_bytes() < CHECK_SPACE:
+                        raise Refusal("no_space", "the server's disk is nearly full; try again later", 600)
+                digest.update(chunk)
+                if len(chunk) > 1 << 16:
+                    await asyncio.to_thread(file.write, chunk)
+                else:
+                    file.write(chunk)
+            file.flush()
+            await asyncio.to_thread(_sync, file.fileno())
+        if nbytes == 0:
+            raise Refusal("invalid", "the request has no content; send the image as its body")
+        self._service.counters.received(nbytes)
+        return Upload(path, nbytes, digest.hexdigest())
+
+
+async def timed_body(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The parts of a request's body, up to `limit` bytes in all.
+
+    Raises:
+        Refusal: ``too_large``; ``slow``: it pauses, or takes far too long; ``invalid``: the client went away.
+    """
+    clock = _Clock(limit)
+    stream = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream), PAUSE_S)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise _paused() from None
+        except ClientDisconnect:
+            raise Refusal("invalid", "the upload ended early") from None
+        clock.add(len(chunk))
+        yield chunk
+
+
+class _Clock:
+    """Counts the bytes of an upload, and its time."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._nbytes = 0
+        self._began = time.monotonic()
+
+    def add(self, nbytes: int) -> None:
+        """Count bytes that came.
+
+        Raises:
+            Refusal: ``too_large``, ``slow``.
+        """
+        self._nbytes += nbytes
+        if self._nbytes > self._limit:
+            raise _too_large(self._limit)
+        spent = time.monotonic() - self._began
+        if spent > GRACE_S and self._nbytes < MIN_RATE * spent:
+            raise Refusal("slow", f"the upload is slower than {MIN_RATE >> 10} KiB/s; send the image again")
+
+
+async def drain(request: Request, limit: int) -> None:
+    """Read what a client still sends, for a moment: one that is reset while it sends may not see the answer."""
+    left = limit
+
+    async def read() -> None:
+        nonlocal left
+        async for chunk in request.stream():
+            left -= len(chunk)
+            if left < 0:
+                return
+
+    try:
+        await asyncio.wait_for(read(), DRAIN_S)
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return
+
+
+def _copy(file: UploadFile, path: Path) -> None:
+    with path.open("xb") as out:
+        shutil.copyfileobj(file.file, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _paused() -> Refusal:
+    return Refusal("slow", f"nothing came for {PAUSE_S:g} s; send the image again")
+
+
+def _sync(number: int) -> None:
+    os.fsync(number)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal("too_large", f"an upload may have {limit / (1 << 20):,.0f} MiB; crop or compress the image")
