@@ -12,11 +12,12 @@ from itk_infer._version import __version__
 from itk_infer.files.intent import is_intended, remove_intent
 from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
-from itk_infer.outputs.registry import DERIVED, run_outputs
+from itk_infer.outputs.registry import DERIVED, REPORT, run_outputs
 from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
+from itk_infer.run.report_facts import with_facts
 from itk_infer.run.review import review_reasons
 from itk_infer.spec import Label
 
@@ -49,10 +50,12 @@ def write_derived(
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
     rows = _rows([mask for mask in masks if mask.listed], schemes)
     view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
+    kinds = [k for k in run_outputs() if not k.flags or k.name in asked or (folder / str(k.ending)).exists()]
+    if any(kind.name == REPORT for kind in kinds):
+        view = with_facts(view, folder, ledger, masks)
     tables: dict[str, Table] = {}
-    for kind in run_outputs():
-        if not kind.flags or kind.name in asked or (folder / str(kind.ending)).exists():
-            tables |= kind.load()(view)
+    for kind in kinds:
+        tables |= kind.load()(view)
     sentences = masks_in_words(folder, masks, schemes)
     for name, table in tables.items():
         path, output, digest = folder / name, outputs.get(name), _digest(table.content)
