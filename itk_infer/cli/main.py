@@ -22,6 +22,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "status_command",
         "Show how far the runs in an output folder are.",
     ),
+    "view": ("itk_infer.cli.commands.view", "view_command", "Look at masks over their images, and decide."),
 }
 OWN_OPTIONS = ("--help", "-h", "--version")
 

@@ -43,13 +43,10 @@ def write_derived(
     Raises:
         OutputError: a file cannot be written.
     """
-    model, outputs = ledger.last_model(), ledger.outputs()
-    masks = masks_on_record(folder, ledger.cases(), outputs, model.get("identity", {}))
+    outputs = ledger.outputs()
+    view, masks, schemes = _view(folder, ledger)
     if not masks:
         return []
-    schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
-    rows = _rows([mask for mask in masks if mask.listed], schemes)
-    view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
     kinds = [k for k in run_outputs() if not k.flags or k.name in asked or (folder / str(k.ending)).exists()]
     if any(kind.name == REPORT for kind in kinds):
         view = with_facts(view, folder, ledger, masks)
@@ -74,6 +71,20 @@ def write_derived(
                 (folder / name).unlink(missing_ok=True)
             ledger.forget([], [name])
     return sentences
+
+
+def report_view(folder: Path, ledger: Ledger) -> FolderView:
+    """What the report is made from; writes nothing."""
+    view, masks, _ = _view(folder, ledger)
+    return with_facts(view, folder, ledger, masks)
+
+
+def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[str, LabelScheme]]:
+    model = ledger.last_model()
+    masks = masks_on_record(folder, ledger.cases(), ledger.outputs(), model.get("identity", {}))
+    schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
+    rows = _rows([mask for mask in masks if mask.listed], schemes)
+    return FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()}), masks, schemes
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:
