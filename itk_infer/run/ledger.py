@@ -301,7 +301,9 @@ class Ledger:
             if wanted is None:
                 self._db.executemany(
                     "INSERT OR IGNORE INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    other._db.execute("SELECT path, sha256, case_name, verdict, who, time, note FROM reviews").fetchall(),
+                    other._db.execute(
+                        "SELECT path, sha256, case_name, verdict, who, time, note FROM reviews"
+                    ).fetchall(),
                 )
                 runs = other._db.execute("SELECT id, started, ended, exit_code, about FROM runs").fetchall()
                 self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
@@ -350,7 +352,7 @@ class Ledger:
     # --- reviews ------------------------------------------------------------------------------
 
     def record_reviews(self, reviews: Iterable[Review]) -> None:
-        """Remember what people decided about masks; a later decision about the same mask replaces an earlier one."""
+        """Remember what people decided about masks; a later decision about a mask replaces an earlier one."""
         with self._change():
             self._db.executemany(
                 "INSERT INTO reviews (path, sha256, case_name, verdict, who, time, note) VALUES (?,?,?,?,?,?,?) "

@@ -84,7 +84,11 @@ def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[st
     masks = masks_on_record(folder, ledger.cases(), ledger.outputs(), model.get("identity", {}))
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
     rows = _rows([mask for mask in masks if mask.listed], schemes)
-    return FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()}), masks, schemes
+    return (
+        FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()}),
+        masks,
+        schemes,
+    )
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:

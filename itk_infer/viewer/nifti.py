@@ -15,7 +15,7 @@ from itk_infer.volume.grid import Grid
 
 OFFSET = 352
 MILLIMETRES = 2
-# The page's library interpolates the colours of a label map that does not say it is one, and so tints the background.
+# Of a label map without this code, NiiVue 0.69 interpolates the colours, and so tints the background.
 LABELS_INTENT = 1002
 CODES = {"uint8": 2, "int16": 4, "int32": 8, "float32": 16, "uint16": 512}
 

@@ -64,7 +64,9 @@ class ViewerServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise ConfigError(f"port {port}: cannot be opened ({error}); give another `port`, or 0 for any") from None
+            raise ConfigError(
+                f"port {port}: cannot be opened ({error}); give another `port`, or 0 for any"
+            ) from None
 
     @property
     def address(self) -> str:
@@ -105,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         except ERRORS as error:
             self._send(HTTPStatus.CONFLICT, str(error).encode("utf-8", "replace"), "text/plain; charset=utf-8")
         except MemoryError:
-            text = b"There is not enough memory to show this volume; close other programs and try again."
-            self._send(HTTPStatus.INSUFFICIENT_STORAGE, text, "text/plain; charset=utf-8")
+            text = "There is not enough memory to show this volume; close other programs and try again."
+            self._send(HTTPStatus.INSUFFICIENT_STORAGE, text.encode(), "text/plain; charset=utf-8")
         else:
             self._send(HTTPStatus.OK, data, kind)
 

@@ -27,9 +27,7 @@ from itk_infer.volume.names import printable
     metavar="FILE.csv",
     help="First record the decisions that the page of report.html exported.",
 )
-def report_command(
-    output: Path, overwrite: bool, forget_missing: bool, html: bool, decisions: Path | None
-) -> int:
+def report_command(output: Path, overwrite: bool, forget_missing: bool, html: bool, decisions: Path | None) -> int:
     """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger and its masks.
 
     Ledgers that shards have left there become part of it first. A decision counts for the mask that was looked

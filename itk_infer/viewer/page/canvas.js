@@ -7,6 +7,8 @@ class VolumeCanvas {
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.5],
+      crosshairWidth: 0.3,
+      crosshairWidthUnit: "mm",
       isRadiologicalConvention: true, // the patient's right is on the left
       sagittalNoseLeft: true,
       isNearestInterpolation: false,

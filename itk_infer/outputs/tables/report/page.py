@@ -42,8 +42,8 @@ def page_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> byt
         f"default-src 'none'; img-src {sources}; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    folder = os.path.abspath(view.folder or ".")
-    title = printable(Path(folder).name)
+    folder = (view.folder or Path()).absolute()
+    title = printable(folder.name)
     rows = "\n".join(_row(number, entry, view.folder, inside) for number, entry in enumerate(entries, 1))
     page = f"""<!DOCTYPE html>
 <html lang="en" data-report="{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}">
@@ -56,7 +56,8 @@ def page_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> byt
 <h1>{escape(title)}</h1>
 {"".join(_summary(summary, view))}
 <div id="tools" hidden></div>
-<table id="cases"><thead><tr><th>picture</th><th>case and reason</th><th>certainty</th><th>decision</th></tr></thead>
+<table id="cases"><thead><tr>
+<th>picture</th><th>case and reason</th><th>certainty</th><th>decision</th></tr></thead>
 <tbody>
 {rows}
 </tbody></table>
@@ -93,7 +94,8 @@ def _row(number: int, entry: Entry, folder: Path | None, inside: bool) -> str:
     note = f'<p class="note">{escape(facts.note)}</p>'
     return (
         f'<tr id="c{number}" {attributes}><td class="picture">{_picture(entry, folder, inside)}</td>'
-        f'<td class="about"><b>{escape(printable(row.file))}</b>{reason}<p class="volumes">{_volumes(entry)}</p></td>'
+        f'<td class="about"><b>{escape(printable(row.file))}</b>{reason}'
+        f'<p class="volumes">{_volumes(entry)}</p></td>'
         f'<td class="certainty">{certainty}</td>'
         f'<td class="decision"><span class="verdict">{facts.verdict}</span>{note}</td></tr>'
     )
@@ -105,7 +107,9 @@ def _picture(entry: Entry, folder: Path | None, inside: bool) -> str:
     target = quote(os.fsencode(entry.facts.picture))
     source = data_uri(folder / entry.facts.picture) if inside else target
     name = escape(printable(entry.row.file))
-    image = f'<img loading="lazy" decoding="async" src="{escape(source)}" alt="picture of {name}">' if source else ""
+    image = (
+        f'<img loading="lazy" decoding="async" src="{escape(source)}" alt="picture of {name}">' if source else ""
+    )
     return f'<a href="{escape(target)}">{image}</a>'
 
 
