@@ -18,6 +18,7 @@ from itk_infer.volume.volume import grid_of
 MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, and twice that with labels
 MAX_AXIS = 2048  # WebGL2's limit of a 3D texture that every machine has
 SAMPLES = 1_000_000  # voxels that the grey window is taken from
+NEARLY = 0.95  # of the largest section
 DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles
 
 
@@ -83,7 +84,7 @@ def uncertainty_bytes(path: Path) -> bytes:
 
 
 def largest_section(path: Path, value: int | None) -> Target | None:
-    """The middle of a label in the plane (the first axis) with most of its voxels.
+    """The middle of a label in the plane (of the first axis) that holds most of it.
 
     Args:
         path: Label map.
@@ -95,9 +96,10 @@ def largest_section(path: Path, value: int | None) -> Target | None:
     array, grid = read_volume(path)
     mask = array != 0 if value is None else array == value
     per_plane = mask.sum(axis=(1, 2))
-    z = int(per_plane.argmax())
-    if not per_plane[z]:
+    if not per_plane.any():
         return None
+    large = np.nonzero(per_plane >= NEARLY * per_plane.max())[0]
+    z = int(large[len(large) // 2])  # of equal planes the middle one, not the first, which is at the label's end
     ys, xs = np.nonzero(mask[z])
     nearest = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))  # a voxel of it, where it is hollow
     return _target(grid, (z, int(ys[nearest]), int(xs[nearest])))

@@ -127,13 +127,10 @@ def test_the_mask_lies_on_its_image_whatever_their_axes(folder, tmp_path):
     # The radiological view: where both are in one row of the picture, the patient's right is on the left.
     rows = red.any(axis=1) & green.any(axis=1)
     assert rows.sum() > 20
-    assert np.nonzero(red[rows])[1].max() < np.nonzero(green[rows])[1].min() + 400
-    first_row = np.nonzero(rows)[0][len(np.nonzero(rows)[0]) // 2]
-    assert np.nonzero(red[first_row])[0].min() < np.nonzero(green[first_row])[0].min()
+    for row in np.nonzero(rows)[0]:
+        assert red[row].argmax() < green[row].argmax()
     for other in seen[1:]:
         assert (abs(other - first).max(axis=-1) > 40).mean() < 0.005
-    # The image below is bright where the mask is, and nowhere else.
-    scan(folder, "x.nii.gz", "ASL", right=1, left=1)
 
 
 def test_image_and_mask_agree_voxel_by_voxel(folder, tmp_path):
@@ -141,12 +138,15 @@ def test_image_and_mask_agree_voxel_by_voxel(folder, tmp_path):
     folder.run(by_brightness(2), spec=spec_of(2))
     with viewed(folder) as page:
         set_opacity(page, 0)
-        bright = pixels(page, tmp_path).min(axis=-1) > 128
+        image = pixels(page, tmp_path)
         set_opacity(page, 100)
-        green = share(pixels(page, tmp_path), (0, 255, 0))
-        found = abs(pixels(page, tmp_path) - (0, 255, 0)).max(axis=-1) <= 60
-    assert green > 0.02
-    assert (bright & found).sum() > 0.9 * max(bright.sum(), found.sum())
+        overlaid = pixels(page, tmp_path)
+    lines = overlaid.min(axis=-1) > 128  # the crosshair and letters
+    bright = (image.min(axis=-1) > 128) & ~lines
+    green = overlaid[..., 1] - overlaid[..., 0] > 25
+    assert bright.mean() > 0.02
+    assert (bright & green).sum() > 0.98 * bright.sum()
+    assert green.sum() < 1.25 * bright.sum()  # half a voxel around cubes of 12 voxels
 
 
 def test_a_label_can_be_hidden_and_comes_back(folder, tmp_path):
@@ -207,9 +207,7 @@ def test_uncertainty_is_shown_and_found(folder, tmp_path):
         set_opacity(page, 100)
         assert share(pixels(page, tmp_path), (255, 0, 0)) > 0.01
         page.press("d")  # LPS (10, 20, 30)
-        page.wait(
-            "document.getElementById('place').textContent.startsWith('L 10.0  P 20.0  S 30.0 mm') ? 1 : 0 || document.getElementById('place').textContent.includes('S 30.0')"
-        )
+        page.wait("document.getElementById('place').textContent.startsWith('L 10.0  P 20.0  S 30.0 mm')")
         page.press("o")
         assert page.run("document.getElementById('overlay').textContent").startswith("Uncertainty")
         assert share(pixels(page, tmp_path), (255, 0, 0)) < 0.001

@@ -143,7 +143,7 @@ def _summary(summary: Summary, view: FolderView) -> Iterator[str]:
             f"<li><b>{escape(printable(name))}</b> {escape(printable(reason))}</li>"
             for name, reason in view.failed.items()
         )
-        yield f"<details open><summary>{summary.failed} cases failed</summary><ul>{items}</ul></details>"
+        yield f"<details open><summary>Failed: {summary.failed}</summary><ul>{items}</ul></details>"
 
 
 def _charts(summary: Summary, view: FolderView) -> Iterator[str]:
