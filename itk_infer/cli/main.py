@@ -49,6 +49,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "thresholds_command",
         "Find the best threshold of a model.",
     ),
+    "view": ("itk_infer.cli.commands.view", "view_command", "Look at masks over their images, and decide."),
 }
 OWN_OPTIONS = ("--help", "-h", "--version")
 

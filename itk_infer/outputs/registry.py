@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 LABELS = "labels"
+REPORT = "report"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
@@ -95,6 +96,15 @@ OUTPUTS: dict[str, OutputKind] = {
             "confidences.xlsx",
             ("--save-conf", "--save-confidences"),
             "Also write confidences.xlsx: one row per mask.",
+        ),
+        OutputKind(
+            REPORT,
+            "run",
+            "itk_infer.outputs.tables.report.files:tables",
+            "report",
+            "report.html",
+            ("--report",),
+            "Also write report.html: all cases, the doubtful ones first, for a review.",
         ),
     )
 }

@@ -18,10 +18,11 @@ from itk_infer.errors import ConfigError
 from itk_infer.files.records import InputFile, OutputFile
 from itk_infer.files.stamp import Stamp
 from itk_infer.outputs.registry import LABELS
+from itk_infer.run.decision import Review
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
 NAME = "itk_infer.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # The default rollback journal: WAL does not work on network file systems.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -45,10 +46,22 @@ CREATE TABLE IF NOT EXISTS outputs (
     results TEXT                                 -- JSON, of a label map: what was measured of this very file
 );
 """
-UPGRADE = """
+REVIEWS = """
+CREATE TABLE IF NOT EXISTS reviews (
+    path TEXT NOT NULL,                          -- of the mask, below the output folder
+    sha256 TEXT NOT NULL,                        -- of the mask that was looked at: the verdict holds for no other
+    case_name TEXT NOT NULL, verdict TEXT NOT NULL, who TEXT NOT NULL, time TEXT NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (path, sha256)
+);
+"""
+UPGRADES = {  # from this version to the next one
+    0: SCHEMA + REVIEWS,
+    1: """
 ALTER TABLE cases ADD COLUMN paths TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE outputs ADD COLUMN results TEXT;
-"""
+""",
+    2: REVIEWS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +137,8 @@ class Ledger:
             self._db.backup(copy)
             self._db.close()
             self._db = copy
-        script = UPGRADE if version else SCHEMA
+        steps = range(version, SCHEMA_VERSION) if version else (0,)  # a new file gets all tables at once
+        script = "".join(UPGRADES[step] for step in steps)
         self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     @contextlib.contextmanager
@@ -285,6 +299,12 @@ class Ledger:
             self._db.executemany(f"INSERT OR REPLACE INTO cases ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
             self._put(outputs)
             if wanted is None:
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO reviews VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    other._db.execute(
+                        "SELECT path, sha256, case_name, verdict, who, time, note FROM reviews"
+                    ).fetchall(),
+                )
                 runs = other._db.execute("SELECT id, started, ended, exit_code, about FROM runs").fetchall()
                 self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
 
@@ -292,6 +312,11 @@ class Ledger:
         """What the last run noted of its model: ``identity``, ``labels``; empty if there was none."""
         row = self._db.execute("SELECT about FROM runs ORDER BY started DESC LIMIT 1").fetchone()
         return json.loads(row[0]) if row else {}
+
+    def runs(self) -> list[tuple[str, str | None, int | None, dict[str, Any]]]:
+        """All runs, oldest first: when each began and ended, its exit code, what was noted of it."""
+        rows = self._db.execute("SELECT started, ended, exit_code, about FROM runs ORDER BY started")
+        return [(started, ended, code, json.loads(about)) for started, ended, code, about in rows]
 
     def last_run(self) -> tuple[str, str | None, int | None] | None:
         """When the last run began and ended, and its exit code; None if there was none."""
@@ -323,6 +348,32 @@ class Ledger:
             )
             for path, case, kind, identity, digest, results, *stamp in rows
         }
+
+    # --- reviews ------------------------------------------------------------------------------
+
+    def record_reviews(self, reviews: Iterable[Review]) -> None:
+        """Remember what people decided about masks; a later decision about a mask replaces an earlier one."""
+        with self._change():
+            self._db.executemany(
+                "INSERT INTO reviews (path, sha256, case_name, verdict, who, time, note) VALUES (?,?,?,?,?,?,?) "
+                "ON CONFLICT (path, sha256) DO UPDATE SET verdict = excluded.verdict, who = excluded.who, "
+                "time = excluded.time, note = excluded.note",
+                [(r.path, r.sha256, r.case, r.verdict, r.who, r.time, r.note) for r in reviews],
+            )
+
+    def forget_reviews(self, masks: Iterable[tuple[str, str]]) -> None:
+        """Drop decisions.
+
+        Args:
+            masks: Path and digest of each mask.
+        """
+        with self._change():
+            self._db.executemany("DELETE FROM reviews WHERE path = ? AND sha256 = ?", list(masks))
+
+    def reviews(self) -> dict[tuple[str, str], Review]:
+        """All decisions, by path and digest of the mask."""
+        rows = self._db.execute("SELECT path, sha256, case_name, verdict, who, time, note FROM reviews")
+        return {row[:2]: Review(*row) for row in rows}
 
     def _put(self, outputs: Iterable[OutputFile]) -> None:
         self._db.executemany(

@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from itk_infer._version import __version__
 from itk_infer.files.intent import is_intended, remove_intent
 from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
-from itk_infer.outputs.registry import DERIVED, run_outputs
+from itk_infer.outputs.registry import DERIVED, REPORT, run_outputs
 from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
+from itk_infer.run.report_facts import with_facts
 from itk_infer.run.review import review_reasons
 from itk_infer.run.verdicts import with_verdicts
 from itk_infer.spec import Label
@@ -51,19 +53,18 @@ def write_derived(
     Raises:
         OutputError: a file cannot be written.
     """
-    model, outputs = ledger.last_model(), ledger.outputs()
-    masks = masks_on_record(folder, ledger.cases(), outputs, model.get("identity", {}))
+    outputs = ledger.outputs()
+    view, masks, schemes = _view(folder, ledger)
     if not masks:
         return []
-    schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
-    rows = _rows([mask for mask in masks if mask.listed], schemes)
     if calibration is not None:
-        rows = with_verdicts(rows, masks, outputs, calibration)
-    view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
+        view = replace(view, rows=with_verdicts(view.rows, masks, outputs, calibration))
+    kinds = [k for k in run_outputs() if not k.flags or k.name in asked or (folder / str(k.ending)).exists()]
+    if any(kind.name == REPORT for kind in kinds):
+        view = with_facts(view, folder, ledger, masks)
     tables: dict[str, Table] = {}
-    for kind in run_outputs():
-        if not kind.flags or kind.name in asked or (folder / str(kind.ending)).exists():
-            tables |= kind.load()(view)
+    for kind in kinds:
+        tables |= kind.load()(view)
     sentences = masks_in_words(folder, masks, schemes)
     for name, table in tables.items():
         path, output, digest = folder / name, outputs.get(name), _digest(table.content)
@@ -82,6 +83,24 @@ def write_derived(
                 (folder / name).unlink(missing_ok=True)
             ledger.forget([], [name])
     return sentences
+
+
+def report_view(folder: Path, ledger: Ledger) -> FolderView:
+    """What the report is made from; writes nothing."""
+    view, masks, _ = _view(folder, ledger)
+    return with_facts(view, folder, ledger, masks)
+
+
+def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[str, LabelScheme]]:
+    model = ledger.last_model()
+    masks = masks_on_record(folder, ledger.cases(), ledger.outputs(), model.get("identity", {}))
+    schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
+    rows = _rows([mask for mask in masks if mask.listed], schemes)
+    return (
+        FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()}),
+        masks,
+        schemes,
+    )
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:

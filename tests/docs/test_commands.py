@@ -32,6 +32,8 @@ NOT_RUN = {
     "--cluster slurm": "there is no SLURM; see tests/cli/test_executors.py",
     "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
+    "itk_infer view": "it serves until it is interrupted; see tests/viewer",
+    "decisions.csv": "a browser writes this file; see tests/run/test_decisions.py",
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",

@@ -21,17 +21,34 @@ from itk_infer.volume.names import printable
     is_flag=True,
     help="First drop the rows of cases whose image or mask is gone. Deletes no mask.",
 )
-def report_command(output: Path, overwrite: bool, forget_missing: bool, calibration: Path | None) -> int:
+@option("--html", "html", heading="Output", is_flag=True, help="Also report.html, report.csv and report.json.")
+@option(
+    "--decisions",
+    heading="Input",
+    type=PATH,
+    metavar="FILE.csv",
+    help="First record the decisions that the page of report.html exported.",
+)
+def report_command(
+    output: Path,
+    overwrite: bool,
+    forget_missing: bool,
+    html: bool,
+    decisions: Path | None,
+    calibration: Path | None,
+) -> int:
     """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger and its masks.
 
-    Ledgers that shards have left there become part of it first.
+    Ledgers that shards have left there become part of it first. A decision counts for the mask that was looked
+    at: when the mask changes, it no longer does.
     """
     from contextlib import closing
 
     from itk_infer.files.commit import verified_by
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-    from itk_infer.outputs.registry import run_outputs
+    from itk_infer.outputs.registry import REPORT, run_outputs
     from itk_infer.run import forget
+    from itk_infer.run.decisions import record_decisions
     from itk_infer.run.ledger import NAME, Ledger
     from itk_infer.run.lock import FolderLock
     from itk_infer.run.shard import shard_ledgers
@@ -52,7 +69,9 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool, calibrat
             path.unlink()
         if forget_missing:
             sentences += forget.forget_missing(output, ledger)
-        asked = [kind.name for kind in run_outputs()]
+        if decisions is not None:
+            sentences.append(record_decisions(output, ledger, decisions))
+        asked = [kind.name for kind in run_outputs() if html or kind.name != REPORT]
         with verified_by(lock.verify):
             sentences += write_derived(
                 output, ledger, asked=asked, overwrite=overwrite, renew=True, calibration=judge

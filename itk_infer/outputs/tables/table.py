@@ -37,16 +37,72 @@ class CaseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """What the report says of a mask beside its measurements.
+
+    Attributes:
+        sha256: Of the mask as it is now; empty if there is none.
+        picture: A picture of the case, below the output folder, with slashes; empty if there is none.
+        picture_stamp: Its size and time of change, which decide whether the report is up to date.
+        seconds: Time spent, by stage.
+        ended: When it was measured, ISO 8601; empty if unknown.
+        verdict: What a person decided about this very mask; empty if nothing.
+        who: The person.
+        time: When, ISO 8601.
+        note: The person's note.
+    """
+
+    sha256: str = ""
+    picture: str = ""
+    picture_stamp: tuple[int, int] = (0, 0)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    ended: str = ""
+    verdict: str = ""
+    who: str = ""
+    time: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the report says of a run.
+
+    Attributes:
+        started: ISO 8601.
+        ended: The same; empty while it is at work.
+        command: The words of its command line; empty if it was started from Python.
+        versions: Of the packages, by name.
+        device: What computed.
+        model: Name and version, as the model has them.
+    """
+
+    started: str
+    ended: str = ""
+    command: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FolderView:
     """What the ledger and the masks of a folder hold.
 
     Attributes:
         rows: One per mask.
         schemes: Label tables by file name; more than one where masks disagree about what a value means.
+        folder: Output folder, where pictures are; None: there are none.
+        facts: Of masks, by path; only where a report is asked for.
+        runs: Oldest first; only where a report is asked for.
+        failed: Why, by name of the case.
     """
 
     rows: Sequence[CaseRow]
     schemes: Mapping[str, Sequence[Label]]
+    folder: Path | None = None
+    facts: Mapping[str, MaskFacts] = field(default_factory=dict)
+    runs: Sequence[RunFacts] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

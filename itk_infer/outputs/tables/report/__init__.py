@@ -1,0 +1,1 @@
+"""The report of an output folder: one page, and the same as CSV and JSON."""

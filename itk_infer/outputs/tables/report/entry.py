@@ -1,0 +1,39 @@
+"""The cases of the report, in the order in which they should be looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from itk_infer.outputs.tables.table import CaseRow, FolderView, MaskFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One case of the report.
+
+    Attributes:
+        row: Its measurements.
+        facts: Everything else.
+    """
+
+    row: CaseRow
+    facts: MaskFacts
+
+    @property
+    def certainty(self) -> float | None:
+        """The soft Dice of the worst label where it was measured, else the confidence; None if unknown."""
+        values = (getattr(self.row, "soft_dice", None), self.row.confidence_foreground, self.row.confidence)
+        return next((float(value) for value in values if value is not None and math.isfinite(value)), None)
+
+
+def entries_of(view: FolderView) -> Sequence[Entry]:
+    """All cases: those with a reason first, then the least certain, then those of which nothing is known."""
+    entries = [Entry(row, view.facts.get(row.mask or row.file, MaskFacts())) for row in view.rows]
+    return sorted(entries, key=_order)
+
+
+def _order(entry: Entry) -> tuple[bool, float, str, str]:
+    certainty = entry.certainty
+    return not entry.row.review, math.inf if certainty is None else certainty, entry.row.file, entry.row.mask

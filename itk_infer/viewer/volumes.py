@@ -1,0 +1,117 @@
+"""The volumes of a case, as the page gets them: whole, or with fewer voxels where they are very large."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.viewer.nifti import nifti_bytes, ras_affine
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.read import read_header, read_image
+from itk_infer.volume.volume import grid_of
+
+MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, and twice that with labels
+MAX_AXIS = 2048  # WebGL2's limit of a 3D texture that every machine has
+SAMPLES = 1_000_000  # voxels that the grey window is taken from
+NEARLY = 0.95  # of the largest section
+DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place to look at.
+
+    Attributes:
+        xyz: RAS coordinates in mm.
+    """
+
+    xyz: tuple[float, float, float]
+
+
+def step_for(size: tuple[int, int, int]) -> int:
+    """Which voxels along each axis are shown: all (1), every second one (2), every fourth ..."""
+    step = 1
+    while math.prod(-(-n // step) for n in size) > MAX_VOXELS or max(-(-n // step) for n in size) > MAX_AXIS:
+        step *= 2
+    return step
+
+
+def step_note(path: Path) -> str:
+    """A sentence where only some voxels of a volume are shown; empty if all are. Errors as of `read_header`."""
+    size = read_header(path).size
+    step = step_for(size)
+    if step == 1:
+        return ""
+    whole = " x ".join(str(n) for n in size)
+    return f"of {whole} voxels (Z Y X), one of {step} along each axis is shown; measurements are of all voxels"
+
+
+def read_volume(path: Path) -> tuple[NDArray[Any], Grid]:
+    """The voxels that are shown, (Z, Y, X), and their grid. Errors as of `read_image`."""
+    import SimpleITK as sitk
+
+    image = read_image(path).image
+    array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
+    step = step_for(grid.size)
+    array = np.array(array[::step, ::step, ::step])
+    spacing = (grid.spacing[0] * step, grid.spacing[1] * step, grid.spacing[2] * step)
+    return array, replace(grid, size=array.shape, spacing=spacing)
+
+
+def image_bytes(path: Path) -> bytes:
+    """An image as NIfTI, with a grey window from percentiles."""
+    array, grid = read_volume(path)
+    sample = array.reshape(-1)[:: max(1, array.size // SAMPLES)]
+    low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
+    return nifti_bytes(array, grid, window=(float(low), float(high)))
+
+
+def label_bytes(path: Path) -> bytes:
+    """A label map as NIfTI, marked as one."""
+    array, grid = read_volume(path)
+    return nifti_bytes(array, grid, labels=True)
+
+
+def uncertainty_bytes(path: Path) -> bytes:
+    """A map of uncertainty as NIfTI, shown from its zero to the end of its type's range."""
+    array, grid = read_volume(path)
+    return nifti_bytes(array, grid, window=(0.0, 250.0 if array.dtype == np.uint8 else float(array.max())))
+
+
+def largest_section(path: Path, value: int | None) -> Target | None:
+    """The middle of a label in the plane (of the first axis) that holds most of it.
+
+    Args:
+        path: Label map.
+        value: The label; None: all of them together.
+
+    Returns:
+        None if there is no such voxel.
+    """
+    array, grid = read_volume(path)
+    mask = array != 0 if value is None else array == value
+    per_plane = mask.sum(axis=(1, 2))
+    if not per_plane.any():
+        return None
+    large = np.nonzero(per_plane >= NEARLY * per_plane.max())[0]
+    z = int(large[len(large) // 2])  # of equal planes the middle one, not the first, which is at the label's end
+    ys, xs = np.nonzero(mask[z])
+    nearest = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))  # a voxel of it, where it is hollow
+    return _target(grid, (z, int(ys[nearest]), int(xs[nearest])))
+
+
+def most_uncertain(path: Path) -> Target:
+    """The voxel with the largest value of a map."""
+    array, grid = read_volume(path)
+    z, y, x = (int(i) for i in np.unravel_index(int(array.argmax()), array.shape))
+    return _target(grid, (z, y, x))
+
+
+def _target(grid: Grid, index: tuple[int, int, int]) -> Target:
+    x, y, z = (ras_affine(grid) @ (*index[::-1], 1.0))[:3]
+    return Target((float(x), float(y), float(z)))
