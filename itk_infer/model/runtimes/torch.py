@@ -41,6 +41,7 @@ class TorchModel:
         digest: SHA-256 of the files that make the model.
         batch_hint: Windows per call that the model's author chose.
         notes: What the person at the screen should know.
+        channels_out: Output channels; None: a pass with fake tensors finds out, whose imports take seconds.
     """
 
     network: nn.Module
@@ -49,6 +50,7 @@ class TorchModel:
     digest: str
     batch_hint: int | None = None
     notes: tuple[str, ...] = ()
+    channels_out: int | None = None
 
 
 class TorchBackend:
@@ -86,7 +88,7 @@ class TorchBackend:
         self._proven: set[tuple[int, ...]] = set()
         self.shape = NetworkShape(
             channels_in=channels_in(network),
-            channels_out=channels_out(network, self._infer, self.spec, flat=self._flat),
+            channels_out=model.channels_out or channels_out(network, self._infer, self.spec, flat=self._flat),
             size=(1 if self._flat else None, None, None),
             batch_hint=model.batch_hint,
         )

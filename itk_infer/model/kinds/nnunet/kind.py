@@ -63,7 +63,14 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchMo
     own = Document(f"{model.folder.root} (plans and dataset)", model.document)
     spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
     network = build_network(model)
-    return TorchModel(network, network, spec, model.digest, notes=(*model.notes, *changes))
+    return TorchModel(
+        network,
+        network,
+        spec,
+        model.digest,
+        notes=(*model.notes, *changes),
+        channels_out=model.labels.channels,
+    )
 
 
 def build_network(model: NnunetModel) -> nn.Module:
