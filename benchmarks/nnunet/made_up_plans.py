@@ -62,7 +62,9 @@ def make(seed: int) -> Made:
     channels = int(rng.integers(1, 4))
     image, kind = _image(rng, (channels, *size))
     here = [spacing[axis] for axis in transpose]
-    if _vanishes(image.transpose(0, *(axis + 1 for axis in transpose)), here, [*([here[0]] if flat else []), *target]):
+    if _vanishes(
+        image.transpose(0, *(axis + 1 for axis in transpose)), here, [*([here[0]] if flat else []), *target]
+    ):
         image[:, 0, 0, 0] = image[:, -1, -1, -1] = 1  # nothing is cropped then
     dataset = _dataset(rng, channels)
     cascade = not flat and rng.random() < 0.2
@@ -118,7 +120,11 @@ def _vanishes(image: NDArray[Any], spacing: list[float], target: list[float]) ->
 
 
 def _image(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
-    kind = str(rng.choice(("noise", "noise", "ball", "ball", "holes", "integers", "bytes", "zero", "constant", "one voxel")))
+    kind = str(
+        rng.choice(
+            ("noise", "noise", "ball", "ball", "holes", "integers", "bytes", "zero", "constant", "one voxel")
+        )
+    )
     z, y, x = np.ogrid[tuple(slice(-1, 1, complex(0, n)) if n > 1 else slice(0, 1) for n in shape[1:])]
     inside = z**2 + y**2 + x**2 < rng.uniform(0.2, 1.5)
     values = rng.normal(rng.uniform(-50, 200), rng.uniform(1, 80), shape)
@@ -143,7 +149,10 @@ def _image(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[An
 def _dataset(rng: np.random.Generator, channels: int) -> dict[str, Any]:
     count = int(rng.integers(1, 7))
     labels: dict[str, Any] = {"background": 0, **{f"label {n}": n for n in range(1, count + 1)}}
-    dataset: dict[str, Any] = {"channel_names": {str(n): f"channel {n}" for n in range(channels)}, "labels": labels}
+    dataset: dict[str, Any] = {
+        "channel_names": {str(n): f"channel {n}" for n in range(channels)},
+        "labels": labels,
+    }
     if count > 1 and rng.random() < 0.3:
         labels["label 1"] = list(range(1, count + 1))
         dataset["regions_class_order"] = [int(n) + 1 for n in rng.permutation(count)]

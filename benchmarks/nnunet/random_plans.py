@@ -141,7 +141,12 @@ def windows(made: Made, ours: Ours, theirs: Theirs) -> Iterator[Disagreement]:
         yield "not every slice is a window", None
     total = np.zeros(theirs.padded.shape[-len(axes) :])
     places = [
-        (index, tuple(slice(axis.origins[i], axis.origins[i] + axis.patch) for axis, i in zip(axes, index, strict=True)))
+        (
+            index,
+            tuple(
+                slice(axis.origins[i], axis.origins[i] + axis.patch) for axis, i in zip(axes, index, strict=True)
+            ),
+        )
         for index in np.ndindex(*(len(axis.origins) for axis in axes))
     ]
     for _, where in places:

@@ -78,7 +78,19 @@ def command(setting: Setting, name: str, work: Work, model: Path, images: Path, 
         script = Path(setting.peers).with_name("nnUNetv2_predict_from_modelfolder")
         words = [setting.peers, script, "-i", images, "-o", out, "-m", model, "-f", *work.folds, "-device", "cpu"]
         return [*words, "-npp", "1", "-nps", "1", *([] if work.mirrored else ["--disable_tta"])]
-    words = [setting.ours, "-m", "itk_infer", "-i", images, "-o", out, "-m", model, "--folds", ",".join(work.folds)]
+    words = [
+        setting.ours,
+        "-m",
+        "itk_infer",
+        "-i",
+        images,
+        "-o",
+        out,
+        "-m",
+        model,
+        "--folds",
+        ",".join(work.folds),
+    ]
     words += ["--device", "cpu", "--orientation", "input", "--progress", "json"]
     words += [] if work.mirrored else ["--no-tta"]
     return [*words, *(["--precision", "bf16"] if name == "ours-bf16" else [])]
@@ -135,7 +147,15 @@ def section(found: dict[str, Any]) -> list[str]:
         "64, 128, 256, 320 features; windows of 64 x 96 x 96) has random weights: of its labels, nothing follows.",
         "",
     ]
-    head = ("work", "contender", "CPU seconds", "times fewer", "wall seconds", "first window after", "times sooner")
+    head = (
+        "work",
+        "contender",
+        "CPU seconds",
+        "times fewer",
+        "wall seconds",
+        "first window after",
+        "times sooner",
+    )
     rows = []
     for key, works in found["works"].items():
         for name, seen in works.items():
@@ -159,7 +179,11 @@ def section(found: dict[str, Any]) -> list[str]:
 
 def figures(found: dict[str, Any]) -> list[Figure]:
     drawn = []
-    for key, title in (("folder", "Four hippocampi, two folds"), ("mirrored", "The same, mirrored"), ("head", "A head")):
+    for key, title in (
+        ("folder", "Four hippocampi, two folds"),
+        ("mirrored", "The same, mirrored"),
+        ("head", "A head"),
+    ):
         if key in found["works"]:
             bars = {NAMES[n].replace("`", ""): median(of, "cpu_seconds") for n, of in found["works"][key].items()}
             drawn.append(Figure(f"nnunet-{key}", title, "CPU seconds of the whole command, 1 thread", bars))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,16 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchMo
         model.digest,
         notes=(*model.notes, *changes),
         channels_out=model.labels.channels,
+        trace_size=_smallest_window(model),
     )
+
+
+def _smallest_window(model: NnunetModel) -> tuple[int, int, int]:
+    """Z Y X of a window of which two voxels are left along each axis in the coarsest stage."""
+    strides = model.configuration.architecture.strides
+    sizes = [2 * math.prod(axis) for axis in zip(*strides, strict=True)]
+    z, y, x = sizes if len(sizes) == 3 else (1, *sizes)
+    return z, y, x
 
 
 def build_network(model: NnunetModel) -> nn.Module:
