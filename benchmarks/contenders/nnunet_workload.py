@@ -82,7 +82,7 @@ def documents() -> tuple[dict[str, Any], dict[str, Any]]:
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {},
+        "foreground_intensity_properties_per_channel": {"0": {}},  # read, and not used
         "configurations": {"3d_fullres": configuration},
     }
     labels = {"background": 0, **{f"label {n}": n for n in range(1, LABELS + 1)}}

@@ -13,6 +13,7 @@ SCHEMES = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "Rescale
 SPACINGS = (0.4, 0.5, 0.7, 0.78125, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5)
 STEPS = (0.25, 0.3, 0.5, 0.5, 0.7, 0.8, 1.0)
 MOST = 64  # voxels along an axis of the network's grid
+KINDS = ("noise", "noise", "ball", "ball", "holes", "integers", "bytes", "zero", "constant", "one voxel")
 NAME = "made_up"
 
 

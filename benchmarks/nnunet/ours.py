@@ -72,7 +72,7 @@ class Ours:
         self.nearest_back = next((n for n, axis in enumerate(model.axes) if axis.back == "nearest"), None)
 
     def label_map(self, logits: NDArray[np.float32], depth: int) -> NDArray[np.integer]:
-        """The label map, in the axes of the stored image, of logits (C, Z, Y, X) that come `depth` planes at a time."""
+        """The label map in the stored image's axes, of logits (C, Z, Y, X) that come `depth` planes at a time."""
         plan = self._whole
         labels: list[LabelMapSink] = []
 

@@ -58,8 +58,8 @@ class Theirs:
         """Share of each value of the previous stage's label map on the network's grid, the largest first."""
         order = self._plans.transpose_forward
         image = made.image.astype(np.float32).transpose(0, *(axis + 1 for axis in order))
-        assert made.previous is not None
-        _, seg, _ = crop_to_nonzero(image, made.previous.astype(np.int16).transpose(order)[None])
+        previous = np.asarray(made.previous, np.int16)
+        _, seg, _ = crop_to_nonzero(image, previous.transpose(order)[None])
         each = np.stack([seg[0] == value for value in np.unique(seg)]).astype(np.float32)
         spacing = [made.spacing[axis] for axis in order]
         found = self._configuration.resampling_fn_probabilities(

@@ -138,13 +138,14 @@ def section(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Model folders of nnU-Net",
         "",
-        "Folders that nnU-Net trained, run by its own command and by `itk_infer`, from start to end. A machine that "
-        "others use at the same time lengthens wall time at random; CPU seconds are of all processes of a command, and "
-        "ratios are those within a round. nnU-Net runs with one process each for preparing and exporting, which needs the "
-        "fewest seconds and the least memory. Memory is the sum of proportional set sizes of all processes. *Differ*: voxels "
-        "with another label than in the files that nnU-Net wrote, and how many voxels have a label there; what differs "
-        "is nnU-Net's half precision at borders of labels (and bf16's in the last rows). The network of usual size (32, "
-        "64, 128, 256, 320 features; windows of 64 x 96 x 96) has random weights: of its labels, nothing follows.",
+        "Folders that nnU-Net trained, run by its own command and by `itk_infer`, from start to end. A "
+        "machine that others use at the same time lengthens wall time at random; CPU seconds are of all "
+        "processes of a command, and ratios are those within a round. nnU-Net runs with one process each "
+        "for preparing and exporting, which needs the fewest seconds and the least memory. Memory is the "
+        "sum of proportional set sizes of all processes. *Differ*: voxels with another label than in the "
+        "files that nnU-Net wrote, of those that have a label there. nnU-Net sums in half precision, so a "
+        "few differ at borders of labels; bf16 adds its own. The network of usual size (32, 64, 128, 256, "
+        "320 features; windows of 64 x 96 x 96) has random weights: of its labels, nothing follows.",
         "",
     ]
     head = (
@@ -173,18 +174,17 @@ def section(found: dict[str, Any]) -> list[str]:
                     f"{statistics.median(row['differing'] for row in seen):,.0f} of {seen[0]['foreground']:,}",
                 )
             )
-    lines += table((*head, "peak MiB", "of nnU-Net's", "differ"), rows)
+    lines += table((*head, "times sooner", "peak MiB", "of nnU-Net's", "differ"), rows)
     return [*lines, "", "```text", *found["commands"].values(), "```", "", "`make bench DATA=... ONLY=nnunet`"]
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:
     drawn = []
-    for key, title in (
-        ("folder", "Four hippocampi, two folds"),
-        ("mirrored", "The same, mirrored"),
-        ("head", "A head"),
-    ):
+    for key in ("folder", "mirrored", "head"):
         if key in found["works"]:
-            bars = {NAMES[n].replace("`", ""): median(of, "cpu_seconds") for n, of in found["works"][key].items()}
-            drawn.append(Figure(f"nnunet-{key}", title, "CPU seconds of the whole command, 1 thread", bars))
+            works = found["works"][key]
+            bars = {NAMES[name].replace("`", ""): median(seen, "cpu_seconds") for name, seen in works.items()}
+            drawn.append(
+                Figure(f"nnunet-{key}", WORKS[key].title, "CPU seconds of the whole command, 1 thread", bars)
+            )
     return drawn
