@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from made_up_images import image_of, vanishes
 from numpy.typing import NDArray
 
 DEFAULT, TORCH = "resample_data_or_seg_to_shape", "resample_torch_fornnunet"
@@ -13,7 +14,6 @@ SCHEMES = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "Rescale
 SPACINGS = (0.4, 0.5, 0.7, 0.78125, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5)
 STEPS = (0.25, 0.3, 0.5, 0.5, 0.7, 0.8, 1.0)
 MOST = 64  # voxels along an axis of the network's grid
-KINDS = ("noise", "noise", "ball", "ball", "holes", "integers", "bytes", "zero", "constant", "one voxel")
 NAME = "made_up"
 
 
@@ -61,9 +61,9 @@ def make(seed: int) -> Made:
     transpose = [int(axis) for axis in rng.permutation(3)] if rng.random() < 0.5 else [0, 1, 2]
     size, spacing, target = _sizes(rng, flat, transpose)
     channels = int(rng.integers(1, 4))
-    image, kind = _image(rng, (channels, *size))
+    image, kind = image_of(rng, (channels, *size))
     here = [spacing[axis] for axis in transpose]
-    if _vanishes(
+    if vanishes(
         image.transpose(0, *(axis + 1 for axis in transpose)), here, [*([here[0]] if flat else []), *target]
     ):
         image[:, 0, 0, 0] = image[:, -1, -1, -1] = 1  # nothing is cropped then
@@ -111,40 +111,6 @@ def _sizes(
         if voxels.min() >= 1 and voxels.max() <= MOST:
             z, y, x = (int(n) for n in size)
             return (z, y, x), tuple(map(float, spacing)), [float(t) for t in target[1 if flat else 0 :]]
-
-
-def _vanishes(image: NDArray[Any], spacing: list[float], target: list[float]) -> bool:
-    """Whether the crop to nonzero has no voxel on the network's grid along an axis; nnU-Net fails then."""
-    found = np.nonzero((image != 0).any(axis=0))
-    sizes = [places.max() + 1 - places.min() for places in found] if len(found[0]) else image.shape[1:]
-    return any(round(float(a / b * n)) < 1 for a, b, n in zip(spacing, target, sizes, strict=True))
-
-
-def _image(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
-    kind = str(
-        rng.choice(
-            ("noise", "noise", "ball", "ball", "holes", "integers", "bytes", "zero", "constant", "one voxel")
-        )
-    )
-    z, y, x = np.ogrid[tuple(slice(-1, 1, complex(0, n)) if n > 1 else slice(0, 1) for n in shape[1:])]
-    inside = z**2 + y**2 + x**2 < rng.uniform(0.2, 1.5)
-    values = rng.normal(rng.uniform(-50, 200), rng.uniform(1, 80), shape)
-    if kind == "ball":
-        values = np.where(inside, values, 0)
-    elif kind == "holes":
-        values = np.where(inside & (rng.random(shape[1:]) < 0.9) & ((z + y) ** 2 + x**2 > 0.02), values, 0)
-    elif kind == "integers":
-        return np.where(inside, np.rint(values), 0).astype(np.int16), kind
-    elif kind == "bytes":
-        return np.clip(np.rint(values), 0, 255).astype(np.uint8), kind
-    elif kind == "zero":
-        values[:] = 0
-    elif kind == "constant":
-        values[:] = rng.uniform(1, 100)
-    elif kind == "one voxel":
-        values[:] = 0
-        values[(slice(None), *(rng.integers(n) for n in shape[1:]))] = 7
-    return values.astype(np.float32), kind
 
 
 def _dataset(rng: np.random.Generator, channels: int) -> dict[str, Any]:
