@@ -72,14 +72,14 @@ def segment(setting: Setting, name: str, work: Path) -> tuple[dict[str, Any], np
     found = {
         "seconds": ended.seconds,
         "peak_mib": ended.peak_mib,
-        "first_window": ended.first(_first_window),
+        "first_window": ended.first(first_window),
         "geometry": _same_grid(given, labels),
         **_told(ended),
     }
     return found, sitk.GetArrayFromImage(labels)
 
 
-def _first_window(line: str) -> bool:
+def first_window(line: str) -> bool:
     """A contender says that a window is done: our events, MONAI's script, nnU-Net's progress bar."""
     if line.startswith("{"):
         event = json.loads(line)

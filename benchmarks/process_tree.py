@@ -9,6 +9,7 @@ processes have come or gone, and else as often as takes a hundredth of the time.
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -30,12 +31,14 @@ class Ended:
         seconds: From its start to its end.
         peak_mib: Largest memory of the process tree.
         lines: What it wrote to stdout and stderr: seconds since the start, and the line.
+        cpu_seconds: Of it and of all processes that it started and waited for.
     """
 
     code: int
     seconds: float
     peak_mib: float
     lines: tuple[tuple[float, str], ...]
+    cpu_seconds: float = 0.0
 
     @property
     def text(self) -> str:
@@ -92,7 +95,7 @@ def proportional_bytes(processes: Sequence[int]) -> int:
 
 def run_watched(command: Sequence[object], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> Ended:
     """Run a command in a session of its own; wait for its end."""
-    start = time.perf_counter()
+    start, used = time.perf_counter(), _children()
     process = subprocess.Popen(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -127,7 +130,13 @@ def run_watched(command: Sequence[object], *, env: dict[str, str] | None = None,
         if over.wait(INTERVAL):
             break
     reader.join(5)  # something left behind may hold its end of the pipe
-    return Ended(process.returncode, end[0] - start, peak / 2**20, tuple(lines))
+    return Ended(process.returncode, end[0] - start, peak / 2**20, tuple(lines), _children() - used)
+
+
+def _children() -> float:
+    """CPU seconds of all children so far that were waited for, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _read(process: subprocess.Popen[bytes], start: float, lines: list[tuple[float, str]]) -> None:

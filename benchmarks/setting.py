@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ class Setting:
         """Run a whole command and watch the memory of all its processes."""
         return run_watched(command, env=self.environment, cwd=HERE)
 
+    @contextmanager
+    def on(self, threads: int) -> Iterator[Setting]:
+        """The same with so many threads, meanwhile on as many cores."""
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, sorted(cores)[:threads])
+        try:
+            yield replace(self, threads=min(threads, len(cores)))
+        finally:
+            os.sched_setaffinity(0, cores)
+
     def data_file(self, name: str) -> Path | None:
         """A file or folder of the data, if it is there."""
         path = self.data / name if self.data else None
@@ -65,7 +76,8 @@ class Setting:
     def environment(self) -> dict[str, str]:
         threads = str(self.threads)
         return {
-            **os.environ,
+            # Without compiled modules, every start would compile all of torch's again.
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "nnUNet_def_n_proc": threads,

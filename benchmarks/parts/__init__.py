@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, evaluate, export, folder, start
+from parts import accumulate, accuracy, depth, engine, evaluate, export, folder, nnunet, start
 
 
 class Part(Protocol):
@@ -27,6 +27,7 @@ PARTS: dict[str, Part] = {
     "engine": engine,
     "export": export,
     "folder": folder,
+    "nnunet": nnunet,
     "depth": depth,
     "accumulate": accumulate,
     "accuracy": accuracy,

@@ -63,7 +63,12 @@ def prepare(
     if part is not None:
         plan = plan.inside(part, spec, window)
     rule, steps = spec.input.resampling, spec.input.intensity
-    labels = None if previous is None else like(_on_model_grid(previous, part, mask, plan), voxels)
+    labels = None
+    if previous is not None:
+        inside = _within_crop(previous, part, mask)
+        labels = like(resample_labels(inside, plan.model), voxels)
+        if mask is not None:
+            mask = like(inside != OUTSIDE, mask)  # nnU-Net counts labels outside the mask as within
     if not plan.model.identity:
         if rule.order == "after_intensity":
             voxels, steps, mask = apply_intensity(voxels, steps, mask), (), None
@@ -96,11 +101,9 @@ def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | 
     return voxels, part, filled(mask) if needed else None
 
 
-def _on_model_grid(
-    labels: LabelArray, part: Box | None, mask: Array | None, plan: CasePlan
-) -> NDArray[np.integer]:
-    """The label map of the previous stage on the model's grid; outside the foreground is a class of its own."""
+def _within_crop(labels: LabelArray, part: Box | None, mask: Array | None) -> NDArray[np.integer]:
+    """The label map of the previous stage; background outside the foreground is a class of its own."""
     inside = (labels if part is None else labels[part]).astype(np.int32)
     if mask is not None:
         inside[(inside == 0) & ~to_host(mask)] = OUTSIDE
-    return resample_labels(inside, plan.model)
+    return inside

@@ -44,9 +44,20 @@ class AxisMap:
         """Whether both grids are the same along this axis."""
         return self.native == self.model and self.step == 1 and self.offset == 0
 
+    @property
+    def _extents_coincide(self) -> bool:
+        return abs(self.offset - (self.step - 1) / 2) < 1e-9
+
     def native_positions(self) -> Positions:
-        """Positions of the model's voxels on the native axis, shape (model,)."""
-        return np.arange(self.model, dtype=np.float64) * self.step + self.offset
+        """Positions of the model's voxels on the native axis, shape (model,).
+
+        Where the extents coincide, by scipy's order of operations, so that positions midway between voxels are
+        rounded to the same one.
+        """
+        indices = np.arange(self.model, dtype=np.float64)
+        if self._extents_coincide:
+            return (indices + 0.5) * self.step - 0.5
+        return indices * self.step + self.offset
 
     def model_positions(self) -> Positions:
         """Positions of the native voxels on the model's axis, shape (native,); whole numbers if `back` is nearest.
@@ -56,7 +67,7 @@ class AxisMap:
         indices = np.arange(self.native, dtype=np.float64)
         if self.back == "linear":
             return (indices - self.offset) / self.step
-        if abs(self.offset - (self.step - 1) / 2) < 1e-9:
+        if self._extents_coincide:
             return np.floor((indices + 0.5) * (self.model / self.native))
         return np.floor((indices - self.offset) / self.step + 0.5)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,8 @@ def resample_labels(labels: NDArray[np.integer], grid: ModelGrid) -> NDArray[np.
     """The label of which the largest share lies at each voxel of the model's grid.
 
     A share is the label's indicator, interpolated linearly. Where shares are equal, as midway between two
-    voxels, the nearest voxel's label is taken if it is among them, else the lowest (nnU-Net's rule).
+    voxels, the nearest voxel's label is taken if it is among them, else the lowest (nnU-Net's rule). Along an
+    axis that is resampled apart, the nearest plane is taken.
 
     Args:
         labels: (Z, Y, X) on the native grid.
@@ -26,6 +29,8 @@ def resample_labels(labels: NDArray[np.integer], grid: ModelGrid) -> NDArray[np.
     """
     if grid.identity:
         return labels
+    if grid.apart is not None:
+        grid = replace(grid, apart=(grid.apart[0], "nearest"))
     values = np.unique(labels)
     nearest = to_model_grid(labels[None], grid, "nearest")[0]
     best = np.full(grid.size, -1, np.float32)

@@ -15,10 +15,10 @@ import pytest
         ("a sentence | 5", False),
     ],
 )
-def test_every_contender_tells_its_first_window(line, done):
-    from folders import _first_window
+def test_every_contender_tells_itsfirst_window(line, done):
+    from folders import first_window
 
-    assert _first_window(line) is done
+    assert first_window(line) is done
 
 
 def test_dice_by_hand():

@@ -89,6 +89,39 @@ def test_every_part_writes_json_ready_figures(bench):
 
     from parts import PARTS
 
-    assert list(PARTS) == ["engine", "export", "folder", "depth", "accumulate", "accuracy", "start"]
+    assert list(PARTS) == ["engine", "export", "folder", "nnunet", "depth", "accumulate", "accuracy", "start"]
     for figure in PARTS["engine"].figures(ENGINE["found"]):
         assert json.loads(json.dumps(asdict(figure)))["bars"] == {"nnU-Net": 60, "ours, OpenVINO fp32": 30.0}
+
+
+def test_model_folders_of_nnunet_are_compared_round_by_round():
+    """CPU seconds 20 and 40 against 5 and 8: four and five times fewer, so 4.5."""
+    from parts import nnunet
+
+    def row(cpu, differing):
+        common = {"seconds": 9.0, "peak_mib": 400.0, "first_window": 2.0, "foreground": 1000, "files": 4}
+        return {"cpu_seconds": cpu, "differing": differing, **common}
+
+    works = {
+        "folder": {
+            "nnunet": [row(20, 0), row(40, 0)],
+            "ours": [row(5, 3), row(8, 3)],
+            "ours-bf16": [row(5, 9)] * 2,
+        }
+    }
+    text = "\n".join(nnunet.section({"works": works, "commands": {}}))
+    assert (
+        "|  | ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 | 9.0 (9.0 to 9.0) | 2.0 | 1.0 | 400 | 1.00 | 3 of 1,000 |"
+        in text
+    )
+    (figure,) = nnunet.figures({"works": works})
+    assert figure.bars["nnU-Net 2.8.1"] == 30
+
+
+def test_commands_are_as_a_person_types_them():
+    from parts.nnunet import printable
+
+    assert printable("nnunet").startswith(
+        "nnUNetv2_predict_from_modelfolder -i IN -o OUT -m MODEL -f 0 1 -device cpu"
+    )
+    assert printable("ours").startswith("itk_infer -i IN -o OUT -m MODEL --folds 0,1 --device cpu")

@@ -50,3 +50,12 @@ def test_what_forks_share_counts_once_and_hides_nothing_later():
 
     ended = run_watched([sys.executable, "-c", FORKED])
     assert 210 < ended.peak_mib < 300  # six children together seem to hold 420
+
+
+def test_processor_time_of_children_counts():
+    from process_tree import run_watched
+
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    ended = run_watched([sys.executable, "-c", parent])
+    assert 0.4 < ended.cpu_seconds < 4

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -18,6 +18,7 @@ from itk_infer.volume import resample
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.interpolation import ModelGrid, axis_map, resample_axis
 from itk_infer.volume.resample import model_grid, to_model_grid
+from itk_infer.volume.resample_labels import resample_labels
 
 SIZE, SPACING, TARGET = (9, 12, 15), (2.5, 0.8, 1.1), (1.0, 1.3, 1.1)
 VOXELS = np.random.default_rng(0).normal(100, 300, (1, *SIZE)).astype(np.int16)
@@ -177,6 +178,38 @@ def test_nearest_on_the_way_back_is_scipys(native, model):
     positions = scale * (np.arange(native) + 0.5) - 0.5
     expected = ndimage.map_coordinates(np.arange(model, dtype=float), [positions], order=0, mode="nearest")
     np.testing.assert_array_equal(np.clip(axis.model_positions(), 0, model - 1), expected)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@example(12, 9)  # 1.5, midway between two voxels
+@example(2, 25)
+def test_nearest_on_the_way_there_is_scipys(native, model):
+    scale = native / model
+    positions = scale * (np.arange(model) + 0.5) - 0.5
+    source = np.arange(native, dtype=float)
+    expected = ndimage.map_coordinates(source, [positions], order=0, mode="nearest")
+    axis = axis_map(native, model, 1.0, "edge")
+    np.testing.assert_array_equal(resample_axis(source, axis.native_positions(), 0, "nearest"), expected)
+
+
+def test_labels_along_a_coarse_axis_are_those_of_the_nearest_plane():
+    """However the image is interpolated along it: each plane is that of the nearest one alone."""
+
+    def grid_of(planes):
+        rule = Resampling("cubic", "edge", anisotropic=Anisotropic(3, "linear"))
+        grid = model_grid(
+            Grid((planes, 7, 6), (5.0, 1.1, 1.1)), InputSpec(spacing=(1.7, 0.8, 0.7), resampling=rule)
+        )
+        assert grid.apart == (0, "linear")
+        return grid
+
+    labels = np.random.default_rng(3).integers(0, 4, (4, 7, 6)).astype(np.uint8)
+    grid = grid_of(4)
+    count = grid.size[0]
+    positions = 4 / count * (np.arange(count) + 0.5) - 0.5
+    nearest = ndimage.map_coordinates(np.arange(4.0), [positions], order=0, mode="nearest").astype(int)
+    expected = np.stack([resample_labels(labels[plane : plane + 1], grid_of(1))[0] for plane in nearest])
+    np.testing.assert_array_equal(resample_labels(labels, grid), expected)
 
 
 def test_the_size_by_ratio_rounds_as_nnunet():

@@ -115,8 +115,15 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
     return read
 
 
-def torch_reader(network: torch.nn.Module) -> Callable[[tuple[int, ...]], Any]:
-    """Traces a torch network for an input shape."""
+def torch_reader(
+    network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None
+) -> Callable[[tuple[int, ...]], Any]:
+    """Traces a torch network for an input shape (N, C, Z, Y, X).
+
+    Args:
+        network: The network.
+        trace_size: Z Y X of the window that is traced, for a network whose trace does not depend on it.
+    """
 
     def read(shape: tuple[int, ...]) -> Any:
         import warnings
@@ -127,9 +134,14 @@ def torch_reader(network: torch.nn.Module) -> Callable[[tuple[int, ...]], Any]:
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+        traced = shape if trace_size is None else (1, shape[1], *trace_size)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's about tracing; what it got wrong, the comparison shows
-            decoder = TorchScriptPythonDecoder(network, example_input=(torch.zeros(shape),))
+            decoder = TorchScriptPythonDecoder(
+                network,
+                example_input=(torch.zeros(traced),),
+                trace_kwargs={"check_trace": False},  # three more passes of what is compared anyway
+            )
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
         model.reshape(list(shape))

@@ -9,7 +9,9 @@ from support.loading import torch_backend
 from itk_infer.errors import ConfigError, InferenceError, ModelError, OutOfMemoryError
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision_check import relative_error
+from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.runtimes.torch_choices import choose_device
+from itk_infer.options import Options
 from itk_infer.spec import ModelSpec
 
 torch = pytest.importorskip("torch")
@@ -296,3 +298,46 @@ def test_the_twin_in_full_precision_is_a_network_of_its_own(load, blur, monkeypa
     assert (half.precision, full.precision) == ("bf16", "fp32")
     given = windows(1, 1, 6, 7, 8)
     assert relative_error(full.forward(given), load(network=blur).forward(given)) < 1e-4
+
+
+class Sized(Scale):
+    """Its trace is that of the window's size."""
+
+    def __init__(self):
+        super().__init__("plain")
+        self.seen = []
+
+    def forward(self, inputs):
+        self.seen.append(tuple(inputs.shape))
+        return super().forward(inputs)
+
+
+@needs_openvino
+def test_a_network_for_all_sizes_is_traced_with_a_small_window_and_compared_on_one():
+    network = Sized()
+    model = TorchModel(network, network, ModelSpec(), "digest", channels_out=1, trace_size=(2, 3, 4))
+    backend = TorchBackend(lambda: model, Options(device="cpu", provider="openvino"))
+    assert backend.shape.channels_out == 1
+    given = windows(3, 1, 6, 5, 8)
+    for _ in range(2):
+        np.testing.assert_allclose(backend.forward(given), given * WEIGHT, rtol=1e-5)
+    assert sorted(network.seen) == [(1, 1, 2, 3, 4), (1, 1, 6, 5, 8)]
+
+
+class OnlyTheFirst(Scale):
+    """Its trace answers for one window as the network does, and in a batch for no window but the first."""
+
+    def forward(self, inputs):
+        logits = super().forward(inputs)
+        if torch.jit.is_tracing():
+            logits = logits[:1] + 0 * logits
+        return logits
+
+
+@needs_openvino
+def test_a_batch_of_which_only_the_first_window_is_right_is_refused():
+    backend = torch_backend(OnlyTheFirst("plain"), ModelSpec(), device="cpu", provider="auto")
+    given = windows(3, 1, 4, 4, 4)
+    np.testing.assert_allclose(backend.forward(given), given * WEIGHT, rtol=1e-5)
+    assert backend.provider == "torch"
+    assert "its answer differs from the original's" in backend.notes[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,23 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchMo
     own = Document(f"{model.folder.root} (plans and dataset)", model.document)
     spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
     network = build_network(model)
-    return TorchModel(network, network, spec, model.digest, notes=(*model.notes, *changes))
+    return TorchModel(
+        network,
+        network,
+        spec,
+        model.digest,
+        notes=(*model.notes, *changes),
+        channels_out=model.labels.channels,
+        trace_size=_smallest_window(model),
+    )
+
+
+def _smallest_window(model: NnunetModel) -> tuple[int, int, int]:
+    """Z Y X of a window of which two voxels are left along each axis in the coarsest stage."""
+    strides = model.configuration.architecture.strides
+    sizes = [2 * math.prod(axis) for axis in zip(*strides, strict=True)]
+    z, y, x = sizes if len(sizes) == 3 else (1, *sizes)
+    return z, y, x
 
 
 def build_network(model: NnunetModel) -> nn.Module:

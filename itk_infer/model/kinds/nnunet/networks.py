@@ -145,7 +145,13 @@ def build(about: Architecture, inputs: int, outputs: int) -> UNet:
     """
     with torch.device("meta"):
         network = UNet(about, inputs, outputs)
-    return network.to_empty(device="cpu")
+    # As `to_empty` does, which imports sympy and much else: a second of start-up.
+    for module in network.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            module.register_parameter(name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))
+        for name, value in module.named_buffers(recurse=False):
+            module.register_buffer(name, torch.empty(value.shape, dtype=value.dtype))
+    return network
 
 
 def _each(stages: nn.Sequential, inputs: Tensor) -> list[Tensor]:
