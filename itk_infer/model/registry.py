@@ -55,6 +55,8 @@ class ModelKind:
         extra: What to install: ``pip install 'itk_infer[extra]'``.
         flags: Flags of its own, one for each file; none for a kind that only ``--model`` names.
         options: Options that only this kind takes, each with what other kinds do not have.
+        describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows of it without
+            loading it, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: it is loaded.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ModelKind:
     extra: str
     flags: tuple[FileFlag, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    describe: str = ""
 
 
 KINDS = "itk_infer.model.kinds"
@@ -98,6 +101,14 @@ MODEL_KINDS = (
             ("checkpoint", "checkpoints to choose from"),
             ("previous_stage", "previous stage"),
         ),
+    ),
+    ModelKind(
+        "monai_bundle",
+        "a bundle of MONAI (a folder with configs and models), or a zip of one",
+        recognises=f"{KINDS}.monai_bundle.location:is_bundle",
+        load=f"{KINDS}.monai_bundle.kind:load",
+        extra="monai",
+        describe=f"{KINDS}.monai_bundle.kind:describe",
     ),
 )
 
