@@ -110,6 +110,13 @@ MODEL_KINDS = (
         extra="monai",
         describe=f"{KINDS}.monai_bundle.kind:describe",
     ),
+    ModelKind(
+        "torch_file",
+        "a TorchScript file (.ts, .pt) or a torch.export archive (.pt2)",
+        recognises=f"{KINDS}.torch_file:is_torch_file",
+        load=f"{KINDS}.torch_file:load",
+        extra="torch",
+    ),
 )
 
 
@@ -176,6 +183,23 @@ def load_backend(
             f"pip install 'itk_infer[{kind.extra}]'"
         ) from error
     return backend
+
+
+def description(
+    kind: ModelKind | str | None, paths: Sequence[Path], spec_sources: SpecSources
+) -> dict[str, Any] | None:
+    """What a model says of itself without being loaded; None of a kind that has to be, or of several models.
+
+    Raises:
+        ModelError: it cannot be read, or something in it is not understood.
+    """
+    if len(paths) != 1:
+        return None
+    kind = kind_of(paths[0]) if kind is None else kind_named(kind) if isinstance(kind, str) else kind
+    if not kind.describe:
+        return None
+    about: dict[str, Any] = _function(kind.describe)(paths[0], spec_sources)
+    return about
 
 
 def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:

@@ -80,6 +80,12 @@ def read_bundle(path: Path) -> Bundle:
     inputs, outputs, dimensions = _channels(network, metadata, source)
     parts = translate(graph, metadata, inputs, outputs, dimensions, source)
     notes = [*location.notes, *parts.notes]
+    lines = list(parts.lines)
+    if network is not None:
+        given = ", ".join(f"{key}={value}" for key, value in network.arguments.items())
+        lines.insert(
+            0, Line("network_def", f"{network.name}({given})", f"built by MONAI, weights of {weights.name}")
+        )
     if network is None:
         weights = location.root / "models" / "model.ts"
         notes.append(f"models/model.ts is run instead of the network of the config: {refused}")
@@ -93,7 +99,7 @@ def read_bundle(path: Path) -> Bundle:
         weights,
         keys,
         parts.document,
-        parts.lines,
+        tuple(lines),
         tuple(notes),
         parts.batch,
         str(metadata.get("monai_version") or "")[:40],
@@ -145,6 +151,23 @@ def translate(
         (*before.notes, *windows.notes, *after.notes),
         windows.batch,
     )
+
+
+def spec_of_config(
+    content: Mapping[str, Any], metadata: Mapping[str, Any], source: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The model spec of a config that is not in a bundle, and notes; its network is somewhere else.
+
+    Raises:
+        ModelError: something in it is not understood.
+    """
+    graph = ConfigGraph(content, source, {"bundle_root": "."})
+    try:
+        network: NetworkDef | None = read_network(_network_component(graph))
+    except ModelError:
+        network = None
+    parts = translate(graph, metadata, *_channels(network, metadata, source), source)
+    return parts.document, parts.notes
 
 
 def _document(
@@ -251,7 +274,8 @@ def _loader(graph: ConfigGraph) -> Component | None:
 
 def _weights(graph: ConfigGraph, loader: Component | None, root: Path) -> tuple[Path, tuple[str, ...]]:
     """The file of the weights, and under which keys they may be in it."""
-    name, keys = "models/model.pt", _KEYS
+    name = "models/model.pt"
+    keys: tuple[str, ...] = _KEYS
     if loader is not None:
         given = loader.argument("load_path", name)
         if not isinstance(given, str):

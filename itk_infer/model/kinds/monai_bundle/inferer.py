@@ -52,7 +52,7 @@ def read_inferer(component: Component | None, dimensions: int) -> Inferer:
     slices = component.name == "SliceInferer"
     if not slices and component.name not in _WINDOWS:
         raise component.refused(
-            f"is not among the inferers that can be run ({', '.join((*_WINDOWS, 'SliceInferer', 'SimpleInferer'))})"
+            f"is not among the inferers that can be run ({', '.join((*_WINDOWS, 'SliceInferer'))}, SimpleInferer)"
         )
     if slices != (dimensions == 2):
         raise component.refused(f"does not fit a network of {dimensions} dimensions")

@@ -23,7 +23,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         options: Where and how to run it.
 
     Raises:
-        ModelError: it cannot be read, something in it is not understood, or the weights are not those of its network.
+        ModelError: it cannot be read, something in it is not understood, or the weights are not its network's.
         SpecError: a source of the spec says something invalid.
     """
     (path,) = paths

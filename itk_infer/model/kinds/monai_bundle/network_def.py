@@ -52,8 +52,8 @@ def read_network(component: Component) -> NetworkDef:
     name = component.name
     if name not in NETWORKS:
         raise component.refused(
-            f"is not among the networks that can be built ({', '.join(sorted(NETWORKS))}); code of a bundle is not "
-            "run. Give models/model.ts, or export the network to ONNX where its code is"
+            f"is not among the networks that can be built ({', '.join(sorted(NETWORKS))}); a bundle's code "
+            "is not run. Give models/model.ts, or export the network to ONNX where its code is"
         )
     dropped = [key for key in component.raw if key in REMOVED.get(name, {})]
     arguments = {key: _plain(component, key) for key in component.raw if key not in dropped}
@@ -103,6 +103,6 @@ def wrong_arguments(about: NetworkDef, error: Exception) -> ModelError:
     """The error that MONAI does not build it."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(
-        f"network_def: MONAI does not build {about.name} of these arguments ({line}); the bundle may be of another "
-        "version of MONAI"
+        f"network_def: MONAI does not build {about.name} of these arguments ({line}); the bundle may be of "
+        "another version of MONAI"
     )

@@ -81,12 +81,12 @@ def read_postprocessing(transforms: Sequence[Component], source: str, resampled:
         handler(transform, found)
         if transform.name == "Invertd" and found.back == "labels" and found.linear and resampled:
             raise transform.refused(
-                "brings labels back with nearest_interp=False, which mixes their numbers; correct the config to true"
+                "brings labels back with nearest_interp=False, which mixes their numbers; set it to true"
             )
     if found.decision is None:
         found.decision = "threshold" if found.activation == "sigmoid" else "argmax"
         found.notes.append(
-            f"{source}: the postprocessing decides nothing; {found.decision} is taken, which decides what it leaves"
+            f"{source}: the postprocessing decides nothing; {found.decision} of its last step is taken"
         )
     if resampled and found.back is None:
         found.notes.append(
@@ -103,7 +103,7 @@ def _activate(transform: Component, found: Postprocessing) -> None:
         raise transform.refused("is a second activation, or comes after the decision: not understood")
     if kinds:
         found.activation = kinds[0]
-    found.add(transform, f"{kinds[0]} of the logits" if kinds else "", **{kind: True for kind in kinds})
+    found.add(transform, f"{kinds[0]} of the logits" if kinds else "", **dict.fromkeys(kinds, True))
 
 
 def _invert(transform: Component, found: Postprocessing) -> None:
@@ -177,7 +177,7 @@ def merged_channels(function: Function) -> tuple[tuple[int, int], ...] | None:
                     rest,
                 ],
                 keywords=[],
-            ) if of == name and 0 <= channel and 0 < value <= 65535:
+            ) if of == name and channel >= 0 and 0 < value <= 65535:
                 found.append((channel, value))
                 node = rest
             case _:

@@ -81,8 +81,8 @@ def read_preprocessing(transforms: Sequence[Component], channels: int) -> Prepro
         handler = _TRANSFORMS.get(transform.name)
         if handler is None:
             raise transform.refused(
-                f"is not among the transforms that can be run ({', '.join(sorted(_TRANSFORMS))}). Export the network "
-                "to ONNX, and describe its preprocessing in a model spec, if that can say it"
+                f"is not among the transforms that can be run ({', '.join(sorted(_TRANSFORMS))}). Export the "
+                "network to ONNX, and describe its preprocessing in a model spec, if that can say it"
             )
         _check_keys(transform, found)
         handler(transform, found)

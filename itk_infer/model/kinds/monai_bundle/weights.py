@@ -77,7 +77,7 @@ def load_strictly(
         from monai import __version__ as version
 
         raise ModelError(
-            f"{path}: the weights are not those of the {about.name} that network_def describes: {'; '.join(listed)}. "
+            f"{path}: the weights are not those of the {about.name} in network_def: {'; '.join(listed)}. "
             f"The bundle was made with MONAI {by or '(not stated)'}, and this is {version}; models/model.ts or an "
             "export to ONNX does not depend on the version"
         )
