@@ -69,7 +69,7 @@ def _run(graph: ExportedGraph, values: dict[str, Any], device: torch.device) -> 
 def _used(node: Node) -> set[str]:
     found: set[str] = set()
     for _, value, _ in node.inputs:
-        ((kind, content),) = value.items()
+        ((_, content),) = value.items()
         for item in content if isinstance(content, list) else [content]:
             if isinstance(item, Mapping):
                 inner = item.get("as_tensor", item)

@@ -1,7 +1,8 @@
 """The graph in a torch.export archive, read as data.
 
-torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, and cannot be
-told not to. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export` runs its nodes.
+torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, and
+cannot be told not to. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export` runs
+its nodes.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def read_graph(path: Path) -> ExportedGraph:
     """Read the graph of an archive, and refuse what networks do not need.
 
     Raises:
-        ModelError: it is damaged, of an unknown form, or uses anything but known operators: by the name of the first.
+        ModelError: it is damaged, of an unknown form, or uses an operator that is not known, by its name.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -93,8 +94,8 @@ def read_graph(path: Path) -> ExportedGraph:
         raise ModelError(f"{path}: cannot be read ({error}); copy or download it again") from None
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{path}: is no archive of a form that is known ({error!r:.100}); export it again with torch 2.10 or newer, "
-            "or to ONNX"
+            f"{path}: is no archive of a form that is known ({error!r:.100}); export it again with torch 2.10 or "
+            "newer, or to ONNX"
         ) from None
 
 
@@ -131,13 +132,9 @@ def _graph(
         tensors[name] = StoredTensor(f"{root}/data/{folder}/{stored['path_name']}", stored["tensor_meta"])
     if len(images) != 1:
         raise ModelError(f"{path}: its network takes {len(images)} inputs; networks of one image can be run")
-    outputs = [
-        spec["user_output"]["arg"]["as_tensor"]["name"]
-        for spec in signature["output_specs"]
-        if "user_output" in spec
-    ]
+    results = [spec["user_output"] for spec in signature["output_specs"] if "user_output" in spec]
     nodes = tuple(node for item in graph["nodes"] if (node := _node(item, path)) is not None)
-    return ExportedGraph(nodes, images[0], tensors, outputs[0])
+    return ExportedGraph(nodes, images[0], tensors, results[0]["arg"]["as_tensor"]["name"])
 
 
 def _node(item: Mapping[str, Any], path: Path) -> Node | None:
@@ -153,8 +150,8 @@ def _node(item: Mapping[str, Any], path: Path) -> Node | None:
         operator = ("operator", name)
     else:
         raise ModelError(
-            f"{path}: refused, because its graph uses {target[:80]}, which is not among the operators that networks "
-            "need; a harmful file may. Export the network to ONNX where it was made"
+            f"{path}: refused, because its graph uses {target[:80]}, which is not among the operators that "
+            "networks need; a harmful file may. Export the network to ONNX where it was made"
         )
     inputs = []
     for given in item["inputs"]:

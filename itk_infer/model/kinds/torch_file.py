@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ENDINGS = (".ts", ".pt", ".pt2")
 PROGRAM = (
-    "a TorchScript file is a program; the operators it uses were compared with those that networks need, and how long "
-    "it runs is its own decision"
+    "a TorchScript file is a program: its operators were compared with those that networks need, but nothing "
+    "bounds how long it runs"
 )
 
 
@@ -58,8 +58,8 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         else:
             raise ModelError(
                 f"{path}: holds weights or a pickled module, and no program to run them; give the folder of the "
-                "model (an MMEngine config, a bundle of MONAI, a model folder of nnU-Net), or save the network with "
-                "torch.jit.save or export it to ONNX"
+                "model (MMEngine config, bundle of MONAI, model folder of nnU-Net), or save the network with "
+                "torch.jit.save, or export it to ONNX"
             )
         own, more = embedded_spec(path)
         spec, changes = resolve([*own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
@@ -81,7 +81,7 @@ def read_torchscript(path: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit itself, about its successor
-            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+            network: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:  # of torch's compiler and its reader of archives
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot load it ({first_line(error)}); it may be of a newer torch"

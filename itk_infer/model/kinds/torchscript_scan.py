@@ -1,7 +1,8 @@
 """The program in a TorchScript file, read before torch compiles it.
 
-A TorchScript file holds source text, and that text is what runs. It may use any operator of torch, among them some that
-write files (``aten::save``, ``aten::from_file``), and torch has no mode without them. So each name in it must be known.
+A TorchScript file holds source text, and that text is what runs. It may use any operator of torch, among them some
+that write files (``aten::save``, ``aten::from_file``), and torch has no mode without them. So each name in it must
+be known.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _CALLS = {
     ),
     *("unchecked_cast", "uninitialized", "min", "max", "abs"),
 }
+_ROOTS = ("torch", "ops", "__torch__")
 _BOUND = re.compile(r"_\d+")  # how the program names what it calls later
 _SYNTAX = (ast.Import, ast.ImportFrom, ast.With, ast.Try, ast.Lambda, ast.AsyncFunctionDef, ast.Await, ast.Global)
 
@@ -129,15 +131,15 @@ class _Scan:
                     raise self._refused(name)
             if isinstance(node, ast.Attribute) and id(node) not in checked:
                 self._chain(node, checked)
-            if isinstance(node, ast.Name) and node.id in ("torch", "ops", "__torch__") and id(node) not in checked:
-                # A module may be called ops; it is then a variable.
-                if not (node.id == "ops" and isinstance(node.ctx, ast.Store)):
+            if isinstance(node, ast.Name) and node.id in _ROOTS and id(node) not in checked:
+                variable = node.id == "ops" and isinstance(node.ctx, ast.Store)  # of a module that has this name
+                if not variable:
                     raise self._refused(node.id)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 self._method(node.func)
 
     def _chain(self, node: ast.Attribute, checked: set[int]) -> None:
-        """A dotted name: of torch or ops, it must be known; of the program's own, it must not be a class of C++."""
+        """A dotted name: of torch, it must be known; of the program's own, it must not be a class of C++."""
         path: list[str] = []
         inner: ast.expr = node
         while isinstance(inner, ast.Attribute):
@@ -145,7 +147,7 @@ class _Scan:
             path.insert(0, inner.attr)
             inner = inner.value
         root = inner.id if isinstance(inner, ast.Name) else ""
-        if root not in ("torch", "ops", "__torch__"):
+        if root not in _ROOTS:
             # A value's attribute may be an operator, also where it is not called at once.
             for attribute in path:
                 if attribute in self._unknown:
@@ -155,9 +157,7 @@ class _Scan:
         name = ".".join([root, *path])
         known = {
             "torch": len(path) == 1 and path[0] in ATEN,
-            "ops": path[1:]
-            and path[1] in {"prim": PRIM, "aten": ATEN}.get(path[0], ())
-            and len(path) == 2
+            "ops": (len(path) == 2 and path[1] in {"prim": PRIM, "aten": ATEN}.get(path[0], ()))
             or (len(path) == 1 and path[0] in self._functions),
             "__torch__": "torch.classes." not in f"{name}.",
         }
@@ -169,7 +169,7 @@ class _Scan:
         root: ast.expr = function
         while isinstance(root, ast.Attribute):
             root = root.value
-        if isinstance(root, ast.Name) and root.id in ("torch", "ops", "__torch__"):
+        if isinstance(root, ast.Name) and root.id in _ROOTS:
             return  # looked at as a chain
         if function.attr not in self._functions and function.attr not in ATEN and function.attr != "__len__":
             raise self._refused(function.attr)
