@@ -75,7 +75,9 @@ class TorchBackend:
         self.previous: Backend | None = None  # set by kinds of models that have an earlier stage
         self.spec, self.digest = model.spec, model.digest
         # The place for another memory format, too.
-        network = model.network.to(self.device).eval().requires_grad_(False)
+        network = model.network.to(self.device).eval()
+        for weight in network.parameters():  # programs of TorchScript cannot be asked as a whole
+            weight.requires_grad_(False)
         self._flat = is_2d(network)
         self._call = model.call
         self.provider, chosen_for = choose_provider(options.provider, self.device)
