@@ -28,7 +28,11 @@ PER_MILLION = 10  # voxels of a million that may differ, by rounding
 
 
 def ct(shared, case):
-    return shared / "monai" / "images_ct" / f"{case}.nii.gz" if case == "ct_turned" else shared / "ct" / f"{case}.nii.gz"
+    return (
+        shared / "monai" / "images_ct" / f"{case}.nii.gz"
+        if case == "ct_turned"
+        else shared / "ct" / f"{case}.nii.gz"
+    )
 
 
 def mr(shared, case):
@@ -61,7 +65,9 @@ def test_channels_that_overlap(shared, tmp_path):
     words = ["-i", str(shared / "monai" / "images_mr"), "-o", str(tmp_path), "-m"]
     words += [str(shared / "monai" / "brain_mr_segresnet"), "--device", "cpu", "--progress", "json"]
     assert main(words) == 0
-    numbers = json.loads((shared / "monai" / "expected" / "expected.json").read_text("utf-8"))["brain_mr_segresnet"]
+    numbers = json.loads((shared / "monai" / "expected" / "expected.json").read_text("utf-8"))[
+        "brain_mr_segresnet"
+    ]
     predictor = Predictor.load(shared / "monai" / "brain_mr_segresnet", device="cpu")
     for case in ("left", "right"):
         counts = [label.voxels for label in predictor(mr(shared, case)).measurements.labels]
@@ -85,7 +91,9 @@ def test_what_enters_the_network(shared, bundle, case):
     assert list(entering.shape) == expected["model_shape"]
     assert len(run.plan.windows) == expected["windows"]
     patch = zip(expected["stride"], predictor.window.patch, predictor.window.stride)
-    assert all(theirs in (ours, size) for theirs, size, ours in patch)  # MONAI's is the patch where it is the volume
+    assert all(
+        theirs in (ours, size) for theirs, size, ours in patch
+    )  # MONAI's is the patch where it is the volume
     statistics = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
     for name, function in statistics.items():
         assert function(entering.astype(np.float64)) == pytest.approx(expected[f"model_{name}"], abs=2e-6)

@@ -31,6 +31,10 @@ NOT_RUN = {
     "--scheduler": "there is no such host; see tests/cli/test_executors.py",
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
+    "-m spleen_ct": "a bundle of MONAI is run in tests/test_real_monai.py",
+    "-m brats_mri": "likewise",
+    "-m model.ts": "a TorchScript file is run in tests/model/kinds, with torch",
+    "-m model.pt2": "likewise",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}

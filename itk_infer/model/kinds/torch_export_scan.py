@@ -1,8 +1,8 @@
 """The graph in a torch.export archive, read as data.
 
 torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, and
-cannot be told not to. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export` runs
-its nodes.
+cannot be told not to. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export`
+runs its nodes.
 """
 
 from __future__ import annotations

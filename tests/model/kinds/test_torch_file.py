@@ -17,7 +17,12 @@ from itk_infer.model.registry import kind_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 nn = torch.nn
-SPEC = {"spec": 1, "input": {"intensity": []}, "window": {"patch_size": [8, 8, 8]}, "output": {"decision": "argmax"}}
+SPEC = {
+    "spec": 1,
+    "input": {"intensity": []},
+    "window": {"patch_size": [8, 8, 8]},
+    "output": {"decision": "argmax"},
+}
 
 
 class Network(nn.Module):

@@ -64,7 +64,9 @@ def loader(path, **more):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        pytest.param({"network_def": {"_target_": "os.system", "command": "touch pwned"}}, "os.system", id="os.system"),
+        pytest.param(
+            {"network_def": {"_target_": "os.system", "command": "touch pwned"}}, "os.system", id="os.system"
+        ),
         pytest.param({"network_def": {"_target_": "scripts.net.Net"}}, "scripts.net.Net", id="own code"),
         pytest.param({"network_def": {"_target_": "evil.UNet"}}, "evil.UNet", id="another's UNet"),
         pytest.param(
@@ -73,7 +75,9 @@ def loader(path, **more):
             id="open in an argument",
         ),
         pytest.param(
-            {"network_def": {"_target_": "UNet", "act": {"_target_": "os.system"}}}, "neither a number", id="component"
+            {"network_def": {"_target_": "UNet", "act": {"_target_": "os.system"}}},
+            "neither a number",
+            id="component",
         ),
         pytest.param({"network_def": {"_target_": "UNet", "in_channels": 10**9}}, "in_channels", id="huge"),
         pytest.param({"network_def": {"_target_": "UNet", "spatial_dims": 4}}, "spatial_dims", id="4D"),
@@ -135,7 +139,9 @@ def test_networks_of_earlier_versions(tmp_path):
     bundle = read_bundle(write_bundle(tmp_path / "b", config(network_def=swin)))
     assert "img_size" not in bundle.network.arguments
     assert "img_size is left out" in bundle.notes[0]
-    content = config(network="$@other.to(@device)", other={"_target_": "VNet", "in_channels": 1, "out_channels": 3})
+    content = config(
+        network="$@other.to(@device)", other={"_target_": "VNet", "in_channels": 1, "out_channels": 3}
+    )
     del content["network_def"]
     assert read_bundle(write_bundle(tmp_path / "c", content)).network.name == "VNet"
 

@@ -88,6 +88,32 @@ def test_torchscript_where_the_class_is_not_known(tmp_path):
     np.testing.assert_array_equal(found, labels(other)[0])
 
 
+def test_slices_are_those_of_monai(tmp_path):
+    """A 2D network over the planes of the last axis, which MONAI's arrays have as z."""
+    from monai.inferers import SliceInferer
+
+    torch.manual_seed(0)
+    about = {"spatial_dims": 2, "in_channels": 1, "out_channels": 3, "channels": [4, 8], "strides": [2]}
+    network = nets.UNet(**about).eval()
+    load, _, _, scale = CONFIG["preprocessing"]["transforms"]
+    root = write_bundle(
+        tmp_path / "b",
+        config(
+            network_def={"_target_": "UNet", **about},
+            preprocessing={"_target_": "Compose", "transforms": [load, scale]},
+            inferer={"_target_": "SliceInferer", "roi_size": [8, 6], "spatial_dim": 2, "overlap": 0.5},
+        ),
+    )
+    torch.save(network.state_dict(), root / "models" / "model.pt")
+    voxels = np.random.default_rng(0).normal(size=(9, 10, 11)).astype(np.float32)
+    found, _ = labels(root)
+    scaled = (voxels - voxels.min()) / (voxels.max() - voxels.min())
+    inferer = SliceInferer(spatial_dim=2, roi_size=(8, 6), overlap=0.5)
+    with torch.no_grad():
+        theirs = inferer(torch.from_numpy(scaled.transpose(2, 1, 0).copy())[None, None], network)
+    np.testing.assert_array_equal(found, theirs[0].argmax(0).numpy().transpose(2, 1, 0))
+
+
 INSPECT = """
 import sys
 class Blocked:
@@ -104,7 +130,9 @@ def test_inspect_needs_neither_torch_nor_monai(tmp_path):
     root = write_bundle(tmp_path / "b")
     command = [sys.executable, "-c", INSPECT, str(root)]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
-    assert "preprocessing#transforms#2: Orientationd(axcodes=RAS) -> input.orientation RAS, input.axes xyz" in shown
+    assert (
+        "preprocessing#transforms#2: Orientationd(axcodes=RAS) -> input.orientation RAS, input.axes xyz" in shown
+    )
     assert "EnsureChannelFirstd() -> left out, changes nothing" in shown
     about = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert about["network"]["channels_out"] == 3

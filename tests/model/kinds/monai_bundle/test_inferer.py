@@ -23,7 +23,9 @@ def test_strides_are_those_of_monai(size, overlap):
 
 
 def test_gaussian_and_padding():
-    found = read(roi_size=[8, 9, 10], overlap=[0.5, 0, 0], mode="gaussian", padding_mode="replicate", sw_batch_size=4)
+    found = read(
+        roi_size=[8, 9, 10], overlap=[0.5, 0, 0], mode="gaussian", padding_mode="replicate", sw_batch_size=4
+    )
     assert found.window == {
         **{"patch_size": [8, 9, 10], "patch_stride": [4, 9, 10], "blend": "gaussian"},
         "gaussian": {"center": "middle", "floor": 1e-3},

@@ -65,7 +65,13 @@ def test_grid_and_order():
         {"_target_": "EnsureTyped"},
     )
     assert found.document("xyz") == {
-        **{"orientation": "LAS", "axes": "xyz", "numbered_files": True, "spacing": [2.0, 2.0, 2.0], "intensity": []},
+        **{
+            "orientation": "LAS",
+            "axes": "xyz",
+            "numbered_files": True,
+            "spacing": [2.0, 2.0, 2.0],
+            "intensity": [],
+        },
         "resampling": {
             **{"interpolation": "linear", "alignment": "center", "size": "centers", "order": "before_intensity"}
         },
