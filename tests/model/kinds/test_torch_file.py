@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from itk_infer import Predictor
 from itk_infer.errors import ConfigError, ModelError
@@ -236,3 +237,21 @@ def test_a_damaged_file_is_an_error_in_one_sentence(tmp_path):
     torch.save({"a": torch.zeros(1)}, buffer, _use_new_zipfile_serialization=False)
     (tmp_path / "old.pt").write_bytes(buffer.getvalue())
     assert is_torch_file(tmp_path / "old.pt")
+
+
+def test_the_demo_network_gives_the_masks_of_its_onnx_file(shared, demo_image, tmp_path):
+    pytest.importorskip("onnxruntime")
+    unet = pytest.importorskip("itk_infer.networks.unet3d", reason="mmengine is not installed")
+    network = unet.UNet3D(1, 3)
+    network.load_state_dict(torch.load(shared / "demo" / "hippocampus_unet_state_dict.pth", weights_only=True))
+    spec = (shared / "demo" / "hippocampus_unet.spec.json").read_text("utf-8")
+    extra = {"itk_infer.json": spec}
+    onnx = Predictor.load(shared / "demo" / "hippocampus_unet.onnx", device="cpu", provider="cpu")
+    expected = sitk.GetArrayFromImage(onnx(demo_image).labels)
+    program = Predictor.load(scripted(network, tmp_path / "demo.ts", extra), device="cpu", provider="cpu")
+    assert np.count_nonzero(sitk.GetArrayFromImage(program(demo_image).labels) != expected) <= 1
+
+
+@pytest.fixture
+def demo_image(shared):
+    return shared / "demo" / "mni152_hippocampus_left.nii.gz"
