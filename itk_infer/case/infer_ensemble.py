@@ -101,6 +101,8 @@ def _whole(
         batch=run.model.batch,
         on_windows=on_windows,
     )
+    if output.resample == "probabilities":
+        slabs, output = probabilities(slabs, output), replace(output, values="probabilities")
     if not run.plan.model.identity:
         slabs = to_native(slabs, run.plan.model, workspace.slab_bytes)
     if wanted == "probabilities":

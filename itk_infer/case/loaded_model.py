@@ -139,7 +139,7 @@ class LoadedModel:
             "model_version": self.spec.version,
             "model_sha256": self.backend.digest,
             "itk_infer": __version__,
-            "values": self.spec.output.values,
+            "values": decision.output.values,
         }
         return OutputHeader(
             grid,

@@ -60,7 +60,7 @@ class CasePlan:
     def inside(self, part: Box, spec: ModelSpec, window: ModelWindow) -> CasePlan:
         """The same case, of which only a box of the native array is seen by the network."""
         z, y, x = (side.stop - side.start for side in part)
-        return self.over(model_grid(replace(self.native, size=(z, y, x)), spec.input), spec, window)
+        return self.over(_model_grid(replace(self.native, size=(z, y, x)), spec), spec, window)
 
     def with_batch(self, batch: int) -> CasePlan:
         """The same case with so many windows per call."""
@@ -89,7 +89,7 @@ def plan_case(
         want_logits: Whether logits will be written.
     """
     native, reorientation = grid.reoriented(spec.input.orientation, spec.input.axes)
-    model = model_grid(native, spec.input)
+    model = _model_grid(native, spec)
     windows = _windows(model, spec, window)
     channels_out = channels_out or len(spec.output.labels or ()) + 1
     rule = spec.input.resampling
@@ -105,6 +105,15 @@ def plan_case(
         scaled_first=rule.order == "after_intensity" and not model.identity,
     )
     return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
+
+
+def _model_grid(native: Grid, spec: ModelSpec) -> ModelGrid:
+    """The model's grid; labels return from the nearest voxel, as the largest of the nearest voxel's channels."""
+    grid = model_grid(native, spec.input)
+    if spec.output.resample != "labels":
+        return grid
+    z, y, x = (axis if axis.identity else replace(axis, back="nearest") for axis in grid.axes)
+    return replace(grid, axes=(z, y, x))
 
 
 def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str, ...]:
@@ -129,4 +138,5 @@ def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> WindowGr
         rule.blend,
         placement=rule.placement,
         center=rule.gaussian.center,
+        floor=rule.gaussian.floor,
     )

@@ -21,10 +21,12 @@ class HostAccumulator:
         channels: Number of output channels.
         depth: Planes in the ring: the window's size along Z.
         plane: Size of the padded volume along Y and X.
+        floor: Smallest weight, see `WindowGrid`. Above 0, a further channel holds the sum of the weights.
     """
 
-    def __init__(self, channels: int, depth: int, plane: tuple[int, int]) -> None:
-        self._ring = np.zeros((channels, depth, *plane), np.float32)
+    def __init__(self, channels: int, depth: int, plane: tuple[int, int], floor: float = 0.0) -> None:
+        self._floor = np.float32(floor)
+        self._ring = np.zeros((channels + (floor > 0), depth, *plane), np.float32)
         # Reused by every block: allocating memory takes longer than the arithmetic on it.
         self._scratch = np.empty((2, max(BLOCK_VOXELS, plane[1])), np.float32)
 
@@ -43,7 +45,10 @@ class HostAccumulator:
             for block in blocks((window.stop - window.start, dy, dx)):
                 weight = along_z[window][block[0], None, None] * plane[block[1]]
                 weighted, summed = (flat[: weight.size].reshape(weight.shape) for flat in self._scratch)
-                for into, channel in zip(ring, logits, strict=True):
+                if self._floor:
+                    np.maximum(weight, self._floor, out=weight)
+                    ring[-1][block] += weight
+                for into, channel in zip(ring, logits, strict=False):  # the sum of the weights comes after
                     np.multiply(channel[window][block], weight, out=weighted, dtype=np.float32)
                     np.copyto(summed, into[block])
                     summed += weighted
@@ -55,7 +60,10 @@ class HostAccumulator:
         for inside, slab in ring_pieces(self._ring.shape[1], z0, z1):
             planes[:, slab] = self._ring[:, inside]
             self._ring[:, inside] = 0
-        return planes
+        if not self._floor:
+            return planes
+        planes[:-1] /= planes[-1]
+        return planes[:-1]
 
 
 def ring_pieces(depth: int, z0: int, z1: int) -> Iterator[tuple[slice, slice]]:

@@ -41,9 +41,11 @@ class HostWorkspace:
         """Return the array unchanged."""
         return array
 
-    def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> HostAccumulator:
+    def accumulator(
+        self, channels: int, depth: int, plane: tuple[int, int], floor: float = 0.0
+    ) -> HostAccumulator:
         """See `Workspace.accumulator`."""
-        return HostAccumulator(channels, depth, plane)
+        return HostAccumulator(channels, depth, plane, floor)
 
     def finite(self, windows: Array) -> Callable[[], list[bool]]:
         """See `Workspace.finite`."""

@@ -117,7 +117,8 @@ class CaseSize:
     def accumulator(self) -> int:
         """Bytes of the ring of sums, or of the network's output where one window is the whole volume."""
         depth = self.windows.patch[0]
-        return 4 * self.channels_out * depth * math.prod(self.windows.padded_size[1:])
+        channels = self.channels_out + (self.windows.floor > 0)  # and the sum of the weights
+        return 4 * channels * depth * math.prod(self.windows.padded_size[1:])
 
     @property
     def window(self) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from itk_infer.arrays import Array
 from itk_infer.engine.confidence import Confidence
 from itk_infer.engine.decision import Decision
+from itk_infer.engine.ensemble import probabilities
 from itk_infer.engine.host import HostWorkspace
 from itk_infer.engine.slabs import Forward, finished_slabs
 from itk_infer.engine.windows import WindowGrid
@@ -69,6 +70,9 @@ def segment(
     """
     workspace = workspace or HostWorkspace()
     slabs = finished_slabs(array, grid, forward, workspace, repair=repair, batch=batch, on_windows=on_windows)
+    if output.resample == "probabilities":
+        slabs = probabilities(slabs, output)
+        output = replace(output, values="probabilities")
     return decide(slabs, model, output, open_outputs, workspace)
 
 

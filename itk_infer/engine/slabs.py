@@ -74,7 +74,7 @@ def finished_slabs(
             return
         for index, origin, logits in zip(call.indices, call.origins, outputs, strict=True):
             if ring is None:
-                ring = workspace.accumulator(len(logits), z_axis.patch, grid.padded_size[1:])
+                ring = workspace.accumulator(len(logits), z_axis.patch, grid.padded_size[1:], grid.floor)
             z, y, x = (axis.weights[i] for axis, i in zip(grid.axes, index, strict=True))
             ring.add(logits, (z, y, x), origin)
             left[index[0]] -= 1

@@ -27,7 +27,8 @@ class AxisWindows:
         pad_before: Voxels of padding before the volume: half of the missing voxels, rounded down.
         pad_after: Voxels of padding after it.
         origins: First voxel of each window on the padded axis, ascending.
-        weights: (len(origins), patch) float32; at every voxel they sum to 1.
+        weights: (len(origins), patch) float32; at every voxel they sum to 1. Of a grid with a floor:
+            profiles of which the largest value is 1.
     """
 
     size: int
@@ -45,9 +46,16 @@ class AxisWindows:
 
 @dataclass(frozen=True, slots=True)
 class WindowGrid:
-    """All windows of a volume: the product of three axes (Z, Y, X)."""
+    """All windows of a volume: the product of three axes (Z, Y, X).
+
+    Attributes:
+        axes: Z, Y, X.
+        floor: Smallest weight of a voxel in a window. Weights that are raised to it are not products of three
+            profiles, so they cannot be normalised per axis: their sum is kept beside the sum of the windows.
+    """
 
     axes: tuple[AxisWindows, AxisWindows, AxisWindows]
+    floor: float = 0.0
 
     @property
     def patch(self) -> tuple[int, int, int]:
@@ -90,6 +98,7 @@ def place_windows(
     *,
     placement: Placement = "shift_last",
     center: Literal["middle", "voxel"] = "middle",
+    floor: float = 0.0,
 ) -> WindowGrid:
     """Cover a volume with windows.
 
@@ -102,11 +111,14 @@ def place_windows(
         placement: ``shift_last``: 0, stride, 2 stride, ... and a last window at the end; ``even``: the fewest
             windows that are no more than a stride apart, evenly spread and rounded (halves to the even number).
         center: Of the gaussian: ``middle`` (patch - 1) / 2, ``voxel`` patch // 2.
+        floor: Of the gaussian: weights below it are raised to it; 0: none are.
     """
+    floor = floor if blend == "gaussian" else 0.0
     z, y, x = (
-        _axis(*values, blend, placement, center) for values in zip(size, patch, stride, multiple_of, strict=True)
+        _axis(*values, blend, placement, center, normalised=not floor)
+        for values in zip(size, patch, stride, multiple_of, strict=True)
     )
-    return WindowGrid((z, y, x))
+    return WindowGrid((z, y, x), floor)
 
 
 def _axis(
@@ -117,6 +129,8 @@ def _axis(
     blend: Blend,
     placement: Placement,
     center: Literal["middle", "voxel"],
+    *,
+    normalised: bool,
 ) -> AxisWindows:
     window = patch if patch is not None else math.ceil(size / multiple) * multiple
     missing = max(0, window - size)
@@ -126,7 +140,10 @@ def _axis(
     if blend == "gaussian":
         offsets = np.arange(window) - ((window - 1) / 2 if center == "middle" else window // 2)
         profile = np.exp(-0.5 * (offsets / (window / 8)) ** 2)
-    weights = _weights(padded, profile, origins)
+    if normalised:
+        weights = _weights(padded, profile, origins)
+    else:
+        weights = np.broadcast_to(profile.astype(np.float32), (len(origins), window))
     return AxisWindows(size, window, missing // 2, missing - missing // 2, origins, weights)
 
 

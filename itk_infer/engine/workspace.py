@@ -92,8 +92,11 @@ class Workspace(Protocol):
         """Copy the stored volume, (C, Z, Y, X), to this memory, unless it is already there."""
         ...
 
-    def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> Accumulator:
-        """An empty ring of sums: `channels` channels, `depth` planes of size `plane` (Y, X)."""
+    def accumulator(self, channels: int, depth: int, plane: tuple[int, int], floor: float = 0.0) -> Accumulator:
+        """An empty ring of sums: `channels` channels, `depth` planes of size `plane` (Y, X).
+
+        With a `floor`, weights are raised to it, and planes are divided by the sum of theirs when they are taken.
+        """
         ...
 
     def finite(self, windows: Array) -> Callable[[], list[bool]]:

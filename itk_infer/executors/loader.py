@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +11,7 @@ from itk_infer._version import __version__
 from itk_infer.errors import ModelError
 from itk_infer.machine import ran_out, shortage
 from itk_infer.options import Options
-from itk_infer.spec import InputSpec, parse_spec
+from itk_infer.spec import InputSpec, ModelSpec, parse_spec
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -108,11 +109,55 @@ def model_info(predictor: Predictor) -> ModelInfo:
     return ModelInfo(describe(predictor), predictor.identity)
 
 
+def described(request: ModelRequest) -> dict[str, Any] | None:
+    """As `describe`, of a model that says everything of itself without being loaded; None of any other.
+
+    Raises:
+        ModelError: something in it is not understood.
+    """
+    from itk_infer.model.registry import description
+    from itk_infer.model.spec_sources import SpecSources
+
+    found = description(request.kind, request.paths, SpecSources(request.options))
+    if found is None:
+        return None
+    spec, channels = found.pop("spec"), found.pop("channels_out")
+    window = spec.window
+    return {
+        "itk_infer": __version__,
+        "device": "not loaded",
+        "provider": None,
+        "precision": None,
+        "spec": spec.to_dict(),
+        "network": {
+            "channels_in": found.pop("channels_in"),
+            "channels_out": channels,
+            "size": None,
+            "batch": None,
+        },
+        "window": {
+            key: getattr(window, key) and list(getattr(window, key)) for key in ("patch_size", "patch_stride")
+        },
+        "labels": _labels(spec, channels),
+        **found,
+    }
+
+
+def _listed(values: Sequence[int] | None) -> list[int | None]:
+    return [None, None, None] if values is None else list(values)
+
+
+def _labels(spec: ModelSpec, channels_out: int | None) -> list[dict[str, Any]]:
+    labels = spec.output.label_table(channels_out) if channels_out else ()
+    return [
+        {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
+        for label in labels or spec.output.labels or ()
+    ]
+
+
 def describe(predictor: Predictor) -> dict[str, Any]:
     """Everything known of a loaded model, JSON-ready."""
     shape = predictor.backend.shape
-    labels = predictor.spec.output.label_table(shape.channels_out) if shape.channels_out else ()
-    named = labels or predictor.spec.output.labels or ()
     return {
         "itk_infer": __version__,
         "sha256": predictor.backend.digest,
@@ -128,9 +173,6 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         },
         "window": {"patch_size": list(predictor.window.patch), "patch_stride": list(predictor.window.stride)},
         "batch": predictor.batch_size or "auto",
-        "labels": [
-            {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
-            for label in named
-        ],
+        "labels": _labels(predictor.spec, shape.channels_out),
         "notes": list(predictor.notes),
     }

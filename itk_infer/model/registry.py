@@ -56,6 +56,8 @@ class ModelKind:
         extra: What to install: ``pip install 'itk_infer[extra]'``.
         flags: Flags of its own, one for each file; none for a kind that only ``--model`` names.
         options: Options that only this kind takes, each with what other kinds do not have.
+        describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows of it without
+            loading it, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: it is loaded.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ModelKind:
     extra: str
     flags: tuple[FileFlag, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    describe: str = ""
 
 
 KINDS = "itk_infer.model.kinds"
@@ -114,6 +117,21 @@ MODEL_KINDS = (
         load=f"{KINDS}.ensemble:load",
         extra="onnx",
         options=(("weights", "members"),),
+    ),
+    ModelKind(
+        "monai_bundle",
+        "a bundle of MONAI (a folder with configs and models), or a zip of one",
+        recognises=f"{KINDS}.monai_bundle.location:is_bundle",
+        load=f"{KINDS}.monai_bundle.kind:load",
+        extra="monai",
+        describe=f"{KINDS}.monai_bundle.kind:describe",
+    ),
+    ModelKind(
+        "torch_file",
+        "a TorchScript file (.ts, .pt) or a torch.export archive (.pt2)",
+        recognises=f"{KINDS}.torch_file:is_torch_file",
+        load=f"{KINDS}.torch_file:load",
+        extra="torch",
     ),
 )
 
@@ -186,6 +204,23 @@ def load_backend(
 def member_options(options: BackendOptions) -> BackendOptions:
     """The options of an ensemble for one of its members: without `weights`."""
     return options if options.weights is None else replace(cast("Options", options), weights=None)
+
+
+def description(
+    kind: ModelKind | str | None, paths: Sequence[Path], spec_sources: SpecSources
+) -> dict[str, Any] | None:
+    """What a model says of itself without being loaded; None of a kind that has to be, or of several models.
+
+    Raises:
+        ModelError: it cannot be read, or something in it is not understood.
+    """
+    if len(paths) != 1:
+        return None
+    kind = kind_of(paths[0]) if kind is None else kind_named(kind) if isinstance(kind, str) else kind
+    if not kind.describe:
+        return None
+    about: dict[str, Any] = _function(kind.describe)(paths[0], spec_sources)
+    return about
 
 
 def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:

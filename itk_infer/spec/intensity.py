@@ -37,9 +37,15 @@ class ClipPercentile:
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """Map the volume's minimum to 0 and its maximum to 1."""
+    """Map the volume's minimum to 0 and its maximum to 1.
+
+    Attributes:
+        channels: Input channels it applies to.
+        across_channels: Whether these have one minimum and one maximum in common.
+    """
 
     channels: Channels = None
+    across_channels: bool = field(default=False, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,13 @@ class ZScore:
             spec's ``input.crop`` looks for in all channels, with its holes filled.
         outside: ``scale``: voxels outside the mask are changed like the others; ``keep``: they stay.
         channels: Input channels it applies to.
+        across_channels: Whether these have one mean and one deviation in common.
     """
 
     mask: Literal["all", "nonzero", "above_mean", "crop"] = "all"
     channels: Channels = None
     outside: Literal["scale", "keep"] = field(default="scale", metadata={"later": True})
+    across_channels: bool = field(default=False, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)

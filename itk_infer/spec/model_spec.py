@@ -49,6 +49,7 @@ class Resampling:
         order: Before or after the intensity steps.
         size: Voxels for `n` at a new spacing: ``extent`` rounds n * old / new, ``ratio`` rounds old / new * n.
             They differ where the exact value lies halfway between two numbers; halves go to the even number.
+            ``centers`` rounds (n - 1) * old / new + 1: as many as there are steps between the outer centres.
         clip: Whether values are kept within the range of the source, which splines leave at sharp edges: of the
             channel, or of the slice where an axis is resampled apart.
         anisotropic: How a far coarser axis is treated; None: as the others.
@@ -57,7 +58,7 @@ class Resampling:
     interpolation: Interpolation = "linear"
     alignment: Alignment = "center"
     order: Literal["before_intensity", "after_intensity"] = "before_intensity"
-    size: Literal["extent", "ratio"] = field(default="extent", metadata=LATER)
+    size: Literal["extent", "ratio", "centers"] = field(default="extent", metadata=LATER)
     clip: bool = field(default=False, metadata=LATER)
     anisotropic: Anisotropic | None = field(default=None, metadata=LATER)
 
@@ -118,9 +119,11 @@ class Gaussian:
 
     Attributes:
         center: ``middle``: (patch - 1) / 2; ``voxel``: patch // 2, half a voxel further for even sizes.
+        floor: Smallest weight of a voxel, where the largest of a window is 1; below it, weights are raised to it.
     """
 
     center: Literal["middle", "voxel"] = "middle"
+    floor: float = field(default=0.0, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,16 @@ class OutputSpec:
 
     Channels in ``background`` (given as labels with value 0) have no label. None: channel 0 of an argmax
     model, unless a label reads it.
+
+    Attributes:
+        resample: What returns to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
+            sigmoid), interpolated linearly and then decided; or ``labels``, from the nearest voxel.
     """
 
     values: Literal["logits", "probabilities"] = "logits"
     decision: Decision = "argmax"
     threshold: float = 0.5
+    resample: Literal["logits", "probabilities", "labels"] = field(default="logits", metadata=LATER)
     labels: tuple[Label, ...] | None = None
     background: tuple[int, ...] | None = None
 

@@ -53,7 +53,7 @@ from itk_infer.spec.values import (
 )
 
 BLOCKS = ("input", "window", "output")
-OPTIONAL = ("channels", "mask", "outside")  # keys of intensity steps that need not be given
+OPTIONAL = ("channels", "mask", "outside", "across_channels")  # keys of intensity steps that need not be given
 
 
 def merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _resampling(value: Any, where: str) -> Resampling:
         "interpolation": one_of(*get_args(Interpolation)),
         "alignment": one_of(*get_args(Alignment)),
         "order": one_of("before_intensity", "after_intensity"),
-        "size": one_of("extent", "ratio"),
+        "size": one_of("extent", "ratio", "centers"),
         "clip": a_switch,
         "anisotropic": optional(_anisotropic),
     }
@@ -189,7 +189,10 @@ def _window(value: Any, where: str) -> WindowSpec:
 
 
 def _gaussian(value: Any, where: str) -> Gaussian:
-    return Gaussian(**read_block(value, where, {"center": one_of("middle", "voxel")}))
+    values = read_block(value, where, {"center": one_of("middle", "voxel"), "floor": a_number})
+    if not 0 <= values.get("floor", 0) < 1:
+        raise Invalid(f"{where}.floor must lie between 0 and 1; 1 is the largest weight")
+    return Gaussian(**values)
 
 
 def _output(value: Any, where: str) -> OutputSpec:
@@ -197,6 +200,7 @@ def _output(value: Any, where: str) -> OutputSpec:
         "values": one_of("logits", "probabilities"),
         "decision": one_of(*get_args(Decision)),
         "threshold": a_number,
+        "resample": one_of("logits", "probabilities", "labels"),
         "labels": optional(anything),
     }
     values = read_block(value, where, keys)
@@ -256,6 +260,7 @@ def _step(value: Any, where: str, channel_names: Sequence[str]) -> IntensityStep
         "upper": a_number,
         "mask": one_of("all", "nonzero", "above_mean", "crop"),
         "outside": one_of("scale", "keep"),
+        "across_channels": a_switch,
         "mean": some_numbers,
         "std": some_numbers,
         "channels": lambda item, here: _channels(item, here, channel_names),

@@ -106,6 +106,14 @@ class Intensity:
         self._operations: list[list[Operation]] = [[] for _ in array]
         for step in steps:
             chosen = range(len(array)) if step.channels is None else step.channels
+            if isinstance(step, ZScore | MinMax) and step.across_channels:
+                every = [
+                    ChannelChunks(array[channel], self._operations[channel], foreground) for channel in chosen
+                ]
+                common = _operations(SeveralChannels(every), step, 0)
+                for channel in chosen:
+                    self._operations[channel].extend(common)
+                continue
             for order, channel in enumerate(chosen):
                 done = self._operations[channel]
                 chunks = ChannelChunks(array[channel], done, foreground)
@@ -152,7 +160,7 @@ def _operations(voxels: ChannelChunks, step: IntensityStep, order: int) -> list[
         case MinMax():
             low, high = voxels.extremes()
             return [ShiftScale(low, high - low)]
-        case ZScore(name, _, outside):
+        case ZScore(name, outside=outside):
             mask = voxels.mask(name)
             scaling = ShiftScale(*voxels.moments(mask))
             return [scaling if outside == "scale" or name == "all" else Within(mask, scaling)]
@@ -264,6 +272,17 @@ class ChannelChunks:
             total = total + xp.sum(values, dtype=xp.float64)
             count += math.prod(values.shape)
         return (float(total) / count if count else 0.0), count
+
+
+class SeveralChannels(ChannelChunks):
+    """Several channels as if they were one, for statistics that they have in common."""
+
+    def __init__(self, channels: Sequence[ChannelChunks]) -> None:
+        super().__init__(channels[0]._voxels, ())
+        self._channels = channels
+
+    def _pieces(self) -> Iterator[tuple[Array, Array | None]]:
+        return (piece for channel in self._channels for piece in channel._pieces())
 
 
 def _between_ranks(at: Callable[[int], float], count: int, shares: tuple[float, ...]) -> tuple[float, float]:

@@ -62,14 +62,15 @@ class AxisMap:
     def model_positions(self) -> Positions:
         """Positions of the native voxels on the model's axis, shape (native,); whole numbers if `back` is nearest.
 
-        Halves are rounded up, as scipy does; where the extents coincide, by its order of operations.
+        Where the extents coincide, halves are rounded up, as scipy does, by its order of operations; else to the
+        even number, as torch does.
         """
         indices = np.arange(self.native, dtype=np.float64)
         if self.back == "linear":
             return (indices - self.offset) / self.step
         if self._extents_coincide:
             return np.floor((indices + 0.5) * (self.model / self.native))
-        return np.floor((indices - self.offset) / self.step + 0.5)
+        return np.round((indices - self.offset) / self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from itk_infer.arrays import Array, namespace
 from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
-from itk_infer.spec.model_spec import Interpolation
+from itk_infer.spec.model_spec import Interpolation, Resampling
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis
 
@@ -24,7 +24,7 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
 
     Args:
         grid: The case's grid, already in the model's orientation.
-        wanted: Input block of the spec, with ``spacing`` (new size = round(size * old / new)), ``size`` (extents
+        wanted: Input block of the spec, with ``spacing`` (new size: see `Resampling`), ``size`` (extents
             coincide), or neither.
 
     Raises:
@@ -35,11 +35,10 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
         target = wanted.spacing[axis] if wanted.spacing else None
         if wanted.size:
             axes.append(axis_map(size, wanted.size[axis], 1.0, "edge"))
-        elif target is None or abs(target - spacing) <= 1e-6 * target:
+        elif target is None or abs(target - spacing) <= _nearly(target, wanted.resampling):
             axes.append(AxisMap(size, size, 1.0, 0.0))
         else:
-            by_ratio = wanted.resampling.size == "ratio"
-            count = max(1, round(spacing / target * size if by_ratio else size * spacing / target))
+            count = max(1, round(_exact_count(size, spacing, target, wanted.resampling)))
             axes.append(axis_map(size, count, target / spacing, wanted.resampling.alignment))
     result = _with_axis_apart(ModelGrid((axes[0], axes[1], axes[2])), grid, wanted)
     too_large = np.prod([float(n) for n in result.size]) > MAX_MODEL_VOXELS
@@ -53,6 +52,18 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
             f"instead of {grid.size}; its own spacing is {grid.spacing} mm: check the header"
         )
     return result
+
+
+def _nearly(target: float, rule: Resampling) -> float:
+    """Difference in mm up to which a spacing is left as it is; with ``centers``, MONAI's."""
+    return 1e-3 if rule.size == "centers" else 1e-6 * target
+
+
+def _exact_count(size: int, spacing: float, target: float, rule: Resampling) -> float:
+    """Voxels at another spacing, before rounding; see `Resampling`."""
+    if rule.size == "centers":
+        return (size - 1) * spacing / target + 1
+    return spacing / target * size if rule.size == "ratio" else size * spacing / target
 
 
 def _with_axis_apart(result: ModelGrid, grid: Grid, wanted: InputSpec) -> ModelGrid:

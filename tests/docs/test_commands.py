@@ -38,6 +38,10 @@ NOT_RUN = {
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
     "itk_infer serve": "it serves until it is stopped; see tests/service",
+    "-m spleen_ct": "a bundle of MONAI is run in tests/test_real_monai.py",
+    "-m brats_mri": "likewise",
+    "-m model.ts": "a TorchScript file is run in tests/model/kinds, with torch",
+    "-m model.pt2": "likewise",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}

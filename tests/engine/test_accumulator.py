@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,31 @@ def test_blocks_cover_every_voxel_once_within_their_size(shape, voxels):
         count[block] += 1
         assert count[block].size <= max(voxels, shape[2])
     assert (count == 1).all()
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_a_floor_divides_by_the_sum_of_the_raised_weights(where):
+    rng = np.random.default_rng(0)
+    dz, dy, dx = patch = (4, 5, 6)
+    depth, plane, floor = 7, (8, 9), 0.3
+    ring: Any = HostAccumulator(2, dz, plane, floor)
+    if where == "device":
+        torch = pytest.importorskip("torch")
+        from itk_infer.engine.device.accumulator import DeviceAccumulator
+
+        ring = DeviceAccumulator(2, dz, plane, torch.device("cpu"), floor)
+    total, weight, planes, done = np.zeros((2, depth, *plane)), np.zeros((depth, *plane)), [], 0
+    for z in (0, 2, 3):
+        planes += [np.asarray(ring.take(done, z))] if z > done else []
+        done = z
+        for y, x in np.ndindex(4, 4):
+            logits = rng.normal(size=(2, *patch)).astype(np.float32)
+            profiles = tuple(rng.random(size).astype(np.float32) for size in patch)
+            given = logits if where == "host" else torch.from_numpy(logits)
+            ring.add(given, profiles, (z, y, x))
+            raised = np.maximum(np.einsum("z,y,x->zyx", *profiles), floor)
+            here = (slice(z, z + dz), slice(y, y + dy), slice(x, x + dx))
+            total[(slice(None), *here)] += logits * raised
+            weight[here] += raised
+    planes.append(np.asarray(ring.take(done, depth)))
+    np.testing.assert_allclose(np.concatenate(planes, axis=1), total / weight, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from itk_infer.cli.model import load_predictor, model_options
+from itk_infer.cli.model import load_predictor, model_options, model_request
 from itk_infer.cli.options import GroupedCommand, option, with_flags
 from itk_infer.streams import lost_output
 
@@ -20,16 +20,18 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
     What is shown is what a run with the same options would use.
     """
-    from itk_infer.executors.loader import describe
+    from itk_infer.executors.loader import describe, described
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
 
-    with temporary_folder(SHARED_MEMORY):
-        predictor = load_predictor(**model)
+    about = described(model_request(**model))  # of kinds that need not be loaded for it
+    if about is None:
+        with temporary_folder(SHARED_MEMORY):
+            about = describe(load_predictor(**model))
     if as_json:
-        click.echo(json.dumps(describe(predictor)))
+        click.echo(json.dumps(about))
     else:
-        click.echo(model_text(describe(predictor)))
-        for note in predictor.notes:
+        click.echo(model_text(about))
+        for note in about["notes"]:
             click.echo(with_flags(note), err=True)
     return 1 if lost_output() else 0
 
@@ -43,6 +45,7 @@ def model_text(about: dict[str, Any]) -> str:
         for step in wanted["intensity"]
     ]
     grid = f"{_triplet(wanted['spacing'], 'as stored')} mm" if wanted["spacing"] else "as stored"
+    axes = " ".join(wanted.get("axes", "zyx").upper())
     if wanted["size"]:
         grid = f"resized to {_triplet(wanted['size'], '')} voxels"
     rows = [
@@ -58,7 +61,8 @@ def model_text(about: dict[str, Any]) -> str:
         ("grid", grid),
         ("resampling", _words(wanted["resampling"]) if wanted["spacing"] or wanted["size"] else ""),
         ("intensity", ", then ".join(steps) or "as stored"),
-        ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels (Z Y X)"),
+        ("axes", wanted.get("axes", "")),
+        ("window", f"{_triplet(about['window']['patch_size'], 'whole')} voxels ({axes})"),
         ("stride", _triplet(about["window"]["patch_stride"], "half the window")),
         ("batch", about["batch"]),
         ("placement", spec["window"].get("placement", "")),
@@ -70,6 +74,8 @@ def model_text(about: dict[str, Any]) -> str:
     lines = [f"{title:<13}{value}" for title, value in rows if value]
     lines.append("labels")
     lines.extend(f"{label['value']:>6}  {label['color']}  {label['name']}" for label in about["labels"])
+    if about.get("lines"):
+        lines += ["read from it", *(f"  {line}" for line in about["lines"])]
     return "\n".join(lines)
 
 

@@ -20,10 +20,15 @@ class DeviceAccumulator:
         depth: Planes in the ring: the window's size along Z.
         plane: Size of the padded volume along Y and X.
         device: Device that holds the ring.
+        floor: See `HostAccumulator`.
     """
 
-    def __init__(self, channels: int, depth: int, plane: tuple[int, int], device: torch.device) -> None:
-        self._ring = torch.zeros((channels, depth, *plane), dtype=torch.float32, device=device)
+    def __init__(
+        self, channels: int, depth: int, plane: tuple[int, int], device: torch.device, floor: float = 0.0
+    ) -> None:
+        self._floor = floor
+        shape = (channels + (floor > 0), depth, *plane)
+        self._ring = torch.zeros(shape, dtype=torch.float32, device=device)
 
     def add(self, logits: torch.Tensor, weights: AxisWeights, origin: tuple[int, int, int]) -> None:
         """See `Accumulator.add`. One fused pass over the ring, without synchronising with the device."""
@@ -31,9 +36,13 @@ class DeviceAccumulator:
         z, y, x = origin
         _, dz, dy, dx = logits.shape
         weights_3d = along_z[:, None, None] * (along_y[:, None] * along_x)
+        if self._floor:
+            weights_3d.clamp_(min=self._floor)
         for ring, window in ring_pieces(self._ring.shape[1], z, z + dz):
             target = self._ring[:, ring, y : y + dy, x : x + dx]
-            target.addcmul_(logits[:, window].float(), weights_3d[window])
+            if self._floor:
+                target[-1] += weights_3d[window]
+            target[: len(logits)].addcmul_(logits[:, window].float(), weights_3d[window])
 
     def take(self, z0: int, z1: int) -> torch.Tensor:
         """See `Accumulator.take`."""
@@ -42,7 +51,10 @@ class DeviceAccumulator:
         for ring, slab in ring_pieces(self._ring.shape[1], z0, z1):
             planes[:, slab] = self._ring[:, ring]
             self._ring[:, ring] = 0
-        return planes
+        if not self._floor:
+            return planes
+        planes[:-1] /= planes[-1]
+        return planes[:-1]
 
 
 @functools.lru_cache(maxsize=64)

@@ -58,9 +58,11 @@ class DeviceWorkspace:
         """See `Workspace.put`; keeps the stored number type."""
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
 
-    def accumulator(self, channels: int, depth: int, plane: tuple[int, int]) -> DeviceAccumulator:
+    def accumulator(
+        self, channels: int, depth: int, plane: tuple[int, int], floor: float = 0.0
+    ) -> DeviceAccumulator:
         """See `Workspace.accumulator`."""
-        return DeviceAccumulator(channels, depth, plane, self._device)
+        return DeviceAccumulator(channels, depth, plane, self._device, floor)
 
     def finite(self, windows: torch.Tensor) -> Callable[[], list[bool]]:
         """See `Workspace.finite`. Minimum and maximum propagate NaN and infinity, so no mask is needed."""

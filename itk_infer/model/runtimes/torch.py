@@ -82,7 +82,9 @@ class TorchBackend:
         self.given_masks: Path | None = None
         self.spec, self.digest = model.spec, model.digest
         # The place for another memory format, too.
-        network = model.network.to(self.device).eval().requires_grad_(False)
+        network = model.network.to(self.device).eval()
+        for weight in network.parameters():  # programs of TorchScript cannot be asked as a whole
+            weight.requires_grad_(False)
         self._flat = is_2d(network)
         self._network, self._call = network, model.call
         self.provider, chosen_for = choose_provider(options.provider, self.device)

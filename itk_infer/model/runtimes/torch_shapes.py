@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 def is_2d(network: nn.Module) -> bool:
-    """Whether the first convolution is a 2D one."""
+    """Whether the first convolution is a 2D one; of a program without layers, whether its first kernel is."""
     from torch import nn
 
     kinds = (nn.Conv2d, nn.Conv3d)
     first = next((module for module in network.modules() if isinstance(module, kinds)), None)
+    if first is None:
+        kernel = next((weight for weight in network.parameters() if weight.ndim in (4, 5)), None)
+        return kernel is not None and kernel.ndim == 4
     return isinstance(first, nn.Conv2d)
 
 

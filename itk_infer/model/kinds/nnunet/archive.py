@@ -1,4 +1,7 @@
-"""A zip that holds a model folder, as nnUNetv2_export_model_to_zip writes it, unpacked once per content."""
+"""A zip that holds a model folder, as nnUNetv2_export_model_to_zip writes it, unpacked once per content.
+
+Zips of MONAI's bundles are unpacked by the same rules.
+"""
 
 from __future__ import annotations
 
@@ -23,26 +26,36 @@ _BLOCK = 2**20
 
 def is_archive(path: Path) -> bool:
     """Whether a file is a zip with checkpoints of nnU-Net in it. Raises nothing."""
+    return has_entry(path, _CHECKPOINT)
+
+
+def has_entry(path: Path, pattern: re.Pattern[str]) -> bool:
+    """Whether a file is a zip with an entry of such a name. Raises nothing."""
     try:
         if not path.is_file() or not zipfile.is_zipfile(path):
             return False
         with zipfile.ZipFile(path) as archive:
-            return any(_CHECKPOINT.search(name) for name in archive.namelist())
+            return any(pattern.search(name) for name in archive.namelist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
 
 
-def unpacked(path: Path) -> Path:
+def unpacked(path: Path, cache_name: str = "nnunet", needed: re.Pattern[str] = _NEEDED) -> Path:
     """The folder in the user's cache with the JSON files and checkpoints of a zip.
 
     It is made in a hidden folder beside and renamed, so that it is whole where it is there; a zip of the same
     content uses it again.
 
+    Args:
+        path: The zip.
+        cache_name: Sub-folder of the cache.
+        needed: Names of the entries that are unpacked.
+
     Raises:
         ModelError: an entry would be written elsewhere, is a link or encrypted; the zip is damaged or too large;
             there is no cache folder, or no room in it.
     """
-    cache = kept_folder("nnunet")
+    cache = kept_folder(cache_name)
     if cache is None:
         raise ModelError(f"{path}: there is no cache folder to unpack it into; unpack it and give the folder")
     try:
@@ -52,7 +65,7 @@ def unpacked(path: Path) -> Path:
         if target.is_dir():
             return target
         with zipfile.ZipFile(path) as archive:
-            entries = _checked(archive, path)
+            entries = _checked(archive, path, needed)
             _refuse_lack_of_room(entries, cache, path)
             partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
             try:
@@ -67,7 +80,7 @@ def unpacked(path: Path) -> Path:
         raise ModelError(f"{path}: cannot be unpacked into {cache} ({error.strerror or error})") from None
 
 
-def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+def _checked(archive: zipfile.ZipFile, path: Path, pattern: re.Pattern[str]) -> list[zipfile.ZipInfo]:
     """The entries that a model needs, once all entries are harmless."""
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
@@ -81,7 +94,7 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
             raise ModelError(f"{path}: refused, because its entry {name!r} is a link")
         if entry.flag_bits & 1:
             raise ModelError(f"{path}: is encrypted; unpack it and give the folder")
-    needed = [entry for entry in entries if not entry.is_dir() and _NEEDED.search(entry.filename)]
+    needed = [entry for entry in entries if not entry.is_dir() and pattern.search(entry.filename)]
     size = sum(entry.file_size for entry in needed)
     packed = sum(entry.compress_size for entry in needed)
     if size > MAX_BYTES or size > MAX_RATIO * max(packed, _BLOCK):

@@ -1,0 +1,203 @@
+"""A bundle, read and understood: all but the network itself. Needs neither torch nor MONAI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.monai_bundle.config_file import read_config
+from itk_infer.model.kinds.monai_bundle.config_spec import translate
+from itk_infer.model.kinds.monai_bundle.graph import Component, ConfigGraph
+from itk_infer.model.kinds.monai_bundle.location import METADATA, inside, locate_bundle
+from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, read_network
+from itk_infer.model.kinds.monai_bundle.translation import Line
+
+_TO_DEVICE = re.compile(r"\$\s*@(\w+)\.to\(.*\)")
+# Where weights are in a checkpoint, after the key that the bundle's loader names.
+_KEYS = ("model", "net", "state_dict", "network", "model_state_dict")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle of a segmentation network.
+
+    Attributes:
+        root: Its folder.
+        source: Name of the config in messages.
+        network: Its network; None: only models/model.ts holds it.
+        refused: Why there is none.
+        weights: File of the weights, or models/model.ts.
+        keys: Under which they may be in it.
+        document: The model spec, version 1.
+        lines: What became of each part.
+        notes: What the user should know.
+        batch: Windows per call that the author chose.
+        monai: Version of MONAI that made it, as stated.
+        digest: SHA-256 of weights, config and metadata.
+    """
+
+    root: Path
+    source: str
+    network: NetworkDef | None
+    refused: str
+    weights: Path
+    keys: tuple[str, ...]
+    document: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    batch: int | None
+    monai: str
+    digest: str
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle.
+
+    Args:
+        path: See `locate_bundle`.
+
+    Raises:
+        ModelError: it cannot be read, or something in it is not understood: by its name and place in the file.
+    """
+    location = locate_bundle(path)
+    metadata = read_config(location.root / "configs" / METADATA)
+    content = read_config(location.config)
+    source = str(location.config)
+    graph = ConfigGraph(content, source, {"bundle_root": "."})
+    loader = _loader(graph)
+    weights, keys = _weights(graph, loader, location.root)
+    network, refused = _network(graph, location.root)
+    inputs, outputs, dimensions = _channels(network, metadata, source)
+    parts = translate(graph, metadata, inputs, outputs, dimensions, source)
+    notes = [*location.notes, *parts.notes]
+    lines = list(parts.lines)
+    if network is not None:
+        given = ", ".join(f"{key}={value}" for key, value in network.arguments.items())
+        ours = f"built by MONAI, with the weights of {weights.name}"
+        lines.insert(0, Line("network_def", f"{network.name}({given})", ours))
+    if network is None:
+        weights = location.root / "models" / "model.ts"
+        notes.append(f"models/model.ts is run instead of the network of the config: {refused}")
+    elif network.dropped:
+        notes.append(f"network_def: {', '.join(network.dropped)} is left out, which this version of MONAI lacks")
+    return Bundle(
+        location.root,
+        source,
+        network,
+        refused,
+        weights,
+        keys,
+        parts.document,
+        tuple(lines),
+        tuple(notes),
+        parts.batch,
+        str(metadata.get("monai_version") or "")[:40],
+        _digest(weights, content, metadata),
+    )
+
+
+def spec_of_config(
+    content: Mapping[str, Any], metadata: Mapping[str, Any], source: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The model spec of a config that is not in a bundle, and notes; its network is somewhere else.
+
+    Raises:
+        ModelError: something in it is not understood.
+    """
+    graph = ConfigGraph(content, source, {"bundle_root": "."})
+    try:
+        network: NetworkDef | None = read_network(_network_component(graph))
+    except ModelError:
+        network = None
+    parts = translate(graph, metadata, *_channels(network, metadata, source), source)
+    return parts.document, parts.notes
+
+
+def _network(graph: ConfigGraph, root: Path) -> tuple[NetworkDef | None, str]:
+    """The network, or why there is none; an error where models/model.ts does not hold it, either."""
+    try:
+        component = _network_component(graph)
+        return read_network(component), ""
+    except ModelError as error:
+        if (root / "models" / "model.ts").is_file():
+            return None, str(error)
+        raise
+
+
+def _network_component(graph: ConfigGraph) -> Component:
+    name = "network_def" if "network_def" in graph else "network"
+    raw = graph.get(name) if name == "network_def" else None
+    if name == "network" and "network" in graph:
+        text = graph.literal("network")
+        match = _TO_DEVICE.fullmatch(text) if isinstance(text, str) else None
+        raw = graph.get(match[1]) if match else graph.get("network")
+    if not isinstance(raw, Component):
+        raise ModelError(f"{graph.source}: has no network_def with a class of MONAI")
+    return raw
+
+
+def _channels(network: NetworkDef | None, metadata: Mapping[str, Any], source: str) -> tuple[int, int, int]:
+    """Input channels, output channels and dimensions: of the network, or as metadata.json says."""
+    if network is not None:
+        return network.inputs, network.outputs, network.dimensions
+    try:
+        about = metadata["network_data_format"]
+        first, second = (next(iter(about[key].values())) for key in ("inputs", "outputs"))
+        inputs, outputs = int(first["num_channels"]), int(second["num_channels"])
+        dimensions = len(first["spatial_shape"])
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
+        raise ModelError(
+            f"{source}: neither its network nor metadata.json says how many channels it has"
+        ) from None
+    return inputs, outputs, dimensions
+
+
+def _loader(graph: ConfigGraph) -> Component | None:
+    """The CheckpointLoader, wherever it is, even if it is switched off."""
+    for name in ("checkpointloader", "handlers", "val_handlers", "initialize"):
+        raw = graph.literal(name)
+        for number, item in enumerate(raw if isinstance(raw, list) else [raw]):
+            if (
+                isinstance(item, Mapping)
+                and str(item.get("_target_", "")).rpartition(".")[2] == "CheckpointLoader"
+            ):
+                place = f"{name}#{number}" if isinstance(raw, list) else name
+                found = graph.resolved({**item, "_disabled_": False}, place)
+                return found if isinstance(found, Component) else None
+    return None
+
+
+def _weights(graph: ConfigGraph, loader: Component | None, root: Path) -> tuple[Path, tuple[str, ...]]:
+    """The file of the weights, and under which keys they may be in it."""
+    name = "models/model.pt"
+    keys: tuple[str, ...] = _KEYS
+    if loader is not None:
+        given = loader.argument("load_path", name)
+        if not isinstance(given, str):
+            raise loader.refused(f"has load_path={given!r:.60}, which must be the name of a file")
+        name = given
+        named = loader.raw.get("load_dict")
+        if isinstance(named, Mapping) and named:
+            keys = (*map(str, named), *_KEYS)
+    return inside(root, name, "load_path"), keys
+
+
+def _digest(weights: Path, *documents: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    try:
+        with weights.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError:
+        raise ModelError(
+            f"{weights}: is not there; a checkout of the model zoo has no weights, only where to download them "
+            "(large_files.yml): get the bundle from where it is published, or put the file there"
+        ) from None
+    for document in documents:
+        digest.update(json.dumps(document, default=str).encode())
+    return digest.hexdigest()

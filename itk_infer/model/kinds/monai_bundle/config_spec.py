@@ -1,0 +1,110 @@
+"""A bundle's config as a model spec: preprocessing, windows, output and labels together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.monai_bundle.graph import Component, ConfigGraph
+from itk_infer.model.kinds.monai_bundle.inferer import Inferer, read_inferer
+from itk_infer.model.kinds.monai_bundle.labels import channel_names, input_names, multiples
+from itk_infer.model.kinds.monai_bundle.postprocessing import Postprocessing, read_postprocessing
+from itk_infer.model.kinds.monai_bundle.preprocessing import Preprocessing, in_order, read_preprocessing
+from itk_infer.model.kinds.monai_bundle.translation import Line
+from itk_infer.model.kinds.monai_bundle.values import components
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The model spec of a config, with what became of each part, notes, and windows per call."""
+
+    document: dict[str, Any]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    batch: int | None
+
+
+def translate(
+    graph: ConfigGraph, metadata: Mapping[str, Any], inputs: int, outputs: int, dimensions: int, source: str
+) -> Parts:
+    """The model spec of a config.
+
+    Args:
+        graph: The config.
+        metadata: The content of metadata.json.
+        inputs: Input channels of the network.
+        outputs: Output channels of the network.
+        dimensions: Of the network.
+        source: Name of the config.
+
+    Raises:
+        ModelError: something is not understood.
+    """
+    if "preprocessing" not in graph:
+        raise ModelError(f"{source}: has no preprocessing, and so does not say what the network is to see")
+    before = read_preprocessing(components(graph.get("preprocessing"), "preprocessing", source), inputs)
+    inferer = graph.get("inferer")
+    if inferer is not None and not isinstance(inferer, Component):
+        raise ModelError(f"{source}, inferer: {inferer!r:.60} is no inferer of MONAI")
+    windows = read_inferer(inferer, dimensions)
+    resampled = before.spacing is not None
+    after = read_postprocessing(
+        components(graph.get("postprocessing", []), "postprocessing", source), source, resampled
+    )
+    names = channel_names(metadata, graph.get("labels"), outputs)
+    return Parts(
+        _document(before, windows, after, metadata, names),
+        (*before.lines, *windows.lines, *after.lines),
+        (*before.notes, *windows.notes, *after.notes),
+        windows.batch,
+    )
+
+
+def _document(
+    before: Preprocessing, windows: Inferer, after: Postprocessing, metadata: Mapping[str, Any], names: list[str]
+) -> dict[str, Any]:
+    content = before.document(windows.axes)
+    content["channels"] = input_names(metadata, before.channels)
+    if windows.padding:
+        content["padding"] = windows.padding
+    if windows.axes != "xyz":
+        content["spacing"] = None if before.spacing is None else in_order(before.spacing, windows.axes)
+    window = dict(windows.window)
+    if "patch_size" not in window:
+        by_transform = before.multiple_of != [1, 1, 1]
+        multiple = before.multiple_of if by_transform else multiples(metadata)
+        window["multiple_of"] = in_order(multiple, windows.axes)
+        if windows.axes != "xyz":
+            window["multiple_of"][0] = 1
+    output = after.document(before.spacing is not None)
+    output["labels"] = _labels(after, names)
+    return {
+        "spec": 1,
+        **{key: _text(metadata, key) for key in ("name", "version", "description")},
+        "licence": _text(metadata, "license") or _text(metadata, "copyright"),
+        "input": content,
+        "window": window,
+        "output": output,
+    }
+
+
+def _labels(after: Postprocessing, names: list[str]) -> list[dict[str, Any]]:
+    """The label table, in the order in which later labels stand above earlier ones."""
+    if after.merged is not None:
+        pairs = [(value, channel) for channel, value in after.merged]
+    elif after.decision == "argmax":
+        pairs = [(channel, channel) for channel in range(1, len(names))]
+    else:
+        pairs = [(channel + 1, channel) for channel in range(len(names))]
+    return [
+        {"value": value, "channel": channel}
+        | ({"name": names[channel]} if channel < len(names) and names[channel] else {})
+        for value, channel in pairs
+    ]
+
+
+def _text(metadata: Mapping[str, Any], key: str) -> str:
+    value = metadata.get(key, "")
+    return value if isinstance(value, str) else ""

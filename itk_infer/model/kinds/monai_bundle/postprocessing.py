@@ -1,0 +1,205 @@
+"""A bundle's postprocessing as the ``output`` block of a model spec: activation, way back, decision, merging."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from itk_infer.model.kinds.monai_bundle.expression import Function
+from itk_infer.model.kinds.monai_bundle.graph import Component
+from itk_infer.model.kinds.monai_bundle.translation import Translation
+from itk_infer.model.kinds.monai_bundle.values import a_number, a_switch, alone, nothing_but
+
+_EVERYWHERE = ("keys", "allow_missing_keys", "meta_keys", "meta_key_postfix")
+_OLDER = (
+    "n_classes",
+    "num_classes",
+    "logit_thresh",
+    "threshold_values",
+)  # of AsDiscreted; idle where they are off
+MAX_MERGED = 256
+
+
+@dataclass(slots=True)
+class Postprocessing(Translation):
+    """What the transforms say.
+
+    Attributes:
+        activation: ``softmax``, ``sigmoid`` or none.
+        decision: ``argmax``, ``threshold`` or none.
+        threshold: A probability.
+        back: What was there when the way back came: ``logits``, ``probabilities`` or ``labels``; None: it did not.
+        linear: Whether it came back linearly.
+        merged: Pairs of channel and value, the last of which stands above the others.
+    """
+
+    activation: str | None = None
+    decision: str | None = None
+    threshold: float = 0.5
+    back: str | None = None
+    linear: bool = False
+    merged: tuple[tuple[int, int], ...] | None = None
+
+    def document(self, resampled: bool) -> dict[str, Any]:
+        """The ``output`` block without labels.
+
+        Args:
+            resampled: Whether the model's grid is another than the image's.
+        """
+        content: dict[str, Any] = {"values": "logits", "decision": self.decision}
+        if self.decision == "threshold":
+            content["threshold"] = self.threshold
+        if not resampled:
+            what = "logits"  # nothing is interpolated
+        elif self.back is None:
+            what = "probabilities" if self.activation else "logits"
+        else:
+            what = self.back if self.linear else "labels"
+        return {**content, "resample": what}
+
+
+def read_postprocessing(transforms: Sequence[Component], source: str, resampled: bool) -> Postprocessing:
+    """Read the transforms.
+
+    Args:
+        transforms: In their order.
+        source: Name of the config, for messages.
+        resampled: Whether the preprocessing changes the grid.
+
+    Raises:
+        ModelError: one is not understood, or they leave no labels.
+    """
+    found = Postprocessing()
+    for transform in transforms:
+        handler = _TRANSFORMS.get(transform.name)
+        if handler is None:
+            raise transform.refused(
+                f"is not among the transforms that can be run after the network ({', '.join(sorted(_TRANSFORMS))})"
+            )
+        handler(transform, found)
+        if transform.name == "Invertd" and found.back == "labels" and found.linear and resampled:
+            raise transform.refused(
+                "brings labels back with nearest_interp=False, which mixes their numbers; set it to true"
+            )
+    if found.decision is None:
+        found.decision = "threshold" if found.activation == "sigmoid" else "argmax"
+        found.notes.append(
+            f"{source}: the postprocessing decides nothing; {found.decision} of its last step is taken"
+        )
+    if resampled and found.back is None:
+        found.notes.append(
+            f"{source}: the bundle leaves its masks on the model's grid; here they return to the image's own"
+        )
+    return found
+
+
+def _activate(transform: Component, found: Postprocessing) -> None:
+    transform.only(*_EVERYWHERE, "sigmoid", "softmax", "other")
+    nothing_but(transform, "other", None)
+    kinds = [kind for kind in ("softmax", "sigmoid") if a_switch(transform, kind)]
+    if len(kinds) > 1 or found.activation is not None or found.decision is not None:
+        raise transform.refused("is a second activation, or comes after the decision: not understood")
+    if kinds:
+        found.activation = kinds[0]
+    found.add(transform, f"{kinds[0]} of the logits" if kinds else "", **dict.fromkeys(kinds, True))
+
+
+def _invert(transform: Component, found: Postprocessing) -> None:
+    known = ("transform", "orig_keys", "orig_meta_keys", "nearest_interp", "to_tensor", "device", "post_func")
+    transform.only(*_EVERYWHERE, *known)
+    if "post_func" in transform.raw:
+        nothing_but(transform, "post_func", None)
+    if found.back is not None:
+        raise transform.refused("is the second way back")
+    found.linear = not a_switch(transform, "nearest_interp", True)
+    found.back = "labels" if found.decision else "probabilities" if found.activation else "logits"
+    how = "linearly" if found.linear else "from the nearest voxel"
+    found.add(transform, f"{found.back} return {how}", nearest_interp=not found.linear)
+
+
+def _decide(transform: Component, found: Postprocessing) -> None:
+    transform.only(*_EVERYWHERE, "argmax", "threshold", "to_onehot", "rounding", *_OLDER)
+    for key in ("to_onehot", "rounding", *_OLDER):
+        nothing_but(transform, key, None, False)
+    if found.decision is not None:
+        raise transform.refused("is the second decision")
+    threshold = alone(transform.argument("threshold"))
+    if a_switch(transform, "argmax"):
+        found.decision = "argmax"
+    elif threshold is not None and threshold is not False:
+        if found.activation != "sigmoid":
+            raise transform.refused("has a threshold without a sigmoid before it, which is not understood")
+        found.decision = "threshold"
+        found.threshold = 0.5 if threshold is True else a_number(transform, "threshold")
+        if not 0 < found.threshold < 1:
+            raise transform.refused(f"has threshold={found.threshold:g}, which must lie between 0 and 1")
+    words = f"output.decision {found.decision}" if found.decision else ""
+    found.add(transform, words, **({found.decision: threshold or True} if found.decision else {}))
+
+
+def _merge(transform: Component, found: Postprocessing) -> None:
+    transform.only(*_EVERYWHERE, "func", "inv_func", "track_meta", "overwrite")
+    function = transform.argument("func")
+    merged = merged_channels(function) if isinstance(function, Function) else None
+    if merged is None or found.decision != "threshold" or found.merged is not None:
+        raise transform.refused(
+            f"has func={str(function)[:80]}, which is not run: of functions, only the merging of channels after a "
+            "threshold is known, torch.where(x[[2]] > 0, 4, torch.where(...))"
+        )
+    found.merged = merged
+    words = " > ".join(f"channel {channel} as {value}" for channel, value in reversed(merged))
+    found.add(transform, f"output.labels: {words}")
+
+
+def merged_channels(function: Function) -> tuple[tuple[int, int], ...] | None:
+    """Channels and their values, the weakest first, of nested ``torch.where``; None of anything else."""
+    tree = function.tree
+    name = tree.args.args[0].arg if len(tree.args.args) == 1 else ""
+    found: list[tuple[int, int]] = []
+    node: ast.expr = tree.body
+    while len(found) < MAX_MERGED:
+        match node:
+            case ast.Constant(value=0) if found:
+                return tuple(reversed(found))
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="torch"), attr="where"),
+                args=[
+                    ast.Compare(
+                        left=ast.Subscript(
+                            value=ast.Name(id=of), slice=ast.List(elts=[ast.Constant(value=int(channel))])
+                        ),
+                        ops=[ast.Gt()],
+                        comparators=[ast.Constant(value=0)],
+                    ),
+                    ast.Constant(value=int(value)),
+                    rest,
+                ],
+                keywords=[],
+            ) if of == name and channel >= 0 and 0 < value <= 65535:
+                found.append((channel, value))
+                node = rest
+            case _:
+                return None
+    return None
+
+
+def _save(transform: Component, found: Postprocessing) -> None:
+    found.add(transform, "masks are written as this program writes them: type, name and folder are its own")
+
+
+def _idle(transform: Component, found: Postprocessing) -> None:
+    found.add(transform)
+
+
+_TRANSFORMS: dict[str, Callable[[Component, Postprocessing], None]] = {
+    "Activationsd": _activate,
+    "AsDiscreted": _decide,
+    "Invertd": _invert,
+    "Lambdad": _merge,
+    "SaveImaged": _save,
+    "EnsureTyped": _idle,
+    "CastToTyped": _idle,
+    "ToTensord": _idle,
+}

@@ -1,0 +1,96 @@
+"""The order of activation, way back and decision."""
+
+from __future__ import annotations
+
+import pytest
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.monai_bundle.expression import evaluate
+from itk_infer.model.kinds.monai_bundle.graph import ConfigGraph
+from itk_infer.model.kinds.monai_bundle.postprocessing import merged_channels, read_postprocessing
+from itk_infer.model.kinds.monai_bundle.values import components
+
+SOFTMAX = {"_target_": "Activationsd", "softmax": True}
+SIGMOID = {"_target_": "Activationsd", "sigmoid": True}
+BACK, NEAREST = ({"_target_": "Invertd", "nearest_interp": nearest} for nearest in (False, True))
+ARGMAX = {"_target_": "AsDiscreted", "argmax": True}
+THRESHOLD = {"_target_": "AsDiscreted", "threshold": 0.4}
+SAVE = {"_target_": "SaveImaged", "output_dir": "$nothing()"}
+BRATS = "lambda x: torch.where(x[[2]] > 0, 4, torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0)))"
+
+
+def read(*transforms, resampled=True):
+    listed = [{"keys": "pred", **transform} for transform in transforms]
+    graph = ConfigGraph({"postprocessing": listed}, "inference.json")
+    parts = components(graph.get("postprocessing"), "postprocessing", "inference.json")
+    return read_postprocessing(parts, "inference.json", resampled)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "resampled", "resample"),
+    [
+        ([SOFTMAX, BACK, ARGMAX, SAVE], True, "probabilities"),
+        ([SOFTMAX, ARGMAX, NEAREST, SAVE], True, "labels"),
+        ([SOFTMAX, NEAREST, ARGMAX], True, "labels"),
+        ([BACK, SOFTMAX, ARGMAX], True, "logits"),
+        ([ARGMAX, BACK], False, "logits"),
+        ([SOFTMAX, ARGMAX], True, "probabilities"),
+        ([SOFTMAX, ARGMAX], False, "logits"),
+    ],
+    ids=["probabilities", "labels", "nearest", "logits", "same grid", "no way back", "no way back, same grid"],
+)
+def test_what_comes_back(transforms, resampled, resample):
+    found = read(*transforms, resampled=resampled)
+    assert found.document(resampled)["resample"] == resample
+    assert found.decision == "argmax"
+
+
+def test_threshold_and_merged_channels():
+    found = read(SIGMOID, BACK, THRESHOLD, {"_target_": "Lambdad", "func": f"${BRATS}"})
+    assert found.document(True) == {
+        **{"values": "logits", "decision": "threshold", "threshold": 0.4, "resample": "probabilities"}
+    }
+    assert found.merged == ((1, 2), (0, 1), (2, 4))
+
+
+def test_a_decision_that_is_not_written_is_the_activations():
+    found = read(SIGMOID, BACK)
+    assert found.decision == "threshold"
+    assert "decides nothing" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lambda x: x",
+        "lambda x: torch.where(x[[0]] > 0, 1, open('x'))",
+        "lambda x: torch.where(y[[0]] > 0, 1, 0)",
+        "lambda x: torch.where(x[[0]] > 1, 1, 0)",
+        "lambda x: os.where(x[[0]] > 0, 1, 0)",
+        "lambda x, y: torch.where(x[[0]] > 0, 1, 0)",
+    ],
+)
+def test_other_functions_are_not_known(text):
+    assert merged_channels(evaluate(text, {}.__getitem__)) is None
+
+
+@pytest.mark.parametrize(
+    ("transforms", "words"),
+    [
+        ([SOFTMAX, ARGMAX, BACK], "mixes their numbers"),
+        ([{"_target_": "KeepLargestConnectedComponentd"}], "KeepLargestConnectedComponentd is not among"),
+        ([SOFTMAX, SIGMOID], "second activation"),
+        ([BACK, BACK], "second way back"),
+        ([ARGMAX, ARGMAX], "second decision"),
+        ([{"_target_": "AsDiscreted", "threshold": 0.5}], "without a sigmoid"),
+        ([SIGMOID, {"_target_": "AsDiscreted", "threshold": 2}], "between 0 and 1"),
+        ([{**ARGMAX, "to_onehot": 3}], "to_onehot=3"),
+        ([{"_target_": "Activationsd", "other": "$lambda x: x"}], "other"),
+        ([SIGMOID, THRESHOLD, {"_target_": "Lambdad", "func": "$lambda x: x + 1"}], "which is not run"),
+        ([{"_target_": "Lambdad", "func": "$__import__('os').system"}], "is refused"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "x",
+)
+def test_what_is_refused(transforms, words):
+    with pytest.raises(ModelError, match=words):
+        read(*transforms)

@@ -1,0 +1,120 @@
+"""Transforms of intensities and grids, against MONAI's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from itk_infer.errors import ModelError
+from itk_infer.model.kinds.monai_bundle.graph import ConfigGraph
+from itk_infer.model.kinds.monai_bundle.preprocessing import read_preprocessing
+from itk_infer.model.kinds.monai_bundle.values import components
+from itk_infer.spec import parse_spec
+from itk_infer.volume.intensity import apply_intensity
+
+
+def read(*transforms, channels=1):
+    listed = [{"keys": "image", **transform} for transform in transforms]
+    graph = ConfigGraph({"preprocessing": {"_target_": "Compose", "transforms": listed}}, "inference.json")
+    return read_preprocessing(components(graph.get("preprocessing"), "preprocessing", "inference.json"), channels)
+
+
+INTENSITIES = [
+    {"_target_": "ScaleIntensityRanged", "a_min": -57, "a_max": 164, "b_min": 0.0, "b_max": 1.0, "clip": True},
+    {"_target_": "ScaleIntensityRanged", "a_min": -200, "a_max": 300, "b_min": -1, "b_max": 1, "clip": True},
+    {"_target_": "ScaleIntensityRanged", "a_min": -200, "a_max": 300, "b_min": 2, "b_max": 5, "clip": False},
+    {"_target_": "ScaleIntensityRanged", "a_min": -200, "a_max": 300},
+    {"_target_": "ScaleIntensityd"},
+    {"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0, "channel_wise": True},
+    {"_target_": "NormalizeIntensityd"},
+    {"_target_": "NormalizeIntensityd", "nonzero": "True", "channel_wise": True},
+    {"_target_": "NormalizeIntensityd", "subtrahend": 100.0, "divisor": 50.0},
+    {
+        "_target_": "ScaleIntensityRangePercentilesd",
+        **{"lower": 2, "upper": 97, "b_min": 0, "b_max": 1, "clip": True, "channel_wise": True},
+    },
+    {"_target_": "ClipIntensityPercentilesd", "lower": 5, "upper": 90, "channel_wise": True},
+]
+
+
+@pytest.mark.parametrize("transform", INTENSITIES, ids=[f"{n} {t['_target_']}" for n, t in enumerate(INTENSITIES)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_intensities_are_those_of_monai(transform, channels):
+    torch = pytest.importorskip("torch")
+    transforms = pytest.importorskip("monai.transforms")
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(50, 150, size=(channels, 6, 7, 8)).astype(np.float32) * np.arange(1, channels + 1)[
+        :, None, None, None
+    ].astype(np.float32)
+    voxels[rng.random(voxels.shape) < 0.3] = 0
+    arguments = {key: value for key, value in transform.items() if key != "_target_"}
+    if arguments.get("nonzero"):
+        arguments["nonzero"] = True
+    theirs = getattr(transforms, transform["_target_"])(keys="image", **arguments)({"image": torch.tensor(voxels)})
+    document = read(transform, channels=channels).document("xyz")
+    steps = parse_spec({"input": {**document, "channels": [""] * channels}}, "test").input.intensity
+    np.testing.assert_allclose(apply_intensity(voxels, steps), theirs["image"].numpy(), atol=2e-5, rtol=2e-5)
+
+
+def test_grid_and_order():
+    found = read(
+        {"_target_": "LoadImaged", "reader": "ITKReader"},
+        {"_target_": "EnsureChannelFirstd"},
+        {"_target_": "Spacingd", "pixdim": [2.0], "mode": "bilinear", "keys": ["image"]},
+        {"_target_": "Orientationd", "axcodes": "las"},
+        {"_target_": "EnsureTyped"},
+    )
+    assert found.document("xyz") == {
+        **{
+            "orientation": "LAS",
+            "axes": "xyz",
+            "numbered_files": True,
+            "spacing": [2.0, 2.0, 2.0],
+            "intensity": [],
+        },
+        "resampling": {
+            **{"interpolation": "linear", "alignment": "center", "size": "centers", "order": "before_intensity"}
+        },
+    }
+    assert [line.ours for line in found.lines if not line.ours] == ["", ""]
+    later = read(INTENSITIES[0], {"_target_": "Spacingd", "pixdim": [1, 1, -1]}).document("xyz")
+    assert later["spacing"] == [1, 1, None]
+    assert later["resampling"]["order"] == "after_intensity"
+    assert read({"_target_": "DivisiblePadd", "k": 16}).multiple_of == [16, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("transforms", "words"),
+    [
+        ([{"_target_": "RandFlipd"}], "preprocessing#transforms#0: RandFlipd is not among"),
+        ([{"_target_": "os.system"}], "os.system is not among"),
+        ([{"_target_": "evil.LoadImaged"}], "evil.LoadImaged is not among"),
+        ([{"_target_": "LoadImaged", "reader": "PILReader"}], "reader='PILReader'"),
+        ([{"_target_": "LoadImaged", "keys": ["t1", "t2"]}], "keys t1, t2"),
+        ([{"_target_": "ScaleIntensityd", "keys": "label"}], "keys label"),
+        ([{"_target_": "Orientationd", "axcodes": 3}], "axcodes=3"),
+        ([{"_target_": "Orientationd", "axcodes": "RAS", "more": 1}], "argument more"),
+        ([{"_target_": "Spacingd", "pixdim": [1, 1, 1], "diagonal": True}], "diagonal=True"),
+        ([{"_target_": "Spacingd", "pixdim": [1, 1, 1], "mode": 3}], "mode=3"),
+        ([{"_target_": "Spacingd", "pixdim": "1"}], "pixdim='1'"),
+        ([{"_target_": "Spacingd", "pixdim": 1}, {"_target_": "Spacingd", "pixdim": 1}], "second"),
+        ([{"_target_": "Spacingd", "pixdim": [1, 2, 3]}, {"_target_": "Orientationd", "axcodes": "RAS"}], "after"),
+        ([INTENSITIES[0], {"_target_": "Spacingd", "pixdim": 1}, INTENSITIES[4]], "before and after"),
+        ([{"_target_": "ScaleIntensityRanged", "a_min": 1, "a_max": 1, "b_min": 0, "b_max": 1}], "must be larger"),
+        ([{"_target_": "ScaleIntensityRanged", "a_min": 0, "a_max": 1, "clip": True}], "both b_min and b_max"),
+        ([{"_target_": "ScaleIntensityd", "factor": 2}], "factor=2"),
+        ([{"_target_": "NormalizeIntensityd", "subtrahend": 1, "divisor": 0}], "subtrahend or divisor"),
+        ([{**INTENSITIES[9], "clip": False}], "clip=False"),
+        ([{**INTENSITIES[9], "relative": True}], "relative=True"),
+        ([{"_target_": "CastToTyped", "dtype": "$torch.uint8"}], "dtype='uint8'"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "x",
+)
+def test_what_is_refused(transforms, words):
+    with pytest.raises(ModelError, match=words):
+        read(*transforms)
+
+
+def test_percentiles_of_several_channels_together():
+    with pytest.raises(ModelError, match="several channels together"):
+        read({**INTENSITIES[10], "channel_wise": False}, channels=2)
