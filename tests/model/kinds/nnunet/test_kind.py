@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.nnunet_folder import write_model
+from support.nnunet_folder import architecture, configuration, plans, random_state, write_model
 
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model.registry import load_backend
@@ -69,6 +69,27 @@ def test_openvino_runs_the_mean_of_folds_as_one_network(tmp_path, documents):
     windows = np.random.default_rng(2).standard_normal((1, 1, 8, 16, 12), np.float32)
     compiled = load(root, provider="openvino")
     np.testing.assert_allclose(compiled.forward(windows), load(root, provider="cpu").forward(windows), atol=1e-4)
+    assert compiled.provider == "openvino"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_the_trace_of_a_small_window_is_right_for_every_size(tmp_path, documents, name, dims):
+    pytest.importorskip("openvino")
+    strides = [[1, 1, 1], [1, 2, 4], [2, 2, 1]]
+    about = architecture(
+        dims, name, n_stages=3, features_per_stage=[4, 6, 8], kernel_sizes=[[3] * dims] * 3,
+        strides=[stride[-dims:] for stride in strides], n_conv_per_stage_decoder=[1, 1],
+        **{"n_conv_per_stage" if name == "PlainConvUNet" else "n_blocks_per_stage": [1, 1, 1]},
+    )  # fmt: skip
+    plan = plans({"3d_fullres": configuration(dims, architecture=about)})
+    axes = tuple(range(dims))
+    root = write_model(tmp_path / "m", plan=plan, state=random_state(about, dims), axes=axes)
+    compiled, eager = load(root, provider="openvino"), load(root, provider="cpu")
+    depth = 1 if dims == 2 else 8
+    for shape in ((2, 1, depth, 16, 12), (1, 1, depth, 8, 32)):
+        windows = np.random.default_rng(2).standard_normal(shape, np.float32)
+        np.testing.assert_allclose(compiled.forward(windows), eager.forward(windows), atol=1e-4)
     assert compiled.provider == "openvino"
 
 
