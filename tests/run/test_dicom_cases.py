@@ -181,6 +181,26 @@ class TestRun:
         assert not left.exists()
 
 
+def test_the_python_api_takes_a_folder(tmp_path):
+    from itk_infer.errors import InputError
+    from itk_infer.model.kinds.fake import FakeBackend
+    from itk_infer.predictor import Predictor
+    from itk_infer.spec import parse_spec
+
+    array = voxels(dtype=np.int16)
+    save_series(tmp_path / "T1", array, series="T1", SeriesDescription="T1")
+    result = Predictor(FakeBackend())(tmp_path / "T1")
+    assert result.labels.GetSize() == (10, 12, 5)
+    save_series(tmp_path / "T2", array, series="T2", SeriesDescription="T2")
+    with pytest.raises(InputError, match="2 series that may be meant"):
+        Predictor(FakeBackend())(tmp_path)
+    with_rule = FakeBackend(spec=parse_spec({"input": {"series": {"SeriesDescription": "T2"}}}, "test"))
+    assert Predictor(with_rule)(tmp_path).labels.GetSize() == (10, 12, 5)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        Predictor(FakeBackend())(tmp_path / "empty")
+
+
 def test_stamps_change_with_any_file(tmp_path):
     paths = save_series(tmp_path, voxels())
     series = SeriesFiles(tuple(paths))
