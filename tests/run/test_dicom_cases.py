@@ -14,6 +14,7 @@ from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.events import Warned
 from itk_infer.run.cases import find_cases
+from itk_infer.run.series_table import series_table
 from itk_infer.spec import InputSpec
 from itk_infer.spec.series_rule import parse_rules
 from itk_infer.volume.dicom.series_files import SeriesFiles
@@ -119,6 +120,9 @@ class TestChoice:
             save(slice_of(k, voxels()[0], series=str(k)), tmp_path / f"{k}.dcm")
         found = find(tmp_path, rule={"SeriesNumber": 7, "slices": 1}).cases
         assert "fit the rule" in found[0].problem
+        table = series_table(tmp_path)
+        assert {row.state for row in table.rows} == {"refused"}
+        assert "each has a SeriesInstanceUID of its own" in table.rows[0].verdict
 
     def test_a_damaged_file_beside_a_series_may_be_one_of_its_slices(self, tmp_path):
         paths = save_series(tmp_path / "s", voxels())
