@@ -57,7 +57,7 @@ $(DEMO)/installed: pyproject.toml constraints.txt
 $(TEST)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/$(BIN)/python $(PIP) torch
-	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,docs,test]"
+	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,docs,test]"
 	touch $@
 
 $(SLICER)/installed: pyproject.toml constraints.txt
@@ -68,7 +68,7 @@ $(SLICER)/installed: pyproject.toml constraints.txt
 $(BENCH)/installed:
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 matplotlib onnx onnxscript
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 matplotlib onnx onnxscript surface-distance==0.1
 	touch $@
 
 # Without what it declares, 206 packages, and with what its itk_infer imports. The bench does without it, too.

@@ -2,7 +2,7 @@
 
     python benchmarks/dicom_fuzz.py [--files 10000] [--seed 0]
 
-Each turn changes one file of a small series: bytes flipped, lengths made absurd, the end cut off, or parts swapped.
+Each turn changes one file of a small series: bytes flipped, lengths absurd, the end cut off, or parts swapped.
 The series is scanned, judged and read as in a run. A crash of a decoder ends this process; a watchdog ends it if
 one turn takes longer than a minute.
 """

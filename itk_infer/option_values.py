@@ -96,6 +96,24 @@ def parse_folds(text: str) -> tuple[str, ...]:
     return fold_names(text.replace(",", " ").split())
 
 
+def some_weights(value: Any) -> tuple[float, ...]:
+    """One or several numbers above 0."""
+    given = value if isinstance(value, list | tuple) else (value,)
+    if not given or any(isinstance(item, bool) or not isinstance(item, int | float) for item in given):
+        raise ValueError("give one number per model, such as 2,1,1")
+    if not all(0 < item < float("inf") for item in given):
+        raise ValueError("give numbers above 0; leave out a model that is not to count")
+    return tuple(float(item) for item in given)
+
+
+def parse_weights(text: str) -> tuple[float, ...]:
+    """``2,1,1`` or ``2 1 1``."""
+    try:
+        return some_weights([float(word) for word in text.replace(",", " ").split()])
+    except ValueError:
+        raise ValueError("give one number above 0 per model, such as 2,1,1") from None
+
+
 def a_path(value: Any) -> Path:
     """A path, also as text."""
     if not isinstance(value, str | Path):

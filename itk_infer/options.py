@@ -29,6 +29,8 @@ from itk_infer.option_values import (
     parse_bytes,
     parse_folds,
     parse_skip_empty,
+    parse_weights,
+    some_weights,
     switch_or_number,
     three_sizes,
     true_or_false,
@@ -155,13 +157,27 @@ class Options:
         "--previous-stage",
         default=None,
         heading=MODEL,
-        help="Model folder of the first stage of an nnU-Net cascade; default beside the second.",
-        doc="model folder of the first stage of an nnU-Net cascade, where it does not lie beside the second's",
+        help="First stage of an nnU-Net cascade: model folder, or folder of its masks; default beside the second.",
+        doc="first stage of an nnU-Net cascade: its model folder, where that does not lie beside the second's, or "
+        "a folder of its label maps",
         values="a path",
         unset="found beside the model folder",
         text=Path,
         metavar="FOLDER",
         check=or_none(a_path),
+        used_by=BACKEND,
+    )
+    weights: tuple[float, ...] | None = option(
+        "--weights",
+        default=None,
+        heading=MODEL,
+        help="How much each -m counts where several are averaged, as 2,1,1; default all the same.",
+        doc="how much each of several models counts, such as `2,1,1`, see [ensembles](ensembles.md)",
+        values="numbers above 0, one per model",
+        unset="all the same, or what the ensemble file says",
+        metavar="LIST",
+        check=or_none(some_weights),
+        parse=parse_weights,
         used_by=BACKEND,
     )
     max_ram: int | None = option(

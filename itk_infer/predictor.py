@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.case.idle import idle_options
 from itk_infer.case.images import volume_of_images
 from itk_infer.case.infer import OnWindows, infer
-from itk_infer.case.loaded_ensemble import LoadedEnsemble
-from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.loaded_ensemble import loaded
 from itk_infer.case.outputs import MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, Result
 from itk_infer.engine.memory import Memory
 from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
-from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.registry import load_backend
 from itk_infer.model.spec_sources import SpecSources
 from itk_infer.model.window import ModelWindow
@@ -63,9 +61,7 @@ class Predictor:
             if name in declared() and "predictor" not in declared()[name].used_by:
                 raise TypeError(f"option {name!r} is used where a model is loaded; this one is loaded already")
         options = (options or Options()).changed(**keywords)
-        self.model = (
-            LoadedEnsemble(backend, options) if isinstance(backend, Ensemble) else LoadedModel(backend, options)
-        )
+        self.model = loaded(backend, options)
 
     @classmethod
     def load(
@@ -110,7 +106,7 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know: devices chosen, keys ignored, options that do nothing with this model."""
-        return (*self.backend.notes, *idle_options(self.options, self.backend, self.window))
+        return (*self.backend.notes, *self.model.notes, *idle_options(self.options, self.backend, self.window))
 
     @property
     def options(self) -> Options:

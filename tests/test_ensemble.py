@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from itk_infer.engine.ensemble import around, mean_of
 from itk_infer.engine.workspace import Slab
 from itk_infer.errors import ConfigError
+from itk_infer.model.backend import NetworkShape
 from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.model.mean_of_networks import MeanOfNetworks, averaged
 from itk_infer.predictor import Predictor
 from itk_infer.run.folder import run_folder
 from itk_infer.run.settings import RunSettings
@@ -154,3 +156,126 @@ def test_another_member_or_setting_makes_results_stale():
     assert identity(member(1), member(2, OTHER_GRID)) != base
     assert identity(member(1), member(2), member(3)) != base
     assert Predictor(member(1)).identity != base
+
+
+# --- weights, logits, groups, labels by name --------------------------------------------------
+
+
+def native_logits(backend, tmp_path):
+    """Of one model on the native grid, as stored."""
+    sitk.WriteImage(scan(), str(tmp_path / "a.mha"))
+    output = tmp_path / f"logits {id(backend)}"
+    predictor = Predictor(backend, orientation="input")
+    assert run_folder(predictor, RunSettings(tmp_path / "a.mha", output, save_logits=True)).exit_code == 0
+    return zarr.open_array(output / "a.zarr", mode="r")[:].astype(np.float64)
+
+
+def softmax(logits):
+    shares = np.exp(logits - logits.max(0))
+    return shares / shares.sum(0)
+
+
+def test_weights_count(tmp_path):
+    members = [member(1), member(2, OTHER_GRID)]
+    singles = [softmax(native_logits(each, tmp_path)) for each in members]
+    found = native_logits(Ensemble(members, ["a", "b"], (3, 1)), tmp_path)
+    np.testing.assert_allclose(found, 0.75 * singles[0] + 0.25 * singles[1], atol=3e-3)
+
+
+@pytest.mark.parametrize("document", [None, OTHER_GRID], ids=["one ring", "two rings"])
+def test_the_mean_of_logits(tmp_path, document):
+    members = [member(1), member(2, document)]
+    singles = [native_logits(each, tmp_path) for each in members]
+    backend = averaged(members, ["a", "b"], (3, 1), "logits")
+    assert isinstance(backend, MeanOfNetworks) == (document is None)
+    expected = 0.75 * singles[0] + 0.25 * singles[1]
+    np.testing.assert_allclose(native_logits(backend, tmp_path), expected, atol=2e-2, rtol=2e-3)
+
+
+def test_one_ring_gives_what_two_give(tmp_path):
+    members = [member(1), member(2)]
+    one, two = averaged(members, ["a", "b"], None, "logits"), Ensemble(members, ["a", "b"], None, "logits")
+    results = [native_logits(backend, tmp_path) for backend in (one, two)]
+    np.testing.assert_allclose(*results, atol=2e-2, rtol=2e-3)
+    assert one.digest == two.digest
+    assert (
+        Predictor(one).plan(_volume().grid, 4).memory.running
+        < Predictor(two).plan(_volume().grid, 4).memory.running
+    )
+
+
+def test_groups_in_groups(tmp_path):
+    """Folds by their logits, backbones by their probabilities."""
+    folds, other = [member(1), member(2, OTHER_GRID)], member(3)
+    logits = [native_logits(each, tmp_path) for each in folds]
+    last = softmax(native_logits(other, tmp_path))
+    group = averaged(folds, ["f0", "f1"], None, "logits")
+    found = native_logits(Ensemble([group, other], ["folds", "other"], (2, 1)), tmp_path)
+    expected = (2 * softmax(np.mean(logits, axis=0)) + last) / 3
+    np.testing.assert_allclose(found, expected, atol=4e-3)
+
+
+def test_labels_are_matched_by_name(tmp_path):
+    """The same network with its channels in another order, and other values: nothing changes."""
+    names = [{"value": 1, "name": "a"}, {"value": 2, "name": "b"}]
+    first = member(2, labels=names)
+
+    def shuffled(windows):
+        return first.forward(windows)[:, [2, 0, 1]]
+
+    labels = [{"value": 7, "name": "b", "channel": 0}, {"value": 9, "name": "a", "channel": 2}]
+    document = {**first.spec.to_dict(), "output": {"labels": [*labels, {"value": 0, "channel": 1}]}}
+    other = FakeBackend(shuffled, parse_spec(document, "test"), NetworkShape(channels_out=3))
+    first.shape = NetworkShape(channels_out=3)
+    alone = native_logits(first, tmp_path)
+    for mean, expected in (("probabilities", softmax(alone)), ("logits", alone)):
+        both = averaged([first, other], ["first", "other"], None, mean)
+        np.testing.assert_allclose(native_logits(both, tmp_path), expected, atol=2e-2, rtol=2e-3)
+        assert [label.value for label in both.spec.output.label_table(3)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([{"value": 1, "name": "a"}, {"value": 2, "name": "c"}], "only the first has b; only the second has c"),
+        ([{"value": 1, "name": "a"}], "only the first has b; only the second has label 2"),
+    ],
+    ids=["name", "too few"],
+)
+def test_labels_without_a_counterpart_are_refused(labels, message):
+    shape = NetworkShape(channels_out=3)
+    first, other = (
+        member(1, labels=[{"value": 1, "name": "a"}, {"value": 2, "name": "b"}]),
+        member(2, labels=labels),
+    )
+    first.shape = other.shape = shape
+    with pytest.raises(ConfigError, match=message):
+        Ensemble([first, other], ["one", "two"])
+
+
+def test_probabilities_have_no_logits_to_average():
+    with pytest.raises(ConfigError, match="b: answers with probabilities, so logits cannot be averaged"):
+        averaged([member(1), member(2, values="probabilities")], ["a", "b"], None, "logits")
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 0), (1, float("nan"))], ids=["few", "zero", "nan"])
+def test_weights_that_do_not_fit(weights):
+    with pytest.raises(ConfigError, match="`weights`"):
+        Ensemble([member(1), member(2)], ["a", "b"], weights)
+
+
+def test_weights_make_results_stale():
+    members = [member(1), member(2)]
+    identities = [Predictor(Ensemble(members, ["a", "b"], weights)).identity for weights in (None, (2, 1), (1, 2))]
+    assert identities[0] != identities[1] != identities[2]
+
+
+def test_a_ring_of_logits_in_full_precision():
+    both = averaged([member(1), member(2)], ["a", "b"], None, "logits")
+    assert both.in_full_precision() is both
+    wanted = [member(1), member(2)]
+    wanted[0].in_full_precision = lambda: member(3)
+    full = averaged(wanted, ["a", "b"], (1, 3), "logits").in_full_precision()
+    windows = np.ones((2, 1, 4, 5, 6), np.float32)
+    expected = 0.25 * member(3).forward(windows) + 0.75 * member(2).forward(windows)
+    np.testing.assert_allclose(full.forward(windows), expected, rtol=1e-6)

@@ -36,6 +36,7 @@ GIVEN = {
     "skip_empty": (("0.25",), 0.25),
     "batch": (("auto",), "auto"),
     "step_size": (("0.25",), 0.25),
+    "weights": (("2,1.5",), (2.0, 1.5)),
 }
 BY_TYPE = {bool: ((), True), float: (("-0.5",), -0.5), Path: (("a/b",), Path("a/b"))}
 

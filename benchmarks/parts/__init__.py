@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, export, folder, start
+from parts import accumulate, accuracy, depth, engine, evaluate, export, folder, start
 
 
 class Part(Protocol):
@@ -31,4 +31,5 @@ PARTS: dict[str, Part] = {
     "accumulate": accumulate,
     "accuracy": accuracy,
     "start": start,
+    "evaluate": evaluate,
 }

@@ -46,6 +46,8 @@ def model_identity(
     # What patch, stride and mirroring came to be is recorded below; whether they were asked for does not matter.
     for key in ("patch_size", "patch_stride", "step", "mirror"):
         document["window"].pop(key, None)
+    for label in document["output"].get("labels", ()):
+        label.pop("tolerance_mm", None)  # of evaluations
     return {
         "engine": ENGINE_VERSION,
         "model": digest,

@@ -6,24 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from itk_infer.case.clock import Clock
+from itk_infer.case.given_masks import given_mask
 from itk_infer.case.infer_ensemble import infer_ensemble
+from itk_infer.case.infer_recipe import UNCHANGED, infer_recipe
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
-from itk_infer.case.result import PendingOutputs, measurements
+from itk_infer.case.result import Measurements, PendingOutputs, measurements
 from itk_infer.engine.segment import segment
 from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader
-from itk_infer.volume.grid import Reorientation
+from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
 
 OnWindows = Callable[[int, int], None]
-UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
 
 
 def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows) -> PendingOutputs:
@@ -44,8 +46,10 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     channels = len(model.spec.input.channels)
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")
+    if isinstance(model, LoadedRecipe):
+        return _by_recipe(model, volume, make_sinks, on_windows)
     if isinstance(model, LoadedEnsemble):
-        members = model.members
+        members = model.leaves
 
         def begin(plan: CasePlan, clock: Clock) -> list[NetworkRun]:
             each = zip(members, (plan, *plan.beside), strict=True)
@@ -53,9 +57,7 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
 
         return infer_ensemble(model, volume, make_sinks, begin, on_windows)
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)
-    previous, earlier, done_before = None, list[str](), 0
-    if model.previous is not None:
-        previous, earlier, done_before = _previous_stage(model.previous, volume, plan, on_windows)
+    previous, earlier, done_before = _earlier(model, volume, plan, on_windows)
 
     def count(done: int, every: int) -> None:
         on_windows(done_before + done, done_before + every)
@@ -75,29 +77,62 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
 
 def _begun(model: LoadedModel, volume: Volume, plan: CasePlan, clock: Clock) -> NetworkRun:
     """A member of an ensemble, ready to run on a case."""
-    previous, notes = None, list[str]()
-    if model.previous is not None:
-        previous, notes, _ = _previous_stage(model.previous, volume, plan, lambda done, every: None)
+    previous, notes, _ = _earlier(model, volume, plan, lambda done, every: None)
     run = NetworkRun(model, model.workspaces.host, volume, previous, plan, clock)
     run.notes[:0] = notes
     return run
+
+
+def _by_recipe(
+    model: LoadedRecipe, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows
+) -> PendingOutputs:
+    plans = [member.plan(volume.grid, volume.array.itemsize) for member in model.members]
+    every = sum(len(plan.windows) for plan in plans)
+    done = [0] * len(plans)
+
+    def label_map_of(number: int) -> tuple[LabelArray, Measurements]:
+        def count(windows: int, _: int) -> None:
+            done[number] = windows
+            on_windows(sum(done), every)
+
+        back = plans[number].reorientation.inverse
+        return _label_map(model.members[number], volume, volume.grid, back, count)
+
+    return infer_recipe(model, volume, make_sinks, label_map_of)
+
+
+def _earlier(
+    model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
+) -> tuple[LabelArray | None, list[str], int]:
+    """What `_previous_stage` gives, or the label map that was given; None of a model that sees the image alone."""
+    if model.given_masks is not None:
+        return given_mask(model.given_masks, volume, plan.reorientation), [], 0
+    if model.previous is not None:
+        return _previous_stage(model.previous, volume, plan, on_windows)
+    return None, [], 0
 
 
 def _previous_stage(
     model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
 ) -> tuple[LabelArray, list[str], int]:
     """The label map of the previous stage on the native grid, in the model's orientation; notes; its windows."""
+    labels, found = _label_map(
+        model, volume, plan.native, UNCHANGED, lambda done, every: on_windows(done, every + len(plan.windows))
+    )
+    return labels, [f"first stage: {text}" for text in found.warnings], found.windows
+
+
+def _label_map(
+    model: LoadedModel, volume: Volume, grid: Grid, turned: Reorientation, on_windows: OnWindows
+) -> tuple[LabelArray, Measurements]:
+    """The label map of another model in memory, turned to a grid, and what else it found."""
 
     def in_memory(header: OutputHeader) -> list[LabelMapSink]:
-        return [LabelMapSink(None, replace(header, grid=plan.native, reorientation=UNCHANGED))]
+        return [LabelMapSink(None, replace(header, grid=grid, reorientation=turned))]
 
-    def count(done: int, every: int) -> None:
-        on_windows(done, every + len(plan.windows))
-
-    pending = infer(model, volume, in_memory, count)
+    pending = infer(model, volume, in_memory, on_windows)
     (sink,) = (sink for sink in pending.sinks if isinstance(sink, LabelMapSink))
-    found = pending.measurements
-    return sink.finished.labels, [f"first stage: {text}" for text in found.warnings], found.windows
+    return sink.finished.labels, pending.measurements
 
 
 def _attempt(

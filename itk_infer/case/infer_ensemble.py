@@ -1,4 +1,4 @@
-"""One volume through several models: their probabilities on its own grid are averaged, slab by slab."""
+"""One volume through several models: their probabilities or logits on its own grid are averaged, slab by slab."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from itertools import chain
 
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
+from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import PendingOutputs, measurements
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.ensemble import around, mean_of, probabilities
+from itk_infer.engine.ensemble import around, mean_of, probabilities, reordered
 from itk_infer.engine.native import to_native
 from itk_infer.engine.segment import decide
 from itk_infer.engine.slabs import finished_slabs
 from itk_infer.engine.workspace import Slab, Workspace
+from itk_infer.model.ensemble import Mean
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
 from itk_infer.volume.volume import Volume
 
@@ -60,9 +62,19 @@ def infer_ensemble(
     size = plan.native.size
     z, y, x = (AxisMap(n, n, 1.0, 0.0) for n in size)
     sinks = CaseSinks(make_sinks, lambda decision: model.header(volume.grid, plan, decision), None, size)
-    streams = [_whole_probabilities(run, workspace, size, counter(i)) for i, run in enumerate(runs)]
+    leaves = iter([(run, counter(number)) for number, run in enumerate(runs)])
+
+    def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
+        if not isinstance(one, LoadedEnsemble):
+            return _whole(*next(leaves), workspace, size, wanted)
+        parts = [
+            reordered(stream(each, one.mean), order) for each, order in zip(one.members, one.orders, strict=True)
+        ]
+        mean = mean_of(parts, one.weights)
+        return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
+
     try:
-        stats = decide(mean_of(streams), ModelGrid((z, y, x)), model.spec.output, sinks.open, workspace)
+        stats = decide(stream(model, model.mean), ModelGrid((z, y, x)), model.spec.output, sinks.open, workspace)
         clock.lap("engine")
     except BaseException:
         sinks.abort()
@@ -71,10 +83,14 @@ def infer_ensemble(
     return PendingOutputs(sinks.open_outputs, measurements(stats, sinks.labels, plan, every, clock, warnings))
 
 
-def _whole_probabilities(
-    run: NetworkRun, workspace: Workspace, size: tuple[int, int, int], on_windows: Callable[[int], None]
+def _whole(
+    run: NetworkRun,
+    on_windows: Callable[[int], None],
+    workspace: Workspace,
+    size: tuple[int, int, int],
+    wanted: Mean,
 ) -> Iterator[Slab]:
-    """Slabs of one member's probabilities over the whole native grid."""
+    """Slabs of one member's probabilities or logits over the whole native grid."""
     output = run.model.spec.output
     slabs = finished_slabs(
         run.prepared.volume,
@@ -87,7 +103,8 @@ def _whole_probabilities(
     )
     if not run.plan.model.identity:
         slabs = to_native(slabs, run.plan.model, workspace.slab_bytes)
-    slabs = probabilities(slabs, output)
+    if wanted == "probabilities":
+        slabs = probabilities(slabs, output)
     first = next(slabs)
-    outside = Decision(replace(output, values="probabilities"), len(first.logits)).outside()
+    outside = Decision(replace(output, values=wanted), len(first.logits)).outside()
     yield from around(chain([first], slabs), run.prepared.part, size, outside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from itk_infer._version import __version__
@@ -39,7 +40,8 @@ class LoadedModel:
         max_batch: Network inputs per call that fit, once memory has run out; None: it never did.
         precision_checked: Whether the precision was compared with fp32, or is fp32.
         answers_known: Whether the network's answers are known to be what the spec takes them for.
-        previous: The stage whose label map the network sees, too; None: it sees the image alone.
+        previous: The stage whose label map the network sees, too; None: it sees the image alone, or `given_masks`.
+        given_masks: Folder of such label maps that are there already.
     """
 
     def __init__(self, backend: Backend, options: Options) -> None:
@@ -70,6 +72,7 @@ class LoadedModel:
         self._precision = backend.precision  # as asked for, whatever the check finds
         stage: Backend | None = getattr(backend, "previous", None)  # few kinds of models have one
         self.previous = None if stage is None else LoadedModel(stage, options)
+        self.given_masks: Path | None = getattr(backend, "given_masks", None)
 
     def in_safe_mode(self) -> LoadedModel:
         """The same model in fp32, one window per call, sums in host memory."""
@@ -83,6 +86,17 @@ class LoadedModel:
     def spec(self) -> ModelSpec:
         """The model spec, complete."""
         return self.backend.spec
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What it costs that a model mirrors windows without being asked; of the previous stage, too."""
+        earlier = () if self.previous is None else self.previous.notes
+        if self.options.tta is not None or not self.mirror_axes:
+            return earlier
+        axes = f"{len(self.mirror_axes)} axes" if len(self.mirror_axes) > 1 else "1 axis"
+        copies = self.mirrored_copies
+        note = f"mirroring along {axes} runs each window {copies} times; `tta=False` turns it off"
+        return tuple(dict.fromkeys((*earlier, note)))
 
     @property
     def batch_size(self) -> int | None:

@@ -14,7 +14,27 @@ from itk_infer.cli.options import with_flags
 from itk_infer.errors import InterruptedRunError, ItkInferError
 
 COMMANDS = {  # name: module and attribute, imported only when it is called
+    "calibrate": (
+        "itk_infer.cli.commands.calibrate",
+        "calibrate_command",
+        "Learn from cases with ground truth which masks can be accepted.",
+    ),
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
+    "doctor": (
+        "itk_infer.cli.commands.doctor",
+        "doctor_command",
+        "Show what is installed, and what is wrong.",
+    ),
+    "export": (
+        "itk_infer.cli.commands.export",
+        "export_command",
+        "Write a model to one ONNX file that needs nothing else.",
+    ),
+    "evaluate": (
+        "itk_infer.cli.commands.evaluate",
+        "evaluate_command",
+        "Compare label maps with ground truth.",
+    ),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "series": ("itk_infer.cli.commands.series", "series_command", "List the DICOM series below a folder."),
@@ -22,6 +42,11 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "itk_infer.cli.commands.status",
         "status_command",
         "Show how far the runs in an output folder are.",
+    ),
+    "thresholds": (
+        "itk_infer.cli.commands.thresholds",
+        "thresholds_command",
+        "Find the best threshold of a model.",
     ),
 }
 OWN_OPTIONS = ("--help", "-h", "--version")

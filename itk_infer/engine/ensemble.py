@@ -1,4 +1,4 @@
-"""The mean of several models' probabilities on a case's native grid, slab by slab."""
+"""The mean of several models' probabilities or logits on a case's native grid, slab by slab."""
 
 from __future__ import annotations
 
@@ -71,12 +71,20 @@ def around(
         done += planes
 
 
-def mean_of(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:
+def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Slab]:
+    """Slabs with their channels in another order; None: as they are."""
+    for slab in slabs:
+        yield slab if order is None else Slab(slab.z0, slab.logits[list(order)])
+
+
+def mean_of(streams: Sequence[Iterator[Slab]], weights: Sequence[float] | None = None) -> Iterator[Slab]:
     """The mean of slabs on one grid, whose streams cut it at different planes.
 
     Args:
         streams: Each ascending and without gaps, all of the same number of planes.
+        weights: One per stream, whose sum is 1; None: all the same.
     """
+    shares = weights or [1 / len(streams)] * len(streams)
     waiting: list[Array | None] = [None] * len(streams)
     done = 0
     while True:
@@ -90,9 +98,9 @@ def mean_of(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:
         height = min(planes.shape[1] for planes in ready)
         xp = namespace(ready[0])
         total = xp.astype(ready[0][:, :height], xp.float32, copy=True)
-        for planes in ready[1:]:
-            total += planes[:, :height]
-        total /= len(ready)
+        total *= shares[0]
+        for planes, share in zip(ready[1:], shares[1:], strict=True):
+            total += share * planes[:, :height]
         yield Slab(done, total)
         done += height
         waiting = [None if planes.shape[1] == height else planes[:, height:] for planes in ready]

@@ -73,6 +73,11 @@ class BackendOptions(Protocol):
         ...
 
     @property
+    def weights(self) -> tuple[float, ...] | None:
+        """How much each model of an ensemble counts; None: all the same, or what the ensemble file says."""
+        ...
+
+    @property
     def max_vram(self) -> int | None:
         """Bytes of a GPU that may be used; None: all."""
         ...

@@ -1,53 +1,72 @@
-"""Several models whose probabilities are averaged."""
+"""Several models whose probabilities or logits are averaged."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from itk_infer.errors import ConfigError, InferenceError
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Windows
-from itk_infer.spec import ModelSpec
+from itk_infer.model.label_match import Order, channel_order
+from itk_infer.model.recipe import Recipe
+
+Mean = Literal["probabilities", "logits"]
 
 
 class Ensemble:
     """What several models have in common, as `Backend`. Each runs on windows of its own, so `forward` raises.
 
     Args:
-        members: At least two models that see the same axes and answer with the same labels.
+        members: At least two models that see the same axes and answer with the same labels; a member may be an
+            ensemble.
         names: Of the members, for messages.
+        weights: One per member, above 0; None: all the same.
+        mean: What is averaged.
+        name: Of the ensemble, in place of the members' names.
 
     Attributes:
         members: See above.
-        spec: The first member's, but that its outputs are probabilities.
+        weights: One per member; their sum is 1.
+        orders: Of each member, see `channel_order`.
+        mean: See above.
+        spec: The first member's, but that its outputs are what is averaged.
 
     Raises:
-        ConfigError: two members cannot be averaged; the message says why.
+        ConfigError: two members cannot be averaged, or the weights do not fit; the message says why.
     """
 
-    def __init__(self, members: Sequence[Backend], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        members: Sequence[Backend],
+        names: Sequence[str],
+        weights: Sequence[float] | None = None,
+        mean: Mean = "probabilities",
+        name: str = "",
+    ) -> None:
         first = members[0]
-        for name, member in zip(names[1:], members[1:], strict=True):
-            difference = _difference(first, member)
-            if difference:
-                raise ConfigError(f"{names[0]} and {name} cannot be averaged: {difference}")
-        self.members = tuple(members)
+        self.members, self.mean = tuple(members), mean
+        self._names, self._given = tuple(names), weights
+        self.weights = normalised(weights, len(members))
+        self.orders = tuple(
+            _order(first, member, (names[0], one)) for one, member in zip(names, members, strict=True)
+        )
+        if mean == "logits":
+            for one, member in zip(names, members, strict=True):
+                if member.spec.output.values != "logits":
+                    raise ConfigError(f"{one}: answers with probabilities, so logits cannot be averaged")
         self.spec = replace(
             first.spec,
-            name=" + ".join(dict.fromkeys(member.spec.name or "unnamed model" for member in members)),
-            output=replace(first.spec.output, values="probabilities"),
+            name=name or " + ".join(dict.fromkeys(member.spec.name or "unnamed model" for member in members)),
+            output=replace(first.spec.output, values=mean),
         )
         self.shape = NetworkShape(first.shape.channels_in, first.shape.channels_out)
         self.device, self.tensor_device = first.device, first.tensor_device
         self.provider, self.precision = first.provider, first.precision
-        self.digest = hashlib.sha256(" ".join(member.digest for member in members).encode()).hexdigest()
-        notes = [
-            note if note in first.notes else f"{name}: {note}"
-            for name, member in zip(names, members, strict=True)
-            for note in member.notes
-        ]
-        self.notes = (f"the probabilities of {len(members)} models are averaged", *dict.fromkeys(notes))
+        self.digest = ensemble_digest(self.members, None if weights is None else self.weights, mean)
+        self.notes = ensemble_notes(self.members, names, None if weights is None else self.weights, mean)
 
     def forward(self, windows: Windows) -> Logits:
         """Not for ensembles.
@@ -60,31 +79,78 @@ class Ensemble:
     def in_full_precision(self) -> Backend:
         """See `Backend.in_full_precision`."""
         full = [member.in_full_precision() for member in self.members]
-        return self if full == list(self.members) else Ensemble(full, [member.spec.name for member in full])
+        if full == list(self.members):
+            return self
+        return Ensemble(full, self._names, self._given, self.mean, self.spec.name)
 
 
-def _difference(one: Backend, other: Backend) -> str:
-    """Why two models cannot be averaged, as the end of a sentence; empty if they can."""
+def normalised(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    """Weights whose sum is 1.
+
+    Raises:
+        ConfigError: there are not as many as members, or one is not above 0.
+    """
+    if weights is None:
+        return (1 / count,) * count
+    if len(weights) != count:
+        raise ConfigError(f"`weights`: {len(weights)} are given for {count} models; give one for each")
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise ConfigError("`weights`: each must be a number above 0; leave out a model that is not to count")
+    total = sum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+def ensemble_digest(members: Sequence[Backend], weights: Sequence[float] | None, mean: Mean) -> str:
+    """SHA-256 of the members' files, and of how they are averaged where that is not the plain mean."""
+    words = [member.digest for member in members]
+    if weights is not None:
+        words += [repr(weight) for weight in weights]
+    if mean != "probabilities":
+        words.append(mean)
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+
+
+def ensemble_notes(
+    members: Sequence[Backend], names: Sequence[str], weights: Sequence[float] | None, mean: Mean
+) -> tuple[str, ...]:
+    """What the user should know: how the members are averaged, and what each of them notes."""
+    first = members[0]
+    notes = [
+        note if note in first.notes else f"{name}: {note}"
+        for name, member in zip(names, members, strict=True)
+        for note in member.notes
+    ]
+    shares = "" if weights is None else f" with the weights {', '.join(f'{weight:.3g}' for weight in weights)}"
+    return (f"the {mean} of {len(members)} models are averaged{shares}", *dict.fromkeys(notes))
+
+
+def _order(first: Backend, other: Backend, names: tuple[str, str]) -> Order | None:
+    """See `channel_order`.
+
+    Raises:
+        ConfigError: the two cannot be averaged.
+    """
+    if first is other:
+        return None
+    try:
+        _compare(first, other)
+        channels = first.shape.channels_out, other.shape.channels_out
+        return channel_order(first.spec.output, other.spec.output, channels)
+    except ConfigError as error:
+        raise ConfigError(f"{names[0]} and {names[1]} cannot be averaged: {error}") from None
+
+
+def _compare(one: Backend, other: Backend) -> None:
+    """Raise where two models cannot be averaged, with the end of a sentence."""
+    if isinstance(one, Recipe) or isinstance(other, Recipe):
+        raise ConfigError("a recipe gives label maps, of which there is no mean")
     first, second = one.spec, other.spec
     if len(first.input.channels) != len(second.input.channels):
-        return f"they take {len(first.input.channels)} and {len(second.input.channels)} channels"
+        raise ConfigError(f"they take {len(first.input.channels)} and {len(second.input.channels)} channels")
     axes = [(spec.input.orientation, spec.input.axes) for spec in (first, second)]
     if axes[0] != axes[1]:
         words = [f"{code or 'as stored'} ({order})" for code, order in axes]
-        return f"they see the image in different orientations, {words[0]} and {words[1]}"
+        raise ConfigError(f"they see the image in different orientations, {words[0]} and {words[1]}")
     rules = [(spec.output.decision, spec.output.threshold) for spec in (first, second)]
     if rules[0] != rules[1]:
-        return "they decide by different rules (output.decision, output.threshold)"
-    if one.shape.channels_out != other.shape.channels_out:
-        return f"they have {one.shape.channels_out} and {other.shape.channels_out} output channels"
-    tables = [
-        [(label.value, label.name, label.channel) for label in spec.output.labels or ()]
-        for spec in (first, second)
-    ]
-    if tables[0] != tables[1]:
-        return "their labels differ"
-    return ""
-
-
-def _labels(spec: ModelSpec) -> list[tuple[int, str, int]]:
-    return [(label.value, label.name, label.channel) for label in spec.output.labels or ()]
+        raise ConfigError("they decide by different rules (output.decision, output.threshold)")

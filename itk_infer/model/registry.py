@@ -6,16 +6,17 @@ Nothing heavy is imported, so that the command line can list the kinds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from itk_infer.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Backend, BackendOptions
     from itk_infer.model.spec_sources import SpecSources
+    from itk_infer.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,21 @@ MODEL_KINDS = (
             ("previous_stage", "previous stage"),
         ),
     ),
+    ModelKind(
+        "recipe",
+        "a recipe (.json with the key recipe): several models whose label maps are merged",
+        recognises=f"{KINDS}.recipe:is_recipe",
+        load=f"{KINDS}.recipe:load",
+        extra="onnx",
+    ),
+    ModelKind(
+        "ensemble",
+        "an ensemble file (.json) that names other models",
+        recognises=f"{KINDS}.ensemble_file:is_ensemble",
+        load=f"{KINDS}.ensemble:load",
+        extra="onnx",
+        options=(("weights", "members"),),
+    ),
 )
 
 
@@ -152,8 +168,8 @@ def load_backend(
     if len(paths) > 1 and (kind is None or len(paths) != len(kind.flags)):
         from itk_infer.model.ensemble import Ensemble
 
-        members = [load_backend(kind, [path], spec_sources, options) for path in paths]
-        return Ensemble(members, [path.name for path in paths])
+        members = [load_backend(kind, [path], spec_sources, member_options(options)) for path in paths]
+        return Ensemble(members, [path.name for path in paths], options.weights)
     if kind is None:
         kind = kind_of(paths[0])
     _refuse_options_of_others(kind, options)
@@ -165,6 +181,11 @@ def load_backend(
             f"pip install 'itk_infer[{kind.extra}]'"
         ) from error
     return backend
+
+
+def member_options(options: BackendOptions) -> BackendOptions:
+    """The options of an ensemble for one of its members: without `weights`."""
+    return options if options.weights is None else replace(cast("Options", options), weights=None)
 
 
 def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:

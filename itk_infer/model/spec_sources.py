@@ -40,15 +40,18 @@ class SpecSources:
 
     Attributes:
         overrides: Options of the user: a spec file, and settings that replace the model's own.
+        above: What stands above the sidecars, and below the user's spec file.
     """
 
     overrides: Options = Options()
+    above: tuple[Document, ...] = ()
 
     def beside(self, *models: Path) -> list[Document]:
         """The sidecars of `models` and the user's spec, lowest precedence first."""
         sidecars = dict.fromkeys(model.with_name(f"{model.stem}.spec.json") for model in models)
-        paths = [path for path in sidecars if path.is_file()]
-        return [Document(str(path), read_json(path)) for path in [*paths, *filter(None, [self.overrides.spec])]]
+        own = [Document(str(path), read_json(path)) for path in sidecars if path.is_file()]
+        users = [Document(str(path), read_json(path)) for path in filter(None, [self.overrides.spec])]
+        return [*own, *self.above, *users]
 
 
 def read_json(path: Path) -> Any:

@@ -368,6 +368,7 @@ class _Run:
                     self.ledger,
                     asked=self.settings.outputs,
                     overwrite=self.settings.overwrite,
+                    calibration=self.settings.calibration,
                 )
         except (OutputError, OSError) as error:
             kept = [f"the tables are not up to date: {error}; itk_infer report makes them again"]

@@ -11,6 +11,7 @@ from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKin
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 from itk_infer.spec import InputSpec
+from itk_infer.spec.calibration import Calibration
 from itk_infer.spec.series_rule import SeriesRule
 
 FORMATS = LABEL_FORMATS
@@ -32,6 +33,7 @@ class RunSettings:
         file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
         series: Rules that pick the DICOM series of a study, instead of those of the model's spec.
         case_name: Of DICOM cases, with attributes in braces such as ``{PatientID}``; empty: after their folder.
+        calibration: Gives each mask a verdict in the tables; changes no mask.
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
@@ -50,6 +52,7 @@ class RunSettings:
     save: tuple[str, ...] = ()
     series: tuple[SeriesRule, ...] = ()
     case_name: str = ""
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.save if name not in OUTPUTS]

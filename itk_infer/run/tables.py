@@ -18,13 +18,21 @@ from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
 from itk_infer.run.review import review_reasons
+from itk_infer.run.verdicts import with_verdicts
 from itk_infer.spec import Label
+from itk_infer.spec.calibration import Calibration
 
 MOST_NAMED = 5
 
 
 def write_derived(
-    folder: Path, ledger: Ledger, *, asked: Collection[str], overwrite: bool, renew: bool = False
+    folder: Path,
+    ledger: Ledger,
+    *,
+    asked: Collection[str],
+    overwrite: bool,
+    renew: bool = False,
+    calibration: Calibration | None = None,
 ) -> list[str]:
     """Write the outputs of the stage ``run`` that are asked for or already there, where they are not up to date.
 
@@ -34,6 +42,7 @@ def write_derived(
         asked: Names of outputs; those without a flag need not be among them.
         overwrite: Replace files that another program changed.
         renew: Write what is up to date, too.
+        calibration: Gives each mask a verdict.
 
     Returns:
         Sentences about masks that are not what they are taken for, and about files that were kept because
@@ -48,6 +57,8 @@ def write_derived(
         return []
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
     rows = _rows([mask for mask in masks if mask.listed], schemes)
+    if calibration is not None:
+        rows = with_verdicts(rows, masks, outputs, calibration)
     view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
     tables: dict[str, Table] = {}
     for kind in run_outputs():

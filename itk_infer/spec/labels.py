@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,14 @@ class Label:
         name: Name of the structure.
         color: sRGB as ``#rrggbb``.
         channel: Output channel of the network for this label.
+        tolerance_mm: Of the surface Dice (NSD) in evaluations; None: the general one. Changes no mask.
     """
 
     value: int
     name: str
     color: str
     channel: int
+    tolerance_mm: float | None = field(default=None, metadata={"later": True})
 
     @property
     def rgb(self) -> tuple[int, int, int]:

@@ -214,9 +214,8 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
     labels, background = [], []
     for index, item in enumerate(a_list(value, where)):
         here = f"{where}[{index}]"
-        entry = read_block(
-            item, here, {"value": an_integer, "name": a_text, "color": a_color, "channel": an_integer}
-        )
+        keys: dict[str, Converter] = {"value": an_integer, "name": a_text, "color": a_color, "channel": an_integer}
+        entry = read_block(item, here, {**keys, "tolerance_mm": optional(a_positive)})
         if "value" not in entry:
             raise Invalid(f"{here} needs a value")
         number = entry["value"]
@@ -229,7 +228,8 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
             background.append(channel)  # the background is not a label
             continue
         name = entry.get("name", "").strip() or f"label {number}"
-        labels.append(Label(number, name, entry.get("color", default_color(number)), channel))
+        color = entry.get("color", default_color(number))
+        labels.append(Label(number, name, color, channel, entry.get("tolerance_mm")))
     for what in ("value", "name", "channel"):
         seen = [getattr(label, what) for label in labels] + (background if what == "channel" else [])
         twice = [item for item in seen if seen.count(item) > 1]

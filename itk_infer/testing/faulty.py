@@ -71,17 +71,20 @@ def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
 
 
 def interrupt_at(condition: Callable[[Event], bool]) -> Callable[[Event], None]:
-    """A listener that raises SIGINT at the first event for which the condition is true, and only at that one.
+    """A listener that interrupts the run at the first event for which the condition is true, and only at that one.
 
-    The signal is raised in the thread of the run: one that is sent to the process can be delivered after the run
-    has ended. A second one would end the process (`itk_infer.run.stop`).
+    It calls the handler that the run installed, as the interpreter does for a SIGINT. No signal is sent to this
+    process, which runs other tests, too; programs that get real ones are processes of their own.
     """
-    sent: list[Event] = []
+    done: list[Event] = []
 
     def on_event(event: Event) -> None:
-        if not sent and condition(event):
-            sent.append(event)
-            signal.raise_signal(signal.SIGINT)
+        if not done and condition(event):
+            done.append(event)
+            handler = signal.getsignal(signal.SIGINT)
+            if not callable(handler):
+                raise RuntimeError("no handler of SIGINT is installed while a run is going on")
+            handler(signal.SIGINT, None)
 
     return on_event
 

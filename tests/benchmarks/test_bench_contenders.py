@@ -27,6 +27,19 @@ def test_the_engine(monkeypatch, tmp_path):
     assert set(np.unique(labels)) <= {0, 1, 2}
 
 
+def test_evaluation(monkeypatch):
+    pytest.importorskip("scipy", reason="scipy is not installed")
+    from contenders import evaluate
+
+    monkeypatch.setattr(evaluate, "SHAPE", (16, 20, 20))
+    mask, truth = np.zeros((2, 16, 20, 20), np.uint8)
+    evaluate.ball(mask, (8, 10, 10), 5, 1)
+    evaluate.ball(truth, (8, 10, 11), 5, 1)
+    ours, theirs = (evaluate.PROGRAMS[name]("organ", mask, truth) for name in ("ours", "simpleitk"))
+    assert ours["dice"] == pytest.approx(theirs["dice"])
+    assert 0 < ours["assd"] < ours["hd95"] <= ours["hd"]
+
+
 def test_the_export(monkeypatch):
     pytest.importorskip("scipy", reason="scipy is not installed")
     from contenders import export

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
@@ -33,6 +34,7 @@ NOT_RUN = {
     "-cfg config.py": "an MMEngine config is run in tests/model, with torch",
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
+    "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
 }
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {"mmengine.md": "its blocks are parts of configs and of training; see tests/model"}
@@ -77,6 +79,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "rule.json").write_text('{"series": {"SeriesDescription": "T1"}}', "utf-8")
     labels = [{"value": 1, "name": "head"}, {"value": 2, "name": "body and tail"}]
     (tmp_path / "my.spec.json").write_text(json.dumps({"output": {"labels": labels}}), "utf-8")
+    (tmp_path / "truths").mkdir()
+    for side in ("left", "right"):  # anything on the grid of the scans
+        scan = sitk.ReadImage(str(tmp_path / "scans" / f"{side}.nii.gz"))
+        sitk.WriteImage(sitk.OtsuThreshold(scan), str(tmp_path / "truths" / f"{side}_seg.nii.gz"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from itk_infer.cli.calibration import calibration_option, read_calibration
 from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.volume.names import printable
 
@@ -13,13 +14,14 @@ from itk_infer.volume.names import printable
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("output", type=PATH)
 @option("--overwrite", heading="Output", is_flag=True, help="Replace tables that were changed by hand.")
+@calibration_option("Output")
 @option(
     "--forget-missing",
     heading="Output",
     is_flag=True,
     help="First drop the rows of cases whose image or mask is gone. Deletes no mask.",
 )
-def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
+def report_command(output: Path, overwrite: bool, forget_missing: bool, calibration: Path | None) -> int:
     """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger and its masks.
 
     Ledgers that shards have left there become part of it first.
@@ -37,6 +39,7 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
 
     if not (output / NAME).is_file() and not shard_ledgers(output):
         raise click.UsageError(f"{output}: holds no {NAME}; give the output folder of a run")
+    judge = read_calibration(calibration)
     sentences = []
     with (
         temporary_folder(output, SHARED_MEMORY),
@@ -51,7 +54,9 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
             sentences += forget.forget_missing(output, ledger)
         asked = [kind.name for kind in run_outputs()]
         with verified_by(lock.verify):
-            sentences += write_derived(output, ledger, asked=asked, overwrite=overwrite, renew=True)
+            sentences += write_derived(
+                output, ledger, asked=asked, overwrite=overwrite, renew=True, calibration=judge
+            )
         states = [record.state for record in ledger.cases().values()]
     for sentence in sentences:
         _tell(sentence)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.calibration import calibration_option, read_calibration
 from itk_infer.cli.executors import execution_options
 from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
@@ -95,6 +97,7 @@ class MainJob(GroupedCommand):
     type=click.Choice(LABEL_FORMATS),
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
+@calibration_option(OUTPUTS)
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
 @execution_options
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
@@ -120,6 +123,7 @@ def segment_command(
     series_rule: Path | None,
     case_name: str,
     file_format: str,
+    calibration: Path | None,
     overwrite: bool,
     shard: str | None,
     dry_run: bool,
@@ -155,8 +159,15 @@ def segment_command(
             save=save,
             series=() if series_rule is None else read_rules(series_rule),
             case_name=case_name,
+            calibration=read_calibration(calibration),
         )
     )
+    if settings.calibration is not None:
+        if settings.shard is not None:
+            raise click.UsageError("--calibration: a shard writes no tables; give it to itk_infer report")
+        if settings.file_name is not None:
+            raise click.UsageError("--calibration: one output file has no tables; give an output folder")
+        settings = replace(settings, save=(*settings.save, "workbook"))  # the verdicts are there
     if dry_run:
         return _dry_run(request, settings, quiet=quiet, verbose=verbose)
     from itk_infer.cli.executors import make_executor

@@ -143,6 +143,11 @@ class OnnxBackend:
         twin._network = twin._build(None)
         return twin
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def _tensor_device(self) -> str | None:
         return None if self._gpu is None or self._gpu.stream is None else self.device
 

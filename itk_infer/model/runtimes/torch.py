@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision_check import relative_error
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
-from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, traceable
+from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, registered, traceable
 from itk_infer.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ class TorchBackend:
 
             torch.set_num_threads(options.threads)
         model = build()
-        self.previous: Backend | None = None  # set by kinds of models that have an earlier stage
+        # Set by kinds of models that have an earlier stage: it, or a folder of its label maps.
+        self.previous: Backend | None = None
+        self.given_masks: Path | None = None
         self.spec, self.digest = model.spec, model.digest
         # The place for another memory format, too.
         network = model.network.to(self.device).eval().requires_grad_(False)
         self._flat = is_2d(network)
-        self._call = model.call
+        self._network, self._call = network, model.call
         self.provider, chosen_for = choose_provider(options.provider, self.device)
         self._automatic = options.provider == "auto"
         self.tensor_device = None if self.device == "cpu" else self.device
@@ -101,6 +104,10 @@ class TorchBackend:
         if windows.shape in self._proven:
             return self._compiled(windows)
         return self._prove(windows)
+
+    def as_module(self) -> nn.Module:
+        """The network as exporters want it: one input as the network takes it, and its first output."""
+        return registered(self._network, lambda inputs: _first_tensor(self._call(inputs)))
 
     def in_full_precision(self) -> Backend:
         """See `Backend.in_full_precision`."""

@@ -70,3 +70,18 @@ def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:
             return infer(inputs)
 
     return Traceable().eval()
+
+
+def registered(network: nn.Module, infer: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A function that calls a network, as a module that has the network's weights: exporters name them by it."""
+    from torch import nn
+
+    class Registered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: Tensor) -> Tensor:
+            return infer(image)
+
+    return Registered().eval()

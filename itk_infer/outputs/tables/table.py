@@ -22,6 +22,7 @@ class CaseRow:
         review: Why it should be looked at; empty if there is no reason.
         mask: The label map that the numbers are of, below the output folder; empty if there is none.
         label_table: The file that says what its values mean.
+        verdict: What a calibration says of it, in words; empty without one.
     """
 
     file: str
@@ -32,6 +33,7 @@ class CaseRow:
     review: str = ""
     mask: str = ""
     label_table: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)

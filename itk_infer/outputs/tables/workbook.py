@@ -64,6 +64,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
         *((f"confidence {n}", _CONFIDENCE, [row.confidence_per_label.get(n) for row in rows]) for n in names),
         *((f"volume {n} (ml)", _MILLILITRES, [row.volumes_ml.get(n) for row in rows]) for n in names),
         ("review", _TEXT, (row.review for row in rows)),
+        *([("verdict", _TEXT, [row.verdict for row in rows])] if any(row.verdict for row in rows) else []),
         ("mask", _TEXT, (row.mask for row in rows)),
         ("label table", _TEXT, (row.label_table for row in rows)),
     ]

@@ -104,3 +104,11 @@ def test_a_model_may_mirror_without_being_asked():
     assert labels_and_identity(by_itself) == (mirrored, recorded_mirrored)
     assert labels_and_identity(by_itself, tta=False) == (plain, recorded)
     assert labels_and_identity(allowed, tta=False) == (plain, recorded)
+
+
+def test_what_mirroring_costs_is_said_where_nobody_asked_for_it():
+    spec = parse_spec({"window": {"mirror_axes": [0, 1, 2], "mirror": True}}, "test")
+    said = "mirroring along 3 axes runs each window 8 times; `tta=False` turns it off"
+    assert said in Predictor(FakeBackend(spec=spec)).notes
+    assert said not in Predictor(FakeBackend(spec=spec), tta=True).notes
+    assert said not in Predictor(FakeBackend(spec=spec), tta=False).notes

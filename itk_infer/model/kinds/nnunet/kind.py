@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import BackendOptions
-from itk_infer.model.kinds.nnunet.location import previous_stage_folder
+from itk_infer.model.kinds.nnunet.location import is_nnunet, previous_stage_folder
 from itk_infer.model.kinds.nnunet.model import NnunetModel, read_model
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
@@ -46,17 +46,41 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
     backend = TorchBackend(build, options)
     (model,) = models
     if model.previous_stage is not None:
-        stage = previous_stage_folder(model.folder.root, model.previous_stage, options.previous_stage)
-        step_size = spec_sources.overrides.step_size  # all else is about this stage's spec
-        backend.previous = load([stage], SpecSources(Options(step_size=step_size)), options)
-        backend.notes += (
-            f"{model.configuration.name} also sees the label map of {stage.name}, which is run first",
-            *(f"first stage: {note}" for note in backend.previous.notes if note not in backend.notes),
-        )
-        backend.digest = hashlib.sha256(f"{backend.digest} {backend.previous.digest}".encode()).hexdigest()
+        _add_previous_stage(backend, model, spec_sources, options)
     elif options.previous_stage is not None:
         raise ConfigError("`previous_stage`: this model is no cascade and has no previous stage; leave it out")
     return backend
+
+
+def _add_previous_stage(
+    backend: TorchBackend, model: NnunetModel, spec_sources: SpecSources, options: BackendOptions
+) -> None:
+    """Load a cascade's first stage, or take the folder of its label maps that the user named."""
+    name, given = model.configuration.name, options.previous_stage
+    if given is not None and given.is_dir() and not is_nnunet(given):
+        backend.given_masks = given
+        earlier = _digest_of_files(given)
+        backend.notes += (f"{name} also sees the label maps in {given}",)
+    else:
+        stage = previous_stage_folder(model.folder.root, model.previous_stage or "", given)
+        step_size = spec_sources.overrides.step_size  # all else is about this stage's spec
+        backend.previous = load([stage], SpecSources(Options(step_size=step_size)), options)
+        earlier = backend.previous.digest
+        backend.notes += (
+            f"{name} also sees the label map of {stage.name}, which is run first",
+            *(f"first stage: {note}" for note in backend.previous.notes if note not in backend.notes),
+        )
+    backend.digest = hashlib.sha256(f"{backend.digest} {earlier}".encode()).hexdigest()
+
+
+def _digest_of_files(folder: Path) -> str:
+    """SHA-256 of a folder's files and their names: with another label map, results are out of date."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchModel:

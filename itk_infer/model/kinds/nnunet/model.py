@@ -172,10 +172,7 @@ def _compare_channels(model: NnunetModel, checkpoint: Checkpoint) -> None:
 
 def _about(checkpoint: Checkpoint, configuration: Configuration) -> list[str]:
     notes = [f"configuration {configuration.name}, trained by {checkpoint.trainer or 'an unknown trainer'}"]
-    if axes := len(checkpoint.mirror_axes):
-        words = f"{axes} axes" if axes > 1 else "1 axis"
-        notes.append(f"mirroring along {words} runs each window {2**axes} times; `tta=False` turns it off")
-    else:
+    if not checkpoint.mirror_axes:
         notes.append("its trainer allows no mirroring")
     notes.append("nnU-Net stores no orientation: images must be stored as those it was trained on")
     return notes

@@ -21,7 +21,6 @@ def test_a_model(tmp_path):
     assert model.notes == (
         "folds 0 and 1 are used, and their logits averaged",
         "configuration 3d_fullres, trained by nnUNetTrainer",
-        "mirroring along 3 axes runs each window 8 times; `tta=False` turns it off",
         "nnU-Net stores no orientation: images must be stored as those it was trained on",
     )
     assert model.document["window"]["mirror_axes"] == [0, 1, 2]
@@ -30,8 +29,6 @@ def test_a_model(tmp_path):
 
 def test_no_mirroring_is_said(tmp_path):
     assert "its trainer allows no mirroring" in read_model(write(tmp_path / "m", axes=None)).notes
-    one = read_model(write(tmp_path / "one", axes=(1,)))
-    assert "mirroring along 1 axis runs each window 2 times; `tta=False` turns it off" in one.notes
 
 
 def test_a_second_stage_of_a_cascade(tmp_path):

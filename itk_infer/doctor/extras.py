@@ -1,0 +1,47 @@
+"""The extras of the package: what each is for, and what must be installed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One extra.
+
+    Attributes:
+        name: As pip takes it in brackets.
+        purpose: What it is for.
+        packages: Distributions that it needs, any of the names with a bar between them.
+    """
+
+    name: str
+    purpose: str
+    packages: tuple[str, ...]
+
+    def missing(self, installed: Mapping[str, str]) -> tuple[str, ...]:
+        """The packages that are not there."""
+        return tuple(names for names in self.packages if not any(name in installed for name in names.split("|")))
+
+    @property
+    def command(self) -> str:
+        """The line that installs it."""
+        return f"pip install 'itk_infer[{self.name}]'"
+
+
+RUNTIME = "onnxruntime|onnxruntime-gpu|onnxruntime-openvino|onnxruntime-directml|onnxruntime-rocm"
+EXTRAS = (
+    Extra("onnx", "ONNX models on a CPU", (RUNTIME,)),
+    Extra("onnx-gpu", "ONNX models on an NVIDIA GPU", ("onnxruntime-gpu",)),
+    Extra("openvino", "the fastest way on a CPU, for every kind of model", (RUNTIME, "openvino")),
+    Extra("nnunet", "model folders of nnU-Net", ("torch",)),
+    Extra(
+        "mmengine",
+        "MMEngine configs with checkpoints",
+        ("mmengine|onedl-mmengine", "mmsegmentation|onedl-mmsegmentation", "mmcv-lite|mmcv|onedl-mmcv", "torch"),
+    ),
+    Extra("monai", "networks of MONAI", ("monai", "einops")),
+    Extra("export", "models to ONNX files", (RUNTIME, "onnx", "onnxscript", "torch")),
+    Extra("cluster", "Dask clusters and SLURM", ("cryptography", "dask-jobqueue", "distributed")),
+)

@@ -1,0 +1,65 @@
+"""Labels of two models, matched by name: which output channels have the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from itk_infer.errors import ConfigError, SpecError
+from itk_infer.spec import OutputSpec
+
+Order = tuple[int, ...]  # for each channel of the first model, the channel of the other
+
+
+def channel_order(first: OutputSpec, other: OutputSpec, channels: Sequence[int | None]) -> Order | None:
+    """The channels of a second model in the order of the first one's.
+
+    Args:
+        first: Of the model whose channels and values are kept.
+        other: Of the second model.
+        channels: Output channels of both; None: not known before the network ran.
+
+    Returns:
+        For each channel of the first model, the channel of the other; None: they are in the same order.
+
+    Raises:
+        ConfigError: the labels do not match; the end of a sentence about both models.
+    """
+    one, two = channels
+    if one is not None and two is not None and one != two:
+        raise ConfigError(f"they have {one} and {two} output channels")
+    if one is None or two is None:
+        if _declared(first) != _declared(other):
+            raise ConfigError("their labels differ, and how many channels each has is not known before it runs")
+        return None
+    try:
+        tables = first.label_table(one), other.label_table(two)
+    except SpecError as error:
+        raise ConfigError(str(error)) from None
+    names = [{label.name for label in table} for table in tables]
+    if names[0] != names[1]:
+        raise ConfigError(f"their labels differ: {_only(names[0] - names[1], names[1] - names[0])}")
+    order = list(range(one))
+    channel = {label.name: label.channel for label in tables[1]}
+    for label in tables[0]:
+        order[label.channel] = channel[label.name]
+    background = [sorted(set(range(one)) - {label.channel for label in table}) for table in tables]
+    if len(background[0]) > 1 and background[0] != background[1]:
+        raise ConfigError("their labels differ: each has several background channels, and others than the other")
+    for mine, its in zip(*background, strict=False):
+        order[mine] = its
+    if sorted(order) != list(range(one)):
+        raise ConfigError("their labels differ: several labels of one are read from one channel of the other")
+    return None if order == list(range(one)) else tuple(order)
+
+
+def _declared(output: OutputSpec) -> list[tuple[int, str, int]]:
+    return [(label.value, label.name, label.channel) for label in output.labels or ()]
+
+
+def _only(first: set[str], second: set[str]) -> str:
+    parts = [
+        f"only the {which} has {', '.join(sorted(names))}"
+        for which, names in (("first", first), ("second", second))
+        if names
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,37 @@
+"""What a calibration says of the masks of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from itk_infer.files.records import OutputFile
+from itk_infer.outputs.tables.table import CaseRow
+from itk_infer.run.masks import Mask
+from itk_infer.spec.calibration import Calibration, identity_digest
+
+
+def with_verdicts(
+    rows: Sequence[CaseRow], masks: Sequence[Mask], outputs: Mapping[str, OutputFile], calibration: Calibration
+) -> list[CaseRow]:
+    """The same rows, with the verdict on each mask.
+
+    A mask that has any reason to be looked at is never accepted. One that is gone or was changed by hand has none.
+
+    Args:
+        rows: One per mask.
+        masks: Those on record.
+        outputs: By path.
+        calibration: Of some model; masks of others get no verdict.
+    """
+    of_path = {mask.path: mask for mask in masks if mask.path}
+    judged = []
+    for row in rows:
+        mask = of_path.get(row.mask)
+        if mask is None or not mask.results or not mask.present or mask.changed:
+            judged.append(replace(row, verdict="no verdict: the numbers are not those of the mask"))
+            continue
+        digest = identity_digest(outputs[row.mask].identity)
+        reasons = [row.review] if row.review else []
+        judged.append(replace(row, verdict=calibration.judge(mask.results, digest, reasons).words))
+    return judged
