@@ -153,12 +153,13 @@ class Predictor:
         """Segment one image.
 
         Args:
-            image: A SimpleITK image or a file; a sequence of them, one per input channel.
+            image: A SimpleITK image, a file, or the folder of a DICOM study; a sequence of them, one per input
+                channel.
 
         Raises:
             CaseError: the image or the network's answer cannot be used.
         """
-        volume, warnings = volume_of_images(image)
+        volume, warnings = volume_of_images(image, self.spec.input.series)
         sinks: list[LabelMapSink] = []
 
         def make_sinks(header: OutputHeader) -> list[LabelMapSink]:

@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer.errors import InputError
+from itk_infer.spec.series_rule import SeriesRule
 from itk_infer.volume.names import printable
 from itk_infer.volume.read import read_image
-from itk_infer.volume.volume import Volume, volume_of
+from itk_infer.volume.volume import Volume, image_of, volume_of
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from itk_infer.volume.dicom.reading import SeriesVolume
 
-def volume_of_images(image: sitk.Image | str | Path | Sequence[Any]) -> tuple[Volume, tuple[str, ...]]:
+
+def volume_of_images(
+    image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = ()
+) -> tuple[Volume, tuple[str, ...]]:
     """Read what is not in memory, and put the channels together.
 
     Args:
-        image: A SimpleITK image or a file; a sequence of them, one per input channel.
+        image: A SimpleITK image, a file or the folder of a DICOM study; a sequence of them, one per input channel.
+        rules: Which series of a study, one per input channel; empty: the only one.
 
     Returns:
         The volume, and warnings about it.
@@ -34,7 +40,12 @@ def volume_of_images(image: sitk.Image | str | Path | Sequence[Any]) -> tuple[Vo
     names: list[str] = []
     warnings: list[str] = []
     for part in parts:
-        if isinstance(part, str | Path):
+        if isinstance(part, str | Path) and Path(part).is_dir():
+            series = _series(Path(part), rules[len(images)] if len(images) < len(rules) else None)
+            names.append(printable(Path(part).name))
+            images.append(image_of(series.array, series.grid))
+            warnings += series.notes
+        elif isinstance(part, str | Path):
             read = read_image(Path(part))
             images.append(read.image)
             names.append(printable(Path(part).name))
@@ -46,3 +57,14 @@ def volume_of_images(image: sitk.Image | str | Path | Sequence[Any]) -> tuple[Vo
             raise InputError(f"a {type(part).__name__} is not an image: give a SimpleITK image or a path")
     volume = volume_of(images, "the image", names)
     return volume, (*warnings, *volume.warnings)
+
+
+def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:
+    """The series of a folder that is meant."""
+    from itk_infer.volume.dicom.choice import series_in
+    from itk_infer.volume.dicom.reading import read_series
+
+    try:
+        return read_series(series_in(folder, rule))
+    except InputError as error:
+        raise InputError(f"{printable(folder)}: {error}") from None

@@ -14,6 +14,7 @@ from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.events import Warned
 from itk_infer.run.cases import find_cases
+from itk_infer.run.series_table import series_table
 from itk_infer.spec import InputSpec
 from itk_infer.spec.series_rule import parse_rules
 from itk_infer.volume.dicom.series_files import SeriesFiles
@@ -119,6 +120,9 @@ class TestChoice:
             save(slice_of(k, voxels()[0], series=str(k)), tmp_path / f"{k}.dcm")
         found = find(tmp_path, rule={"SeriesNumber": 7, "slices": 1}).cases
         assert "fit the rule" in found[0].problem
+        table = series_table(tmp_path)
+        assert {row.state for row in table.rows} == {"refused"}
+        assert "each has a SeriesInstanceUID of its own" in table.rows[0].verdict
 
     def test_a_damaged_file_beside_a_series_may_be_one_of_its_slices(self, tmp_path):
         paths = save_series(tmp_path / "s", voxels())
@@ -179,6 +183,26 @@ class TestRun:
         left.write_bytes(b"half")
         folder.run()
         assert not left.exists()
+
+
+def test_the_python_api_takes_a_folder(tmp_path):
+    from itk_infer.errors import InputError
+    from itk_infer.model.kinds.fake import FakeBackend
+    from itk_infer.predictor import Predictor
+    from itk_infer.spec import parse_spec
+
+    array = voxels(dtype=np.int16)
+    save_series(tmp_path / "T1", array, series="T1", SeriesDescription="T1")
+    result = Predictor(FakeBackend())(tmp_path / "T1")
+    assert result.labels.GetSize() == (10, 12, 5)
+    save_series(tmp_path / "T2", array, series="T2", SeriesDescription="T2")
+    with pytest.raises(InputError, match="2 series that may be meant"):
+        Predictor(FakeBackend())(tmp_path)
+    with_rule = FakeBackend(spec=parse_spec({"input": {"series": {"SeriesDescription": "T2"}}}, "test"))
+    assert Predictor(with_rule)(tmp_path).labels.GetSize() == (10, 12, 5)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        Predictor(FakeBackend())(tmp_path / "empty")
 
 
 def test_stamps_change_with_any_file(tmp_path):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.spec.dicom_keywords import VIRTUAL, tag_of
 from itk_infer.spec.series_rule import Condition, SeriesRule
+from itk_infer.volume.dicom.elements import looks_like_dicom
 from itk_infer.volume.dicom.frames import Frame
 from itk_infer.volume.dicom.geometry import plane_of
 from itk_infer.volume.dicom.reading import chosen_frames, plan_of
-from itk_infer.volume.dicom.series import Series
+from itk_infer.volume.dicom.series import Series, scan
+from itk_infer.volume.dicom.series_files import SeriesFiles
 from itk_infer.volume.names import printable
 
 NAMED = 12  # series in a message
@@ -79,6 +82,37 @@ def chosen(found: Sequence[Candidate], rule: SeriesRule | None) -> Candidate:
     raise InputError(
         f"{len(fitting)} series of its study fit the rule: {listed}; add a condition, or what to prefer"
     )
+
+
+def series_in(folder: Path, rule: SeriesRule | None) -> SeriesFiles:
+    """The one series that is meant of all below a folder.
+
+    Raises:
+        InputError: there is none, several may be meant, or the series cannot be read.
+    """
+    found = scan(
+        (path for path in sorted(folder.rglob("*")) if path.is_file() and _is_dicom(path)),
+        rule_tags([rule] if rule else []),
+    )
+    choices = candidates(found.series, rule)
+    if not choices:
+        raise InputError("holds no DICOM series that can be segmented; give the folder of one")
+    if found.damaged:
+        path, why = found.damaged[0]
+        raise InputError(f"{printable(path.name)} {why}, and may be one of its slices; copy it again or remove it")
+    item = chosen(choices, rule)
+    if item.series.problem:
+        raise InputError(item.series.problem)
+    files = tuple(file.path for file in item.series.files)
+    return SeriesFiles(files, rule.instances if rule else ())
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return looks_like_dicom(file.read(1024))
+    except OSError:
+        return False
 
 
 def _listed(words: Sequence[str]) -> str:

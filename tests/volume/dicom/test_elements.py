@@ -151,3 +151,14 @@ def test_any_bytes_end_in_a_reason(data):
         0x52009229,
         0x52009230,
     }
+
+
+def test_a_sequence_of_unknown_representation_is_implicit():
+    """PS3.5, 6.2.2: the items of UN with undefined length have no representations, whatever is around them."""
+    # The length of the inner element, read as a representation and two bytes of length, would be another one.
+    inner = b"\x09\0\x11\x10" + (0x4F42).to_bytes(4, "little") + bytes(0x4F42)
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + inner + b"\xfe\xff\x0d\xe0\0\0\0\0"
+    unknown = b"\x09\0\x10\x10UN\0\0\xff\xff\xff\xff" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    data = bytes(128) + b"DICM" + b"\x08\0\x60\0CS\x02\0MR" + unknown + b"\x20\0\x11\0IS\x02\x009 "
+    found = parse(data, TAGS, whole=True)
+    assert found.elements == {KEYWORDS["Modality"]: b"MR", KEYWORDS["SeriesNumber"]: b"9 "}

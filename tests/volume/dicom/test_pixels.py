@@ -87,7 +87,7 @@ def test_streams_that_end_too_early_are_refused(tmp_path, name, share):
         stream = encode(plane)
         return compressed(ds, stream[: int(len(stream) * share)], syntax)
 
-    with pytest.raises(InputError, match=r"000: its compressed pixels (are cut short|are damaged|have no)"):
+    with pytest.raises(InputError, match="000: its compressed pixels are cut short"):
         read(series(tmp_path, voxels((3, 16, 24)), change))
 
 
