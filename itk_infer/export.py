@@ -97,6 +97,23 @@ def _folds(path: Path, options: Options) -> tuple[str, ...]:
     return tuple(fold.name for fold in open_folder(path.absolute(), options.folds, options.checkpoint).folds)
 
 
+def _channels(image: Path, count: int) -> list[Path]:
+    """The files of an image's channels, told from that of the first.
+
+    Raises:
+        ConfigError: its name does not end in 0000.
+    """
+    if count == 1:
+        return [image]
+    head, mark, tail = image.name.rpartition("_0000")
+    if not mark:
+        raise ConfigError(
+            f"--verify {image.name}: this model takes {count} channels; give the file of the first one, such as "
+            "case_0000.nii.gz"
+        )
+    return [image.with_name(f"{head}_{number:04d}{tail}") for number in range(count)]
+
+
 def _check(backend: Backend, image: Path) -> Verify:
     """Compares the masks of an image that the model and a file of it make.
 
@@ -107,8 +124,9 @@ def _check(backend: Backend, image: Path) -> Verify:
     def check(file: Path, bound: Bound) -> str:
         import SimpleITK as sitk
 
+        files = _channels(image, len(backend.spec.input.channels))
         predictors = Predictor(backend), Predictor.load(file, kind="onnx", device="cpu")
-        one, other = (sitk.GetArrayFromImage(each(image).labels) for each in predictors)
+        one, other = (sitk.GetArrayFromImage(each(files).labels) for each in predictors)
         agreement = float(np.mean(one == other))
         foreground = int(np.count_nonzero(one))
         differing = int(np.count_nonzero(one != other))

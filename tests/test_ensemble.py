@@ -9,7 +9,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itk_infer.case import infer_ensemble
 from itk_infer.engine.ensemble import around, mean_of
+from itk_infer.engine.segment import decide
 from itk_infer.engine.workspace import Slab
 from itk_infer.errors import ConfigError
 from itk_infer.model.backend import NetworkShape
@@ -279,3 +281,35 @@ def test_a_ring_of_logits_in_full_precision():
     windows = np.ones((2, 1, 4, 5, 6), np.float32)
     expected = 0.25 * member(3).forward(windows) + 0.75 * member(2).forward(windows)
     np.testing.assert_allclose(full.forward(windows), expected, rtol=1e-6)
+
+
+def in_single_precision(backend, monkeypatch):
+    """What an ensemble decides of, (C, Z, Y, X), as it is before it is stored."""
+    parts = []
+
+    def spied(slabs, *rest):
+        def kept():
+            for slab in slabs:
+                parts.append(slab.logits.copy())
+                yield slab
+
+        return decide(kept(), *rest)
+
+    monkeypatch.setattr(infer_ensemble, "decide", spied)
+    Predictor(backend, orientation="input").compute(_volume(), lambda header: [])
+    return np.concatenate(parts, axis=1, dtype=np.float64)
+
+
+def test_weights_and_groups_to_five_digits(monkeypatch):
+    """Averaging by hand what each member answers alone: the mean of it and itself."""
+    one, two, three = member(1), member(2, OTHER_GRID), member(3, CROPPED)
+    shares = [in_single_precision(Ensemble([each, each], ["a", "b"]), monkeypatch) for each in (one, three)]
+    logits = [
+        in_single_precision(Ensemble([each, each], ["a", "b"], None, "logits"), monkeypatch) for each in (one, two)
+    ]
+    found = in_single_precision(Ensemble([one, three], ["a", "b"], (3, 1)), monkeypatch)
+    np.testing.assert_allclose(found, 0.75 * shares[0] + 0.25 * shares[1], atol=1e-5)
+    group = Ensemble([one, two], ["a", "b"], (1, 4), "logits")
+    found = in_single_precision(Ensemble([group, three], ["g", "c"], (2, 1)), monkeypatch)
+    expected = (2 * softmax(0.2 * logits[0] + 0.8 * logits[1]) + shares[1]) / 3
+    np.testing.assert_allclose(found, expected, atol=1e-5)

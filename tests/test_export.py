@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from onnx import TensorProto, helper, numpy_helper
 from support.nnunet_folder import write_model
-from support.onnx_files import sign_network
+from support.onnx_files import save, sign_network
 
 from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError
@@ -166,3 +167,22 @@ def test_masks_that_differ_leave_no_file(tmp_path, monkeypatch, capsys):
     assert main([*map(str, words)]) == 5
     assert "masks of the exported file differ from the model's (scan.mha:" in capsys.readouterr().err
     assert not (tmp_path / "b.onnx").exists()
+
+
+def test_an_image_of_several_channels(tmp_path, capsys):
+    shape = ("n", 2, "d", "h", "w")
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["s"]), helper.make_node("Neg", ["s"], ["m"])]
+    nodes.append(helper.make_node("Concat", ["m", "s"], ["y"], axis=1))
+    spec = {"itk_infer": json.dumps({"spec": 1, "input": {"channels": ["T1", "T2"]}})}
+    kinds = {"x": (TensorProto.FLOAT, shape)}, {"y": (TensorProto.FLOAT, shape)}
+    axes = numpy_helper.from_array(np.int64([1]), "axes")
+    save(tmp_path / "a.onnx", nodes, *kinds, spec, [axes])
+    values = np.random.default_rng(0).normal(size=(2, 5, 6, 7)).astype(np.float32)
+    for number in range(2):
+        sitk.WriteImage(sitk.GetImageFromArray(values[number]), str(tmp_path / f"scan_000{number}.mha"))
+    words = ["export", "-m", tmp_path / "a.onnx", "-o", tmp_path / "b.onnx", "--verify"]
+    assert main([*map(str, words), str(tmp_path / "scan_0000.mha")]) == 0
+    foreground = np.count_nonzero(values.sum(0) > 0)
+    assert f"0 of 210 voxels differ, {foreground} have a label" in capsys.readouterr().out
+    assert main([*map(str, words), str(tmp_path / "scan_0001.mha"), "--overwrite"]) == 2
+    assert "give the file of the first one" in capsys.readouterr().err

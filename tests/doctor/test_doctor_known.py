@@ -113,7 +113,6 @@ def test_the_extras_are_those_of_the_package():
             requirements += " ".join(declared[name[len("itk_infer[") : -1]])
         for names in extra.packages:
             assert any(name in requirements for name in names.split("|")), (extra.name, names)
-    assert declared.keys() - {extra.name for extra in EXTRAS} <= {"slicer", "docs", "test", "dicom"}
 
 
 def test_the_page():
