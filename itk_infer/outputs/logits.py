@@ -16,6 +16,7 @@ from itk_infer.errors import OutputError
 from itk_infer.files.commit import commit_folder, partial_path, remove, writing
 from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.sink import OutputHeader
+from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.slab import DecidedSlab
 
@@ -180,6 +181,11 @@ def _attributes(frame: OutputHeader) -> dict[str, object]:
         "origin_xyz": list(grid.origin_xyz),
         "direction_xyz": list(grid.direction_xyz),
         "orientation": grid.orientation,
-        "labels": [dataclasses.asdict(label) for label in frame.labels],
+        "labels": [_plain(label) for label in frame.labels],
         "about": dict(frame.about),
     }
+
+
+def _plain(label: Label) -> dict[str, Any]:
+    """A label without what only evaluations use."""
+    return {key: value for key, value in dataclasses.asdict(label).items() if key != "tolerance_mm"}
