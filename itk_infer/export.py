@@ -67,7 +67,7 @@ def export_model(
     folds = _folds(paths[0], options) if kind == "nnunet" else ()
     split = len(folds) > 1 and not merge_folds
     if merge_folds and len(folds) < 2:
-        raise ConfigError("--merge-folds: this model does not have several folds; leave it out")
+        raise ConfigError("`merge_folds`: this model does not have several folds; leave it out")
     if output.suffix.lower() != ".onnx":
         raise ConfigError(f"-o {output}: must end in .onnx")
     files = [output.with_name(f"{output.stem}_fold_{fold}.onnx") for fold in folds] if split else [output]
@@ -75,7 +75,7 @@ def export_model(
     if not overwrite:
         for file in (*files, *([ensemble] if split else [])):
             if file.exists():
-                raise ConfigError(f"{file}: is there already; give --overwrite to replace it")
+                raise ConfigError(f"{file}: is there already; `overwrite` replaces it")
     sources = SpecSources(options)
     name = ""
     for file, fold in zip(files, folds if split else [None], strict=True):
@@ -108,7 +108,7 @@ def _channels(image: Path, count: int) -> list[Path]:
     head, mark, tail = image.name.rpartition("_0000")
     if not mark:
         raise ConfigError(
-            f"--verify {image.name}: this model takes {count} channels; give the file of the first one, such as "
+            f"`verify={image.name}`: this model takes {count} channels; give the file of the first one, such as "
             "case_0000.nii.gz"
         )
     return [image.with_name(f"{head}_{number:04d}{tail}") for number in range(count)]

@@ -15,8 +15,8 @@ PACKAGE = Path(itk_infer.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 # Where flags are declared.
 DECLARED = {"options.py", "model/registry.py", "outputs/registry.py"}
-# Flags of other programs: pip, and SLURM's directives.
-OF_OTHERS = ("pip install --upgrade", "--gres=gpu:")
+# Of other programs: pip, SLURM's directives; and variables of style sheets.
+OF_OTHERS = ("pip install --", "--gres=gpu:", ":root { ")
 
 
 def modules() -> list[str]:

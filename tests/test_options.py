@@ -12,8 +12,10 @@ from typing import Any, get_args
 import click
 import pytest
 
+from itk_infer.cli.commands.export import export_command
 from itk_infer.cli.commands.report import report_command
 from itk_infer.cli.commands.segment import segment_command
+from itk_infer.cli.commands.serve import serve_command
 from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import RUN_FLAGS, flags_of, with_flags
 from itk_infer.errors import ConfigError
@@ -179,7 +181,10 @@ def test_messages_get_flags():
 
 def test_flags_of_runs_are_options_of_the_commands():
     there = {
-        flag for command in (segment_command, report_command) for item in command.params for flag in item.opts
+        flag
+        for command in (segment_command, report_command, serve_command, export_command)
+        for item in command.params
+        for flag in item.opts
     }
     assert set(RUN_FLAGS.values()) <= there
 

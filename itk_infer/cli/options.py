@@ -23,14 +23,17 @@ RUN_FLAGS = {
     "case_name": "--case-name",
     "case_timeout": "--case-timeout",
     "forget_missing": "--forget-missing",
+    "free_size": "--free-size",
     "format": "--format",
     "kind": "--backend",
+    "merge_folds": "--merge-folds",
     "overwrite": "--overwrite",
     "recursive": "--recursive",
     "scheduler": "--scheduler",
     "series": "--series",
     "shard": "--shard",
     "token_file": "--token-file",
+    "verify": "--verify",
     **{kind.keyword: kind.flags[0] for kind in optional_outputs()},
 }
 MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")

@@ -148,7 +148,7 @@ def _folders() -> tuple[Folder, ...]:
     return (
         _folder("outputs here", Path.cwd()),
         _folder("temporary files", temporary),
-        _folder("the cache of --batch auto and TensorRT", user_cache(), count=True),
+        _folder("the cache of `batch=auto` and TensorRT", user_cache(), count=True),
     )
 
 

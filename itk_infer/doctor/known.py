@@ -91,7 +91,7 @@ def half_convolutions(facts: Facts) -> Iterator[Finding]:
             "problem",
             f"torch {facts.packages['torch']} runs 3D convolutions in half precision 10 to 20 times slower, with "
             "many times the memory",
-            "use torch 2.10 or newer, or leave --fp16 out",
+            "use torch 2.10 or newer, or leave `precision=half` out",
         )
 
 
@@ -104,7 +104,7 @@ def wrong_cudnn(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "problem",
             f"cuDNN {_cudnn(torch.cudnn)} computes some 3D convolutions in bf16 wrongly",
-            "use --precision fp32 or fp16, or a torch with cuDNN 9.16 or newer",
+            "use `precision=fp32` or fp16, or a torch with cuDNN 9.16 or newer",
         )
     elif 91100 <= torch.cudnn < 91600:
         yield Finding(
@@ -123,7 +123,7 @@ def greedy_convolutions(facts: Facts) -> Iterator[Finding]:
             "problem",
             f"onnxruntime {'.'.join(map(str, version))} takes many times the memory for several windows per "
             "call on a CPU",
-            "use onnxruntime 1.26 or newer, or --batch 1",
+            "use onnxruntime 1.26 or newer, or `batch=1`",
         )
 
 

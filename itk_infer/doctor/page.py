@@ -36,11 +36,11 @@ def devices(facts: Facts) -> list[str]:
     lines = []
     for number, (name, memory) in enumerate(facts.torch.devices if facts.torch else ()):
         onnx = "onnxruntime" if facts.onnxruntime and "CUDAExecutionProvider" in facts.onnxruntime else None
-        what = f"torch{f', {onnx}' if onnx else ''}: fp32; --fp16: fp16"
+        what = f"torch{f', {onnx}' if onnx else ''}: fp32; `precision=half`: fp16"
         lines.append(f"cuda:{number}  {name}, {memory / GIB:.1f} GiB; {what}")
     runs = []
     if facts.cpu.precisions is not None:
-        half = "; --fp16: bf16" if any(name.lower() == "bf16" for name in facts.cpu.precisions) else ""
+        half = "; `precision=half`: bf16" if any(name.lower() == "bf16" for name in facts.cpu.precisions) else ""
         runs.append(f"OpenVINO for every kind of model: fp32{half}")
     if facts.onnxruntime is not None:
         runs.append("onnxruntime for ONNX models: fp32")

@@ -80,7 +80,7 @@ def find_pairs(masks: Path, truths: Path, *, recursive: bool = False) -> Pairs:
     if not pairs:
         there = f"{len(ours)} images in {masks}, {len(theirs)} in {truths}"
         why = f"; {ambiguous[0]}" if ambiguous else ""
-        deeper = "" if recursive else "; --recursive also searches sub-folders"
+        deeper = "" if recursive else "; `recursive` also searches sub-folders"
         raise NoInputError(
             f"No mask has a truth ({there}; looked for {', '.join(SUFFIXES)}): {RULES}{why}{deeper}"
         )

@@ -18,7 +18,7 @@ def read_rules(path: Path) -> tuple[SeriesRule, ...]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"--series {path}: cannot be read ({error.strerror})") from None
+        raise ConfigError(f"`series={path}`: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise ConfigError(f"--series {path}: is no JSON ({error})") from None
-    return parse_rules(document, f"--series {path}")
+        raise ConfigError(f"`series={path}`: is no JSON ({error})") from None
+    return parse_rules(document, f"`series={path}`")

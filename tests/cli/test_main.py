@@ -138,7 +138,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
-        (("frobnicate",), 2, f"there are {', '.join(sorted(COMMANDS))}"),
+        (("frobnicate",), 2, f"there are {min(COMMANDS)}, .*{max(COMMANDS)}"),
         (("report", "scans"), 2, "holds no itk_infer.db"),
     ],
 )

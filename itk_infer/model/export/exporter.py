@@ -114,7 +114,7 @@ def _one_network(backend: Backend, free_size: bool) -> TorchBackend | OnnxBacken
     if not isinstance(backend, TorchBackend | OnnxBackend):
         raise ConfigError(NO_ENSEMBLE)
     if free_size and isinstance(backend, OnnxBackend):
-        raise ConfigError("an ONNX file keeps its sizes; leave --free-size out")
+        raise ConfigError("an ONNX file keeps its sizes; leave `free_size` out")
     return backend
 
 
@@ -155,7 +155,7 @@ def _compare(
         ModelError: they differ, or onnxruntime cannot run the file.
     """
     results, notes = [], []
-    hint = "; leave --free-size out" if len(sizes) > 1 else ""
+    hint = "; leave `free_size` out" if len(sizes) > 1 else ""
     for provider, name in RUNTIMES:
         if provider == "openvino" and not openvino.openvino_installed():
             notes.append("OpenVINO is not installed here, so the file was not compared with it")
