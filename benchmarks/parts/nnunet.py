@@ -148,15 +148,7 @@ def section(found: dict[str, Any]) -> list[str]:
         "320 features; windows of 64 x 96 x 96) has random weights: of its labels, nothing follows.",
         "",
     ]
-    head = (
-        "work",
-        "contender",
-        "CPU seconds",
-        "times fewer",
-        "wall seconds",
-        "first window after",
-        "times sooner",
-    )
+    head = ("work", "contender", "CPU seconds", "times fewer", "wall seconds", "first window after")
     rows = []
     for key, works in found["works"].items():
         for name, seen in works.items():
