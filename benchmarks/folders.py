@@ -74,7 +74,7 @@ def segment(setting: Setting, name: str, work: Path) -> tuple[dict[str, Any], np
         "peak_mib": ended.peak_mib,
         "first_window": ended.first(first_window),
         "geometry": _same_grid(given, labels),
-        **_told(ended),
+        **told(ended),
     }
     return found, sitk.GetArrayFromImage(labels)
 
@@ -90,7 +90,7 @@ def first_window(line: str) -> bool:
     return bar is not None and int(bar[1]) >= 1
 
 
-def _told(ended: Ended) -> dict[str, Any]:
+def told(ended: Ended) -> dict[str, Any]:
     """Stages and warnings of our own events."""
     events = [json.loads(line) for _, line in ended.lines if line.startswith('{"event"')]
     found: dict[str, Any] = {}

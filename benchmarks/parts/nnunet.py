@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from folders import first_window
+from folders import first_window, told
 from plots import Figure
 from process_tree import Ended
 from setting import Setting
@@ -116,6 +116,7 @@ def run(setting: Setting, name: str, key: str, model: Path, images: Path) -> dic
         "cpu_seconds": ended.cpu_seconds,
         "peak_mib": ended.peak_mib,
         "first_window": ended.first(first_window),
+        **told(ended),
         **compared(out / name, out / "nnunet"),
     }
 
@@ -148,15 +149,7 @@ def section(found: dict[str, Any]) -> list[str]:
         "320 features; windows of 64 x 96 x 96) has random weights: of its labels, nothing follows.",
         "",
     ]
-    head = (
-        "work",
-        "contender",
-        "CPU seconds",
-        "times fewer",
-        "wall seconds",
-        "first window after",
-        "times sooner",
-    )
+    head = ("work", "contender", "CPU seconds", "times fewer", "wall seconds", "first window after")
     rows = []
     for key, works in found["works"].items():
         for name, seen in works.items():
@@ -174,7 +167,12 @@ def section(found: dict[str, Any]) -> list[str]:
                     f"{statistics.median(row['differing'] for row in seen):,.0f} of {seen[0]['foreground']:,}",
                 )
             )
-    lines += table((*head, "times sooner", "peak MiB", "of nnU-Net's", "differ"), rows)
+    lines += [*table((*head, "times sooner", "peak MiB", "of nnU-Net's", "differ"), rows), ""]
+    lines += [found["note"], ""] if "note" in found else []
+    for key, works in found["works"].items():
+        for name, seen in works.items():
+            said = sorted({line for row in seen for line in row.get("warnings", ())})
+            lines += [f"* {WORKS[key].title}, {NAMES[name]} says: {line}" for line in said]
     return [*lines, "", "```text", *found["commands"].values(), "```", "", "`make bench DATA=... ONLY=nnunet`"]
 
 

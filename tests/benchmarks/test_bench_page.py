@@ -114,6 +114,8 @@ def test_model_folders_of_nnunet_are_compared_round_by_round():
         "|  | ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 | 9.0 (9.0 to 9.0) | 2.0 | 1.0 | 400 | 1.00 | 3 of 1,000 |"
         in text
     )
+    head, line = (row for row in text.splitlines() if row.startswith(("| work", "| ---")))
+    assert head.count("|") == line.count("|") == 11
     (figure,) = nnunet.figures({"works": works})
     assert figure.bars["nnU-Net 2.8.1"] == 30
 
