@@ -85,9 +85,13 @@ def _outcomes(tasks: Sequence[CaseTask], workers: int) -> Iterator[tuple[str, Ca
             running: dict[Future[CaseScores | str], CaseTask] = {}
             broken = False
             while (waiting or running) and not broken:
-                while waiting and len(running) < workers:  # no more, so that few are suspects
+                while waiting and len(running) < workers and not broken:  # no more, so that few are suspects
                     task = waiting.pop()
-                    running[pool.submit(_outcome, task)] = task
+                    try:
+                        running[pool.submit(_outcome, task)] = task
+                    except BrokenProcessPool:  # it broke a moment ago, of another case
+                        suspects.append(task)
+                        broken = True
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     task = running.pop(future)
                     try:

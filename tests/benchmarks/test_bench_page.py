@@ -89,7 +89,17 @@ def test_every_part_writes_json_ready_figures(bench):
 
     from parts import PARTS
 
-    assert list(PARTS) == ["engine", "export", "folder", "nnunet", "depth", "accumulate", "accuracy", "start"]
+    assert list(PARTS) == [
+        "engine",
+        "export",
+        "folder",
+        "nnunet",
+        "depth",
+        "accumulate",
+        "accuracy",
+        "start",
+        "evaluate",
+    ]
     for figure in PARTS["engine"].figures(ENGINE["found"]):
         assert json.loads(json.dumps(asdict(figure)))["bars"] == {"nnU-Net": 60, "ours, OpenVINO fp32": 30.0}
 
@@ -127,3 +137,17 @@ def test_commands_are_as_a_person_types_them():
         "nnUNetv2_predict_from_modelfolder -i IN -o OUT -m MODEL -f 0 1 -device cpu"
     )
     assert printable("ours").startswith("itk_infer -i IN -o OUT -m MODEL --folds 0,1 --device cpu")
+
+
+def test_programs_of_the_evaluation_side_by_side():
+    from parts import evaluate
+
+    def rows(seconds, values):
+        return [{"seconds": seconds, "peak_mib": 200.0, "values": values}] * 3
+
+    found = {f"organ {name}": rows(3.0, {"hd": 4.0}) for name in evaluate.NAMES}
+    found["organ ours"] = rows(1.5, {"dice": 0.5, "hd": 4.0})
+    found |= {"labels ours": rows(0.1, [0.5, 0.5]), "labels simpleitk": rows(0.2, [0.5, 0.75])}
+    lines = evaluate.section({"rounds": found})
+    assert any("| 3.00 (3.00 to 3.00) | 2.00 | 200 |  | 4.0000 |  |  |  |" in line for line in lines)
+    assert any(line.endswith("| 0.20 (0.20 to 0.20) | 2.00 | 200 | 2e-01 |") for line in lines)

@@ -104,6 +104,22 @@ def test_a_worker_that_dies_fails_its_case_only(tasks, monkeypatch):
     assert result.failed == {"case 2": "its worker process ended, perhaps because memory ran out"}
 
 
+def test_a_pool_that_is_broken_already_loses_no_case(tasks, monkeypatch):
+    pool = folder.ProcessPoolExecutor
+    refused = []
+
+    class BrokenOnce(pool):
+        def submit(self, function, *args):
+            if args and not refused:
+                refused.append(args[0].pair.name)
+                raise folder.BrokenProcessPool
+            return super().submit(function, *args)
+
+    monkeypatch.setattr(folder, "ProcessPoolExecutor", BrokenOnce)
+    result, _ = run(tasks, workers=2)
+    assert (refused, result.failed, len(result.cases)) == (["case 0"], {}, 4)
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     path = tmp_path / "scores.db"
     path.write_bytes(b"something else entirely" * 100)
