@@ -124,7 +124,8 @@ def _add_handlers(app: FastAPI, service: Service) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         sys.stderr.write("".join(traceback.format_tb(error.__traceback__)[-4:]) + f"{type(error).__name__}\n")
-        return problem(500, f"an error in the program ({type(error).__name__}); its log says where")
+        detail = f"an error in the program ({type(error).__name__}); its log says where"
+        return problem(500, detail, headers={"Connection": "close"})  # uvicorn closes it after an exception
 
 
 def _add_state(app: FastAPI, service: Service) -> None:

@@ -389,11 +389,13 @@ def test_nothing_of_a_client_is_printed(tmp_path, capfd):
 
 
 def test_an_error_in_the_program_is_a_500_without_its_words(client, monkeypatch, capfd):
-    def broken():
-        raise KeyError("Mueller^Hans")
+    name = "Mueller^Hans"
 
-    monkeypatch.setattr(client.service.catalogue, "all", broken)
-    answer = client.get("/v1/models")
+    def broken(*arguments):
+        raise KeyError(name)
+
+    monkeypatch.setattr(client.service.queue, "latest", broken)
+    answer = client.get("/v1/jobs")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     err = capfd.readouterr().err
