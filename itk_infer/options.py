@@ -76,6 +76,32 @@ class Options:
         check=or_none(a_path),
         used_by=SPEC,
     )
+    postprocess: Path | None = option(
+        "--postprocess",
+        default=None,
+        heading=MODEL,
+        help="Rules (JSON) that clean up the finished label map, instead of the model's own.",
+        doc="[rules](quality.md#post-processing) that clean up the finished label map, instead of the model's own",
+        values="a path",
+        unset="the model's, usually none",
+        text=Path,
+        metavar="RULES.json",
+        check=or_none(a_path),
+        used_by=SPEC,
+    )
+    nnunet_postprocessing: bool | None = option(
+        "--nnunet-postprocessing",
+        default=None,
+        heading=MODEL,
+        help="Apply the postprocessing.json that nnU-Net stored beside the folds of the model.",
+        doc="apply the post-processing that nnU-Net found best for the model and stored beside its folds; without "
+        "it, a note says that there is one",
+        values="`True` or `False`",
+        unset="off",
+        text=bool,
+        check=or_none(true_or_false),
+        used_by=BACKEND,
+    )
     folds: tuple[str, ...] | None = option(
         "--folds",
         default=None,

@@ -16,6 +16,11 @@ from itk_infer.errors import InterruptedRunError, ItkInferError
 COMMANDS = {  # name: module and attribute, imported only when it is called
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
+    "postprocess": (
+        "itk_infer.cli.commands.postprocess",
+        "postprocess_command",
+        "Clean up label maps that exist, by rules.",
+    ),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "status": (
         "itk_infer.cli.commands.status",

@@ -64,6 +64,7 @@ class CaseSize:
         batch: Windows per call.
         want_logits: Whether logits are written.
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
+        postprocess: Bytes per native voxel that post-processing takes; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
     """
 
@@ -76,6 +77,7 @@ class CaseSize:
     want_logits: bool
     cubic: bool = False
     scaled_first: bool = False
+    postprocess: int = 0
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -149,7 +151,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + 4 * voxels)
+    return Memory(2 * case.stored, preparing, running, case.stored + (4 + case.postprocess) * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:

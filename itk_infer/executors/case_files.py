@@ -197,9 +197,16 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "voxels": item.voxels,
                 "volume_ml": item.volume_ml,
                 "confidence": item.confidence,
+                "soft_dice": item.soft_dice,
+                "expected_ml": item.expected_ml,
+                "components": item.components,
+                "outside_largest": item.outside_largest,
             }
             for item in found.labels
         ],
+        "soft_dice": found.soft_dice,
+        "worst_label": None if found.worst is None else found.worst.label.name,
+        "postprocessing": [{**asdict(effect), "label": effect.label.name} for effect in found.effects],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         "warnings": warnings,

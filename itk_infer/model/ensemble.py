@@ -77,6 +77,8 @@ def _difference(one: Backend, other: Backend) -> str:
         return "they decide by different rules (output.decision, output.threshold)"
     if one.shape.channels_out != other.shape.channels_out:
         return f"they have {one.shape.channels_out} and {other.shape.channels_out} output channels"
+    if first.output.postprocessing != second.output.postprocessing:
+        return "their post-processing rules differ; give one set of rules for all (`postprocess`)"
     tables = [
         [(label.value, label.name, label.channel) for label in spec.output.labels or ()]
         for spec in (first, second)

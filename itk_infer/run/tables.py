@@ -17,7 +17,7 @@ from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
-from itk_infer.run.review import review_reasons
+from itk_infer.run.review import missing_labels, review_reasons
 from itk_infer.spec import Label
 
 MOST_NAMED = 5
@@ -117,13 +117,17 @@ def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRo
     """One row per mask. Numbers of a mask that is gone would be taken for those of one that is there."""
     table_of = {path: name for name, scheme in schemes.items() for path in scheme.masks}
     reasons: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for name in schemes:  # masks are compared with others of the same labels only
         alike = [m for m in masks if m.results and m.path and m.present and table_of.get(m.path) == name]
-        reasons |= review_reasons({mask.path: mask.results for mask in alike if mask.results})
+        results = {mask.path: mask.results for mask in alike if mask.results}
+        reasons |= review_reasons(results)
+        missing |= missing_labels(results)
     rows = []
     for mask in masks:
         known = mask.results if mask.present or not mask.path else None
         findings = known["findings"] if known else ()
+        lacks = missing.get(mask.path, "") if known and known.get("soft_dice") is not None else ""
         rows.append(
             CaseRow(
                 file=mask.case,
@@ -134,6 +138,12 @@ def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRo
                 review="; ".join(filter(None, (*mask.remarks, reasons.get(mask.path, "")))),
                 mask=mask.path,
                 label_table=table_of.get(mask.path, "") if mask.present else "",
+                soft_dice=0.0 if lacks else known.get("soft_dice") if known else None,
+                worst_label=lacks or (known.get("worst_label") or "" if known else ""),
+                soft_dice_per_label={f["name"]: f.get("soft_dice") for f in findings},
+                expected_ml={f["name"]: f.get("expected_ml") for f in findings},
+                components={f["name"]: f.get("components") for f in findings},
+                outside_largest={f["name"]: f.get("outside_largest") for f in findings},
             )
         )
     return rows

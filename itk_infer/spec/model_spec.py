@@ -9,6 +9,7 @@ from typing import Any, Literal
 from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep
 from itk_infer.spec.labels import Label, default_color
+from itk_infer.spec.postprocessing import Rule, plain_rules
 
 Triplet = tuple[int, int, int]  # Z, Y, X
 PartialSpacing = tuple[float | None, float | None, float | None]  # Z, Y, X in mm
@@ -157,6 +158,7 @@ class OutputSpec:
     threshold: float = 0.5
     labels: tuple[Label, ...] | None = None
     background: tuple[int, ...] | None = None
+    postprocessing: tuple[Rule, ...] = field(default=(), metadata=LATER)  # applied to the finished label map
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
         """The labels of a network with this many output channels, in the order of the spec.
@@ -227,6 +229,8 @@ class ModelSpec:
             {"op": names[type(step)], **{k: v for k, v in _plain(step).items() if v is not None}}
             for step in self.input.intensity
         ]
+        if self.output.postprocessing:
+            document["output"]["postprocessing"] = plain_rules(self.output.postprocessing)
         background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]

@@ -25,6 +25,7 @@ from itk_infer.spec.model_spec import (
     Resampling,
     WindowSpec,
 )
+from itk_infer.spec.postprocessing import rules
 from itk_infer.spec.values import (
     Converter,
     Invalid,
@@ -194,6 +195,7 @@ def _output(value: Any, where: str) -> OutputSpec:
         "decision": one_of(*get_args(Decision)),
         "threshold": a_number,
         "labels": optional(anything),
+        "postprocessing": rules,
     }
     values = read_block(value, where, keys)
     if not 0 < values.get("threshold", 0.5) < 1:
