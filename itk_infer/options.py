@@ -38,6 +38,7 @@ from itk_infer.spec.model_spec import Blend, Triplet
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
 CheckpointChoice = Literal["final", "best"]
+PictureStyle = Literal["side-by-side", "overlay", "contour"]
 BatchChoice = int | Literal["auto"]
 
 MODEL, WINDOWS, WRITTEN, WORKERS = "Model", "Intensity and windows", "What is written", "Workers"
@@ -75,6 +76,18 @@ class Options:
         metavar="PATH",
         check=or_none(a_path),
         used_by=SPEC,
+    )
+    picture_style: PictureStyle = option(
+        "--picture-style",
+        default="side-by-side",
+        heading=WRITTEN,
+        help="How --pictures draws: fill and contours, contours, or image and overlay.",
+        doc="how `--pictures` draws: image and overlay side by side, the overlay alone (fill and contours), or "
+        "contours alone. Pictures that are there stay as they are until `--overwrite`",
+        values="as on the command line",
+        text=get_args(PictureStyle),
+        check=one_of(*get_args(PictureStyle)),
+        used_by=PREDICTOR,
     )
     postprocess: Path | None = option(
         "--postprocess",

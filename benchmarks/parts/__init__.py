@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, export, folder, start
+from parts import accumulate, accuracy, depth, engine, export, failures, folder, start
 
 
 class Part(Protocol):
@@ -30,5 +30,6 @@ PARTS: dict[str, Part] = {
     "depth": depth,
     "accumulate": accumulate,
     "accuracy": accuracy,
+    "failures": failures,
     "start": start,
 }

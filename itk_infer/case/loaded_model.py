@@ -139,6 +139,7 @@ class LoadedModel:
             decision.channels,
             about,
             overlaps=self.spec.output.decision == "threshold",
+            picture_style=self.options.picture_style,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

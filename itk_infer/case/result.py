@@ -178,6 +178,7 @@ class PendingOutputs:
         sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
         if sink is None:
             return self.measurements
+        sink.soft_dice = {item.label.value: item.soft_dice for item in self.measurements.labels}
         effects = postprocess(sink, self.rules) if self.rules else ()
         measured = self._counted()
         parts = parts_of(sink.finished.labels, sink.finished.header.labels)

@@ -142,7 +142,9 @@ def _compute(
         show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
-    computed = predictor.compute(volume, lambda header: _open(task, header), on_windows)
+    # Only outputs that draw it keep the image until they are written.
+    shown = volume if "image" in needs(dict(task.wanted)) else None
+    computed = predictor.compute(volume, lambda header: _open(task, replace(header, image=shown)), on_windows)
     identity = output_identity(predictor.identity, image.inputs)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
 

@@ -173,7 +173,7 @@ def _state(
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
     for part, words in PARTS.items():
-        if output.identity.get(part, BEFORE.get(part)) != identity[part]:
+        if output.identity.get(part, BEFORE.get(part)) != identity.get(part):
             return f"was made with {words}"
     return "fresh"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from itk_infer._version import __version__
@@ -47,7 +47,8 @@ def write_derived(
     if not masks:
         return []
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
-    rows = _rows([mask for mask in masks if mask.listed], schemes)
+    pictures = {output.case: output for output in outputs.values() if output.kind == "pictures"}
+    rows = _rows([mask for mask in masks if mask.listed], schemes, pictures)
     view = FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()})
     tables: dict[str, Table] = {}
     for kind in run_outputs():
@@ -113,7 +114,9 @@ def _digest(content: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps([__version__, *content]).encode()).hexdigest()
 
 
-def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRow]:
+def _rows(
+    masks: Sequence[Mask], schemes: dict[str, LabelScheme], pictures: Mapping[str, OutputFile]
+) -> list[CaseRow]:
     """One row per mask. Numbers of a mask that is gone would be taken for those of one that is there."""
     table_of = {path: name for name, scheme in schemes.items() for path in scheme.masks}
     reasons: dict[str, str] = {}
@@ -138,6 +141,8 @@ def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRo
                 review="; ".join(filter(None, (*mask.remarks, reasons.get(mask.path, "")))),
                 mask=mask.path,
                 label_table=table_of.get(mask.path, "") if mask.present else "",
+                picture=pictures[mask.case].path if mask.case in pictures else "",
+                picture_sha256=pictures[mask.case].sha256 if mask.case in pictures else "",
                 soft_dice=0.0 if lacks else known.get("soft_dice") if known else None,
                 worst_label=lacks or (known.get("worst_label") or "" if known else ""),
                 soft_dice_per_label={f["name"]: f.get("soft_dice") for f in findings},

@@ -29,6 +29,8 @@ class CaseRow:
         expected_ml: Expected volume by label name, in millilitres.
         components: Connected components by label name.
         outside_largest: Share of voxels outside the largest of them, by label name.
+        picture: Its picture, below the output folder; empty if there is none.
+        picture_sha256: Digest of that file.
     """
 
     file: str
@@ -45,6 +47,8 @@ class CaseRow:
     expected_ml: dict[str, float | None] = field(default_factory=dict)
     components: dict[str, int | None] = field(default_factory=dict)
     outside_largest: dict[str, float | None] = field(default_factory=dict)
+    picture: str = ""
+    picture_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,13 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
         ("file", _TEXT, (row.file for row in rows)),
         ("confidence", _CONFIDENCE, (row.confidence for row in rows)),
         ("foreground confidence", _CONFIDENCE, (row.confidence_foreground for row in rows)),
-        ("worst soft Dice", _CONFIDENCE, (row.soft_dice for row in rows)),
-        ("worst label", _TEXT, (row.worst_label for row in rows)),
         *((f"confidence {n}", _CONFIDENCE, [row.confidence_per_label.get(n) for row in rows]) for n in names),
         *((f"volume {n} (ml)", _MILLILITRES, [row.volumes_ml.get(n) for row in rows]) for n in names),
         ("review", _TEXT, (row.review for row in rows)),
         ("mask", _TEXT, (row.mask for row in rows)),
         ("label table", _TEXT, (row.label_table for row in rows)),
+        ("worst soft Dice", _CONFIDENCE, (row.soft_dice for row in rows)),
+        ("worst label", _TEXT, (row.worst_label for row in rows)),
         *((f"soft Dice {n}", _CONFIDENCE, [row.soft_dice_per_label.get(n) for row in rows]) for n in names),
         *((f"expected volume {n} (ml)", _MILLILITRES, [row.expected_ml.get(n) for row in rows]) for n in names),
         *((f"components {n}", _COUNT, [row.components.get(n) for row in rows]) for n in names),
@@ -123,4 +123,4 @@ def _format_sheet(sheet: Worksheet) -> None:
     sheet.auto_filter.ref = sheet.dimensions
     if sheet.max_row > 1:
         scale = ColorScaleRule("num", 0.5, "F8696B", "num", 0.75, "FFEB84", "num", 1.0, "63BE7B")  # type: ignore[no-untyped-call]
-        sheet.conditional_formatting.add(f"B2:D{sheet.max_row}", scale)
+        sheet.conditional_formatting.add(f"B2:C{sheet.max_row}", scale)
