@@ -40,8 +40,8 @@ def section(found: dict[str, Any]) -> list[str]:
         f"The demo network on {found['cases']} hippocampi in {found['versions']} versions each: noise, blur, "
         "gamma, inversion, bias fields, thick slices, rotations, flips, ghosts, spikes, missing halves. "
         f"{found['failed']:.0%} of the masks have a Dice below 0.7. AURC is the area under the risk-coverage "
-        f"curve; any order gives {found['random']:.3f} on average, the best {found['best']:.3f}. AUROC: how well the "
-        "number separates the masks with a Dice below 0.7 from the others.",
+        f"curve; any order gives {found['random']:.3f} on average, the best {found['best']:.3f}. AUROC: how well "
+        "the number separates the masks with a Dice below 0.7 from the others.",
         "",
         *table(("sorted by", "AURC", "AUROC", "rank correlation with Dice"), rows),
         "",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.spec import Label
+from itk_infer.spec.labels import default_color
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -21,6 +22,7 @@ MARGIN_MM = 15.0  # around the labels, where a plane is cut to them
 SMALL = 0.1  # share of a plane that labels fill; below it, it is cut to them
 TEXT, SHADOW = (235, 238, 242), (16, 18, 22)
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+GREY = 40  # difference of red, green and blue, of 255, below which a colour is a grey
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def mark(picture: Picture, plane: Cut, scale: float, position: str) -> None:
     if bar < width // 2:
         draw.rectangle((width - 9 - bar, height - 11, width - 7, height - 7), fill=SHADOW)
         draw.rectangle((width - 8 - bar, height - 10, width - 8, height - 8), fill=TEXT)
-        _text(draw, (width - 8 - bar, height - 28), "10 mm", 12)
+        _text(draw, (width - 8 - max(bar, font(12).getlength("10 mm")), height - 28), "10 mm", 12)
 
 
 def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
@@ -177,13 +179,18 @@ def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
 
 
 def colours_of(labels: Sequence[Label]) -> list[tuple[int, int, int]]:
-    """The colours of the label table; for default ones those of Okabe and Ito, told apart by the colour-blind."""
-    from itk_infer.spec.labels import default_color
+    """The colours of the label table, where a person chose them and they can be seen on a grey image.
 
-    plain = all(label.color == default_color(label.value) for label in labels)
-    if not plain or len(labels) > len(OKABE_ITO):
-        return [label.rgb for label in labels]
-    return [(int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in OKABE_ITO[: len(labels)]]
+    Greys, and default colours of up to seven labels, become those of Okabe and Ito, which colour-blind people tell
+    apart.
+    """
+    plain = len(labels) <= len(OKABE_ITO) and all(label.color == default_color(label.value) for label in labels)
+    colours = []
+    for number, label in enumerate(labels):
+        grey = max(label.rgb) - min(label.rgb) < GREY
+        code = OKABE_ITO[number % len(OKABE_ITO)] if plain or grey else label.color
+        colours.append((int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)))
+    return colours
 
 
 def _text(draw: Any, place: tuple[float, float], text: str, size: int) -> None:

@@ -49,7 +49,8 @@ def report_command(output: Path, overwrite: bool, forget_missing: bool) -> int:
             path.unlink()
         if forget_missing:
             sentences += forget.forget_missing(output, ledger)
-        asked = [kind.name for kind in run_outputs()]
+        # A montage is made anew where there is one.
+        asked = [kind.name for kind in run_outputs() if kind.name != "montage"]
         with verified_by(lock.verify):
             sentences += write_derived(output, ledger, asked=asked, overwrite=overwrite, renew=True)
         states = [record.state for record in ledger.cases().values()]
