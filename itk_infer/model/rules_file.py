@@ -11,7 +11,8 @@ from typing import Any
 
 from itk_infer.errors import ConfigError, SpecError
 from itk_infer.model.spec_json import read_json
-from itk_infer.spec.postprocessing import Custom, Rule, parse_rules
+from itk_infer.spec.parse_rules import parse_rules
+from itk_infer.spec.postprocessing import Custom, Rule
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:

@@ -25,7 +25,7 @@ from itk_infer.spec.model_spec import (
     Resampling,
     WindowSpec,
 )
-from itk_infer.spec.postprocessing import rules
+from itk_infer.spec.parse_rules import rules
 from itk_infer.spec.values import (
     Converter,
     Invalid,

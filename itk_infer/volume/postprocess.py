@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 
-from itk_infer.errors import ConfigError, OutputError
 from itk_infer.spec.labels import Label
 from itk_infer.spec.postprocessing import (
     Close,
@@ -29,6 +26,7 @@ from itk_infer.spec.postprocessing import (
 )
 from itk_infer.volume.box import Box
 from itk_infer.volume.components import Components, components, runs_of
+from itk_infer.volume.custom_rule import apply_custom
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.morphology import Mask, bounding_box, closed, holes, opened, within
 from itk_infer.volume.slab import LabelArray
@@ -113,7 +111,7 @@ def _counts(labels: LabelArray, table: Sequence[Label]) -> dict[int, int]:
 def _apply(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rule, where: str) -> LabelArray:
     spacing = grid.spacing
     if isinstance(rule, Custom):
-        return _custom(result, grid, table, rule, where)
+        return apply_custom(result, grid, table, rule, where)
     chosen = labels_of(rule.labels, table, where)
     if isinstance(rule, KeepLargest | MinSize):
         _drop_components(result, chosen, rule, grid.voxel_volume_ml)
@@ -229,40 +227,3 @@ def _axis(grid: Grid, mode: str) -> int | None:
         return None
     letters = grid.orientation[::-1]  # codes begin with x, array axes with Z
     return next(axis for axis, letter in enumerate(letters) if letter in SIDES[mode])
-
-
-def custom_function(rule: Custom, where: str) -> Callable[..., Any]:
-    """The function of a rule.
-
-    Raises:
-        ConfigError: it cannot be imported.
-    """
-    module, _, name = rule.function.partition(":")
-    try:
-        function = getattr(import_module(module), name)
-    except Exception as error:
-        raise ConfigError(
-            f"{where}: {rule.function} cannot be imported ({type(error).__name__}: {error}); its folder must be "
-            "installed, or named in PYTHONPATH"
-        ) from error
-    if not callable(function):
-        raise ConfigError(f"{where}: {rule.function} is not a function")
-    return function  # type: ignore[no-any-return]
-
-
-def _custom(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Custom, where: str) -> LabelArray:
-    function = custom_function(rule, where)
-    names = {label.name: label.value for label in table}
-    try:
-        given = function(result.copy(), grid.spacing, names, **dict(rule.settings))
-    except Exception as error:
-        raise OutputError(f"{where}: {rule.function} failed ({type(error).__name__}: {error})") from error
-    if not isinstance(given, np.ndarray) or given.shape != result.shape or given.dtype != result.dtype:
-        what = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
-        raise OutputError(
-            f"{where}: {rule.function} returned {what}; an array of {result.dtype} {result.shape} is needed"
-        )
-    unknown = sorted(set(np.unique(given).tolist()) - {0, *names.values()})
-    if unknown:
-        raise OutputError(f"{where}: {rule.function} returned the value {unknown[0]}, which is no label")
-    return np.ascontiguousarray(given)

@@ -4,6 +4,7 @@ import pytest
 
 from itk_infer.errors import SpecError
 from itk_infer.spec import Label, parse_spec
+from itk_infer.spec.parse_rules import parse_rules
 from itk_infer.spec.postprocessing import (
     Close,
     Custom,
@@ -14,7 +15,6 @@ from itk_infer.spec.postprocessing import (
     Open,
     check_labels,
     labels_of,
-    parse_rules,
     plain_rules,
 )
 

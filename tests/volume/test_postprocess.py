@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from itk_infer.errors import ConfigError, OutputError, SpecError
 from itk_infer.spec import Label
-from itk_infer.spec.postprocessing import rules
+from itk_infer.spec.parse_rules import rules
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.postprocess import apply_rules, boxes_of, bytes_per_voxel, vanished
 from itk_infer.volume.volume import grid_of
