@@ -35,7 +35,7 @@ class LabelMeasurement:
         confidence: Mean over these voxels, 0 to 1; None if there are none.
         soft_dice: Its soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the network found none of it.
         expected_ml: Sum of its probability over all voxels, in millilitres; None if not known.
-        components: Connected components (26 neighbours) of the label map that is written.
+        components: Connected components (26 neighbours) of the label map that is written; None if not counted.
         outside_largest: Share of its voxels outside the largest of them; None if there are none.
     """
 
@@ -45,7 +45,7 @@ class LabelMeasurement:
     confidence: float | None
     soft_dice: float | None = None
     expected_ml: float | None = None
-    components: int = 0
+    components: int | None = None
     outside_largest: float | None = None
 
 
@@ -186,8 +186,10 @@ class PendingOutputs:
             replace(item, components=part.count, outside_largest=part.outside_largest)
             for item, part in zip(measured.labels, parts, strict=True)
         )
-        warnings = (*measured.warnings, *vanished(effects))
-        return replace(measured, labels=labels, effects=effects, warnings=warnings)
+        warnings = [*measured.warnings, *vanished(effects)]
+        if parts and parts[0].count is None:
+            warnings.append("its labels change so often from voxel to voxel that their parts were not counted")
+        return replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
 
     def _counted(self) -> Measurements:
         """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""

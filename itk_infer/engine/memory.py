@@ -27,7 +27,7 @@ class Memory:
         reading: The stored image, in SimpleITK and as an array.
         preparing: Resampling, intensity and padding.
         running: Image, accumulator, windows in the network, label map, slabs, logits being written.
-        writing: The label map written and read back.
+        writing: The label map post-processed, its components counted; then written and read back.
     """
 
     reading: int
@@ -151,7 +151,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + (4 + case.postprocess) * voxels)
+    return Memory(2 * case.stored, preparing, running, case.stored + max(10, 4 + case.postprocess) * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:

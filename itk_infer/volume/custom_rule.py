@@ -35,7 +35,7 @@ def custom_function(rule: Custom, where: str) -> Callable[..., Any]:
 
 
 def apply_custom(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Custom, where: str) -> LabelArray:
-    """A label map after the function of a rule; arguments and errors as of `apply_rules`, and `where` for messages."""
+    """A label map after the function of a rule; arguments and errors as of `apply_rules`, `where` for messages."""
     function = custom_function(rule, where)
     names = {label.name: label.value for label in table}
     try:

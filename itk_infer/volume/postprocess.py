@@ -89,7 +89,7 @@ def bytes_per_voxel(rules: Sequence[Rule]) -> int:
     """Bytes per voxel that rules take at most, beside the label map; distances are float32, twice."""
     if any(isinstance(rule, Open | Close | Inside) for rule in rules):
         return 16
-    return 4 if rules else 0
+    return 10 if rules else 0
 
 
 def vanished(effects: Sequence[RuleEffect]) -> list[str]:

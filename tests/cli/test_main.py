@@ -83,7 +83,8 @@ def test_json_progress_is_json_and_nothing_else(work):
         "run_started": {"version", "cases", "skipped", "workers", "device", "model"},
         "case_started": {"case", "worker", "shape", "windows"},
         "progress": {"case", "worker", "stage", "done", "total", "eta_s"},
-        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages", "worker"},
+        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages", "worker"}
+        | {"soft_dice", "worst_label"},
         "run_done": {"done", "failed", "skipped", "seconds", "exit_code"},
     }
     for event in events:
@@ -138,7 +139,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--ww", 0), 2, "belong together|above 0"),
         ((*MAIN, "--spec", "absent.json"), 2, "absent.json: cannot be read"),
         (("inspcet",), 2, "did you mean 'inspect'"),
-        (("frobnicate",), 2, "there are demo, inspect, report, status"),
+        (("frobnicate",), 2, "there are demo, inspect, postprocess, report, status"),
         (("report", "scans"), 2, "holds no itk_infer.db"),
     ],
 )

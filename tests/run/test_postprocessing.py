@@ -120,6 +120,15 @@ def test_rules_that_name_no_label_fail_the_case(folder):
     assert summary.failed["a.mha"].startswith("post-processing rule 1 (open): there is no label 'liver'")
 
 
+def test_parts_of_noise_are_not_counted_and_that_is_said(folder, monkeypatch):
+    monkeypatch.setattr("itk_infer.case.finish.most_runs", lambda voxels: 10)
+    folder.scan("a.mha")
+    folder.run()
+    assert results(folder)["findings"][0]["components"] is None
+    (message,) = [event.message for event in folder.of(Warned)]
+    assert message.endswith("their parts were not counted")
+
+
 def test_layers_are_refused(folder):
     folder.scan("a.mha")
     wanted = spec(*RULES, decision="threshold")

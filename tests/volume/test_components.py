@@ -117,6 +117,16 @@ def test_a_long_spiral_is_one():
     assert len(components(array, 6).sizes) == ndimage.label(array)[1]
 
 
+@given(volumes, st.integers(0, 30))
+@settings(deadline=None, max_examples=50)
+def test_runs_at_most(array, most):
+    runs = sum(
+        len(list(filter(None, map(int, np.concatenate([[row[0]], row[1:][row[1:] != row[:-1]]])))))
+        for row in array.reshape(-1, array.shape[2])
+    )
+    assert module.runs_at_most(array, most) == (runs <= most)
+
+
 def test_nothing():
     found = components(np.zeros((3, 4, 5), np.uint16))
     assert len(found.sizes) == len(found.values) == 0
