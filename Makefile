@@ -57,7 +57,7 @@ $(DEMO)/installed: pyproject.toml constraints.txt
 $(TEST)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/$(BIN)/python $(PIP) torch
-	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,server,docs,test]"
+	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,quality,server,docs,test]"
 	touch $@
 
 $(SLICER)/installed: pyproject.toml constraints.txt

@@ -47,7 +47,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CaseDone:
-    """A case is finished and its files are verified; `stages` holds the seconds of each stage."""
+    """A case is finished and its files are verified; `stages` holds the seconds of each stage.
+
+    `soft_dice` is that of `worst_label`, the label with the lowest; 0 without a label where nothing was found.
+    """
 
     case: str
     outputs: tuple[str, ...]
@@ -56,6 +59,8 @@ class CaseDone:
     volumes_ml: dict[str, float]
     stages: dict[str, float]
     worker: int = 0
+    soft_dice: float | None = None
+    worst_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the modules of the spec take 13 ms, a tenth of the time of 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
 CheckpointChoice = Literal["final", "best"]
+PictureStyle = Literal["side-by-side", "overlay", "contour"]
 BatchChoice = int | Literal["auto"]
 BLENDS = ("gaussian", "constant")  # the values of `Blend`
 
@@ -80,6 +81,44 @@ class Options:
         metavar="PATH",
         check=or_none(a_path),
         used_by=SPEC,
+    )
+    picture_style: PictureStyle = option(
+        "--picture-style",
+        default="side-by-side",
+        heading=WRITTEN,
+        help="How --pictures draws: fill and contours, contours, or image and overlay.",
+        doc="how `--pictures` draws: image and overlay side by side, the overlay alone (fill and contours), or "
+        "contours alone. Pictures that are there stay as they are until `--overwrite`",
+        values="as on the command line",
+        text=get_args(PictureStyle),
+        check=one_of(*get_args(PictureStyle)),
+        used_by=PREDICTOR,
+    )
+    postprocess: Path | None = option(
+        "--postprocess",
+        default=None,
+        heading=MODEL,
+        help="Rules (JSON) that clean up the finished label map, instead of the model's own.",
+        doc="[rules](quality.md#post-processing) that clean up the finished label map, instead of the model's own",
+        values="a path",
+        unset="the model's, usually none",
+        text=Path,
+        metavar="RULES.json",
+        check=or_none(a_path),
+        used_by=SPEC,
+    )
+    nnunet_postprocessing: bool | None = option(
+        "--nnunet-postprocessing",
+        default=None,
+        heading=MODEL,
+        help="Apply the postprocessing.json that nnU-Net stored beside the folds of the model.",
+        doc="apply the post-processing that nnU-Net found best for the model and stored beside its folds; without "
+        "it, a note says that there is one",
+        values="`True` or `False`",
+        unset="off",
+        text=bool,
+        check=or_none(true_or_false),
+        used_by=BACKEND,
     )
     folds: tuple[str, ...] | None = option(
         "--folds",

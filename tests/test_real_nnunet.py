@@ -88,6 +88,20 @@ def test_the_labels_are_nnunets(nnunet, tmp_path, capfd, name, mode):
         compare(tmp_path / file.name, file, exact + TOLERATED)
 
 
+def test_its_postprocessing_is_nnunets(nnunet, tmp_path, capfd):
+    run(nnunet, tmp_path, "lowres", "--no-tta", "--nnunet-postprocessing")
+    note = (
+        "crossval_results_folds_all/postprocessing.json is applied: the largest component of label 1 and 2 is kept"
+    )
+    assert note in capfd.readouterr().err
+    raw = nnunet / "expected" / "lowres" / "no_tta"
+    changed = 0
+    for file in sorted((nnunet / "expected" / "lowres_postprocessed" / "no_tta").iterdir()):
+        compare(tmp_path / file.name, file, TOLERATED + UNCOUNTED)
+        changed += int((voxels(file) != voxels(raw / file.name)).sum())
+    assert changed > 100  # so that the raw label maps would not do
+
+
 def test_an_ensemble_is_nnunets(nnunet, tmp_path, capfd):
     run(nnunet, tmp_path, "ensemble_fullres_2d")
     for file in (nnunet / "expected" / "ensemble_fullres_2d").iterdir():

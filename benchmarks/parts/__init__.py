@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, evaluate, export, folder, nnunet, start
+from parts import accumulate, accuracy, depth, engine, evaluate, export, failures, folder, nnunet, start
 
 
 class Part(Protocol):
@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "depth": depth,
     "accumulate": accumulate,
     "accuracy": accuracy,
+    "failures": failures,
     "start": start,
     "evaluate": evaluate,
 }

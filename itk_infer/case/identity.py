@@ -20,12 +20,13 @@ PARTS = {
     "engine": "another version of the engine",
     "model": "another model",
     "spec": "other model settings",
+    "postprocessing": "other post-processing rules",
     "members": "other settings of a member of the ensemble",
     "patch": "another patch size",
     "stride": "another patch stride",
     **dict(result_words()),
 }
-BEFORE = Options().identity()  # holds for results that are older than an option
+BEFORE = {**Options().identity(), "postprocessing": []}  # holds for results that are older than an option
 
 
 def model_identity(
@@ -48,12 +49,14 @@ def model_identity(
         document["window"].pop(key, None)
     for label in document["output"].get("labels", ()):
         label.pop("tolerance_mm", None)  # of evaluations
+    rules = document["output"].pop("postprocessing", [])
     return {
         "engine": ENGINE_VERSION,
         "model": digest,
         "spec": {block: document[block] for block in ("input", "window", "output")},
         "patch": list(window.patch),
         "stride": list(window.stride),
+        "postprocessing": rules,
         **options.identity(),
         "precision": precision,
     }

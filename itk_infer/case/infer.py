@@ -172,4 +172,4 @@ def _attempt(
         raise
     warnings = [*notes, *run.finish()]
     measured = measurements(stats, sinks.labels, plan, len(plan.windows), clock, warnings)
-    return PendingOutputs(sinks.open_outputs, measured)
+    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)

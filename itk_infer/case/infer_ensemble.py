@@ -80,7 +80,8 @@ def infer_ensemble(
         sinks.abort()
         raise
     warnings = [*plan.warnings, *(text for run in runs for text in (*run.notes, *run.finish()))]
-    return PendingOutputs(sinks.open_outputs, measurements(stats, sinks.labels, plan, every, clock, warnings))
+    measured = measurements(stats, sinks.labels, plan, every, clock, warnings, on_model_grid=False)
+    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
 
 
 def _whole(

@@ -14,6 +14,7 @@ from itk_infer.case.result import LabelMeasurement, Measurements, PendingOutputs
 from itk_infer.engine.decision import Decision
 from itk_infer.errors import ConfigError
 from itk_infer.outputs.sink import OutputHeader
+from itk_infer.spec import Label
 from itk_infer.volume.grid import Reorientation
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
@@ -41,16 +42,16 @@ def infer_recipe(
     decision = Decision(model.spec.output, len(model.spec.output.labels or ()) + 1)
     merged = np.zeros(volume.grid.size, decision.dtype)
     found: list[Measurements] = []
-    confidence: dict[int, float | None] = {}
+    measured_of: dict[int, LabelMeasurement | None] = {}
     for number, part in enumerate(model.recipe.parts):
         labels, measured = label_map_of(number)
         found.append(measured)
         values = np.zeros(int(labels.max(initial=0)) + 1, decision.dtype)
-        own = {item.label.value: item.confidence for item in measured.labels}
+        own = {item.label.value: item for item in measured.labels}
         for label, value in part.table():
             if label.value < len(values):
                 values[label.value] = value
-            confidence[value] = own.get(label.value)
+            measured_of[value] = own.get(label.value)
         inside = values[labels]
         np.copyto(merged, inside, where=inside != 0)
 
@@ -70,7 +71,7 @@ def infer_recipe(
         sinks.abort()
         raise
     counts = decision.counts(merged, None)
-    return PendingOutputs(sinks.open_outputs, _together(found, decision, counts, confidence, volume))
+    return PendingOutputs(sinks.open_outputs, _together(found, decision, counts, measured_of, volume))
 
 
 def _slabs(labels: LabelArray) -> Iterator[DecidedSlab]:
@@ -82,10 +83,10 @@ def _together(
     found: list[Measurements],
     decision: Decision,
     counts: NDArray[np.int64],
-    confidence: dict[int, float | None],
+    measured_of: dict[int, LabelMeasurement | None],
     volume: Volume,
 ) -> Measurements:
-    """Counts of the merged map; each label's confidence from its model, overall the lowest of all models."""
+    """Counts of the merged map; each label's other numbers from its model, overall the lowest of all models."""
     millilitres = volume.grid.voxel_volume_ml
     seconds: dict[str, float] = {}
     for measured in found:
@@ -93,7 +94,7 @@ def _together(
             seconds[stage] = seconds.get(stage, 0.0) + spent
     return Measurements(
         labels=tuple(
-            LabelMeasurement(label, int(n), int(n) * millilitres, confidence.get(label.value))
+            _counted(label, int(n), millilitres, measured_of.get(label.value))
             for label, n in zip(decision.table, counts, strict=True)
         ),
         confidence=_lowest([measured.confidence for measured in found]),
@@ -102,6 +103,13 @@ def _together(
         seconds=seconds,
         warnings=tuple(dict.fromkeys(text for measured in found for text in measured.warnings)),
     )
+
+
+def _counted(label: Label, voxels: int, millilitres: float, measured: LabelMeasurement | None) -> LabelMeasurement:
+    volume = voxels * millilitres
+    if measured is None:
+        return LabelMeasurement(label, voxels, volume, None)
+    return replace(measured, label=label, voxels=voxels, volume_ml=volume)
 
 
 def _lowest(values: list[float | None]) -> float | None:

@@ -22,6 +22,7 @@ from itk_infer.model.window import fit_window
 from itk_infer.options import Options
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
+from itk_infer.spec.postprocessing import check_labels
 from itk_infer.volume.grid import Grid
 
 
@@ -48,6 +49,9 @@ class LoadedModel:
         self.backend = backend
         self.options = options
         self.window = fit_window(backend.spec, backend.shape)
+        output, channels = backend.spec.output, backend.shape.channels_out
+        if output.postprocessing and channels:
+            check_labels(output.postprocessing, output.label_table(channels))
         threads, max_vram = options.threads or usable_cores(), options.max_vram
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # onnxruntime has the other half
@@ -149,6 +153,7 @@ class LoadedModel:
             decision.channels,
             about,
             overlaps=self.spec.output.decision == "threshold",
+            picture_style=self.options.picture_style,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

@@ -8,8 +8,12 @@ import numpy as np
 
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import TakeSlab
+from itk_infer.errors import OutputError
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
+from itk_infer.spec.postprocessing import check_labels
 from itk_infer.volume.box import Box
 from itk_infer.volume.crop import Uncrop
 from itk_infer.volume.slab import DecidedSlab
@@ -48,7 +52,17 @@ class CaseSinks:
     def open(self, decision: Decision) -> tuple[TakeSlab, bool]:
         """Open them; returns what takes slabs, and whether these shall carry logits."""
         self.labels = decision.table
-        self.open_outputs.extend(self._make(self._frame(decision)))
+        header, rules = self._frame(decision), decision.output.postprocessing
+        check_labels(rules, decision.table)
+        self.open_outputs.extend(self._make(header))
+        if rules and any(isinstance(sink, LayeredSegmentationSink) for sink in self.open_outputs):
+            raise OutputError(
+                "labels of this model overlap and are written in layers (seg.nrrd), and post-processing is of "
+                "plain label maps: choose another format, or leave the rules out"
+            )
+        if not any(isinstance(sink, LabelMapSink) for sink in self.open_outputs):
+            # Counts and parts are those of the label map, also where it is not written.
+            self.open_outputs.append(LabelMapSink(None, header))
         want_logits = any(sink.needs_logits for sink in self.open_outputs)
         if self._part is None:
             return self._take, want_logits

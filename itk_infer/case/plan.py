@@ -12,6 +12,7 @@ from itk_infer.spec import ModelSpec
 from itk_infer.volume.box import Box
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.interpolation import ModelGrid
+from itk_infer.volume.postprocess import bytes_per_voxel
 from itk_infer.volume.resample import model_grid
 
 
@@ -103,6 +104,7 @@ def plan_case(
         want_logits,
         cubic=rule.interpolation == "cubic" and not model.identity,
         scaled_first=rule.order == "after_intensity" and not model.identity,
+        postprocess=bytes_per_voxel(spec.output.postprocessing),
     )
     return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
 

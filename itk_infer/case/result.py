@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.case.finish import parts_of, postprocess
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
 from itk_infer.spec import Label
+from itk_infer.spec.postprocessing import Rule
+from itk_infer.volume.postprocess import RuleEffect, vanished
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -29,12 +33,20 @@ class LabelMeasurement:
         voxels: Voxels of the case's own grid.
         volume_ml: The same in millilitres.
         confidence: Mean over these voxels, 0 to 1; None if there are none.
+        soft_dice: Its soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the network found none of it.
+        expected_ml: Sum of its probability over all voxels, in millilitres; None if not known.
+        components: Connected components (26 neighbours) of the label map that is written; None if not counted.
+        outside_largest: Share of its voxels outside the largest of them; None if there are none.
     """
 
     label: Label
     voxels: int
     volume_ml: float
     confidence: float | None
+    soft_dice: float | None = None
+    expected_ml: float | None = None
+    components: int | None = None
+    outside_largest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class Measurements:
         seconds: Time spent, by stage.
         warnings: What was noticed and did not stop the case.
         paths: Files written.
+        effects: What post-processing rules changed.
     """
 
     labels: tuple[LabelMeasurement, ...]
@@ -58,6 +71,21 @@ class Measurements:
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
+    effects: tuple[RuleEffect, ...] = ()
+
+    @property
+    def worst(self) -> LabelMeasurement | None:
+        """The label with the lowest soft Dice, the first of several; None if nothing was found."""
+        known = [item for item in self.labels if item.soft_dice is not None]
+        return min(known, key=lambda item: item.soft_dice or 0.0, default=None)
+
+    @property
+    def soft_dice(self) -> float | None:
+        """Of the worst label; 0 if the network found no label at all, None if it was not measured."""
+        worst = self.worst
+        if worst is not None:
+            return worst.soft_dice
+        return 0.0 if any(item.expected_ml is not None for item in self.labels) else None
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -78,15 +106,32 @@ def measurements(
     windows: int,
     clock: Clock,
     warnings: Sequence[str],
+    *,
+    on_model_grid: bool = True,
 ) -> Measurements:
-    """What the engine counted, in the units of the case."""
+    """What the engine counted, in the units of the case.
+
+    Args:
+        stats: What it counted.
+        table: The labels.
+        plan: The case.
+        windows: Windows run.
+        clock: Time spent.
+        warnings: What was noticed.
+        on_model_grid: Whether probabilities were measured on the model's grid; if not, on the native one.
+    """
     voxel_ml = plan.native.voxel_volume_ml
-    measured = zip(table, stats.voxels, stats.confidence.per_label, strict=True)
+    steps = math.prod(axis.step for axis in plan.model.axes) if on_model_grid else 1.0
+    found = stats.confidence
+    measured = zip(table, stats.voxels, found.per_label, found.soft_dice, found.expected, strict=True)
     clipped = f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"
     return Measurements(
-        labels=tuple(LabelMeasurement(label, n, n * voxel_ml, confidence) for label, n, confidence in measured),
-        confidence=stats.confidence.overall,
-        confidence_foreground=stats.confidence.foreground,
+        labels=tuple(
+            LabelMeasurement(label, n, n * voxel_ml, confidence, soft_dice, expected * voxel_ml * steps)
+            for label, n, confidence, soft_dice, expected in measured
+        ),
+        confidence=found.overall,
+        confidence_foreground=found.foreground,
         windows=windows,
         seconds=clock.seconds,
         warnings=(*warnings, *([clipped] if stats.clipped else [])),
@@ -100,25 +145,51 @@ class PendingOutputs:
     Attributes:
         sinks: To be committed, once, or aborted.
         measurements: What is known before that.
+        rules: Post-processing of the label map.
     """
 
     sinks: Sequence[Sink]
     measurements: Measurements
+    rules: tuple[Rule, ...] = ()
 
     def commit(self) -> Measurements:
-        """Commit the sinks.
+        """Post-process the label map, and commit the sinks.
 
         Raises:
             CaseError: a file cannot be written; no sink has left anything behind.
         """
         started = time.perf_counter()
         try:
+            measured = self._finished()
+            finished = time.perf_counter()
             paths = tuple(path for sink in self.sinks if (path := sink.commit()) is not None)
         except BaseException:
             self.abort()
             raise
-        seconds = {**self.measurements.seconds, "write": time.perf_counter() - started}
-        return replace(self._counted(), seconds=seconds, paths=paths)
+        seconds = {**self.measurements.seconds, "write": time.perf_counter() - finished}
+        if self.rules:
+            seconds["postprocess"] = finished - started
+        else:
+            seconds["write"] += finished - started
+        return replace(measured, seconds=seconds, paths=paths)
+
+    def _finished(self) -> Measurements:
+        """Post-process the label map; what was measured, with the counts and parts of the result."""
+        sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
+        if sink is None:
+            return self.measurements
+        sink.soft_dice = {item.label.value: item.soft_dice for item in self.measurements.labels}
+        effects = postprocess(sink, self.rules) if self.rules else ()
+        measured = self._counted()
+        parts = parts_of(sink.finished.labels, sink.finished.header.labels)
+        labels = tuple(
+            replace(item, components=part.count, outside_largest=part.outside_largest)
+            for item, part in zip(measured.labels, parts, strict=True)
+        )
+        warnings = [*measured.warnings, *vanished(effects)]
+        if parts and parts[0].count is None:
+            warnings.append("its labels change so often from voxel to voxel that their parts were not counted")
+        return replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
 
     def _counted(self) -> Measurements:
         """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""

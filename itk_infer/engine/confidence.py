@@ -1,8 +1,10 @@
-"""Confidence of the network: one minus its normalised entropy, averaged over voxels.
+"""Confidence of the network: one minus its normalised entropy, averaged over voxels; and soft Dice per label.
 
 For argmax models the confidence of a voxel is ``1 - H / ln C`` with ``H = -sum(p ln p)`` over the
 softmax p of its C logits (Shannon entropy, natural logarithm). For threshold models every channel is
 a binary decision: ``1 - H / ln 2`` with the entropy of (p, 1 - p), averaged over the labels.
+The soft Dice of a label is ``2 sum(p m) / (sum(p) + sum(m))``, with its probability p and its mask m (Gomes et al.
+2024, "Soft Dice confidence", arXiv 2402.10665): what its Dice would be if the probabilities were right.
 Everything is computed on the model's grid, without padding.
 """
 
@@ -29,11 +31,15 @@ class Confidence:
         overall: Over all voxels.
         foreground: Over the voxels of any label.
         per_label: Over the voxels of each label, in the order of the label table.
+        soft_dice: Of each label, 0 to 1; None if it has no voxels.
+        expected: Sum of the probabilities of each label: voxels of the model's grid.
     """
 
     overall: float | None
     foreground: float | None
     per_label: tuple[float | None, ...]
+    soft_dice: tuple[float | None, ...] = ()
+    expected: tuple[float, ...] = ()
 
 
 class ConfidenceSum:
@@ -43,6 +49,8 @@ class ConfidenceSum:
         self._decision = decision
         # Row 0: all voxels; row 1: foreground; then one row per label. Columns: sum, voxels.
         self._sums = np.zeros((2 + len(decision.table), 2))
+        # Per label: sum of its probability over all voxels, and over its own.
+        self._expected = np.zeros((len(decision.table), 2))
 
     def add(self, values: Floats, labels: NDArray[np.generic], masks: NDArray[np.bool_] | None) -> None:
         """Add one slab.
@@ -54,60 +62,105 @@ class ConfidenceSum:
         """
         if masks is None:
             probabilities = self._decision.output.values == "probabilities"
+            sure, top = np.empty((2, *labels.shape), np.float32)
+            expected = np.zeros(len(values))
             # Plane by plane, so that the several passes over a plane find it in the cache.
-            sure = np.stack([categorical_confidence(plane, probabilities) for plane in np.moveaxis(values, 1, 0)])
+            for z, plane in enumerate(np.moveaxis(values, 1, 0)):
+                sure[z], top[z], sums = categorical(plane, probabilities)
+                expected += sums
             self._add(0, sure)
             self._add(1, sure[labels != 0])
-            counted = np.bincount(labels.ravel(), minlength=65536)
-            summed = np.bincount(labels.ravel(), sure.ravel(), minlength=65536)
-            for row, label in enumerate(self._decision.table, 2):
-                self._sums[row] += summed[label.value], counted[label.value]
+            flat = labels.ravel()
+            counted = np.bincount(flat, minlength=65536)
+            summed = np.bincount(flat, sure.ravel(), minlength=65536)
+            agreed = np.bincount(flat, top.ravel(), minlength=65536)
+            for row, label in enumerate(self._decision.table):
+                self._sums[row + 2] += summed[label.value], counted[label.value]
+                self._expected[row] += expected[label.channel], agreed[label.value]
             return
-        per_label = binary_confidence(
-            values[[label.channel for label in self._decision.table]],
-            self._decision.output.values == "probabilities",
-        )
-        sure = per_label.mean(axis=0)
-        self._add(0, sure)
-        self._add(1, sure[masks.any(axis=0)])
-        for row, (own, mask) in enumerate(zip(per_label, masks, strict=True), 2):
-            self._add(row, own[mask])
+        for z in range(labels.shape[0]):
+            self._add_binary(values[:, z], masks[:, z])
+
+    def _add_binary(self, values: Floats, masks: NDArray[np.bool_]) -> None:
+        """Add one plane of a threshold model, (C, Y, X) and (L, Y, X): label by label, as above."""
+        probabilities = self._decision.output.values == "probabilities"
+        total = np.zeros(masks.shape[1:], np.float32)
+        for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
+            sure, share = binary(values[label.channel], probabilities)
+            inside = mask.ravel().astype(np.float32)
+            self._sums[row + 2] += sure.ravel() @ inside, np.count_nonzero(mask)
+            self._expected[row] += share.sum(), share.ravel() @ inside
+            total += sure
+        total /= len(self._decision.table)
+        self._add(0, total)
+        self._add(1, total[masks.any(axis=0)])
 
     def _add(self, row: int, confidences: Floats) -> None:
         self._sums[row] += confidences.sum(dtype=np.float64), confidences.size
 
     def result(self) -> Confidence:
         """The means so far."""
-        return confidence_of(self._sums)
+        return confidence_of(self._sums, self._expected)
 
 
-def confidence_of(sums: NDArray[np.float64]) -> Confidence:
-    """Means from sums and counts, (2 + L, 2): all voxels, foreground, then each label."""
+def confidence_of(sums: NDArray[np.float64], expected: NDArray[np.float64]) -> Confidence:
+    """Means from sums.
+
+    Args:
+        sums: Sum and count of confidences, (2 + L, 2): all voxels, foreground, then each label.
+        expected: Sum of a label's probability over all voxels, and over its own, (L, 2).
+    """
     means = [float(total / count) if count else None for total, count in sums]
-    return Confidence(means[0], means[1], tuple(means[2:]))
+    soft_dice = [
+        min(1.0, float(2 * agreed / (everywhere + count))) if count else None
+        for (everywhere, agreed), (_, count) in zip(expected, sums[2:], strict=True)
+    ]
+    return Confidence(means[0], means[1], tuple(means[2:]), tuple(soft_dice), tuple(expected[:, 0].tolist()))
 
 
 def categorical_confidence(values: Array, probabilities: bool) -> Array:
     """``1 - H / ln C`` of every voxel, (C, ...) to (...), float32, finite for any finite input."""
+    return categorical(values, probabilities)[0]
+
+
+def categorical(values: Array, probabilities: bool) -> tuple[Array, Array, Array]:
+    """What one pass over the channels gives.
+
+    Args:
+        values: Logits or probabilities, (C, ...).
+        probabilities: Which of them.
+
+    Returns:
+        Confidence ``1 - H / ln C`` of every voxel, (...), finite for any finite input; the probability of its
+        largest channel, (...); and the sum of each channel's probability, (C,). All float32.
+    """
     xp = namespace(values)
     if probabilities:
         share = xp.clip(values, 0.0, None)
         total = xp.sum(share, axis=0)
         share = xp.where(total > 0, share / xp.where(total > 0, total, 1.0), 1 / len(share))
         entropy = -xp.sum(share * xp.log(xp.where(share > 0, share, 1.0)), axis=0)
+        top, sums = xp.max(share, axis=0), xp.sum(xp.reshape(share, (len(share), -1)), axis=1)
     else:
         # H = ln(sum e) - sum(e z) / sum(e) with z shifted to a maximum of 0: no logarithm of 0.
         with np.errstate(over="ignore"):
             shifted = xp.clip(values - xp.max(values, axis=0), VANISHES, None)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=0)
+        top = 1 / total  # the largest channel is the one whose power is 1
+        sums = xp.reshape(powers, (len(powers), -1)) @ xp.reshape(top, (-1,))
         powers *= shifted
         entropy = xp.log(total) - xp.sum(powers, axis=0) / total
-    return xp.clip(1 - entropy / math.log(len(values)), 0.0, 1.0)
+    return xp.clip(1 - entropy / math.log(len(values)), 0.0, 1.0), top, sums
 
 
 def binary_confidence(values: Array, probabilities: bool) -> Array:
     """``1 - H / ln 2`` of every voxel in every channel, same shape, float32."""
+    return binary(values, probabilities)[0]
+
+
+def binary(values: Array, probabilities: bool) -> tuple[Array, Array]:
+    """Confidence ``1 - H / ln 2`` and probability of every voxel in every channel; same shape, float32."""
     xp = namespace(values)
     if probabilities:
         share = xp.clip(values, 0.0, 1.0)
@@ -118,5 +171,7 @@ def binary_confidence(values: Array, probabilities: bool) -> Array:
         # With a = |z|: H = ln(1 + e^-a) + a e^-a / (1 + e^-a); symmetric in the sign of z.
         size = xp.abs(values)
         power = xp.exp(-size)
-        entropy = xp.log1p(power) + size * power / (1 + power)
-    return xp.clip(1 - entropy / math.log(2), 0.0, 1.0)
+        smaller = power / (1 + power)  # the probability of what is less likely
+        entropy = xp.log1p(power) + size * smaller
+        share = 0.5 + xp.copysign(0.5 - smaller, values)
+    return xp.clip(1 - entropy / math.log(2), 0.0, 1.0), share

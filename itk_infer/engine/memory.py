@@ -27,7 +27,7 @@ class Memory:
         reading: The stored image, in SimpleITK and as an array.
         preparing: Resampling, intensity and padding.
         running: Image, accumulator, windows in the network, label map, slabs, logits being written.
-        writing: The label map written and read back.
+        writing: The label map post-processed, its components counted; then written and read back.
     """
 
     reading: int
@@ -64,6 +64,7 @@ class CaseSize:
         batch: Windows per call.
         want_logits: Whether logits are written.
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
+        postprocess: Bytes per native voxel that post-processing takes; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
     """
 
@@ -76,6 +77,7 @@ class CaseSize:
     want_logits: bool
     cubic: bool = False
     scaled_first: bool = False
+    postprocess: int = 0
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -150,7 +152,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + 4 * voxels)
+    return Memory(2 * case.stored, preparing, running, case.stored + max(10, 4 + case.postprocess) * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:

@@ -142,7 +142,9 @@ def _compute(
         show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
-    computed = predictor.compute(volume, lambda header: _open(task, header), on_windows)
+    # Only outputs that draw it keep the image until they are written.
+    shown = volume if "image" in needs(dict(task.wanted)) else None
+    computed = predictor.compute(volume, lambda header: _open(task, replace(header, image=shown)), on_windows)
     identity = output_identity(predictor.identity, image.inputs)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
 
@@ -197,9 +199,16 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "voxels": item.voxels,
                 "volume_ml": item.volume_ml,
                 "confidence": item.confidence,
+                "soft_dice": item.soft_dice,
+                "expected_ml": item.expected_ml,
+                "components": item.components,
+                "outside_largest": item.outside_largest,
             }
             for item in found.labels
         ],
+        "soft_dice": found.soft_dice,
+        "worst_label": None if found.worst is None else found.worst.label.name,
+        "postprocessing": [{**asdict(effect), "label": effect.label.name} for effect in found.effects],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         "warnings": warnings,

@@ -78,6 +78,11 @@ class BackendOptions(Protocol):
         ...
 
     @property
+    def nnunet_postprocessing(self) -> bool | None:
+        """Whether what nnU-Net stored beside the folds is applied to label maps; None: it is not."""
+        ...
+
+    @property
     def max_vram(self) -> int | None:
         """Bytes of a GPU that may be used; None: all."""
         ...

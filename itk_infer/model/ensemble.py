@@ -154,3 +154,5 @@ def _compare(one: Backend, other: Backend) -> None:
     rules = [(spec.output.decision, spec.output.threshold) for spec in (first, second)]
     if rules[0] != rules[1]:
         raise ConfigError("they decide by different rules (output.decision, output.threshold)")
+    if first.output.postprocessing != second.output.postprocessing:
+        raise ConfigError("their post-processing rules differ; give one set of rules for all (`postprocess`)")

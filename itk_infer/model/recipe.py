@@ -72,6 +72,11 @@ class Recipe:
                     f"{part.name}: takes {channels} channels, and {parts[0].name} {expected}; all models of "
                     "a recipe see the same images"
                 )
+            if part.backend.spec.output.postprocessing:
+                raise ConfigError(
+                    f"{part.name}: has post-processing rules, which recipes do not apply; leave `postprocess` out, "
+                    "and apply them to the masks with itk_infer postprocess"
+                )
             for label, value in part.table():
                 known = labels.setdefault(value, Label(value, label.name, default_color(value), 0))
                 if known.name != label.name:

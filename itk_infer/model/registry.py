@@ -101,6 +101,7 @@ MODEL_KINDS = (
             ("folds", "folds"),
             ("checkpoint", "checkpoints to choose from"),
             ("previous_stage", "previous stage"),
+            ("nnunet_postprocessing", "postprocessing.json"),
         ),
     ),
     ModelKind(

@@ -5,18 +5,17 @@ Options > the spec file that they name > sidecar > embedded > older keys > defau
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError, SpecError
+from itk_infer.model.rules_file import read_rules, refuse_functions
+from itk_infer.model.spec_json import read_json
 from itk_infer.options import Options
 from itk_infer.spec import ModelSpec, merge, parse_spec
 from itk_infer.spec.intensity import OPS, WindowLevel
-
-MAX_SPEC_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +51,6 @@ class SpecSources:
         own = [Document(str(path), read_json(path)) for path in sidecars if path.is_file()]
         users = [Document(str(path), read_json(path)) for path in filter(None, [self.overrides.spec])]
         return [*own, *self.above, *users]
-
-
-def read_json(path: Path) -> Any:
-    """The content of a spec file.
-
-    Raises:
-        SpecError: it cannot be read, is larger than `MAX_SPEC_BYTES`, or is not JSON.
-    """
-    try:
-        if path.stat().st_size > MAX_SPEC_BYTES:
-            raise SpecError(f"{path}: larger than 1 MiB; this is not a model spec")
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{path}: is not valid JSON ({error})") from None
 
 
 def older_window(level: Any, width: Any, source: str) -> Document | None:
@@ -124,6 +107,8 @@ def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpe
         window = replace(window, patch_stride=overrides.patch_stride)
     if overrides.blend is not None:
         window = replace(window, blend=overrides.blend)
+    if overrides.postprocess is not None:
+        spec = replace(spec, output=replace(spec.output, postprocessing=read_rules(overrides.postprocess)))
     return replace(spec, window=window), notes
 
 
@@ -131,6 +116,7 @@ def _parse(documents: Sequence[Document]) -> ModelSpec:
     for document in documents:
         if not isinstance(document.content, Mapping):
             raise SpecError(f"{document.name}: a model spec must be a JSON object")
+        refuse_functions(document.content, document.name)
     try:
         return parse_spec(merge(*(document.content for document in documents)), "the model spec")
     except SpecError:

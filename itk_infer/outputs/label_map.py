@@ -29,6 +29,7 @@ class LabelMapSink:
 
     Attributes:
         voxels: Voxels of each label, in the order of the table, once `replace` was called; None: as decided.
+        soft_dice: Of each label by value, for outputs that show it; empty until it is known.
     """
 
     needs_logits = False
@@ -38,6 +39,7 @@ class LabelMapSink:
         self._frame = frame
         self._planes = Planes(frame)
         self.voxels: tuple[int, ...] | None = None
+        self.soft_dice: dict[int, float | None] = {}
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
         # The same voxels in the slabs' axes: writing to it reorients them.
@@ -55,7 +57,7 @@ class LabelMapSink:
     def finished(self) -> FinishedCase:
         """The label map as an array, complete after the last slab."""
         self._planes.finish()
-        return FinishedCase(self._frame, self._array)
+        return FinishedCase(self._frame, self._array, self.soft_dice)
 
     def replace(self, labels: LabelArray) -> None:
         """Write other labels than were decided. Their voxels are counted, and the counts are the case's results.

@@ -34,7 +34,7 @@ class OutputKind:
         flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``.
     """
 
     name: str
@@ -86,6 +86,16 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"logits"}),
         ),
         OutputKind(
+            "pictures",
+            "case",
+            "itk_infer.outputs.picture:PictureOutput",
+            "picture",
+            ".png",
+            ("--pictures",),
+            "Also write <case>.png: planes through the labels, with contours and a legend.",
+            frozenset({"image"}),
+        ),
+        OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
         ),
         OutputKind(
@@ -105,6 +115,15 @@ OUTPUTS: dict[str, OutputKind] = {
             "report.html",
             ("--report",),
             "Also write report.html: all cases, the doubtful ones first, for a review.",
+        ),
+        OutputKind(
+            "montage",
+            "run",
+            "itk_infer.outputs.tables.montage:tables",
+            "montage",
+            "montage.png",
+            ("--montage",),
+            "Also write montage.png: the pictures of a folder, the most doubtful first.",
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.slab import DecidedSlab, LabelArray
+from itk_infer.volume.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class OutputHeader:
         track: Whether an intent is written before each file gets its name; the run removes it once the ledger has
             the file.
         overlaps: Whether a voxel may have several labels.
+        image: The case's image as stored, for outputs that need it; else None.
+        picture_style: How pictures are drawn.
     """
 
     grid: Grid
@@ -35,6 +39,8 @@ class OutputHeader:
     about: dict[str, str] = field(default_factory=dict)
     track: bool = False
     overlaps: bool = False
+    image: Volume | None = None
+    picture_style: str = "side-by-side"
 
 
 class Sink(Protocol):
@@ -65,10 +71,12 @@ class FinishedCase:
     Attributes:
         header: The case.
         labels: Label values on ``header.grid``, (Z, Y, X), as the label file has them; not to be changed.
+        soft_dice: Of each label that was found, by value, where it was measured.
     """
 
     header: OutputHeader
     labels: LabelArray
+    soft_dice: Mapping[int, float | None] = field(default_factory=dict)
 
 
 class CaseOutput(Protocol):

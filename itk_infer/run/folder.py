@@ -323,6 +323,8 @@ class _Run:
                         message.volumes_ml,
                         results["seconds"],
                         message.worker,
+                        results["soft_dice"],
+                        results["worst_label"],
                     )
                 )
             case Failed():

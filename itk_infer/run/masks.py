@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itk_infer.case.identity import PARTS
+from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.files.records import OutputFile
 from itk_infer.outputs.registry import LABELS
 from itk_infer.run.ledger import CaseRecord
@@ -118,7 +118,9 @@ def masks_on_record(
 
 def _difference(output: OutputFile, identity: Mapping[str, Any]) -> str:
     parts = (
-        words for part, words in PARTS.items() if part in identity and output.identity.get(part) != identity[part]
+        words
+        for part, words in PARTS.items()
+        if part in identity and output.identity.get(part, BEFORE.get(part)) != identity[part]
     )
     return next(parts, "")
 

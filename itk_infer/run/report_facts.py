@@ -21,8 +21,11 @@ def with_facts(view: FolderView, folder: Path, ledger: Ledger, masks: Sequence[M
     """The view with what only the report and the viewer need."""
     digests = mask_digests(folder, ledger.outputs())
     reviews = valid_reviews(ledger, digests)
+    drawn = {row.mask or row.file: row.picture for row in view.rows}
     facts = {
-        mask.path or mask.case: _facts(folder, mask, digests.get(mask.path, ""), reviews.get(mask.path))
+        mask.path or mask.case: _facts(
+            folder, mask, drawn.get(mask.path or mask.case, ""), digests.get(mask.path, ""), reviews.get(mask.path)
+        )
         for mask in masks
         if mask.listed
     }
@@ -58,8 +61,8 @@ def picture_of(folder: Path, case: str, pictures: str = PICTURES) -> str:
     return ""
 
 
-def _facts(folder: Path, mask: Mask, digest: str, review: Review | None) -> MaskFacts:
-    picture = picture_of(folder, mask.case)
+def _facts(folder: Path, mask: Mask, drawn: str, digest: str, review: Review | None) -> MaskFacts:
+    picture = drawn if drawn and (folder / drawn).is_file() else picture_of(folder, mask.case)
     stamp = (folder / picture).stat() if picture else None
     results = mask.results or {}
     return MaskFacts(

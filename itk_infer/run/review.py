@@ -15,19 +15,35 @@ def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """A sentence for each case that should be looked at; empty for the others.
 
     Reasons: nothing was found; a label is absent that most other cases have; the foreground
-    confidence is below `LOW_CONFIDENCE`, or lies below the first quartile of the folder by more than
-    1.5 times the distance between the quartiles (Tukey's fence); the case has warnings.
+    confidence or the soft Dice of the worst label is below `LOW_CONFIDENCE`, or lies below the first quartile of
+    the folder by more than 1.5 times the distance between the quartiles (Tukey's fence); something was noticed on
+    the way.
 
     Args:
         results: What each case measured, by case name, as the ledger holds it.
     """
     sure = [value for value in map(_confidence, results.values()) if value is not None]
     fence = _fence(sure)
+    soft_fence = _fence([value for result in results.values() if (value := result.get("soft_dice")) is not None])
     usual = _usual_labels(list(results.values()))
-    return {name: "; ".join(_reasons(result, fence, usual)) for name, result in results.items()}
+    return {name: "; ".join(_reasons(result, fence, soft_fence, usual)) for name, result in results.items()}
 
 
-def _reasons(result: Mapping[str, Any], fence: float, usual: set[str]) -> list[str]:
+def missing_labels(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The names of the labels that a case lacks and more than half of the cases have; other cases are left out.
+
+    Args:
+        results: As of `review_reasons`.
+    """
+    usual = _usual_labels(list(results.values()))
+    lacking = {
+        name: usual - {finding["name"] for finding in result["findings"] if finding["voxels"]}
+        for name, result in results.items()
+    }
+    return {name: ", ".join(sorted(labels)) for name, labels in lacking.items() if labels}
+
+
+def _reasons(result: Mapping[str, Any], fence: float, soft_fence: float, usual: set[str]) -> list[str]:
     found = {finding["name"] for finding in result["findings"] if finding["voxels"]}
     reasons = []
     if not found:
@@ -39,6 +55,11 @@ def _reasons(result: Mapping[str, Any], fence: float, usual: set[str]) -> list[s
         reasons.append("low confidence")
     elif confidence is not None and confidence < fence:
         reasons.append("confidence far below the other cases")
+    soft, worst = result.get("soft_dice"), result.get("worst_label")
+    if worst and soft is not None and soft < LOW_CONFIDENCE:
+        reasons.append(f"low soft Dice of {worst}")
+    elif worst and soft is not None and soft < soft_fence:
+        reasons.append(f"soft Dice of {worst} far below the other cases")
     return [*reasons, *result.get("warnings", ())]
 
 

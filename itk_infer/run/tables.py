@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from itk_infer.run.label_schemes import OTHER_TABLE, LabelScheme, label_schemes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.masks import Mask, masks_on_record
 from itk_infer.run.report_facts import with_facts
-from itk_infer.run.review import review_reasons
+from itk_infer.run.review import missing_labels, review_reasons
 from itk_infer.run.verdicts import with_verdicts
 from itk_infer.spec import Label
 from itk_infer.spec.calibration import Calibration
@@ -92,15 +92,13 @@ def report_view(folder: Path, ledger: Ledger) -> FolderView:
 
 
 def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[str, LabelScheme]]:
-    model = ledger.last_model()
-    masks = masks_on_record(folder, ledger.cases(), ledger.outputs(), model.get("identity", {}))
+    model, outputs = ledger.last_model(), ledger.outputs()
+    masks = masks_on_record(folder, ledger.cases(), outputs, model.get("identity", {}))
     schemes = label_schemes(masks, [Label(**label) for label in model.get("labels", ())])
-    rows = _rows([mask for mask in masks if mask.listed], schemes)
-    return (
-        FolderView(rows, {name: list(scheme.labels.values()) for name, scheme in schemes.items()}),
-        masks,
-        schemes,
-    )
+    pictures = {output.case: output for output in outputs.values() if output.kind == "pictures"}
+    rows = _rows([mask for mask in masks if mask.listed], schemes, pictures)
+    tables = {name: list(scheme.labels.values()) for name, scheme in schemes.items()}
+    return FolderView(rows, tables), masks, schemes
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:
@@ -143,17 +141,23 @@ def _digest(content: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps([__version__, *content]).encode()).hexdigest()
 
 
-def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRow]:
+def _rows(
+    masks: Sequence[Mask], schemes: dict[str, LabelScheme], pictures: Mapping[str, OutputFile]
+) -> list[CaseRow]:
     """One row per mask. Numbers of a mask that is gone would be taken for those of one that is there."""
     table_of = {path: name for name, scheme in schemes.items() for path in scheme.masks}
     reasons: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for name in schemes:  # masks are compared with others of the same labels only
         alike = [m for m in masks if m.results and m.path and m.present and table_of.get(m.path) == name]
-        reasons |= review_reasons({mask.path: mask.results for mask in alike if mask.results})
+        results = {mask.path: mask.results for mask in alike if mask.results}
+        reasons |= review_reasons(results)
+        missing |= missing_labels(results)
     rows = []
     for mask in masks:
         known = mask.results if mask.present or not mask.path else None
         findings = known["findings"] if known else ()
+        lacks = missing.get(mask.path, "") if known and known.get("soft_dice") is not None else ""
         rows.append(
             CaseRow(
                 file=mask.case,
@@ -164,6 +168,14 @@ def _rows(masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[CaseRo
                 review="; ".join(filter(None, (*mask.remarks, reasons.get(mask.path, "")))),
                 mask=mask.path,
                 label_table=table_of.get(mask.path, "") if mask.present else "",
+                picture=pictures[mask.case].path if mask.case in pictures else "",
+                picture_sha256=pictures[mask.case].sha256 if mask.case in pictures else "",
+                soft_dice=0.0 if lacks else known.get("soft_dice") if known else None,
+                worst_label=lacks or (known.get("worst_label") or "" if known else ""),
+                soft_dice_per_label={f["name"]: f.get("soft_dice") for f in findings},
+                expected_ml={f["name"]: f.get("expected_ml") for f in findings},
+                components={f["name"]: f.get("components") for f in findings},
+                outside_largest={f["name"]: f.get("outside_largest") for f in findings},
             )
         )
     return rows

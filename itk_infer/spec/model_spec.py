@@ -9,6 +9,7 @@ from typing import Any, Literal
 from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep
 from itk_infer.spec.labels import Label, default_color
+from itk_infer.spec.postprocessing import Rule, plain_rules
 from itk_infer.spec.series_rule import SeriesRule
 
 Triplet = tuple[int, int, int]  # Z, Y, X
@@ -168,6 +169,7 @@ class OutputSpec:
     resample: Literal["logits", "probabilities", "labels"] = field(default="logits", metadata=LATER)
     labels: tuple[Label, ...] | None = None
     background: tuple[int, ...] | None = None
+    postprocessing: tuple[Rule, ...] = field(default=(), metadata=LATER)  # applied to the finished label map
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
         """The labels of a network with this many output channels, in the order of the spec.
@@ -240,6 +242,8 @@ class ModelSpec:
         ]
         if self.input.series:
             document["input"]["series"] = [rule.document() for rule in self.input.series]
+        if self.output.postprocessing:
+            document["output"]["postprocessing"] = plain_rules(self.output.postprocessing)
         background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]

@@ -25,6 +25,7 @@ from itk_infer.spec.model_spec import (
     Resampling,
     WindowSpec,
 )
+from itk_infer.spec.parse_rules import rules
 from itk_infer.spec.series_rule import some_rules
 from itk_infer.spec.values import (
     Converter,
@@ -202,6 +203,7 @@ def _output(value: Any, where: str) -> OutputSpec:
         "threshold": a_number,
         "resample": one_of("logits", "probabilities", "labels"),
         "labels": optional(anything),
+        "postprocessing": rules,
     }
     values = read_block(value, where, keys)
     if not 0 < values.get("threshold", 0.5) < 1:

@@ -153,6 +153,8 @@ class WorkspaceTests:
         assert ours.confidence.overall == pytest.approx(host.confidence.overall, rel=1e-5)
         assert ours.confidence.foreground == pytest.approx(host.confidence.foreground, rel=1e-4)
         assert ours.confidence.per_label == pytest.approx(host.confidence.per_label, rel=1e-3)
+        assert ours.confidence.soft_dice == pytest.approx(host.confidence.soft_dice, rel=1e-4)
+        assert ours.confidence.expected == pytest.approx(host.confidence.expected, rel=1e-4)
         assert ours.voxels == pytest.approx(host.voxels, abs=1)
 
     @pytest.mark.parametrize("native", [None, (9, 5, 7)], ids=["same grid", "resampled"])

@@ -83,7 +83,8 @@ def test_json_progress_is_json_and_nothing_else(work):
         "run_started": {"version", "cases", "skipped", "workers", "device", "model"},
         "case_started": {"case", "worker", "shape", "windows"},
         "progress": {"case", "worker", "stage", "done", "total", "eta_s"},
-        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages", "worker"},
+        "case_done": {"case", "outputs", "seconds", "confidence", "volumes_ml", "stages", "worker"}
+        | {"soft_dice", "worst_label"},
         "run_done": {"done", "failed", "skipped", "seconds", "exit_code"},
     }
     for event in events:

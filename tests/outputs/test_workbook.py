@@ -37,6 +37,12 @@ def test_one_row_a_case_and_one_column_a_number(tmp_path: Path) -> None:
         "small",
         "a.mha",
         "labels.csv",
+        0.61,
+        "liver",
+        {"liver": 0.61, "spleen": None},
+        {"liver": 1490.25, "spleen": 0.5},
+        {"liver": 3, "spleen": 0},
+        {"liver": 0.25, "spleen": None},
     )
     write_workbook(path, [row], LABELS)
     assert list(tmp_path.iterdir()) == [path]
@@ -52,8 +58,19 @@ def test_one_row_a_case_and_one_column_a_number(tmp_path: Path) -> None:
         "review",
         "mask",
         "label table",
+        "worst soft Dice",
+        "worst label",
+        "soft Dice liver",
+        "soft Dice spleen",
+        "expected volume liver (ml)",
+        "expected volume spleen (ml)",
+        "components liver",
+        "components spleen",
+        "outside largest component liver",
+        "outside largest component spleen",
     )
-    assert rows[1:] == [("a.nii.gz", 0.9, 0.8, 0.7, None, 1500.5, 0, "small", "a.mha", "labels.csv")]
+    old = ("a.nii.gz", 0.9, 0.8, 0.7, None, 1500.5, 0, "small", "a.mha", "labels.csv")
+    assert rows[1:] == [(*old, 0.61, "liver", 0.61, None, 1490.25, 0.5, 3, 0, 0.25, None)]
 
 
 def test_least_confident_first_unknown_last(tmp_path: Path) -> None:
@@ -64,6 +81,14 @@ def test_least_confident_first_unknown_last(tmp_path: Path) -> None:
     assert column(sheet_of(path), "file") == ["c", "e", "f", "a", "b", "d"]
     assert column(sheet_of(path), "confidence") == [0, 0.5, 0.5, 0.9, None, None]
     assert column(sheet_of(path), "review") == [None] * 6
+
+
+def test_lowest_soft_dice_first_those_without_behind(tmp_path: Path) -> None:
+    path = tmp_path / "confidences.xlsx"
+    known = {"a": (0.1, 0.9), "b": (0.2, None), "c": (0.9, 0.3), "d": (0.8, 0.3), "e": (None, 0.0)}
+    rows = [CaseRow(name, sure, None, soft_dice=soft) for name, (sure, soft) in known.items()]
+    write_workbook(path, rows, LABELS)
+    assert column(sheet_of(path), "file") == ["e", "d", "c", "a", "b"]
 
 
 def test_labels_of_other_models_get_columns(tmp_path: Path) -> None:
@@ -104,7 +129,7 @@ def test_dress(tmp_path: Path) -> None:
     write_workbook(path, [CaseRow("a", 0.5, 0.6, {"liver": 1.0}, {"liver": 2.0})] * 3, LABELS)
     sheet = sheet_of(path)
     assert sheet.freeze_panes == "B2"
-    assert sheet.auto_filter.ref == "A1:J4"
+    assert sheet.auto_filter.ref == "A1:T4"
     assert sheet["A1"].font.bold
     assert not sheet["A2"].font.bold
     assert sheet["B2"].number_format == sheet["D2"].number_format == "0.000"

@@ -71,7 +71,8 @@ def report_command(
             sentences += forget.forget_missing(output, ledger)
         if decisions is not None:
             sentences.append(record_decisions(output, ledger, decisions))
-        asked = [kind.name for kind in run_outputs() if html or kind.name != REPORT]
+        # A montage is made anew where there is one.
+        asked = [kind.name for kind in run_outputs() if (html or kind.name != REPORT) and kind.name != "montage"]
         with verified_by(lock.verify):
             sentences += write_derived(
                 output, ledger, asked=asked, overwrite=overwrite, renew=True, calibration=judge

@@ -88,6 +88,7 @@ class MainJob(GroupedCommand):
 @model_options
 @output_options
 @flags_of("orientation")[0]
+@flags_of("picture_style")[0]
 @option(
     "--format",
     "file_format",

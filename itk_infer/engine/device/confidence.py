@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from itk_infer.engine.confidence import Confidence, binary_confidence, categorical_confidence, confidence_of
+from itk_infer.engine.confidence import Confidence, binary, categorical, confidence_of
 from itk_infer.engine.decision import Decision
 
 SPREAD = 64  # rows per channel: thousands of threads that add to a single row would wait for each other
@@ -16,10 +16,14 @@ class DeviceConfidenceSum:
 
     def __init__(self, decision: Decision, device: torch.device) -> None:
         self._decision = decision
-        # Column 0: sums; column 1: voxels. Rows of argmax models: `SPREAD` per channel; of others: all voxels,
-        # foreground, then one per label.
+        # Column 0: sums; column 1: voxels; column 2 of argmax models: top probabilities. Rows of argmax models:
+        # `SPREAD` per channel; of others: all voxels, foreground, then one per label.
         rows = decision.channels * SPREAD if decision.output.decision == "argmax" else 2 + len(decision.table)
-        self._sums = torch.zeros((rows, 2), dtype=torch.float64, device=device)
+        columns = 3 if decision.output.decision == "argmax" else 2
+        self._sums = torch.zeros((rows, columns), dtype=torch.float64, device=device)
+        # Sums of probabilities: per channel for argmax; else per label, and over the label's own voxels.
+        shape = (decision.channels,) if decision.output.decision == "argmax" else (len(decision.table), 2)
+        self._expected = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def add(self, values: torch.Tensor, winners: torch.Tensor, masks: torch.Tensor | None) -> None:
         """Add one slab.
@@ -31,16 +35,20 @@ class DeviceConfidenceSum:
         """
         probabilities = self._decision.output.values == "probabilities"
         if masks is None:
-            sure = categorical_confidence(values, probabilities).double().flatten()
-            pairs = torch.stack([sure, torch.ones_like(sure)], dim=1)
+            confidence, top, expected = categorical(values, probabilities)
+            self._expected += expected
+            sure = confidence.double().flatten()
+            triples = torch.stack([sure, torch.ones_like(sure), top.double().flatten()], dim=1)
             rows = torch.arange(len(sure), dtype=torch.int32, device=sure.device) % SPREAD
             rows += winners.flatten().int() * SPREAD
-            self._sums.index_add_(0, rows, pairs)
+            self._sums.index_add_(0, rows, triples)
             return
         total = torch.zeros(winners.shape, device=winners.device)
-        for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True), 2):
-            own = binary_confidence(values[label.channel], probabilities)
-            self._add(row, own, mask)
+        for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
+            own, share = binary(values[label.channel], probabilities)
+            self._add(row + 2, own, mask)
+            self._expected[row, 0] += share.sum(dtype=torch.float64)
+            self._expected[row, 1] += torch.where(mask, share, 0).sum(dtype=torch.float64)
             total += own
         total /= len(self._decision.table)
         self._add(0, total, torch.ones_like(winners))
@@ -52,10 +60,11 @@ class DeviceConfidenceSum:
 
     def result(self) -> Confidence:
         """The means so far; waits for the device."""
-        sums = self._sums.cpu().numpy()
+        sums, expected = self._sums.cpu().numpy(), self._expected.cpu().numpy()
         if self._decision.output.decision == "argmax":
-            sums = sums.reshape(-1, SPREAD, 2).sum(axis=1)
+            sums = sums.reshape(-1, SPREAD, 3).sum(axis=1)
             foreground = sums[self._decision.value_of_channel != 0].sum(axis=0)
-            each = [sums[label.channel] for label in self._decision.table]
-            sums = np.stack([sums.sum(axis=0), foreground, *each])
-        return confidence_of(sums)
+            channels = [label.channel for label in self._decision.table]
+            expected = np.stack([expected[channels], sums[channels, 2]], axis=1)
+            sums = np.stack([sums.sum(axis=0), foreground, *sums[channels]])[:, :2]
+        return confidence_of(sums, expected)

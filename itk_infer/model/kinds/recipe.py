@@ -11,7 +11,8 @@ from typing import Any
 from itk_infer.errors import ModelError
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.recipe import Recipe, RecipePart
-from itk_infer.model.spec_sources import Document, SpecSources, read_json
+from itk_infer.model.spec_json import read_json
+from itk_infer.model.spec_sources import Document, SpecSources
 from itk_infer.spec import merge
 from itk_infer.spec.values import Invalid, a_list, a_text, an_integer, anything, read_block
 

@@ -15,7 +15,8 @@ from itk_infer.model.backend import BackendOptions
 from itk_infer.model.kinds.torch_export_scan import is_exported
 from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript, scan_torchscript
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel, first_line
-from itk_infer.model.spec_sources import MAX_SPEC_BYTES, Document, SpecSources, resolve
+from itk_infer.model.spec_json import MAX_SPEC_BYTES
+from itk_infer.model.spec_sources import Document, SpecSources, resolve
 
 if TYPE_CHECKING:
     from torch import nn

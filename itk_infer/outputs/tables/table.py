@@ -23,6 +23,15 @@ class CaseRow:
         mask: The label map that the numbers are of, below the output folder; empty if there is none.
         label_table: The file that says what its values mean.
         verdict: What a calibration says of it, in words; empty without one.
+        soft_dice: Of the worst label, 0 to 1: the sort key. 0 where a label is missing that most cases have; None
+            if unknown.
+        worst_label: Its name; empty if unknown.
+        soft_dice_per_label: By label name.
+        expected_ml: Expected volume by label name, in millilitres.
+        components: Connected components by label name.
+        outside_largest: Share of voxels outside the largest of them, by label name.
+        picture: Its picture, below the output folder; empty if there is none.
+        picture_sha256: Digest of that file.
     """
 
     file: str
@@ -34,6 +43,14 @@ class CaseRow:
     mask: str = ""
     label_table: str = ""
     verdict: str = ""
+    soft_dice: float | None = None
+    worst_label: str = ""
+    soft_dice_per_label: dict[str, float | None] = field(default_factory=dict)
+    expected_ml: dict[str, float | None] = field(default_factory=dict)
+    components: dict[str, int | None] = field(default_factory=dict)
+    outside_largest: dict[str, float | None] = field(default_factory=dict)
+    picture: str = ""
+    picture_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 WORKBOOK = "confidences.xlsx"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TEXT, _CONFIDENCE, _MILLILITRES = "@", "0.000", "0.00"
-_WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13}
+_TEXT, _CONFIDENCE, _MILLILITRES, _COUNT = "@", "0.000", "0.00", "0"
+_WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13, _COUNT: 13}
 
 
 def tables(view: FolderView) -> dict[str, Table]:
@@ -31,7 +31,7 @@ def tables(view: FolderView) -> dict[str, Table]:
 
 
 def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label], *, track: bool = False) -> None:
-    """Write the workbook, one row per mask, the least confident first and the unknown last.
+    """Write the workbook, one row per mask, the lowest soft Dice first and the unknown last.
 
     Args:
         path: File to write, ``.xlsx``.
@@ -67,6 +67,15 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
         *([("verdict", _TEXT, [row.verdict for row in rows])] if any(row.verdict for row in rows) else []),
         ("mask", _TEXT, (row.mask for row in rows)),
         ("label table", _TEXT, (row.label_table for row in rows)),
+        ("worst soft Dice", _CONFIDENCE, (row.soft_dice for row in rows)),
+        ("worst label", _TEXT, (row.worst_label for row in rows)),
+        *((f"soft Dice {n}", _CONFIDENCE, [row.soft_dice_per_label.get(n) for row in rows]) for n in names),
+        *((f"expected volume {n} (ml)", _MILLILITRES, [row.expected_ml.get(n) for row in rows]) for n in names),
+        *((f"components {n}", _COUNT, [row.components.get(n) for row in rows]) for n in names),
+        *(
+            (f"outside largest component {n}", _CONFIDENCE, [row.outside_largest.get(n) for row in rows])
+            for n in names
+        ),
     ]
     for index, (title, number_format, values) in enumerate(columns, 1):
         _fill(sheet, index, title, number_format, values)
@@ -76,9 +85,12 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
     write_bytes(content.getvalue(), path, track=track)
 
 
-def _sort_key(row: CaseRow) -> tuple[bool, float, str, str]:
-    known = row.confidence is not None and math.isfinite(row.confidence)
-    return not known, row.confidence or 0.0 if known else 0.0, row.file, row.mask
+def _sort_key(row: CaseRow) -> tuple[float, float, str, str]:
+    """By soft Dice, then by confidence; masks that were measured before soft Dice was come behind the others."""
+    values = [
+        math.inf if value is None or math.isnan(value) else value for value in (row.soft_dice, row.confidence)
+    ]
+    return values[0], values[1], row.file, row.mask
 
 
 def _fill(

@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.kinds.nnunet.location import is_nnunet, previous_stage_folder
 from itk_infer.model.kinds.nnunet.model import NnunetModel, read_model
+from itk_infer.model.kinds.nnunet.postprocessing import find_postprocessing, read_postprocessing
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
 from itk_infer.options import Options
@@ -37,12 +38,26 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         ConfigError: the path and the options contradict each other.
         SpecError: a source of the spec says something invalid.
     """
-    (path,) = paths
+    return _load(paths[0], spec_sources, options, bool(options.nnunet_postprocessing))
+
+
+def _load(
+    path: Path, spec_sources: SpecSources, options: BackendOptions, postprocessing: bool | None
+) -> TorchBackend:
+    """As `load`.
+
+    Args:
+        path: The model folder.
+        spec_sources: As of `load`.
+        options: As of `load`.
+        postprocessing: Whether nnU-Net's own is applied; None for the first stage of a cascade, whose label map
+            the second stage sees as the network decided it.
+    """
     models: list[NnunetModel] = []
 
     def build() -> TorchModel:
         models.append(read_model(path.absolute(), options.folds, options.checkpoint))
-        return _build(models[0], path, spec_sources)
+        return _build(models[0], path, spec_sources, postprocessing)
 
     backend = TorchBackend(build, options)
     (model,) = models
@@ -65,7 +80,7 @@ def _add_previous_stage(
     else:
         stage = previous_stage_folder(model.folder.root, model.previous_stage or "", given)
         step_size = spec_sources.overrides.step_size  # all else is about this stage's spec
-        backend.previous = load([stage], SpecSources(Options(step_size=step_size)), options)
+        backend.previous = _load(stage, SpecSources(Options(step_size=step_size)), options, None)
         earlier = backend.previous.digest
         backend.notes += (
             f"{name} also sees the label map of {stage.name}, which is run first",
@@ -84,8 +99,12 @@ def _digest_of_files(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchModel:
-    own = Document(f"{model.folder.root} (plans and dataset)", model.document)
+def _build(model: NnunetModel, path: Path, spec_sources: SpecSources, postprocessing: bool | None) -> TorchModel:
+    rules, note = ({}, []) if postprocessing is None else _postprocessing(model, postprocessing)
+    if rules and spec_sources.overrides.postprocess is not None:
+        raise ConfigError("`nnunet_postprocessing` and `postprocess` exclude each other: give one of them")
+    document = {**model.document, "output": {**model.document["output"], **rules}}
+    own = Document(f"{model.folder.root} (plans and dataset)", document)
     spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
     network = build_network(model)
     return TorchModel(
@@ -93,10 +112,35 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources) -> TorchMo
         network,
         spec,
         model.digest,
-        notes=(*model.notes, *changes),
+        notes=(*model.notes, *note, *changes),
         channels_out=model.labels.channels,
         trace_size=_smallest_window(model),
     )
+
+
+def _postprocessing(model: NnunetModel, wanted: bool) -> tuple[dict[str, Any], list[str]]:
+    """The keys of the spec's output for nnU-Net's own post-processing, if it is wanted; and notes about it."""
+    folder = model.folder
+    try:
+        path = find_postprocessing(folder.root, [fold.name for fold in folder.folds])
+    except ModelError as error:
+        if wanted:
+            raise
+        return {}, [f"nnU-Net's post-processing is not applied: {error}"]
+    if path is None:
+        if wanted:
+            raise ConfigError(
+                f"`nnunet_postprocessing`: {folder.root} has no "
+                "crossval_results*/postprocessing.json; leave it out"
+            )
+        return {}, []
+    below = path.relative_to(folder.root)
+    if not wanted:
+        return {}, [f"{below} is there and is not applied; `nnunet_postprocessing=True` applies it"]
+    rules = read_postprocessing(path, [label.value for label in model.labels.painted])
+    words = [" and ".join(map(str, rule["labels"])) for rule in rules]
+    done = "; ".join(f"the largest component of label {each} is kept" for each in words)
+    return {"postprocessing": rules}, [f"{below} is applied: {done or 'nothing is to be done'}"]
 
 
 def _smallest_window(model: NnunetModel) -> tuple[int, int, int]:

@@ -24,7 +24,7 @@ class Entry:
     @property
     def certainty(self) -> float | None:
         """The soft Dice of the worst label where it was measured, else the confidence; None if unknown."""
-        values = (getattr(self.row, "soft_dice", None), self.row.confidence_foreground, self.row.confidence)
+        values = (self.row.soft_dice, self.row.confidence_foreground, self.row.confidence)
         return next((float(value) for value in values if value is not None and math.isfinite(value)), None)
 
 

@@ -1,0 +1,58 @@
+"""What is done to a finished label map before anything is written: post-processing, and the count of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from itk_infer.outputs.label_map import LabelMapSink
+from itk_infer.spec import Label
+from itk_infer.spec.postprocessing import Rule
+from itk_infer.volume.components import components, runs_at_most
+from itk_infer.volume.postprocess import RuleEffect, apply_rules
+from itk_infer.volume.slab import LabelArray
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The connected components (26 neighbours) of one label in a finished label map.
+
+    Attributes:
+        count: Components; None if they were not counted.
+        outside_largest: Share of the label's voxels outside its largest component; None if it has no voxels.
+    """
+
+    count: int | None
+    outside_largest: float | None
+
+
+def postprocess(sink: LabelMapSink, rules: Sequence[Rule]) -> tuple[RuleEffect, ...]:
+    """Apply rules to the label map of a case; errors as of `apply_rules`."""
+    case = sink.finished
+    labels, effects = apply_rules(case.labels, case.header.grid, case.header.labels, rules)
+    if effects or not np.array_equal(labels, case.labels):
+        sink.replace(labels)
+    return effects
+
+
+def most_runs(voxels: int) -> int:
+    """Runs of voxels up to which components are counted; a run takes about 150 bytes."""
+    return max(100_000, voxels // 16)
+
+
+def parts_of(labels: LabelArray, table: Sequence[Label]) -> tuple[Parts, ...]:
+    """The components of each label, in the order of the table.
+
+    Not counted in maps of so many runs of voxels that it would take more memory than the rest of the case: noise.
+    """
+    if not runs_at_most(labels, most_runs(labels.size)):
+        return (Parts(None, None),) * len(table)
+    found = components(labels, 26)
+    parts = []
+    for label in table:
+        sizes = found.sizes[found.values == label.value]
+        share = float(1 - sizes.max() / sizes.sum()) if len(sizes) else None
+        parts.append(Parts(len(sizes), share))
+    return tuple(parts)

@@ -1,0 +1,204 @@
+"""Planes of a case as pictures: grey image, fill and contours of labels, and marks by which to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec import Label
+from itk_infer.spec.labels import default_color
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+NAMES = ("axial", "coronal", "sagittal")
+SIDES = (("R", "L", "A", "P"), ("R", "L", "S", "I"), ("A", "P", "S", "I"))  # left, right, top, bottom
+FILL, CONTOUR, HALO = 0.25, 1.6, 3.6  # opacity of the fill; widths of the lines in pixels
+MARGIN_MM = 15.0  # around the labels, where a plane is cut to them
+SMALL = 0.1  # share of a plane that labels fill; below it, it is cut to them
+TEXT, SHADOW = (235, 238, 242), (16, 18, 22)
+OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+GREY = 40  # difference of red, green and blue, of 255, below which a colour is a grey
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One plane of a case, as radiologists see it: the patient's right on the left, superior or anterior up.
+
+    Attributes:
+        axis: 0 axial, 1 coronal, 2 sagittal.
+        index: Of the plane along the axis, in an array whose orientation is LPS.
+        grey: Voxels (rows, columns), 0 to 255.
+        labels: Label values of these.
+        spacing: Millimetres between rows and between columns.
+        whole: Millimetres of the whole plane, (rows, columns).
+        corner: Of this part in the whole plane, in millimetres; (0, 0) where nothing was cut.
+    """
+
+    axis: int
+    index: int
+    grey: NDArray[np.uint8]
+    labels: NDArray[Any]
+    spacing: tuple[float, float]
+    whole: tuple[float, float]
+    corner: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Rows and columns in millimetres."""
+        return self.grey.shape[0] * self.spacing[0], self.grey.shape[1] * self.spacing[1]
+
+
+def cut(grey: NDArray[np.uint8], labels: NDArray[Any], spacing: Sequence[float], axis: int, index: int) -> Cut:
+    """A plane, cut to its labels where they fill little of it.
+
+    Args:
+        grey: The image, 0 to 255, (Z, Y, X) in LPS.
+        labels: Its label map.
+        spacing: Millimetres along Z, Y, X.
+        axis: 0 axial, 1 coronal, 2 sagittal.
+        index: Of the plane.
+    """
+    rows, columns = (other for other in range(3) if other != axis)
+    step = float(spacing[rows]), float(spacing[columns])
+    planes = [np.take(array, index, axis) for array in (grey, labels)]
+    if axis:
+        planes = [plane[::-1] for plane in planes]  # superior up
+    whole = planes[0].shape[0] * step[0], planes[0].shape[1] * step[1]
+    found = planes[1] != 0
+    if not found.any() or found.mean() >= SMALL:
+        return Cut(axis, index, planes[0], planes[1], step, whole)
+    sides = []
+    for across, side in ((1, step[0]), (0, step[1])):
+        there = np.flatnonzero(found.any(axis=across))
+        margin = int(np.ceil(MARGIN_MM / side))
+        sides.append(slice(max(0, int(there[0]) - margin), int(there[-1]) + 1 + margin))
+    part = sides[0], sides[1]
+    corner = sides[0].start * step[0], sides[1].start * step[1]
+    return Cut(axis, index, planes[0][part], planes[1][part], step, whole, corner)
+
+
+def drawn(
+    plane: Cut, scale: float, labels: Sequence[Label], colours: Sequence[tuple[int, int, int]], style: str
+) -> Picture:
+    """A plane with its labels.
+
+    Args:
+        plane: The plane.
+        scale: Pixels per millimetre.
+        labels: Those to draw, later ones above.
+        colours: Of each, RGB.
+        style: ``image``: no labels; ``contour``: lines; ``overlay``: fill and lines.
+    """
+    from PIL import Image
+
+    rows, columns = plane.size_mm
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    picture = Image.fromarray(np.ascontiguousarray(plane.grey)).resize(size, Image.Resampling.BICUBIC)
+    canvas = np.repeat(np.asarray(picture, np.float32)[..., None], 3, axis=2)
+    if style == "image":
+        return Image.fromarray(canvas.astype(np.uint8))
+    lines: list[tuple[NDArray[np.float32], tuple[int, int, int]]] = []
+    for label, colour in zip(labels, colours, strict=True):
+        mask = plane.labels == label.value
+        if not mask.any():
+            continue
+        share = _enlarged(mask, size)
+        if style == "overlay":
+            _blend(canvas, np.clip(share, 0, 1) * FILL, colour)
+        lines.append((_distance(share), colour))
+    for distance, _ in lines:
+        _blend(canvas, 0.6 * np.clip((HALO + 1) / 2 - distance, 0, 1), (0, 0, 0))
+    for distance, colour in lines:
+        _blend(canvas, np.clip((CONTOUR + 1) / 2 - distance, 0, 1), colour)
+    return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
+
+
+def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A mask interpolated to pixels, (rows, columns); its edge is where it passes one half. Outside is 0."""
+    from PIL import Image
+
+    rows, columns = mask.shape
+    box = (1.0, 1.0, columns + 1.0, rows + 1.0)
+    padded = Image.fromarray(np.pad(mask, 1).astype(np.float32))
+    return np.asarray(padded.resize(size, Image.Resampling.BICUBIC, box=box), np.float32)
+
+
+def _distance(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance of each pixel to the level one half, in pixels, to first order: |f - 1/2| / |grad f|."""
+    slopes = [np.gradient(share, axis=axis) if share.shape[axis] > 1 else np.zeros_like(share) for axis in (0, 1)]
+    slope = np.hypot(slopes[0], slopes[1])
+    distance: NDArray[np.float32] = np.abs(share - 0.5) / np.maximum(slope, 1e-3)
+    return distance
+
+
+def _blend(canvas: NDArray[np.float32], opacity: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+    canvas += opacity[..., None] * (np.asarray(colour, np.float32) - canvas)
+
+
+def mark(picture: Picture, plane: Cut, scale: float, position: str) -> None:
+    """Write name, position, sides and a bar of 10 mm into a plane."""
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(picture)
+    width, height = picture.size
+    name = f"{NAMES[plane.axis]} {position}"
+    _text(draw, (6, 4), name, 13)
+    left, right, top, bottom = SIDES[plane.axis]
+    _text(draw, (6, height // 2 - 8), left, 14)
+    _text(draw, (width - 16, height // 2 - 8), right, 14)
+    _text(draw, (width // 2 - 5, 22 if font(13).getlength(name) + 20 > width / 2 else 4), top, 14)
+    _text(draw, (width // 2 - 5, height - 22), bottom, 14)
+    bar = round(10 * scale)
+    if bar < width // 2:
+        draw.rectangle((width - 9 - bar, height - 11, width - 7, height - 7), fill=SHADOW)
+        draw.rectangle((width - 8 - bar, height - 10, width - 8, height - 8), fill=TEXT)
+        _text(draw, (width - 8 - max(bar, font(12).getlength("10 mm")), height - 28), "10 mm", 12)
+
+
+def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
+    """Draw the whole plane small into a corner, with a frame round the part that is shown."""
+    from PIL import Image, ImageDraw
+
+    rows_mm, columns_mm = plane.whole
+    scale = min(picture.width, picture.height) * 0.26 / max(rows_mm, columns_mm)
+    size = max(1, round(columns_mm * scale)), max(1, round(rows_mm * scale))
+    small = Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    draw = ImageDraw.Draw(small)
+    top, left = (mm * scale for mm in plane.corner)
+    height, width = (mm * scale for mm in plane.size_mm)
+    draw.rectangle(
+        (left, top, min(left + width, size[0] - 1), min(top + height, size[1] - 1)), outline=(255, 210, 60)
+    )
+    draw.rectangle((0, 0, size[0] - 1, size[1] - 1), outline=(120, 124, 130))
+    picture.paste(small, (4, picture.height - size[1] - 4))
+
+
+def colours_of(labels: Sequence[Label]) -> list[tuple[int, int, int]]:
+    """The colours of the label table, where a person chose them and they can be seen on a grey image.
+
+    Greys, and default colours of up to seven labels, become those of Okabe and Ito, which colour-blind people tell
+    apart.
+    """
+    plain = len(labels) <= len(OKABE_ITO) and all(label.color == default_color(label.value) for label in labels)
+    colours = []
+    for number, label in enumerate(labels):
+        grey = max(label.rgb) - min(label.rgb) < GREY
+        code = OKABE_ITO[number % len(OKABE_ITO)] if plain or grey else label.color
+        colours.append((int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)))
+    return colours
+
+
+def _text(draw: Any, place: tuple[float, float], text: str, size: int) -> None:
+    draw.text(place, text, TEXT, font=font(size), stroke_width=2, stroke_fill=SHADOW)
+
+
+def font(size: int) -> Any:
+    """Pillow's own font."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

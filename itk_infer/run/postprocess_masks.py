@@ -1,0 +1,170 @@
+"""Post-processing of label maps that exist: a folder in, a folder out, without a model."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itk_infer._version import __version__
+from itk_infer.errors import ConfigError, InputError, ItkInferError, NoInputError
+from itk_infer.files.folders import make_folder
+from itk_infer.outputs.registry import ONE_FILE
+from itk_infer.spec import Label
+from itk_infer.spec.labels import default_color
+from itk_infer.spec.postprocessing import Rule, check_labels
+from itk_infer.volume.marks import own_keys
+from itk_infer.volume.names import printable, split_suffix
+
+if TYPE_CHECKING:
+    from itk_infer.volume.postprocess import RuleEffect
+
+LABEL_TABLE = "labels.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskResult:
+    """What became of one label map.
+
+    Attributes:
+        name: Its path below the folder.
+        effects: What the rules changed.
+        kept: Why nothing was written, though nothing is wrong; else empty.
+        failure: Why it failed; else empty.
+    """
+
+    name: str
+    effects: tuple[RuleEffect, ...] = ()
+    kept: str = ""
+    failure: str = ""
+
+
+def postprocess_masks(
+    masks: Path,
+    output: Path,
+    rules: Sequence[Rule],
+    *,
+    table: Path | None = None,
+    overwrite: bool = False,
+    recursive: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[MaskResult]:
+    """Apply rules to label maps, one after the other; one that fails does not stop the others.
+
+    Args:
+        masks: Folder of label maps, or one.
+        output: Folder for the results, which get the same names.
+        rules: What to do.
+        table: Label table, see `read_label_table`; None: ``labels.csv`` beside the masks, or else no names.
+        overwrite: Replace files that are there.
+        recursive: Search sub-folders, too.
+        check: Called before each; raises to stop.
+
+    Raises:
+        ConfigError: the folders cannot be used, the label table cannot be read, or a rule names no label of it.
+        NoInputError: there is no label map.
+    """
+    folder = masks if masks.is_dir() else masks.parent
+    if output.resolve() == folder.resolve():
+        raise ConfigError(f"{output}: is the folder of the masks, which are never changed; choose another one")
+    beside = folder / LABEL_TABLE
+    table = table or (beside if beside.is_file() else None)
+    labels = () if table is None else read_label_table(table)
+    if labels:
+        check_labels(rules, labels)
+    files = _found(masks, output, recursive)
+    if not files:
+        raise NoInputError(f"{masks}: holds no label map; searched for .nii.gz, .nii, .mha, .mhd and .nrrd")
+    for path in files:
+        check()
+        name = path.relative_to(folder)
+        stem, suffix = split_suffix(path.name)
+        target = output / name.parent / f"{stem}{ONE_FILE.get(suffix, suffix)}"
+        yield _one(path, target, name.as_posix(), rules, labels, overwrite)
+
+
+def read_label_table(path: Path) -> tuple[Label, ...]:
+    """Values and names of a label table as a run writes it: columns LabelValue and Name.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+        labels = tuple(_label(int(row["LabelValue"]), row["Name"]) for row in rows if int(row["LabelValue"]))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise ConfigError(f"{path}: is not a label table with the columns LabelValue and Name") from None
+    if any(not 1 <= label.value <= 65535 for label in labels):
+        raise ConfigError(f"{path}: label values lie between 1 and 65535")
+    return labels
+
+
+def _label(value: int, name: str = "") -> Label:
+    return Label(value, name or f"label {value}", default_color(value), value)
+
+
+def _found(masks: Path, output: Path, recursive: bool) -> list[Path]:
+    if not masks.is_dir():
+        return [masks]
+    found = []
+    for root, folders, names in os.walk(masks):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and Path(root, name).resolve() != output.resolve()
+        )
+        found += [Path(root, name) for name in sorted(names) if split_suffix(name)[1] and not name.startswith(".")]
+    return found
+
+
+def _one(
+    path: Path, target: Path, name: str, rules: Sequence[Rule], labels: tuple[Label, ...], overwrite: bool
+) -> MaskResult:
+    from itk_infer.volume.postprocess import apply_rules
+    from itk_infer.volume.read import read_image
+    from itk_infer.volume.volume import grid_of, image_of
+    from itk_infer.volume.write import write_image
+
+    if os.path.lexists(target) and not overwrite:
+        return MaskResult(name, kept=f"{target} is there already; --overwrite replaces it")
+    try:
+        if path.name.lower().endswith(".seg.nrrd"):
+            raise InputError(
+                "is a segmentation of 3D Slicer, whose names and layers would be lost; export it as a label map"
+            )
+        image = read_image(path).image
+        array = _values(image)
+        there = [int(value) for value in np.unique(array) if value]
+        unnamed = tuple(_label(value) for value in there if value not in {label.value for label in labels})
+        table = (*labels, *unnamed)
+        if not labels:  # a value that a rule names may be absent from this mask
+            named = {n for rule in rules for key in ("labels", "of") for n in getattr(rule, key, ())}
+            table += tuple(_label(n) for n in sorted(n for n in named if isinstance(n, int)) if n not in there)
+        result, effects = apply_rules(array, grid_of(image), table, rules)
+        written = image_of(result, grid_of(image))
+        for key, value in own_keys({"postprocessed": __version__}).items():
+            written.SetMetaData(key, value)
+        make_folder(target.parent)
+        write_image(written, target)
+    except ItkInferError as error:
+        return MaskResult(name, failure=str(error).removeprefix(f"{printable(path.name)}: "))
+    return MaskResult(name, effects)
+
+
+def _values(image: object) -> np.ndarray:
+    """Label values in the smallest type that holds them."""
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayFromImage(image)
+    low, high = array.min(initial=0), array.max(initial=0)
+    if low < 0 or high > 65535 or (array.dtype.kind == "f" and not np.array_equal(array, np.floor(array))):
+        raise InputError("its values are no whole numbers from 0 to 65535; is it a label map?")
+    values: np.ndarray = array.astype(np.uint8 if high <= 255 else np.uint16)
+    return values

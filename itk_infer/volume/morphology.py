@@ -1,0 +1,104 @@
+"""Holes, opening and closing of masks, with balls in millimetres.
+
+A voxel is within a ball where its centre is. Outside the image is background.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.volume.box import Box
+from itk_infer.volume.components import components
+
+Mask = NDArray[np.bool_]
+TOLERANCE = 1e-5  # relative, of squared distances: those of SimpleITK and of edt are float32
+
+
+def bounding_box(mask: Mask) -> Box | None:
+    """The smallest box around a mask, (Z, Y, X); None where it is empty."""
+    sides = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        there = np.flatnonzero(mask.any(axis=others))
+        if not len(there):
+            return None
+        sides.append(slice(int(there[0]), int(there[-1]) + 1))
+    return sides[0], sides[1], sides[2]
+
+
+def holes(mask: Mask, axis: int | None = None) -> Mask:
+    """What a mask encloses, of its shape: voxels from which no path over faces leaves the array.
+
+    Args:
+        mask: (Z, Y, X), best no larger than its bounding box.
+        axis: Paths stay within planes across this axis; None: they may go anywhere.
+    """
+    if axis is None:
+        outside = (~mask).view(np.uint8)
+        parts = components(outside, 6)
+        enclosed = ~parts.at_border()
+        parts.put(outside, ~enclosed, 0)
+        return outside.view(np.bool_)
+    turned = np.ascontiguousarray(np.moveaxis(~mask, axis, 0)).view(np.uint8)
+    parts = components(turned, 4)
+    parts.put(turned, parts.at_border_of_planes(), 0)
+    return np.moveaxis(turned, 0, axis).view(np.bool_)
+
+
+def within(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
+    """Voxels whose centre is at most `mm` from that of a voxel of the mask, itself included.
+
+    Args:
+        mask: (Z, Y, X), of at least one voxel.
+        mm: Distance.
+        spacing: Millimetres along Z, Y, X.
+    """
+    near: Mask = _squared_distance(mask, spacing) <= mm * mm * (1 + TOLERANCE)
+    return near
+
+
+def opened(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
+    """Opening with a ball: what balls that lie inside the mask cover; of the mask's shape."""
+    padded = np.pad(mask, 1)
+    centres = ~within(~padded, mm, spacing)
+    if not centres.any():
+        return np.zeros_like(mask)
+    return within(centres, mm, spacing)[1:-1, 1:-1, 1:-1]
+
+
+def closed(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
+    """Closing with a ball: all but what balls that lie outside the mask cover; of the mask's shape."""
+    if not mask.any():
+        return mask
+    margins = [math.floor(mm / side * (1 + TOLERANCE)) + 1 for side in spacing]
+    padded = np.pad(mask, [(margin, margin) for margin in margins])
+    near = within(padded, mm, spacing)
+    closing: Mask = ~within(~near, mm, spacing)
+    inner = tuple(slice(margin, margin + size) for margin, size in zip(margins, mask.shape, strict=True))
+    return closing[inner]
+
+
+def _squared_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float32]:
+    """Squared distance of each voxel to the mask, mm², float32.
+
+    The package edt, if it is installed, is faster than SimpleITK and gives the same.
+    """
+    try:
+        import edt
+    except ImportError:
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(mask.view(np.uint8))
+        image.SetSpacing([float(side) for side in spacing[::-1]])
+        distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=True, useImageSpacing=True)
+        squared: NDArray[np.float32] = sitk.GetArrayFromImage(distance)
+        squared[mask] = 0  # SimpleITK gives those inside the mask their distance to its border, below 0
+        return squared
+    result: NDArray[np.float32] = edt.edtsq(
+        np.ascontiguousarray(~mask), anisotropy=tuple(float(side) for side in spacing), black_border=False
+    )
+    return result

@@ -1,0 +1,229 @@
+"""Applies post-processing rules to a finished label map.
+
+Rules only remove labels, or turn background into a label: none replaces one label by another, except a function
+of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from itk_infer.spec.labels import Label
+from itk_infer.spec.postprocessing import (
+    Close,
+    Custom,
+    FillHoles,
+    Inside,
+    KeepLargest,
+    MinSize,
+    Open,
+    Rule,
+    labels_of,
+    op_of,
+)
+from itk_infer.volume.box import Box
+from itk_infer.volume.components import Components, components, runs_of
+from itk_infer.volume.custom_rule import apply_custom
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.morphology import Mask, bounding_box, closed, holes, opened, within
+from itk_infer.volume.slab import LabelArray
+
+SIDES = {"axial": "IS", "coronal": "AP", "sagittal": "LR"}
+Change = Callable[[Mask], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEffect:
+    """What one rule did to one label.
+
+    Attributes:
+        rule: Its number, from 1.
+        op: Its operation.
+        label: The label.
+        before: Its voxels before the rule.
+        after: Its voxels after it.
+    """
+
+    rule: int
+    op: str
+    label: Label
+    before: int
+    after: int
+
+
+def apply_rules(
+    labels: LabelArray, grid: Grid, table: Sequence[Label], rules: Sequence[Rule]
+) -> tuple[LabelArray, tuple[RuleEffect, ...]]:
+    """A label map after all rules, in their order, and what each changed.
+
+    Args:
+        labels: The label map, (Z, Y, X); it stays as it is.
+        grid: Its grid.
+        table: Its labels.
+        rules: What to do.
+
+    Raises:
+        SpecError: a rule names a label that there is not.
+        ConfigError: a function cannot be imported.
+        OutputError: a function fails, or returns something else than a label map of these labels.
+    """
+    result: LabelArray = np.array(labels, order="C")
+    effects: list[RuleEffect] = []
+    before = _counts(result, table)
+    for number, rule in enumerate(rules, 1):
+        result = _apply(result, grid, table, rule, f"post-processing rule {number} ({op_of(rule)})")
+        after = _counts(result, table)
+        effects += [
+            RuleEffect(number, op_of(rule), label, before[label.value], after[label.value])
+            for label in table
+            if before[label.value] != after[label.value]
+        ]
+        before = after
+    return result, tuple(effects)
+
+
+def bytes_per_voxel(rules: Sequence[Rule]) -> int:
+    """Bytes per voxel that rules take at most, beside the label map; distances are float32, twice."""
+    if any(isinstance(rule, Open | Close | Inside) for rule in rules):
+        return 16
+    return 10 if rules else 0
+
+
+def vanished(effects: Sequence[RuleEffect]) -> list[str]:
+    """A sentence for each label of which a rule left nothing."""
+    return [
+        f"post-processing rule {effect.rule} ({effect.op}) removed all {effect.before:,} voxels of "
+        f"{effect.label.name}"
+        for effect in effects
+        if not effect.after
+    ]
+
+
+def _counts(labels: LabelArray, table: Sequence[Label]) -> dict[int, int]:
+    _, length, value = runs_of(labels)
+    counts = np.bincount(value, length, minlength=int(np.iinfo(labels.dtype).max) + 1)
+    return {label.value: int(counts[label.value]) for label in table}
+
+
+def _apply(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rule, where: str) -> LabelArray:
+    spacing = grid.spacing
+    if isinstance(rule, Custom):
+        return apply_custom(result, grid, table, rule, where)
+    chosen = labels_of(rule.labels, table, where)
+    if isinstance(rule, KeepLargest | MinSize):
+        _drop_components(result, chosen, rule, grid.voxel_volume_ml)
+    elif isinstance(rule, Inside):
+        _keep_inside(result, chosen, labels_of(rule.of, table, where), rule.margin_mm, spacing)
+    elif isinstance(rule, FillHoles):
+        axis = _axis(grid, rule.mode)
+        smallest = [1 if across == axis else 3 for across in range(3)]  # of what can have a hole
+        _change_components(result, chosen, smallest, lambda mask: mask | holes(mask, axis))
+    elif isinstance(rule, Open):
+        _change_components(result, chosen, (1, 1, 1), lambda mask: opened(mask, rule.mm, spacing))
+    elif isinstance(rule, Close):
+        _close(result, chosen, rule.mm, spacing)
+    return result
+
+
+def _drop_components(
+    result: LabelArray, chosen: Sequence[Label], rule: KeepLargest | MinSize, voxel_ml: float
+) -> None:
+    """Set to background the components that a rule does not keep."""
+    names = np.zeros(np.iinfo(result.dtype).max + 1, result.dtype)
+    for label in chosen:
+        names[label.value] = 1 if rule.group else label.value
+    parts = components(names[result], rule.connectivity)
+    if isinstance(rule, MinSize):
+        drop = parts.sizes * voxel_ml < rule.ml * (1 - 1e-9)
+    else:
+        drop = _but_largest(parts, rule.count)
+    parts.put(result, drop, 0)
+
+
+def _but_largest(parts: Components, count: int) -> Mask:
+    """Components of each value that are smaller than its largest `count`; all that are as large as these stay."""
+    drop = np.zeros(len(parts.sizes), np.bool_)
+    for value in np.unique(parts.values):
+        own = parts.values == value
+        sizes = np.sort(parts.sizes[own])[::-1]
+        drop |= own & (parts.sizes < sizes[min(count, len(sizes)) - 1])
+    return drop
+
+
+def _change_components(
+    result: LabelArray, chosen: Sequence[Label], smallest: Sequence[int], change: Change
+) -> None:
+    """Change the components of each label in turn, each by itself in its bounding box.
+
+    A hole, whose voxels meet at faces, is enclosed by a single component whose voxels meet at corners. A ball is
+    connected, and so lies in one component. So both give what they would give for the whole label.
+
+    Args:
+        result: The label map; what is added takes background only.
+        chosen: The labels.
+        smallest: Sizes (Z, Y, X) below which a box is left alone.
+        change: From the mask of a component to what it becomes.
+    """
+    numbers = np.zeros(np.iinfo(result.dtype).max + 1, result.dtype)
+    for number, label in enumerate(chosen, 1):
+        numbers[label.value] = number
+    # Components are those before the rule: what a label gains was background, and changes no other component.
+    for number, box, mask in components(numbers[result], 26).each(smallest):
+        _set(result[box], chosen[number - 1].value, mask, change(mask))
+
+
+def _close(result: LabelArray, chosen: Sequence[Label], mm: float, spacing: Sequence[float]) -> None:
+    """Close each label in its bounding box, which closing does not leave."""
+    boxes = boxes_of(result, chosen)
+    for label in chosen:
+        box = boxes[label.value]
+        if box is not None:
+            mask = result[box] == label.value
+            _set(result[box], label.value, mask, closed(mask, mm, spacing))
+
+
+def _set(part: LabelArray, value: int, before: Mask, after: Mask) -> None:
+    """Change the mask of a label within a part of the label map; what is added takes background only."""
+    part[before & ~after] = 0
+    part[after & (part == 0)] = value
+
+
+def _keep_inside(
+    result: LabelArray, chosen: Sequence[Label], of: Sequence[Label], margin_mm: float, spacing: Sequence[float]
+) -> None:
+    inside = np.isin(result, [label.value for label in of])
+    outside = np.isin(result, [label.value for label in chosen]) & ~inside
+    # Voxels that have a label of both stay.
+    box = bounding_box(inside | outside)
+    if box is None or not outside.any():
+        return
+    if margin_mm and inside.any():
+        outside[box] &= ~within(inside[box], margin_mm, spacing)
+    result[outside] = 0
+
+
+def boxes_of(labels: LabelArray, chosen: Sequence[Label]) -> dict[int, Box | None]:
+    """The bounding boxes of labels by value; None for one that is absent."""
+    start, length, value = runs_of(labels)
+    z, y, x = np.unravel_index(start, labels.shape)
+    boxes: dict[int, Box | None] = {}
+    for label in chosen:
+        own = np.flatnonzero(value == label.value)
+        if not len(own):
+            boxes[label.value] = None
+            continue
+        ends = ((z[own], 1), (y[own], 1), (x[own], length[own]))
+        deep, rows, columns = (slice(int(low.min()), int((low + size).max())) for low, size in ends)
+        boxes[label.value] = deep, rows, columns
+    return boxes
+
+
+def _axis(grid: Grid, mode: str) -> int | None:
+    """The array axis across the planes of a mode; None for 3D."""
+    if mode == "3d":
+        return None
+    letters = grid.orientation[::-1]  # codes begin with x, array axes with Z
+    return next(axis for axis, letter in enumerate(letters) if letter in SIDES[mode])
