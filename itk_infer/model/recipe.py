@@ -74,8 +74,8 @@ class Recipe:
                 )
             if part.backend.spec.output.postprocessing:
                 raise ConfigError(
-                    f"{part.name}: has post-processing rules, which recipes do not apply; leave `postprocess` out, "
-                    "and apply them to the masks with itk_infer postprocess"
+                    f"{part.name}: has post-processing rules, which recipes do not apply; leave them out, "
+                    "or apply them to the merged masks with itk_infer postprocess"
                 )
             for label, value in part.table():
                 known = labels.setdefault(value, Label(value, label.name, default_color(value), 0))
