@@ -24,7 +24,11 @@ WHOLE = {
     "test_memory": "what a case was predicted to need, and needs",
     "test_mirror": "this file",
     "test_timeouts": "the time limits of the tests themselves",
+    "test_against_monai": "steps that are named after MONAI's, against MONAI's own",
+    "test_messages": "the messages of all modules",
     "test_real": "the whole program, with real networks and scans",
+    "test_real_monai": "the same, with bundles of MONAI",
+    "test_real_nnunet": "the same, with model folders of nnU-Net",
 }
 
 
