@@ -97,6 +97,7 @@ def test_every_part_writes_json_ready_figures(bench):
         "depth",
         "accumulate",
         "accuracy",
+        "failures",
         "start",
         "evaluate",
     ]
