@@ -81,7 +81,7 @@ def test_the_ensemble_runs_without_torch_and_makes_the_same_mask(nnunet, tmp_pat
 def test_what_is_there_is_kept(nnunet, capsys):
     before = (nnunet / "small_fold_0.onnx").read_bytes()
     assert main(["export", "-m", str(nnunet / "model"), "-o", str(nnunet / "small.onnx")]) == 2
-    assert "small_fold_0.onnx: is there already; give --overwrite" in capsys.readouterr().err
+    assert "small_fold_0.onnx: is there already; --overwrite replaces it" in capsys.readouterr().err
     assert (nnunet / "small_fold_0.onnx").read_bytes() == before
 
 
