@@ -10,9 +10,11 @@ import numpy as np
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.spec import Label
 from itk_infer.spec.postprocessing import Rule
-from itk_infer.volume.components import components, runs_at_most
+from itk_infer.volume.components import runs_at_most, sizes_by_value
 from itk_infer.volume.postprocess import RuleEffect, apply_rules
 from itk_infer.volume.slab import LabelArray
+
+NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +40,25 @@ def postprocess(sink: LabelMapSink, rules: Sequence[Rule]) -> tuple[RuleEffect, 
 
 
 def most_runs(voxels: int) -> int:
-    """Runs of voxels up to which components are counted; a run takes about 150 bytes."""
-    return max(100_000, voxels // 16)
+    """Runs of voxels of a label up to which its components are counted; a run takes about 150 bytes."""
+    return max(100_000, voxels // 64)
 
 
 def parts_of(labels: LabelArray, table: Sequence[Label]) -> tuple[Parts, ...]:
     """The components of each label, in the order of the table.
 
-    Not counted in maps of so many runs of voxels that it would take more memory than the rest of the case: noise.
+    Not counted of a label with so many runs of voxels that it would take more memory than the rest of the case.
     """
-    if not runs_at_most(labels, most_runs(labels.size)):
+    most = most_runs(labels.size)
+    if not runs_at_most(labels, 3 * most):
         return (Parts(None, None),) * len(table)
-    found = components(labels, 26)
+    found = sizes_by_value(labels, 26, most)
     parts = []
     for label in table:
-        sizes = found.sizes[found.values == label.value]
+        sizes = found.get(label.value, NONE)
+        if sizes is None:
+            parts.append(Parts(None, None))
+            continue
         share = float(1 - sizes.max() / sizes.sum()) if len(sizes) else None
         parts.append(Parts(len(sizes), share))
     return tuple(parts)

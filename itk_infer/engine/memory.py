@@ -152,7 +152,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + max(10, 4 + case.postprocess) * voxels)
+    return Memory(2 * case.stored, preparing, running, case.stored + (4 + case.postprocess) * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:

@@ -133,7 +133,7 @@ def _one(
     from itk_infer.volume.write import write_image
 
     if os.path.lexists(target) and not overwrite:
-        return MaskResult(name, kept=f"{target} is there already; --overwrite replaces it")
+        return MaskResult(name, kept=f"{target} is there already; `overwrite` replaces it")
     try:
         if path.name.lower().endswith(".seg.nrrd"):
             raise InputError(

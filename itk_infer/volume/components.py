@@ -112,17 +112,38 @@ def components(array: NDArray[Any], connectivity: int = 26) -> Components:
         connectivity: Neighbours of a voxel: 6 (faces), 18 (edges, too), 26 (corners, too); 4: in planes across Z.
     """
     z, y, x = array.shape
+    return _of_runs((z, y, x), *runs_of(array), connectivity)
+
+
+def sizes_by_value(array: NDArray[Any], connectivity: int, most_runs: int) -> dict[int, Indices | None]:
+    """Voxels of each component, by value; None of a value with more runs of voxels than `most_runs`.
+
+    One value at a time: the memory is that of the value with the most runs, about 150 bytes each.
+    """
+    z, y, x = array.shape
     start, length, value = runs_of(array)
+    sizes: dict[int, Indices | None] = {}
+    for number, runs in zip(*np.unique(value, return_counts=True), strict=True):
+        own = value == number
+        few = int(runs) <= most_runs
+        found = _of_runs((z, y, x), start[own], length[own], value[own], connectivity) if few else None
+        sizes[int(number)] = None if found is None else found.sizes
+    return sizes
+
+
+def _of_runs(
+    shape: tuple[int, int, int], start: Indices, length: Indices, value: NDArray[Any], connectivity: int
+) -> Components:
     parent = np.arange(len(start))
     for offset, reach in FOLLOWING[connectivity]:
-        first, second = _touching(start, length, value, (z, y, x), offset, reach)
+        first, second = _touching(start, length, value, shape, offset, reach)
         parent = _joined(parent, first, second)
     roots = np.flatnonzero(parent == np.arange(len(parent)))
     number = np.zeros(len(parent), np.int64)
     number[roots] = np.arange(len(roots))
     of_run = number[parent]
     sizes = np.bincount(of_run, length, minlength=len(roots)).astype(np.int64)  # exact below 2^53
-    return Components((z, y, x), start, length, of_run, value[roots], sizes)
+    return Components(shape, start, length, of_run, value[roots], sizes)
 
 
 def runs_at_most(array: NDArray[Any], most: int) -> bool:

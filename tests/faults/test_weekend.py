@@ -14,7 +14,7 @@ from itk_infer.executors import in_flight as jobs
 from itk_infer.testing.faulty import Clock, marked
 
 TROUBLE = {20: "kill", 90: "kill", 160: "kill", 50: "hang", 70: "raise", 140: "raise", 110: "nan"}
-WORDS = {"kill": "SIGKILL", "hang": "--case-timeout", "raise": "a surprise", "nan": "NaN"}
+WORDS = {"kill": "SIGKILL", "hang": "`case_timeout`", "raise": "a surprise", "nan": "NaN"}
 
 
 def scans(batch, shared, count, trouble):

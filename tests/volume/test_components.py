@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from itk_infer.volume import components as module
-from itk_infer.volume.components import components
+from itk_infer.volume.components import components, sizes_by_value
 
 RANK = {6: 1, 18: 2, 26: 3}
 volumes = arrays.arrays(
@@ -132,3 +132,13 @@ def test_nothing():
     assert len(found.sizes) == len(found.values) == 0
     assert list(found.each()) == []
     assert len(components(np.zeros((0, 4, 5), np.uint8)).sizes) == 0
+
+
+@given(volumes, st.sampled_from([6, 18, 26]))
+@settings(max_examples=60)
+def test_sizes_by_value_are_those_of_all_components(array, connectivity):
+    found = components(array, connectivity)
+    expected = {int(value): sorted(found.sizes[found.values == value]) for value in np.unique(found.values)}
+    sizes = sizes_by_value(array, connectivity, 10_000)
+    assert {value: sorted(of) for value, of in sizes.items()} == expected
+    assert set(sizes_by_value(array, connectivity, 0).values()) <= {None}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from itk_infer.cli.options import PATH, GroupedCommand, option
+from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.volume.names import printable
 
 
@@ -55,10 +55,10 @@ def postprocess_command(
             name = printable(mask.name)
             if mask.failure:
                 failed += 1
-                click.echo(f"{name}: failed: {mask.failure}", err=True)
+                click.echo(with_flags(f"{name}: failed: {mask.failure}"), err=True)
             elif mask.kept:
                 kept += 1
-                click.echo(f"{name}: kept {mask.kept}", err=True)
+                click.echo(with_flags(f"{name}: kept {mask.kept}"), err=True)
             else:
                 done += 1
                 changes = [

@@ -67,7 +67,7 @@ def write_montage(path: Path, rows: Sequence[CaseRow], cases: int) -> None:
             text = f"{certain}{printable(row.file)}"
             pen.text((left, top), text if len(text) <= 44 else f"{text[:41]}...", TEXT, font=font)
             if small is None:
-                pen.text((left, top + HEAD), "no picture; --pictures draws it", (150, 155, 162), font=font)
+                pen.text((left, top + HEAD), "no picture", (150, 155, 162), font=font)
             else:
                 canvas.paste(small, (left, top + HEAD))
         top += height + GAP
