@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 from contextlib import closing
 
 import numpy as np
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_fails_its_case_only(tasks, monkeypatch):
     class DyingPool(pool):
         def submit(self, function, *args):
             if args and args[0].pair.name == "case 2":
-                return super().submit(os._exit, 9)
+                return super().submit(signal.raise_signal, signal.SIGKILL)
             return super().submit(function, *args)
 
     monkeypatch.setattr(folder, "ProcessPoolExecutor", DyingPool)
