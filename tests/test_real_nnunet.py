@@ -1,7 +1,7 @@
 """Model folders of nnU-Net: labels, geometry, network input and logits as nnU-Net's own.
 
 The label maps were written by nnU-Net, which sums in half precision. So those of exact sums may differ in a few
-voxels; how many is known for each file, and one more is allowed for rounding in another order.
+voxels; how many is known for each file, and a few more are allowed for rounding in another order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MODELS = {
         ["nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0", "nnUNetTrainer__nnUNetPlans__2d"],
     ),
 }
-TOLERATED = 1  # voxels a file beyond those of exact sums
+TOLERATED = 3  # voxels a file beyond those of exact sums: OpenVINO rounds differently, and by its threads
 UNCOUNTED = 3  # of files for which it was not counted
 
 
@@ -123,7 +123,11 @@ def test_the_second_stage_is_nnunets_where_the_first_is(nnunet, tmp_path, capfd,
     counted = json.loads((nnunet / "expected_numbers.json").read_text("utf-8"))["cascade"][mode]
     for case, numbers in counted.items():
         file = f"hippocampus_{case}.nii.gz"
-        compare(tmp_path / file, nnunet / "expected" / "cascade" / mode / file, numbers["exact_sums_differ"] + 1)
+        compare(
+            tmp_path / file,
+            nnunet / "expected" / "cascade" / mode / file,
+            numbers["exact_sums_differ"] + TOLERATED,
+        )
 
 
 REFERENCES = ["2d_094r", "cascade_084", "fullres_folds01_094r", "regions_094", "torchres_094r"]

@@ -22,7 +22,6 @@ class CaseRow:
         review: Why it should be looked at; empty if there is no reason.
         mask: The label map that the numbers are of, below the output folder; empty if there is none.
         label_table: The file that says what its values mean.
-        verdict: What a calibration says of it, in words; empty without one.
         soft_dice: Of the worst label, 0 to 1: the sort key. 0 where a label is missing that most cases have; None
             if unknown.
         worst_label: Its name; empty if unknown.
@@ -32,6 +31,7 @@ class CaseRow:
         outside_largest: Share of voxels outside the largest of them, by label name.
         picture: Its picture, below the output folder; empty if there is none.
         picture_sha256: Digest of that file.
+        verdict: What a calibration says of it, in words; empty without one.
     """
 
     file: str
@@ -42,7 +42,6 @@ class CaseRow:
     review: str = ""
     mask: str = ""
     label_table: str = ""
-    verdict: str = ""
     soft_dice: float | None = None
     worst_label: str = ""
     soft_dice_per_label: dict[str, float | None] = field(default_factory=dict)
@@ -51,6 +50,7 @@ class CaseRow:
     outside_largest: dict[str, float | None] = field(default_factory=dict)
     picture: str = ""
     picture_sha256: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
