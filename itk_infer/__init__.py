@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from itk_infer.outputs.sink import OutputHeader as OutputHeader
     from itk_infer.outputs.sink import Sink as Sink
     from itk_infer.predictor import Predictor as Predictor
-    from itk_infer.run.folder import Summary as Summary
     from itk_infer.run.folder import run_cases as run_cases
     from itk_infer.run.folder import run_folder as run_folder
     from itk_infer.run.settings import RunSettings as RunSettings
+    from itk_infer.run.summary import Summary as Summary
     from itk_infer.spec import Label as Label
     from itk_infer.spec import ModelSpec as ModelSpec
     from itk_infer.spec import parse_spec as parse_spec
@@ -83,8 +83,9 @@ _MODULES = {
     "outputs.logits": "read_logits",
     "outputs.sink": "CaseOutput OutputHeader Sink",
     "predictor": "Predictor",
-    "run.folder": "Summary run_cases run_folder",
+    "run.folder": "run_cases run_folder",
     "run.settings": "RunSettings",
+    "run.summary": "Summary",
     "spec": "Label ModelSpec parse_spec",
     "volume.formats": "Format",
     "volume.formats.layout": "Layout",

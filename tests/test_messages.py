@@ -14,7 +14,7 @@ import itk_infer
 PACKAGE = Path(itk_infer.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 # Where flags are declared.
-DECLARED = {"options.py", "model/registry.py", "outputs/registry.py"}
+DECLARED = {"options.py", "options_of_models.py", "model/registry.py", "outputs/registry.py"}
 # Of other programs: pip, SLURM's directives; and variables of style sheets.
 OF_OTHERS = ("pip install --", "--gres=gpu:", ":root { ")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
 
+from itk_infer.case.loaded_members import LoadedMembers
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.plan import CasePlan
@@ -17,55 +15,19 @@ from itk_infer.options import Options
 from itk_infer.volume.grid import Grid
 
 
-class LoadedEnsemble(LoadedModel):
-    """As `LoadedModel`, for all members together.
+class LoadedEnsemble(LoadedMembers):
+    """As `LoadedModel`, for an ensemble.
 
     Attributes:
-        members: One each; a member may be an ensemble.
         weights: Of the members; their sum is 1.
         orders: Of the members' channels, see `channel_order`.
         mean: What is averaged.
     """
 
     def __init__(self, backend: Ensemble, options: Options) -> None:
-        super().__init__(backend, options.changed(tta=False, batch=1))  # of members, not of the ensemble
-        self.options = options
-        self.members: tuple[LoadedModel, ...] = tuple(loaded(member, options) for member in backend.members)
+        super().__init__(backend, options, tuple(loaded(member, options) for member in backend.members))
         self.weights, self.orders = backend.weights, backend.orders
         self.mean: Mean = backend.mean
-        self.auto_batch = None
-
-    def in_safe_mode(self) -> LoadedEnsemble:
-        """See `LoadedModel.in_safe_mode`."""
-        twin = copy.copy(self)
-        twin.members = tuple(member.in_safe_mode() for member in self.members)
-        return twin
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Those of its members."""
-        return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
-
-    @property
-    def leaves(self) -> tuple[LoadedModel, ...]:
-        """The models that have a network, those of members that are ensembles among them, in their order."""
-        return tuple(
-            leaf
-            for member in self.members
-            for leaf in (member.leaves if isinstance(member, LoadedEnsemble) else (member,))
-        )
-
-    @property
-    def batch_size(self) -> int | None:
-        """Windows per call of the first member."""
-        return self.members[0].batch_size
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """That of the first member, with the ensemble's files, and what else differs in the others."""
-        first, *others = (leaf.identity for leaf in self.leaves)
-        differing = [{key: value for key, value in other.items() if first.get(key) != value} for other in others]
-        return {**first, "model": self.backend.digest, "members": differing}
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """The first member's plan, beside those of the others."""
@@ -78,5 +40,5 @@ def loaded(backend: Backend, options: Options) -> LoadedModel:
     if isinstance(backend, Ensemble):
         return LoadedEnsemble(backend, options)
     if isinstance(backend, Recipe):
-        return LoadedRecipe(backend, options)
+        return LoadedRecipe(backend, options, tuple(loaded(part.backend, options) for part in backend.parts))
     return LoadedModel(backend, options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.options import decorated, flags_of, option
-from itk_infer.options import WORKERS
+from itk_infer.options_of_models import WORKERS
 
 if TYPE_CHECKING:
     from itk_infer.executors.executor import Executor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from itk_infer.cli.model_files import file_options, named_model
 from itk_infer.cli.options import decorated, options_under, read_options
-from itk_infer.options import MODEL, WINDOWS
+from itk_infer.options_of_models import MODEL, WINDOWS
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelRequest

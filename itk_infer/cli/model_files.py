@@ -10,7 +10,7 @@ import click
 
 from itk_infer.cli.options import PATH, Decorator, option
 from itk_infer.model.registry import MODEL_KINDS, ModelKind, kind_named
-from itk_infer.options import MODEL
+from itk_infer.options_of_models import MODEL
 
 
 def file_options() -> list[Decorator]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from itk_infer.cli.options import option
-from itk_infer.options import WRITTEN
+from itk_infer.options_of_models import WRITTEN
 from itk_infer.outputs.registry import optional_outputs
 
 

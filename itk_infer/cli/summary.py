@@ -10,8 +10,8 @@ from itk_infer.cli.options import with_flags
 from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
-    from itk_infer.run.folder import Summary
     from itk_infer.run.settings import RunSettings
+    from itk_infer.run.summary import Summary
 
 MOST_REASONS = 20
 

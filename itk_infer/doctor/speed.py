@@ -12,7 +12,7 @@ import numpy as np
 
 from itk_infer.errors import ItkInferError
 from itk_infer.model.backend import Backend
-from itk_infer.options import PrecisionChoice, Provider
+from itk_infer.options_of_models import PrecisionChoice, Provider
 from itk_infer.predictor import Predictor
 
 SECONDS = 10.0  # for all together

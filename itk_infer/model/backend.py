@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from itk_infer.arrays import Array
 from itk_infer.model.runtimes.precision import Precision
-from itk_infer.options import PrecisionChoice, Provider
+from itk_infer.options_of_models import PrecisionChoice, Provider
 from itk_infer.spec import ModelSpec
 
 Windows: TypeAlias = Array  # (N, C_in, Z, Y, X) float32

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ from itk_infer.run.plan import ALREADY_DONE, CaseAction, make_plan
 from itk_infer.run.settings import RunSettings
 from itk_infer.run.shard import shard_ledgers
 from itk_infer.run.stop import StopRequest
+from itk_infer.run.summary import Summary
 from itk_infer.run.tables import write_derived
 from itk_infer.streams import open_missing_streams
 
@@ -42,29 +43,6 @@ if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
 MOST_ATTEMPTS = 2  # of a case whose worker dies
-
-
-@dataclass(slots=True)
-class Summary:
-    """How a run ended.
-
-    Attributes:
-        done: Case names, in the order they were finished.
-        failed: Reasons by case name.
-        skipped: Reasons by case name.
-        passed_over: Those of them that were never cases: not read, or results of earlier runs.
-        seconds: Wall time.
-        exit_code: For the shell.
-        problem: Why the whole run ended early; empty if it did not.
-    """
-
-    done: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    passed_over: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    exit_code: int = 0
-    problem: str = ""
 
 
 def run_folder(

@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from itk_infer.errors import ConfigError
 from itk_infer.files.records import InputFile, OutputFile
 from itk_infer.files.stamp import Stamp
 from itk_infer.outputs.registry import LABELS
+from itk_infer.run.case_record import CaseRecord, packed, unpacked
 from itk_infer.run.decision import Review
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
@@ -62,20 +63,6 @@ ALTER TABLE outputs ADD COLUMN results TEXT;
 """,
     2: REVIEWS,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRecord:
-    """The ledger's record of a case."""
-
-    name: str
-    state: str
-    reason: str | None
-    started: str
-    attempts: int
-    inputs: tuple[InputFile, ...] = ()
-    results: dict[str, Any] | None = field(default=None)
-    paths: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -198,7 +185,7 @@ class Ledger:
             self._db.execute(
                 "UPDATE cases SET state = 'done', reason = NULL, ended = ?, inputs = ?, results = ? "
                 "WHERE name = ?",
-                (_now(), json.dumps([_packed(item) for item in inputs]), json.dumps(results), name),
+                (_now(), json.dumps([packed(item) for item in inputs]), json.dumps(results), name),
             )
             self._put(replace(item, results=results) if item.kind == LABELS else item for item in outputs)
 
@@ -250,8 +237,8 @@ class Ledger:
     def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:
         """Remember new stamps of inputs whose content is the same."""
         with self._change():
-            packed = json.dumps([_packed(item) for item in inputs])
-            self._db.execute("UPDATE cases SET inputs = ? WHERE name = ?", (packed, name))
+            content = json.dumps([packed(item) for item in inputs])
+            self._db.execute("UPDATE cases SET inputs = ? WHERE name = ?", (content, name))
 
     def cases(self) -> dict[str, CaseRecord]:
         """All cases ever seen in this folder, by name."""
@@ -266,7 +253,7 @@ class Ledger:
                     reason,
                     started,
                     attempts,
-                    tuple(_input(item) for item in json.loads(inputs)),
+                    tuple(unpacked(item) for item in json.loads(inputs)),
                     json.loads(results) if results else None,
                     tuple(json.loads(paths)),
                 )
@@ -387,21 +374,6 @@ class Ledger:
                 for output in outputs
             ],
         )
-
-
-def _packed(item: InputFile) -> dict[str, Any]:
-    stamp = item.stamp
-    return {
-        "path": item.path,
-        "sha256": item.sha256,
-        "size": stamp.size,
-        "mtime_ns": stamp.mtime_ns,
-        "inode": stamp.inode,
-    }
-
-
-def _input(item: dict[str, Any]) -> InputFile:
-    return InputFile(item["path"], item["sha256"], Stamp(item["size"], item["mtime_ns"], item["inode"]))
 
 
 def _now() -> str:

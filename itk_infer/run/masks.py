@@ -12,7 +12,7 @@ from typing import Any
 from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.files.records import OutputFile
 from itk_infer.outputs.registry import LABELS
-from itk_infer.run.ledger import CaseRecord
+from itk_infer.run.case_record import CaseRecord
 from itk_infer.run.plan import is_unchanged
 from itk_infer.spec import Label
 

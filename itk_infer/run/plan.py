@@ -16,7 +16,8 @@ from itk_infer.files.intent import is_intended
 from itk_infer.files.records import InputFile, OutputFile
 from itk_infer.files.stamp import absolute_path, sha256_of, stamp_of
 from itk_infer.outputs.registry import OUTPUTS
-from itk_infer.run.ledger import CaseRecord, Ledger
+from itk_infer.run.case_record import CaseRecord
+from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
 
 ALREADY_DONE = "already done"

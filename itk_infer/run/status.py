@@ -10,9 +10,10 @@ from typing import Any
 from itk_infer.errors import ConfigError
 from itk_infer.files.records import OutputFile
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+from itk_infer.run.case_record import CaseRecord
 from itk_infer.run.heartbeat import BEAT_S
 from itk_infer.run.label_schemes import label_schemes
-from itk_infer.run.ledger import NAME, CaseRecord, Ledger
+from itk_infer.run.ledger import NAME, Ledger
 from itk_infer.run.lock import at_work
 from itk_infer.run.masks import images_gone, masks_on_record
 from itk_infer.run.shard import shard_ledgers

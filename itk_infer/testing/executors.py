@@ -18,9 +18,10 @@ from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, Event, Events, Progress, RunStarted
 from itk_infer.executors.executor import Executor
 from itk_infer.files.lock_owner import this_process
-from itk_infer.run.folder import Summary, run_cases
+from itk_infer.run.folder import run_cases
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
+from itk_infer.run.summary import Summary
 from itk_infer.testing.faulty import Clock, FaultyModel, interrupt_at, marked
 
 

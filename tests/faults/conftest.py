@@ -13,9 +13,10 @@ import SimpleITK as sitk
 from itk_infer.events import Events
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.workers import Workers
-from itk_infer.run.folder import Summary, run_cases, run_folder
+from itk_infer.run.folder import run_cases, run_folder
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
+from itk_infer.run.summary import Summary
 from itk_infer.testing.faulty import FaultyModel, marked
 
 

@@ -11,7 +11,8 @@ import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, options_under, read_options
 from itk_infer.errors import ConfigError
-from itk_infer.options import MODEL, WINDOWS, default_of
+from itk_infer.options import default_of
+from itk_infer.options_of_models import MODEL, WINDOWS
 
 if TYPE_CHECKING:
     from itk_infer.executors.loader import ModelRequest

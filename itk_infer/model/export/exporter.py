@@ -21,7 +21,7 @@ from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.onnxruntime import version_of
 from itk_infer.model.runtimes.torch import TorchBackend
 from itk_infer.model.spec_sources import SpecSources
-from itk_infer.options import Provider
+from itk_infer.options_of_models import Provider
 from itk_infer.spec.model_spec import Triplet
 
 ORIGIN = "itk_infer_origin"  # key of the metadata that tells where a file comes from

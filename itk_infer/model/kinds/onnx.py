@@ -31,7 +31,7 @@ from itk_infer.model.runtimes.onnxruntime import (
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS, Gpu, OnnxTensorNetwork, half_model, torch_stream
 from itk_infer.model.runtimes.precision import Precision, choose_precision
 from itk_infer.model.spec_sources import SpecSources, resolve
-from itk_infer.options import PrecisionChoice, Provider
+from itk_infer.options_of_models import PrecisionChoice, Provider
 
 Network = Callable[[Windows], Logits]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from itk_infer.errors import ConfigError
-from itk_infer.options import PrecisionChoice
+from itk_infer.options_of_models import PrecisionChoice
 
 Precision = Literal["fp32", "fp16", "bf16"]
 

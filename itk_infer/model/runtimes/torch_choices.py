@@ -5,7 +5,7 @@ from __future__ import annotations
 from itk_infer.errors import ModelError
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision import Precision, choose_precision
-from itk_infer.options import PrecisionChoice, Provider
+from itk_infer.options_of_models import PrecisionChoice, Provider
 
 
 def choose_device(wanted: str) -> tuple[str, list[str]]:

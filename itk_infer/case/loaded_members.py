@@ -1,0 +1,61 @@
+"""Several loaded models that give one result, each with what was learned of it."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import Any, Self
+
+from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.model.backend import Backend
+from itk_infer.options import Options
+
+
+class LoadedMembers(LoadedModel):
+    """As `LoadedModel`, for all members together.
+
+    Args:
+        backend: What they are together.
+        options: How they are run.
+        members: At least one; a member may have members itself.
+
+    Attributes:
+        members: See above.
+    """
+
+    def __init__(self, backend: Backend, options: Options, members: tuple[LoadedModel, ...]) -> None:
+        super().__init__(backend, options.changed(tta=False, batch=1))  # of the members, not of all together
+        self.options = options
+        self.members = members
+
+    def in_safe_mode(self) -> Self:
+        """See `LoadedModel.in_safe_mode`."""
+        twin = copy.copy(self)
+        twin.members = tuple(member.in_safe_mode() for member in self.members)
+        return twin
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of its members."""
+        return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+
+    @property
+    def leaves(self) -> tuple[LoadedModel, ...]:
+        """The models that have a network, those of members with members among them, in their order."""
+        return tuple(
+            leaf
+            for member in self.members
+            for leaf in (member.leaves if isinstance(member, LoadedMembers) else (member,))
+        )
+
+    @property
+    def batch_size(self) -> int | None:
+        """Windows per call of the first member."""
+        return self.members[0].batch_size
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """That of the first member, with the files of all, and what else differs in the others."""
+        first, *others = (leaf.identity for leaf in self.leaves)
+        differing = [{key: value for key, value in other.items() if first.get(key) != value} for other in others]
+        return {**first, "model": self.backend.digest, "members": differing}
