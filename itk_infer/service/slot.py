@@ -178,7 +178,7 @@ class _JobRun:
         else:
             self._fail(f"{died.reason}; the same happened before, so it is not tried again")
 
-    # The event comes first: whoever sees that the job has ended then finds all events.
+    # The event comes first: a client that sees that the job has ended then finds all events.
 
     def _finish(self, message: Finished) -> None:
         files = kept_files(self._folder, message.outputs)

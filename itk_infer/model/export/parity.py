@@ -1,4 +1,4 @@
-"""Whether an exported network answers as the original does, on windows that nobody has to provide."""
+"""Whether an exported network answers as the original does, on windows made for the comparison."""
 
 from __future__ import annotations
 
