@@ -19,7 +19,8 @@ MOST_REASONS = 20
 def print_summary(summary: Summary, settings: RunSettings, *, verbose: bool) -> None:
     """Print on stderr what was done, skipped and failed and why, how long it took, and where things are."""
     counts = f"{len(summary.done)} done, {len(summary.skipped)} skipped, {len(summary.failed)} failed"
-    pace = f", {summary.seconds / len(summary.done):.1f} s per case" if summary.done else ""
+    each = summary.seconds / max(len(summary.done), 1)
+    pace = f", {each:{'.1f' if each >= 1 else '.2g'}} s per case" if summary.done else ""
     lines = [f"{counts} in {summary.seconds:.1f} s{pace}"]
     passed = set() if verbose else set(summary.passed_over)  # named once, by a warning at the beginning
     kept = {

@@ -81,7 +81,8 @@ class OnnxBackend:
     ) -> None:
         sources = sources or SpecSources()
         if not path.is_file():
-            raise ModelError(f"{path}: no such file; give an ONNX model")
+            what = "is a folder" if path.is_dir() else "no such file"
+            raise ModelError(f"{path}: {what}; give an ONNX model")
         self._path = path
         self._threads = threads or usable_cores()
         self._runtime = import_runtime()

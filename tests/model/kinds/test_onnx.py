@@ -170,6 +170,8 @@ def test_unusable_files(tmp_path):
         backend(tmp_path / "text.onnx")
     with pytest.raises(ModelError, match="no such file"):
         backend(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="is a folder; give an ONNX model"):
+        backend(tmp_path)
     with pytest.raises(ModelError, match="NCZYX"):
         backend(sign_network(tmp_path / "flat.onnx", ("n", 1, "w"), metadata=WINDOW))
     add = [helper.make_node("Add", ["a", "b"], ["y"])]
