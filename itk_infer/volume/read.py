@@ -25,6 +25,7 @@ from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import SUFFIXES, printable
+from itk_infer.volume.no_warnings import no_simpleitk_warnings
 from itk_infer.volume.right_angles import straightened
 from itk_infer.volume.volume import grid_of, image_of, place_on
 
@@ -155,21 +156,19 @@ def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid,
     reader = sitk.ImageFileReader()
     reader.SetImageIO(form.image_io)
     reader.SetFileName(str(path))
-    warned = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        reader.ReadImageInformation()
-        size = tuple(reader.GetSize())[::-1]
-        if size != layout.size:
-            raise InputError(
-                f"{printable(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says "
-                f"{layout.size}; the header is ambiguous, save the image again"
-            )
-        yield layout.grid or grid_of(reader), reader
-    except RuntimeError as error:
-        raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {_first_line(str(error))}") from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(warned)
+    with no_simpleitk_warnings():
+        try:
+            reader.ReadImageInformation()
+            size = tuple(reader.GetSize())[::-1]
+            if size != layout.size:
+                raise InputError(
+                    f"{printable(path.name)}: SimpleITK finds {size} voxels (Z Y X) where the header says "
+                    f"{layout.size}; the header is ambiguous, save the image again"
+                )
+            yield layout.grid or grid_of(reader), reader
+        except RuntimeError as error:
+            reason = _first_line(str(error))
+            raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {reason}") from error
 
 
 def _values(stored: bytearray, layout: Layout) -> NDArray[Any]:
