@@ -24,7 +24,7 @@ from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.option import OptionError
 from itk_infer.options import BLENDS, Options, declared, default_of
 from itk_infer.predictor import Predictor
-from itk_infer.run.plan import BEFORE, PARTS
+from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.spec.model_spec import Blend
 
 USERS = {"spec", "backend", "predictor"}
