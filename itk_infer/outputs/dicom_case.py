@@ -183,7 +183,9 @@ class DicomCase:
 
     def complete(self, made: Dataset) -> bytes:
         """An object with patient, study and fixed dates, as the bytes of its file."""
+        from pydicom.charset import convert_encodings, default_encoding
         from pydicom.dataelem import RawDataElement
+        from pydicom.filewriter import correct_ambiguous_vr
         from pydicom.tag import Tag
 
         for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SpecificCharacterSet"):
@@ -193,11 +195,16 @@ class DicomCase:
         for item in made.get("ContributingEquipmentSequence", ()):
             if "ContributionDateTime" in item:
                 del item.ContributionDateTime
+        correct_ambiguous_vr(made, is_little_endian=True)
         if self.identity.charset:
             made.SpecificCharacterSet = self.identity.charset.split("\\")
         for tag, (kind, value) in self.identity.values.items():
             padded = value + b" " * (len(value) % 2)
             made[tag] = RawDataElement(Tag(tag), kind, len(padded), padded, 0, False, True, True)
+        # As if it had been read so: raw elements are then written as they are, and never decoded.
+        charset = self.identity.charset
+        known = convert_encodings(made.SpecificCharacterSet) if charset else default_encoding
+        made.set_original_encoding(False, True, known)
         buffer = BytesIO()
         made.save_as(buffer, enforce_file_format=True)
         return buffer.getvalue()
@@ -232,8 +239,10 @@ def algorithm(case: DicomCase) -> Any:
 
 
 def write_object(case: DicomCase, made: Dataset, path: Path) -> Path:
-    """Complete an object, and write its file; errors as of `write_bytes`."""
-    write_bytes(case.complete(made), path, track=case.case.header.track)
+    """Complete an object, and write its file; errors as of `building` and `write_bytes`."""
+    with building(path):
+        data = case.complete(made)
+    write_bytes(data, path, track=case.case.header.track)
     return path
 
 
@@ -251,7 +260,9 @@ def building(path: Path) -> Iterator[None]:
             logger.addHandler(logging.NullHandler())
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise OutputError(
             f"{path}: cannot be made of this series ({type(error).__name__} in highdicom); leave `dicom` out, and "
             "report it"

@@ -47,7 +47,7 @@ def segmentation(case: DicomCase) -> Dataset:
     binary one, but for those that make the pixels an even number of bytes: see `_even`.
     """
     from highdicom.seg import Segmentation
-    from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
     binary = case.case.header.seg_type == "binary"
     segments, kept = _even(case.segments, len(case.labels)) if binary else (case.segments, case.segments)
@@ -58,7 +58,7 @@ def segmentation(case: DicomCase) -> Dataset:
         [_description(case, number, label) for number, label in enumerate(case.labels, 1)],
         content_label="SEGMENTATION",
         content_description=FOOT,
-        transfer_syntax_uid=ExplicitVRLittleEndian if binary else JPEGLSLossless,
+        transfer_syntax_uid=ExplicitVRLittleEndian if binary else RLELossless,
         omit_empty_frames=binary,
         **case.instance("seg", case.case.header.seg_type),
     )
@@ -142,8 +142,10 @@ def _refer(made: Dataset, case: DicomCase) -> None:
     """Refer to the files, and frames, of the series in place of the UIDs that `DicomCase.slices` made up."""
     from pydicom.dataset import Dataset
 
-    for item in made.PerFrameFunctionalGroupsSequence:
-        frame = case.stack.frames[_plane_of(item)]
+    items = made.PerFrameFunctionalGroupsSequence
+    # All planes before any is changed: frames of one slice share what refers to it.
+    for item, plane in zip(items, [_plane_of(item) for item in items], strict=True):
+        frame = case.stack.frames[plane]
         source = item.DerivationImageSequence[0].SourceImageSequence[0]
         source.ReferencedSOPClassUID = frame.file.text("SOPClassUID")
         source.ReferencedSOPInstanceUID = frame.file.text("SOPInstanceUID")
