@@ -60,7 +60,7 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
 def request_of(*words: str) -> ModelRequest:
     seen = []
     command = model_options(lambda **given: seen.append(model_request(**given)))
-    for name in ("orientation", "picture_style", "threads"):  # stand under headings of the main job
+    for name in ("orientation", "picture_style", "seg_type", "threads"):  # stand under headings of the main job
         command = flags_of(name)[0](command)
     click.command()(command).main(["--onnx", "model.onnx", *words], standalone_mode=False)
     return seen[0]
