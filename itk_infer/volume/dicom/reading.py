@@ -191,7 +191,9 @@ def _fill(
 
 
 def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
-    if target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
+    if frame.table is not None:
+        target[...] = frame.table.apply(stored)
+    elif target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
         target[...] = stored
         if frame.slope != 1:
             target *= target.dtype.type(frame.slope)
@@ -203,6 +205,9 @@ def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
 
 def _dtype(frames: Sequence[Frame], forms: dict[Path, PixelForm]) -> np.dtype[Any]:
     """The smallest integer type for all values that may be stored, or float32."""
+    tables = {None if frame.table is None else frame.table.itemsize for frame in frames}
+    if tables != {None}:
+        return np.dtype(np.float32 if None in tables else f"u{max(size for size in tables if size)}")
     scalings = {(frame.slope, frame.intercept) for frame in frames}
     slope, intercept = next(iter(scalings))
     if len(scalings) == 1 and slope.is_integer() and intercept.is_integer():
