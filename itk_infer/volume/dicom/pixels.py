@@ -27,6 +27,7 @@ LOSSLESS, LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.
 JPEG_LS, JPEG_LS_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K = (f"1.2.840.10008.1.2.4.{end}" for end in (201, 202, 203))
+# OpenJPEG decodes HTJ2K, too; the decoder of its own in imagecodecs returns what it has when a stream is damaged.
 DECODERS = {  # functions of imagecodecs
     RLE: "dicomrle_decode",
     JPEG_8: "jpeg8_decode",
@@ -37,9 +38,9 @@ DECODERS = {  # functions of imagecodecs
     JPEG_LS_LOSSY: "jpegls_decode",
     JPEG_2000_LOSSLESS: "jpeg2k_decode",
     JPEG_2000: "jpeg2k_decode",
-    HTJ2K_LOSSLESS: "htj2k_decode",
-    HTJ2K_RPCL: "htj2k_decode",
-    HTJ2K: "htj2k_decode",
+    HTJ2K_LOSSLESS: "jpeg2k_decode",
+    HTJ2K_RPCL: "jpeg2k_decode",
+    HTJ2K: "jpeg2k_decode",
 }
 LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000, HTJ2K))
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -203,7 +204,7 @@ def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
             if found.size != form.rows * form.columns:
                 raise Damaged("its RLE data are cut short")
             return found.reshape(shape)
-        if DECODERS[syntax] in ("jpeg2k_decode", "htj2k_decode"):
+        if DECODERS[syntax] == "jpeg2k_decode":
             codestream.check_jpeg_2000(stream, form.rows, form.columns)
         else:
             codestream.check_jpeg(stream, form.rows, form.columns)
