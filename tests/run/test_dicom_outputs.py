@@ -155,6 +155,19 @@ class TestRun:
         assert measurements(folder.output / "s.sr.dcm")[298]["Volume"][0] == pytest.approx(0.0024)
 
 
+    def test_uptake_values_have_their_unit(self, folder):
+        from itk_infer.spec.series_rule import parse_rules
+
+        given = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "Modality": "PT", "Units": "GML"}
+        series(folder.source / "s", **given)
+        rules = parse_rules({"all": [{"Modality": "PT"}], "values": "SUVbw"}, "rule")
+        folder.run(save=("dicom_seg", "dicom_sr"), series=rules)
+        (group,) = measurements(folder.output / "s.sr.dcm")
+        values = voxels((5, 12, 10), np.int16) - 30
+        assert group["SUVbw"] == (pytest.approx(values[values > 0].mean(), rel=1e-6), "g/ml{SUVbw}")
+        assert complaints(folder.output / "s.sr.dcm") == []
+
+
 class TestText:
     def test_names_of_labels_beyond_ascii(self, folder):
         series(folder.source / "s", PatientName="Müller^Jürgen", SpecificCharacterSet="ISO_IR 100")
