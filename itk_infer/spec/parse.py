@@ -91,6 +91,7 @@ def _model_spec(document: Any) -> ModelSpec:
         "",
         {
             "spec": the_version,
+            "task": _segment,
             "name": a_text,
             "version": a_text,
             "licence": a_text,
@@ -100,8 +101,15 @@ def _model_spec(document: Any) -> ModelSpec:
             "output": _output,
         },
     )
-    values.pop("spec", None)
+    for key in ("spec", "task"):
+        values.pop(key, None)
     return ModelSpec(**values)
+
+
+def _segment(value: Any, where: str) -> str:
+    if value in ("classify", "classification"):
+        raise Invalid("the model classifies pictures; run it with itk_infer classify")
+    return one_of("segment")(value, where)
 
 
 def _input(value: Any, where: str) -> InputSpec:
@@ -128,7 +136,7 @@ def _input(value: Any, where: str) -> InputSpec:
     channels = values.get("channels", InputSpec().channels)
     if len(values.get("series", ())) not in (0, len(channels)):
         raise Invalid(f"{where}.series needs one rule for each of {len(channels)} channels")
-    steps = _steps(values.get("intensity", []), f"{where}.intensity", channels)
+    steps = intensity_steps(values.get("intensity", []), f"{where}.intensity", channels)
     if values.get("crop") is None and any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
         raise Invalid(f"{where}.intensity: the mask 'crop' of zscore is that of {where}.crop, which is not given")
     return InputSpec(**{**values, "intensity": steps})
@@ -244,7 +252,8 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
     return tuple(labels), tuple(background)
 
 
-def _steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:
+def intensity_steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:
+    """The steps of `input.intensity`."""
     return tuple(
         _step(item, f"{where}[{index}]", channel_names) for index, item in enumerate(a_list(value, where))
     )
