@@ -75,6 +75,9 @@ class ArrayPictures:
     photo: bool
     name: str
 
+    def check(self) -> None:
+        """See `Pictures.check`; arrays were checked while they were read."""
+
     def picture(self, frame: int) -> Picture:
         """See `Pictures.picture`."""
         return ArrayPicture(self.values[frame], self.photo, self.name)

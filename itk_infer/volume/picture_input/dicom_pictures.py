@@ -18,7 +18,7 @@ from itk_infer.volume.dicom.elements import Damaged, Incomplete
 from itk_infer.volume.dicom.frames import frames_of
 from itk_infer.volume.dicom.header import FIRST_BYTES, FileHeader, header_of
 from itk_infer.volume.dicom.picture import TAGS, FrameLooks
-from itk_infer.volume.dicom.pixels import LOSSY, PixelForm, check_decoder, picture_form, stored_frames
+from itk_infer.volume.dicom.pixels import LOSSY, check_decoder, picture_form, stored_frames
 from itk_infer.volume.names import printable
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, pixels_sha256
 
@@ -65,26 +65,35 @@ class DicomPictures:
         select: Rules of the model about which files it is for.
 
     Raises:
-        NotAPicture: it holds no picture by its nature, or a rule leaves it out.
-        InputError: it is damaged.
+        InputError: its header is damaged.
     """
 
     def __init__(self, path: Path, data: bytes, select: Sequence[SelectRule] = ()) -> None:
         self._name = printable(path.name)
+        self._data, self._select = data, select
         self.sha256 = hashlib.sha256(data).hexdigest()
-        file = header_in(path, data)
-        self.facts = facts_of(file)
-        refuse_other_objects(file, select)
-        self._form: PixelForm = picture_form(file)
-        check_decoder(file)
+        self._file = header_in(path, data)
+        self.facts = facts_of(self._file)
+        self._decode: Callable[[int], NDArray[Any]] | None = None
+        self._looks: FrameLooks | None = None
+
+    def check(self) -> None:
+        """See `Pictures.check`."""
+        refuse_other_objects(self._file, self._select)
+        frames_of(self._file)
+        form = picture_form(self._file)
+        check_decoder(self._file)
         try:
-            self._decode: Callable[[int], NDArray[Any]] = stored_frames(file, self._form, memoryview(data))
+            self._decode = stored_frames(self._file, form, memoryview(self._data))
         except Damaged as error:
             raise InputError(f"{self._name}: {error}; copy or send it again") from None
-        self._looks = FrameLooks(file, self._form)
+        self._looks = FrameLooks(self._file, form)
 
     def picture(self, frame: int) -> Picture:
         """See `Pictures.picture`."""
+        if self._decode is None or self._looks is None:
+            self.check()
+            return self.picture(frame)
         try:
             return DicomPicture(self._decode(frame), frame, self._looks)
         except Damaged as error:

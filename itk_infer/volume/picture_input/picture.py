@@ -71,6 +71,15 @@ class Pictures(Protocol):
     facts: PictureFacts
     sha256: str
 
+    def check(self) -> None:
+        """Refuse a file whose pictures cannot be had, before one of them is decoded.
+
+        Raises:
+            NotAPicture: it holds none by its nature, or a rule of the model leaves it out.
+            InputError: its header contradicts itself or its length.
+        """
+        ...
+
     def picture(self, frame: int) -> Picture:
         """Decode one picture, from 0; in any thread.
 
