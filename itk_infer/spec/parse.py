@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from itk_infer.errors import SpecError
+from itk_infer.errors import SpecError, TaskError
 from itk_infer.spec.intensity import OPS, IntensityStep, Standardize, ZScore
 from itk_infer.spec.label_codes import a_label_code
 from itk_infer.spec.labels import Label, default_color
@@ -82,8 +82,14 @@ def parse_spec(document: Any, source: str) -> ModelSpec:
     """
     try:
         return _model_spec(document)
+    except _AnotherTask as error:
+        raise TaskError(f"{source}: {error}") from None
     except Invalid as error:
         raise SpecError(f"{source}: {error}") from None
+
+
+class _AnotherTask(Invalid):
+    """A spec of a model that does not segment."""
 
 
 def _model_spec(document: Any) -> ModelSpec:
@@ -92,6 +98,7 @@ def _model_spec(document: Any) -> ModelSpec:
         "",
         {
             "spec": the_version,
+            "task": _segment,
             "name": a_text,
             "version": a_text,
             "licence": a_text,
@@ -101,8 +108,15 @@ def _model_spec(document: Any) -> ModelSpec:
             "output": _output,
         },
     )
-    values.pop("spec", None)
+    for key in ("spec", "task"):
+        values.pop(key, None)
     return ModelSpec(**values)
+
+
+def _segment(value: Any, where: str) -> str:
+    if value in ("classify", "classification"):
+        raise _AnotherTask("the model classifies pictures; run it with itk_infer classify")
+    return str(one_of("segment")(value, where))
 
 
 def _input(value: Any, where: str) -> InputSpec:
@@ -129,7 +143,7 @@ def _input(value: Any, where: str) -> InputSpec:
     channels = values.get("channels", InputSpec().channels)
     if len(values.get("series", ())) not in (0, len(channels)):
         raise Invalid(f"{where}.series needs one rule for each of {len(channels)} channels")
-    steps = _steps(values.get("intensity", []), f"{where}.intensity", channels)
+    steps = intensity_steps(values.get("intensity", []), f"{where}.intensity", channels)
     if values.get("crop") is None and any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
         raise Invalid(f"{where}.intensity: the mask 'crop' of zscore is that of {where}.crop, which is not given")
     return InputSpec(**{**values, "intensity": steps})
@@ -247,7 +261,8 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
     return tuple(labels), tuple(background)
 
 
-def _steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:
+def intensity_steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:
+    """The steps of `input.intensity`."""
     return tuple(
         _step(item, f"{where}[{index}]", channel_names) for index, item in enumerate(a_list(value, where))
     )

@@ -12,7 +12,7 @@ FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 WITHOUT_LENGTH = frozenset((*range(0xD0, 0xD9), 0x01))
 
 
-def check_jpeg(stream: bytes, rows: int, columns: int) -> int:
+def check_jpeg(stream: bytes, rows: int, columns: int, samples: int = 1) -> int:
     """Check a JPEG or JPEG-LS stream.
 
     Returns:
@@ -38,14 +38,14 @@ def check_jpeg(stream: bytes, rows: int, columns: int) -> int:
         if marker in FRAME_HEADERS:
             height = int.from_bytes(stream[at + 5 : at + 7], "big")
             width = int.from_bytes(stream[at + 7 : at + 9], "big")
-            if (height, width) != (rows, columns) or stream[at + 9] != 1:
+            if (height, width) != (rows, columns) or stream[at + 9] != samples:
                 raise Damaged("its compressed pixels have another size than its header says")
             return stream[at + 4]
         at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     raise Damaged("its compressed pixels have no frame header")
 
 
-def check_jpeg_2000(stream: bytes, rows: int, columns: int) -> None:
+def check_jpeg_2000(stream: bytes, rows: int, columns: int, samples: int = 1) -> None:
     """Check a JPEG 2000 codestream, or a JP2 file around one (ISO 15444-1, annex A.5.1).
 
     Raises:
@@ -58,7 +58,7 @@ def check_jpeg_2000(stream: bytes, rows: int, columns: int) -> None:
     sizes = [int.from_bytes(stream[start + at : start + at + 4], "big") for at in range(8, 40, 4)]
     width, height, left, top, tile_width, tile_height = sizes[:6]
     components = int.from_bytes(stream[start + 40 : start + 42], "big")
-    if (height - top, width - left) != (rows, columns) or components != 1:
+    if (height - top, width - left) != (rows, columns) or components != samples:
         raise Damaged("its compressed pixels have another size than its header says")
     if not tile_width or not tile_height or rows * columns > 65535 * tile_width * tile_height:
         raise Damaged("its compressed pixels are divided into more tiles than there can be")

@@ -22,10 +22,14 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
-# Sequences whose items are kept: the groups of attributes of frames, and what positions, slopes and tables lie in.
+# Sequences whose items are kept: the groups of attributes of frames, what positions, slopes and windows lie in,
+# tables of values, and the dose of a tracer.
 KEPT_SEQUENCES = frozenset(
-    (0x52009229, 0x52009230, 0x00283000, 0x00289110, 0x00209113, 0x00209116, 0x00289145, 0x00209111, 0x00189114)
-) | {0x00540016}  # RadiopharmaceuticalInformationSequence
+    (
+        *(0x52009229, 0x52009230, 0x00289110, 0x00209113, 0x00209116, 0x00289145, 0x00209111, 0x00189114),
+        *(0x00283000, 0x00283010, 0x00289132, 0x00540016),
+    )
+)
 MAX_DEPTH = 20
 MAX_INFLATED = 1 << 28  # bytes of a deflated data set
 
@@ -64,6 +68,7 @@ class DataSet:
         little: Byte order of numbers and pixels.
         inflated: The data set, where it is deflated.
         inflated_bytes: Its bytes.
+        instance: SOP instance UID of the file meta information; empty if it is not there.
     """
 
     syntax: str
@@ -72,6 +77,7 @@ class DataSet:
     little: bool
     inflated: bytes | None = None
     inflated_bytes: int = 0
+    instance: str = ""
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -98,7 +104,7 @@ def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
         raise Damaged("holds no DICOM header")
     start = 132 if data[128:132] == b"DICM" else 0
     try:
-        syntax, start = _file_meta(data, start)
+        syntax, instance, start = _file_meta(data, start)
         inflated = None
         if syntax == DEFLATED:
             if not whole:
@@ -114,18 +120,17 @@ def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
         raise (Damaged if whole else Incomplete)("ends within its header") from None
     except zlib.error:
         raise Damaged("its deflated data set is damaged") from None
-    return DataSet(
-        syntax or (EXPLICIT if explicit else IMPLICIT), elements, pixels, little, inflated, len(inflated or b"")
-    )
+    syntax = syntax or (EXPLICIT if explicit else IMPLICIT)
+    return DataSet(syntax, elements, pixels, little, inflated, len(inflated or b""), instance)
 
 
 class _TooShort(Exception):
     """An element goes on behind the last byte."""
 
 
-def _file_meta(data: bytes, start: int) -> tuple[str, int]:
-    """The transfer syntax, empty if it is not named, and the position behind the file meta information."""
-    syntax = ""
+def _file_meta(data: bytes, start: int) -> tuple[str, str, int]:
+    """Transfer syntax and SOP instance, empty if not named, and the position behind the file meta information."""
+    syntax = instance = ""
     while data[start : start + 2] == b"\x02\0":
         vr = data[start + 4 : start + 6]
         size = 12 if vr in LONG else 8
@@ -135,8 +140,10 @@ def _file_meta(data: bytes, start: int) -> tuple[str, int]:
             raise _TooShort
         if data[start + 2 : start + 4] == b"\x10\0":
             syntax = value.rstrip(b"\0 ").decode("ascii", "replace")
+        elif data[start + 2 : start + 4] == b"\x03\0":
+            instance = value.rstrip(b"\0 ").decode("ascii", "replace")
         start += size + length
-    return syntax, start
+    return syntax, instance, start
 
 
 class _Parser:

@@ -16,7 +16,7 @@ from itk_infer.volume.dicom.header import (
     numbers_of,
     text_of,
 )
-from itk_infer.volume.dicom.lookup import LookupTable, lookup_table
+from itk_infer.volume.dicom.table import Table, modality_table
 
 Vector = tuple[float, ...]
 
@@ -43,7 +43,7 @@ class Frame:
     spacing: Vector | None
     slope: float
     intercept: float
-    table: LookupTable | None = None
+    table: Table | None = None
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ def _frame(file: FileHeader, index: int) -> Frame:
         numbers(MEASURES, "PixelSpacing", 2),
         (slope or (1.0,))[0],
         (intercept or (0.0,))[0],
-        lookup_table(file),
+        modality_table(file),
     )
 
 

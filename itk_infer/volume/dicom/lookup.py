@@ -1,71 +1,120 @@
-"""The Modality LUT: a table from stored values to values, in place of slope and intercept (PS3.3, C.11.1)."""
+"""From stored values to what a viewer shows: modality, VOI, MONOCHROME1, padding (PS3.4, N.2).
+
+All of it is one function of the stored value, so that frames of 8 and 16 bits go through one table, exactly.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Literal
 
-from itk_infer.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from itk_infer.volume.dicom.pixels import PixelForm
+from itk_infer.volume.dicom.table import Table
 
-    from itk_infer.volume.dicom.header import FileHeader
-
-SEQUENCE, DESCRIPTOR, DATA = 0x00283000, 0x00283002, 0x00283006
-SLOPE, INTERCEPT = 0x00281053, 0x00281052
+Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class LookupTable:
-    """Values by stored value.
+class Window:
+    """Centre and width of what is shown, to [0, 1] (PS3.3, C.11.2)."""
+
+    center: float
+    width: float
+    function: Function = "LINEAR"
+
+    def __call__(self, values: Floats) -> Floats:
+        """Values of the modality to [0, 1]."""
+        if self.function == "SIGMOID":
+            with np.errstate(over="ignore"):
+                return 1.0 / (1.0 + np.exp(-4.0 * (values - self.center) / self.width))
+        low, span = self.center - self.width / 2, self.width
+        if self.function == "LINEAR":
+            low, span = self.center - 0.5 - (self.width - 1) / 2, self.width - 1
+        if span <= 0:
+            return (values > low).astype(np.float64)
+        return np.clip((values - low) / span, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a stored value becomes.
 
     Attributes:
-        first: Stored value that the first entry belongs to; smaller ones get that entry, larger ones the last.
-        entries: Little-endian, of `itemsize` bytes each.
-        itemsize: 1 or 2.
+        modality: From stored values to those of the modality: slope and intercept, or a table.
+        voi: From those to [0, 1]: a window, a table, or the two ends of a range; None: they stay as they are.
+        inverted: Whether the largest value is black (MONOCHROME1); of values in [0, 1].
+        padding: Smallest and largest stored value that is no picture, and becomes black in [0, 1]; None: none.
     """
 
-    first: int
-    entries: bytes
-    itemsize: int
+    modality: tuple[float, float] | Table
+    voi: Window | Table | tuple[float, float] | None
+    inverted: bool = False
+    padding: tuple[int, int] | None = None
 
-    def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """The values of stored values."""
-        import numpy as np
+    def __call__(self, stored: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Stored values to what they become."""
+        values = self.of_modality(stored)
+        if self.voi is None:
+            return values.astype(np.float32)
+        if isinstance(self.voi, Window):
+            shown = self.voi(values)
+        elif isinstance(self.voi, Table):
+            shown = self.voi(values) / self.voi.top
+        else:
+            low, high = self.voi
+            shown = np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
+        if self.inverted:
+            shown = 1.0 - shown
+        if self.padding is not None:
+            shown[(stored >= self.padding[0]) & (stored <= self.padding[1])] = 0.0
+        return shown.astype(np.float32)
 
-        table = np.frombuffer(self.entries, f"<u{self.itemsize}")
-        found: NDArray[Any] = table[np.clip(stored.astype(np.int64) - self.first, 0, len(table) - 1)]
-        return found
+    def of_modality(self, stored: NDArray[np.int64]) -> Floats:
+        """Stored values to those of the modality."""
+        values = stored.astype(np.float64)
+        if isinstance(self.modality, Table):
+            return self.modality(values).astype(np.float64)
+        slope, intercept = self.modality
+        return values * slope + intercept
 
 
-def lookup_table(file: FileHeader) -> LookupTable | None:
-    """The table of a file; None: it has none.
+def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArray[np.float32]:
+    """A frame through a table.
 
-    Raises:
-        InputError: the table is damaged, or there is a slope, too.
+    Args:
+        stored: Stored values (Y, X).
+        form: Of its pixels.
+        look: What they become.
     """
-    items = file.data.elements.get(SEQUENCE)
-    if not isinstance(items, list) or not items:
-        return None
-    where = f"{file.name}: its Modality LUT"
-    if SLOPE in file.data.elements or INTERCEPT in file.data.elements:
-        raise InputError(
-            f"{where} stands beside a slope or intercept, and only one of them can hold; correct the header"
-        )
-    descriptor, data = items[0].get(DESCRIPTOR, b""), items[0].get(DATA, b"")
-    order = "little" if file.data.little else "big"
-    if not isinstance(descriptor, bytes) or not isinstance(data, bytes) or len(descriptor) != 6:
-        raise InputError(f"{where} is damaged; export the series again")
-    signed = file.integer("PixelRepresentation", 0) == 1
-    count = int.from_bytes(descriptor[:2], order) or 1 << 16  # type: ignore[arg-type]
-    first = int.from_bytes(descriptor[2:4], order, signed=signed)  # type: ignore[arg-type]
-    if len(data) == 2 * count:
-        words = data if file.data.little else b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2))
-        return LookupTable(first, words, 2)
-    if len(data) == count + count % 2:
-        return LookupTable(first, data[:count], 1)
-    raise InputError(
-        f"{where} has {len(data):,} bytes where {count:,} entries of one or two bytes are announced; export the "
-        "series again"
-    )
+    if form.allocated > 16:
+        return look(stored.astype(np.int64))
+    unsigned = np.dtype(f"u{form.allocated // 8}")
+    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    return np.take(_table(form.allocated, form.signed, look), native.view(unsigned))
+
+
+@lru_cache(maxsize=64)
+def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
+    """What every value of so many bits becomes, by its bits as an unsigned number."""
+    stored = np.arange(1 << bits, dtype=np.int64)
+    if signed:
+        stored[1 << (bits - 1) :] -= 1 << bits
+    return look(stored)
+
+
+def extremes(stored: NDArray[np.integer], look: Look) -> tuple[float, float]:
+    """Smallest and largest value of the modality in a frame, without padding; (0, 0) where all is padding."""
+    if look.padding is not None:
+        stored = stored[(stored < look.padding[0]) | (stored > look.padding[1])]
+        if not stored.size:
+            return 0.0, 0.0
+    if isinstance(look.modality, Table):  # which need not ascend
+        values = look.of_modality(np.unique(stored).astype(np.int64))
+    else:
+        values = look.of_modality(np.array([stored.min(), stored.max()], np.int64))
+    return float(values.min()), float(values.max())

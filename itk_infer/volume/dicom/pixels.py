@@ -42,7 +42,13 @@ DECODERS = {  # functions of imagecodecs
     HTJ2K_RPCL: "jpeg2k_decode",
     HTJ2K: "jpeg2k_decode",
 }
+CONVERTED = frozenset(  # the decoder returns red, green and blue
+    (JPEG_8, JPEG_12, JPEG_2000_LOSSLESS, JPEG_2000, HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K)
+)
 LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000, HTJ2K))
+COLOURS = frozenset(
+    ((1, "PALETTE COLOR"), *((3, f"YBR_{kind}") for kind in ("FULL", "FULL_422", "ICT", "RCT")), (3, "RGB"))
+)
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
@@ -58,6 +64,9 @@ class PixelForm:
         high: The highest of those.
         signed: Whether values are two's complements.
         frames: Number of frames.
+        samples: Numbers per pixel: 1, or 3 of a colour.
+        planar: Whether the samples of a frame are stored one after the other, each as a whole.
+        rgb: Whether colours are stored as red, green and blue; else as luma and two differences (YBR).
     """
 
     rows: int
@@ -67,11 +76,19 @@ class PixelForm:
     high: int
     signed: bool
     frames: int
+    samples: int = 1
+    planar: bool = False
+    rgb: bool = True
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of a decoded frame."""
-        return self.rows * self.columns * self.allocated // 8
+        return self.rows * self.columns * self.samples * self.allocated // 8
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a decoded frame: (Y, X), or (Y, X, 3) of colours."""
+        return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -86,15 +103,28 @@ def pixel_form(file: FileHeader) -> PixelForm:
     Raises:
         InputError: there are no pixels, they are cut short, or are of a kind that is not read.
     """
-    pixels, name = file.pixels, file.name
-    if pixels is None:
-        raise InputError(f"{name}: has no pixels; send the series again")
-    if pixels.tag != PIXEL_DATA:
-        raise InputError(f"{name}: its pixels are floating point numbers, which are not read; convert the series")
+    name = file.name
+    _check_integers(file)
     if file.integer("SamplesPerPixel", 1) != 1 or not file.text("PhotometricInterpretation").startswith(
         "MONOCHROME"
     ):
         raise InputError(f"{name}: its pixels are colours, not one number each; give another series")
+    return picture_form(file)
+
+
+def picture_form(file: FileHeader) -> PixelForm:
+    """As `pixel_form`, also of colours.
+
+    Raises:
+        InputError: as there.
+    """
+    name = file.name
+    _check_integers(file)
+    samples, kind = file.integer("SamplesPerPixel", 1), file.text("PhotometricInterpretation")
+    if (samples, kind) not in COLOURS and not (samples == 1 and kind.startswith("MONOCHROME")):
+        raise InputError(f"{name}: its pixels have {samples} samples of a kind that is not read; convert it")
+    if kind == "YBR_FULL_422" and file.data.syntax in NATIVE:
+        raise InputError(f"{name}: its colours are stored at half the resolution without compression; convert it")
     allocated = file.integer("BitsAllocated")
     stored = file.integer("BitsStored", allocated)
     high = file.integer("HighBit", stored - 1)
@@ -106,6 +136,9 @@ def pixel_form(file: FileHeader) -> PixelForm:
         high,
         file.integer("PixelRepresentation", 0) == 1,
         file.frames,
+        samples,
+        samples > 1 and file.integer("PlanarConfiguration", 0) == 1,
+        not kind.startswith("YBR"),
     )
     if allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
         raise InputError(
@@ -116,6 +149,15 @@ def pixel_form(file: FileHeader) -> PixelForm:
         raise InputError(f"{name}: has {form.rows} rows and {form.columns} columns; export the series again")
     _check_length(file, form)
     return form
+
+
+def _check_integers(file: FileHeader) -> None:
+    if file.pixels is None:
+        raise InputError(f"{file.name}: has no pixels; send the series again")
+    if file.pixels.tag != PIXEL_DATA:
+        raise InputError(
+            f"{file.name}: its pixels are floating point numbers, which are not read; convert the series"
+        )
 
 
 def _check_length(file: FileHeader, form: PixelForm) -> None:
@@ -164,7 +206,8 @@ def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callab
         data: All its bytes.
 
     Returns:
-        Takes the number of a frame, from 0; returns stored values (Y, X), and raises Damaged.
+        Takes the number of a frame, from 0; returns stored values (Y, X), of colours (Y, X, 3) as red, green and
+        blue, and raises Damaged.
 
     Raises:
         Damaged: the pixels are.
@@ -179,14 +222,16 @@ def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callab
             order = "<" if file.data.little else ">"
             kind = np.dtype(f"{order}{'i' if form.signed else 'u'}{form.allocated // 8}")
             start = pixels.start + index * form.frame_bytes
-            values = np.frombuffer(source, kind, form.rows * form.columns, start)
-            return _significant(values.reshape(form.rows, form.columns), form)
+            values = np.frombuffer(source, kind, form.rows * form.columns * form.samples, start)
+            return _coloured(_significant(_in_pixels(values, form, form.planar), form), form)
 
         return native
     streams = list(_streams(bytes(data), pixels.start, form.frames))
 
     def compressed(index: int) -> NDArray[Any]:
-        return _significant(_decoded(streams[index], file.data.syntax, form), form)
+        syntax = file.data.syntax
+        values = _significant(_decoded(streams[index], syntax, form), form)
+        return values if syntax in CONVERTED else _coloured(values, form)
 
     return compressed
 
@@ -194,30 +239,50 @@ def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callab
 def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
     codecs = sys.modules.get("imagecodecs") or import_module("imagecodecs")
     kind = np.dtype(f"{'i' if form.signed else 'u'}{form.allocated // 8}")
-    shape = (form.rows, form.columns)
     decode = getattr(codecs, DECODERS[syntax])
     try:
         if syntax == RLE:
-            codestream.check_rle(stream, kind.itemsize)
+            codestream.check_rle(stream, kind.itemsize * form.samples)
             planes = decode(stream, kind.newbyteorder("<"))
             found = np.frombuffer(planes, kind.newbyteorder("<"))
-            if found.size != form.rows * form.columns:
+            if found.size != form.rows * form.columns * form.samples:
                 raise Damaged("its RLE data are cut short")
-            return found.reshape(shape)
+            return _in_pixels(found, form, planar=True)
         if DECODERS[syntax] == "jpeg2k_decode":
-            codestream.check_jpeg_2000(stream, form.rows, form.columns)
+            codestream.check_jpeg_2000(stream, form.rows, form.columns, form.samples)
         else:
-            codestream.check_jpeg(stream, form.rows, form.columns)
-        found = decode(stream)
+            codestream.check_jpeg(stream, form.rows, form.columns, form.samples)
+        if form.samples > 1 and syntax in (JPEG_8, JPEG_12):  # it would guess what the samples are
+            found = decode(stream, colorspace="RGB" if form.rgb else "YCBCR", outcolorspace="RGB")
+        else:
+            found = decode(stream)
     except Damaged:
         raise
     except Exception as error:  # each decoder has errors of its own
         raise Damaged(f"its compressed pixels are damaged ({type(error).__name__})") from None
-    if found.shape != shape or found.dtype.kind not in "iu" or found.itemsize > kind.itemsize:
+    if found.shape != form.shape or found.dtype.kind not in "iu" or found.itemsize > kind.itemsize:
         raise Damaged("its compressed pixels have another size or type than its header says")
     if found.dtype == kind:
         return found  # type: ignore[no-any-return]
     return found.view(kind) if found.itemsize == kind.itemsize else found.astype(kind)  # type: ignore[no-any-return]
+
+
+def _in_pixels(values: NDArray[Any], form: PixelForm, planar: bool) -> NDArray[Any]:
+    """Stored numbers in the shape of a frame."""
+    if form.samples > 1 and planar:
+        return np.moveaxis(values.reshape(form.samples, form.rows, form.columns), 0, -1)
+    return values.reshape(form.shape)
+
+
+def _coloured(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
+    """Red, green and blue of luma and differences (PS3.3, C.7.6.3.1.2); other values as they are."""
+    if form.samples == 1 or form.rgb:
+        return values
+    middle, top = float(1 << (form.stored - 1)), float((1 << form.stored) - 1)
+    luma, blue, red = (values[..., k].astype(np.float32) for k in range(3))
+    blue, red = blue - middle, red - middle
+    planes = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
+    return np.stack([np.rint(np.clip(plane, 0.0, top)) for plane in planes], axis=-1).astype(values.dtype)
 
 
 def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:

@@ -200,7 +200,7 @@ def _fill(
 
 def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
     if frame.table is not None:
-        target[...] = frame.table.apply(stored)
+        target[...] = frame.table(stored)
     elif target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
         target[...] = stored
         if frame.slope != 1:

@@ -86,5 +86,5 @@ def test_slices_with_a_table_and_without_make_floats(tmp_path):
 )
 def test_tables_that_cannot_hold_are_refused(tmp_path, attributes, says):
     given = {"ModalityLUTSequence": table(range(9)), **attributes}
-    with pytest.raises(InputError, match=rf"000\.dcm: its Modality LUT .*{says}"):
+    with pytest.raises(InputError, match=rf"000\.dcm: .*{says}"):
         read(save_series(tmp_path, voxels(), **given))

@@ -1,0 +1,1 @@
+"""Classification: pictures to probabilities, a folder of them to `results.db`."""
