@@ -41,6 +41,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "postprocess_command",
         "Clean up label maps that exist, by rules.",
     ),
+    "push": ("itk_infer.cli.commands.push", "push_command", "Send the DICOM results of a folder to an archive."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "series": ("itk_infer.cli.commands.series", "series_command", "List the DICOM series below a folder."),
     "serve": ("itk_infer.cli.commands.serve", "serve_command", "Segment images that programs send over HTTP."),
