@@ -19,6 +19,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Arguments of a run and its executor that messages mention; those of `Options` declare their flags themselves.
 RUN_FLAGS = {
     "address": "--address",
+    "allow": "--allow",
     "allow_folder": "--allow-folder",
     "ca_file": "--ca-file",
     "case_name": "--case-name",
@@ -29,8 +30,11 @@ RUN_FLAGS = {
     "free_size": "--free-size",
     "format": "--format",
     "kind": "--backend",
+    "listen": "--listen",
     "merge_folds": "--merge-folds",
+    "orthanc": "--orthanc",
     "overwrite": "--overwrite",
+    "page": "--page",
     "password_file": "--password-file",
     "recursive": "--recursive",
     "scheduler": "--scheduler",

@@ -29,7 +29,7 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Accounts of HTTP servers, in the format of netrc; default: ITK_INFER_USER and "
                 "ITK_INFER_PASSWORD in the environment.",
             ),
-            option("--ca-file", heading=ACCESS, type=PATH, help="Certificates that others' must be signed by (PEM)."),
+            option("--ca-file", heading=ACCESS, type=PATH, help="Certificates (PEM) that we trust."),
             option("--certificate", heading=ACCESS, type=PATH, help="Our own, for DICOM over TLS (PEM)."),
             option("--key", heading=ACCESS, type=PATH, help="Its key."),
             option(

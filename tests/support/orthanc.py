@@ -152,7 +152,14 @@ def storescu(address: str, *files: Path, aet: str = "SCANNER") -> subprocess.Com
     called, _, place = address.partition("@")
     host, _, port = place.partition(":")
     words = [program("storescu"), "-aet", aet, "-aec", called, "+sd", host, port, *map(str, files)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, env={"TCP_NODELAY": "1", "PATH": "/usr/bin"})
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={"TCP_NODELAY": "1", "PATH": "/usr/bin"},
+    )
 
 
 PYTHON = sys.executable

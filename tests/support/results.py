@@ -12,13 +12,18 @@ from support.dicom_files import save, uid
 MODALITIES = {SegmentationStorage: "SEG", BasicTextSRStorage: "SR"}
 
 
-def result(path: Path, *words: object, sop_class: str = SegmentationStorage, study: str = "study", **attributes) -> Path:
+def result(
+    path: Path, *words: object, sop_class: str = SegmentationStorage, study: str = "study", **attributes
+) -> Path:
     """A small object that itk_infer might have written; `words` decide its UID."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, uid("result", *words)
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = study if "." in study else uid(study), uid("result of", study, sop_class)
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = (
+        study if "." in study else uid(study),
+        uid("result of", study, sop_class),
+    )
     ds.PatientID, ds.PatientName = "P1", "Canary"
     ds.Modality, ds.SeriesNumber = MODALITIES.get(sop_class, "OT"), 900
     ds.Manufacturer = ds.ManufacturerModelName = "itk_infer"

@@ -17,7 +17,14 @@ HOUR_S = 3600.0
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("output", type=PATH)
-@option("--to", "targets", heading=SENDING, multiple=True, metavar="KIND=ADDRESS", help=f"{TO_HELP} Default: as before.")
+@option(
+    "--to",
+    "targets",
+    heading=SENDING,
+    multiple=True,
+    metavar="KIND=ADDRESS",
+    help=f"{TO_HELP} Default: as before.",
+)
 @option(
     "--wait",
     heading=SENDING,
@@ -40,8 +47,8 @@ HOUR_S = 3600.0
 def push_command(output: Path, targets: tuple[str, ...], wait: float, give_up: float, **options: Any) -> int:
     """Send the DICOM results of finished cases in the folder OUTPUT, or of the home of a node.
 
-    What is sent is on record in OUTPUT, and is not sent again. Objects that a server refuses, or that cannot be sent
-    for a day, stay where they are and are named; another push tries them again.
+    What is sent is on record in OUTPUT, and is not sent again. Objects that a server refuses, or that cannot be
+    sent for a day, stay where they are and are named; another push tries them again.
     """
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
     from itk_infer.run.stop import StopRequest

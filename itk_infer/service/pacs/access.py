@@ -56,8 +56,8 @@ def server_url(text: str) -> str:
         parts = urlsplit("")
     if parts.username is not None or parts.password is not None:
         raise ConfigError(  # without the URL, which holds the password
-            "the URL of a server holds a user or password, which other users of this machine could read; give them "
-            f"in a `password_file`, or as {USER} and {PASSWORD} in the environment"
+            "the URL of a server holds a user or password, which other users of this machine could read; give "
+            f"them in a `password_file`, or as {USER} and {PASSWORD} in the environment"
         )
     if not good or parts.query or parts.fragment:
         raise ConfigError(f"{text}: is no URL of a server; give one such as http://127.0.0.1:8042")
@@ -128,7 +128,7 @@ class Access:
         """
         if self.certificate is None:
             if self.ca_file is not None:
-                raise ConfigError("`ca_file`: clients can only show certificates over TLS; give `certificate`, too")
+                raise ConfigError("`ca_file`: checks clients over TLS alone; give `certificate`, too")
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

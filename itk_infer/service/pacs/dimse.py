@@ -17,6 +17,7 @@ from itk_infer.service.pacs.objects import DicomObject
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve Information Model, FIND
 MOST_CONTEXTS = 127  # beside the one that finds
 
 
@@ -62,15 +63,13 @@ class Dimse:
     def connect(self, items: Sequence[DicomObject]) -> Iterator[DimseLink]:
         """See `Destination`."""
         pynetdicom = load_pynetdicom()
-        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
-
         entity = pynetdicom.AE(ae_title=self._access.aet)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._access.timeout
         entity.connection_timeout = min(10.0, self._access.timeout)
         wanted = dict.fromkeys((item.sop_class, item.syntax) for item in items)
         for sop_class, syntax in list(wanted)[:MOST_CONTEXTS]:
             entity.add_requested_context(sop_class, syntax)
-        entity.add_requested_context(Find)
+        entity.add_requested_context(FIND)
         there = self._address
         tls = None if self._tls is None else (self._tls, there.host)
         link = entity.associate(there.host, there.port, ae_title=there.aet, tls_args=tls)
@@ -97,16 +96,15 @@ class DimseLink:
     def holds(self, item: DicomObject) -> bool | None:
         """See `Link`."""
         from pydicom.dataset import Dataset
-        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 
-        if not any(context == Find for context, _ in self._accepted):
+        if not any(context == FIND for context, _ in self._accepted):
             return None
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         query.StudyInstanceUID, query.SeriesInstanceUID = item.study, item.series
         query.SOPInstanceUID = item.uid
         found = False
-        for status, identifier in self._ask(lambda: list(self._link.send_c_find(query, Find))):
+        for status, identifier in self._ask(lambda: list(self._link.send_c_find(query, FIND))):
             if "Status" not in status:
                 raise Unavailable("ended the connection")
             if status.Status in (0xFF00, 0xFF01):
@@ -149,7 +147,7 @@ def _no_delay(link: Association) -> Iterator[None]:
 def _refused(link: Association) -> str:
     """Why there is no association."""
     if link.is_rejected and link.acceptor.primitive is not None:
-        diagnostic = link.acceptor.primitive.diagnostic
+        diagnostic = link.acceptor.primitive.diagnostic or 0
         words = {3: "it does not know our AE title", 7: "its AE title is another one"}
         return f"refuses the connection ({words.get(diagnostic, f'diagnostic {diagnostic}')})"
     return "cannot be reached, or ended the connection"

@@ -99,7 +99,8 @@ class Orthanc:
         try:
             return self._http.ask(f"/instances/{instance}/file")[1]
         except HttpFault as fault:
-            return self._gone(fault)
+            _check_gone(fault)
+            return None
 
     # --- a destination ------------------------------------------------------------------------
 
@@ -135,8 +136,10 @@ class Orthanc:
         try:
             return self._http.json(path)
         except HttpFault as fault:
-            return self._gone(fault)
+            _check_gone(fault)
+            return None
 
-    def _gone(self, fault: HttpFault) -> None:
-        if fault.status != GONE:
-            raise Unavailable(of_http(fault.status).reason) from None
+
+def _check_gone(fault: HttpFault) -> None:
+    if fault.status != GONE:
+        raise Unavailable(of_http(fault.status).reason) from None

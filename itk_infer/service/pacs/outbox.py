@@ -1,7 +1,8 @@
-"""What is to be sent, in SQLite: one row for each object and destination, each change on the disk before the next step.
+"""What is to be sent, in SQLite: one row for each object and destination.
 
 States: ``waiting`` (also after failed attempts), ``sent``, ``rejected`` (the destination will never take it),
-``dead`` (it was tried for too long). The last two are dead letters: kept with their reason, and tried again on request.
+``dead`` (it was tried for too long). The last two are dead letters: kept with their reason, and tried again on
+request. Each change is on the disk before the next step.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ class Outbox:
         columns = "target, uid, path, state, tries, since, due, ended, verified, reason"
         with self._lock:
             rows = self._db.execute(f"SELECT {columns} FROM letters {where} ORDER BY due, path", states).fetchall()
-        return [Letter(*row[:8], bool(row[8]), row[9]) for row in rows]
+        return [Letter(*row) for row in rows]
 
     def due(self, target: str) -> list[Letter]:
         """The letters for a destination that are to be tried now."""
@@ -211,7 +212,9 @@ class Outbox:
         """Number of letters by destination and state."""
         found: dict[str, dict[str, int]] = {}
         with self._lock:
-            rows = self._db.execute("SELECT target, state, count(*) FROM letters GROUP BY target, state").fetchall()
+            rows = self._db.execute(
+                "SELECT target, state, count(*) FROM letters GROUP BY target, state"
+            ).fetchall()
         for target, state, count in rows:
             found.setdefault(target, dict.fromkeys(STATES, 0))[state] = count
         return found

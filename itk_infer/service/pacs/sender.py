@@ -1,4 +1,4 @@
-"""Sends what an outbox holds. An object counts as sent once its destination has it, as far as that can be asked."""
+"""Sends what an outbox holds. An object counts as sent once its destination has it, where that can be asked."""
 
 from __future__ import annotations
 

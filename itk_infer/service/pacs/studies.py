@@ -98,7 +98,9 @@ class Studies:
     def unsettled(self) -> list[Study]:
         """Studies that grew since they were looked at, the oldest first."""
         with self._lock:
-            rows = self._db.execute("SELECT id, changed FROM studies WHERE settled = 0 ORDER BY changed").fetchall()
+            rows = self._db.execute(
+                "SELECT id, changed FROM studies WHERE settled = 0 ORDER BY changed"
+            ).fetchall()
         return [Study(*row) for row in rows]
 
     def settled(self) -> dict[str, float]:
