@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -91,19 +90,12 @@ class Orthanc:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it in order."""
-        self._end(signal.SIGTERM)
+        self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: int) -> None:
+        """End it at once, by SIGKILL: in order, it takes seconds."""
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.kill()
             self._process.wait(60)
             self._process = None
 
@@ -161,5 +153,3 @@ def storescu(address: str, *files: Path, aet: str = "SCANNER") -> subprocess.Com
         env={"TCP_NODELAY": "1", "PATH": "/usr/bin"},
     )
 
-
-PYTHON = sys.executable

@@ -76,8 +76,8 @@ class Dimse:
         if not link.is_established:
             raise Unavailable(_refused(link))
         try:
-            with _no_delay(link):
-                yield DimseLink(link)
+            no_delay(link)
+            yield DimseLink(link)
         finally:
             if link.is_established:
                 link.release()
@@ -135,13 +135,11 @@ class DimseLink:
             raise Unavailable(f"broke the connection ({type(error).__name__})") from None
 
 
-@contextmanager
-def _no_delay(link: Association) -> Iterator[None]:
+def no_delay(link: Association) -> None:
     """Without TCP_NODELAY each small message waits for an acknowledgement, 40 ms and more."""
     transport = link.dul.socket
     if transport is not None and transport.socket is not None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    yield
 
 
 def _refused(link: Association) -> str:

@@ -211,7 +211,8 @@ class Node:
             self.studies.settle(study)
             return
         key = key_of(uids)
-        former = [job for job in self.studies.jobs_of(study.id) if job in self.queue.ids()]
+        known = self.queue.ids()
+        former = [self.queue.get(job) for job in self.studies.jobs_of(study.id) if job in known]
         request = JobRequest(MODEL, (), digest=key, name=study.id, key=f"{study.id} {key}")
         job, is_new = self.queue.add(request)
         if job.state == "cancelled" and self.queue.delete(job.id):  # it is as it was before
@@ -220,9 +221,10 @@ class Node:
         self.studies.settle(study, job.id)
         if not is_new:
             return
-        for name in former:
-            self.queue.cancel(name)  # if it still waits
-        again = f", computed anew: the results of {len(former)} earlier jobs are superseded" if former else ""
+        for earlier in former:
+            self.queue.cancel(earlier.id)  # if it still waits
+        done = sum(earlier.state == "done" for earlier in former)
+        again = f"; it grew, and earlier results of it are superseded ({done})" if done else ""
         self.tell(f"{study.id}: complete with {len(uids)} images{again}")
         self._wake.set()
 

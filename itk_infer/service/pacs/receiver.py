@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from itk_infer.errors import ConfigError
 from itk_infer.service.pacs.access import Access, DicomAddress
-from itk_infer.service.pacs.dimse import load_pynetdicom
+from itk_infer.service.pacs.dimse import load_pynetdicom, no_delay
 from itk_infer.service.pacs.source import is_full
 from itk_infer.service.pacs.spool import Spool
 from itk_infer.volume.dicom.elements import Damaged, parse
@@ -79,7 +79,7 @@ class Receiver:
             self._server = entity.start_server(
                 (self._address.host, self._address.port),
                 block=False,
-                evt_handlers=[(evt.EVT_C_STORE, self._on_store)],
+                evt_handlers=[(evt.EVT_C_STORE, self._on_store), (evt.EVT_CONN_OPEN, _send_at_once)],
                 ssl_context=self._tls,
             )
         except OSError as error:
@@ -125,6 +125,11 @@ class Receiver:
             self._tell(f"an instance could not be kept, and stays with its sender: {why}")
             return NO_ROOM if full else NOT_STORED
         return SUCCESS
+
+
+def _send_at_once(event: Event) -> None:
+    """Without TCP_NODELAY each answer may wait for an acknowledgement."""
+    no_delay(event.assoc)
 
 
 def _study_uid(data: bytes) -> str:

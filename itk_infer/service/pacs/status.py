@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -52,10 +53,7 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
                 "SELECT name, reason FROM jobs WHERE state = 'failed' ORDER BY number DESC LIMIT ?",
                 MOST,
             )
-            superseded = _rows(
-                home / STUDIES, "SELECT study, count(*) - 1 FROM jobs GROUP BY study HAVING count(*) > 1"
-            )
-            done = _rows(home / QUEUE, "SELECT results FROM jobs WHERE state = 'done'")
+            done = _rows(home / QUEUE, "SELECT name, results FROM jobs WHERE state = 'done'")
             letters = _rows(
                 home / OUTBOX, "SELECT target, state, count(*), sum(verified) FROM letters GROUP BY target, state"
             )
@@ -80,9 +78,9 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
         "seconds_since_look": round(time.time() - float(looked), 1) if looked else None,
         "studies_growing": studies[0][0],
         "jobs": {state: jobs.get(state, 0) for state in JOB_STATES},
-        "skipped": sum("skipped" in json.loads(row[0]) for row in done),
+        "skipped": sum("skipped" in json.loads(results) for _, results in done),
         "failed": dict(reversed(failed)),
-        "superseded": dict(superseded),
+        "superseded": {name: count - 1 for name, count in Counter(row[0] for row in done).items() if count > 1},
         "results": results,
         "verified": sum(row[3] for row in letters),
         "stuck": [dict(zip(("target", "path", "state", "tries", "reason"), row, strict=True)) for row in stuck],
