@@ -137,6 +137,8 @@ class Node:
         """Begin to work, in threads."""
         settings = self.settings
         if isinstance(self._source, Spool) and settings.listen is not None:
+            # Nothing could come while no node was here: what is not complete gets its quiet time again.
+            self.studies.grew([study.id for study in self.studies.unsettled()])
             self.receiver = self._stack.enter_context(
                 Receiver(
                     settings.listen,
