@@ -40,6 +40,7 @@ RUN_FLAGS = {
     "scheduler": "--scheduler",
     "series": "--series",
     "shard": "--shard",
+    "summary": "--summary",
     "to": "--to",
     "token_file": "--token-file",
     "verify": "--verify",

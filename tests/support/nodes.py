@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from itk_infer.errors import InterruptedRunError
 from itk_infer.executors.in_process import InProcess
 from itk_infer.executors.messages import Finished
 from itk_infer.model.kinds.fake import FakeBackend, both_signs
@@ -105,13 +104,10 @@ def _main() -> None:
     gate = home.parent / "gate" if given.pop("gated", False) else None
     given["send"] = tuple(given.get("send", ()))
     ready = home.parent / "ready"
-    with Node(settings(home, gate=gate, **given), lambda words: print(words, file=sys.stderr, flush=True)) as running:
+    with Node(settings(home, gate=gate, **given), lambda words: None) as running:
         running.start()
         ready.write_text(str(os.getpid()))
-        try:
-            running.stopping.wait()
-        except (InterruptedRunError, KeyboardInterrupt):
-            pass
+        running.stopping.wait()
     sys.exit(1 if running.problem else 0)
 
 

@@ -150,6 +150,5 @@ def storescu(address: str, *files: Path, aet: str = "SCANNER") -> subprocess.Com
         text=True,
         check=False,
         timeout=120,
-        env={"TCP_NODELAY": "1", "PATH": "/usr/bin"},
+        env=os.environ | {"TCP_NODELAY": "1"},
     )
-

@@ -43,8 +43,16 @@ HOUR_S = 3600.0
     metavar="HOURS",
     help="An object that cannot be sent for so long, over all pushes, is a dead letter.",
 )
+@option(
+    "--summary",
+    heading=SENDING,
+    type=PATH,
+    help="Note what was sent in this file, which --summary of a run wrote.",
+)
 @access_options
-def push_command(output: Path, targets: tuple[str, ...], wait: float, give_up: float, **options: Any) -> int:
+def push_command(
+    output: Path, targets: tuple[str, ...], wait: float, give_up: float, summary: Path | None, **options: Any
+) -> int:
     """Send the DICOM results of finished cases in the folder OUTPUT, or of the home of a node.
 
     What is sent is on record in OUTPUT, and is not sent again. Objects that a server refuses, or that cannot be
@@ -52,8 +60,10 @@ def push_command(output: Path, targets: tuple[str, ...], wait: float, give_up: f
     """
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
     from itk_infer.run.stop import StopRequest
-    from itk_infer.service.pacs.push import push_folder
+    from itk_infer.service.pacs.push import note_pushed, push_folder, read_summary
 
+    if summary is not None:
+        read_summary(summary)
     access = read_access(options)
 
     def tell(sentence: str) -> None:
@@ -63,6 +73,8 @@ def push_command(output: Path, targets: tuple[str, ...], wait: float, give_up: f
         letters = push_folder(
             output, targets, access, wait=wait, patience=give_up * HOUR_S, tell=tell, check=stop.check
         )
+    if summary is not None:
+        note_pushed(summary, letters)
     sent = [letter for letter in letters if letter.state == "sent"]
     for letter in letters:
         if letter.state != "sent" or letter.reason:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.files.commit import write_bytes
 from itk_infer.run.lock import FolderLock
 from itk_infer.service.pacs.access import Access
 from itk_infer.service.pacs.delivery import Destination
@@ -66,6 +69,39 @@ def push_folder(
             )
         _send(outbox, destinations, time.monotonic() + wait, tell, check)
         return [letter for letter in outbox.letters() if letter.target in names]
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """What the option `summary` of a run wrote.
+
+    Raises:
+        ConfigError: the file holds something else.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        if all(isinstance(case["outputs"], list) for case in document["cases"]):
+            return document
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ConfigError(f"{path}: is no summary of a run; `summary` of the run writes one")
+
+
+def note_pushed(path: Path, letters: Sequence[Letter]) -> None:
+    """Note in the summary of a run how many objects of each case are where: by destination and state.
+
+    Raises:
+        ConfigError: the file holds something else.
+        OutputError: it cannot be written.
+    """
+    document = read_summary(path)
+    for case in document["cases"]:
+        pushed: dict[str, dict[str, int]] = {}
+        for letter in letters:
+            if letter.path in case["outputs"]:
+                states = pushed.setdefault(letter.target, {})
+                states[letter.state] = states.get(letter.state, 0) + 1
+        case["pushed"] = pushed
+    write_bytes(json.dumps(document, indent=2).encode(), path)
 
 
 def _send(

@@ -20,7 +20,7 @@ from itk_infer.service.pacs.objects import results_in
 from itk_infer.service.pacs.outbox import Outbox
 from itk_infer.service.pacs.source import Source, key_of
 
-IN, OUT = "in", "out"
+IN, OUT, SUMMARY = "in", "out", "summary.json"
 
 
 class Superseded(Exception):
@@ -93,6 +93,7 @@ class StudyRun:
             format=self._settings.format,
             save=self._settings.save,
             series=self._settings.series,
+            summary=self._folder / SUMMARY,
         )
         try:
             summary = run_cases(executor, settings, Events([self._listen]))

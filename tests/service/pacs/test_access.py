@@ -28,7 +28,9 @@ def test_what_is_no_dicom_address(text):
         dicom_address(text)
 
 
-@pytest.mark.parametrize("text", ["", "pacs.example", "ftp://pacs.example", "http://", "http://h:99999", "http://h?a=b"])
+@pytest.mark.parametrize(
+    "text", ["", "pacs.example", "ftp://pacs.example", "http://", "http://h:99999", "http://h?a=b"]
+)
 def test_what_is_no_url(text):
     with pytest.raises(ConfigError, match="is no URL of a server"):
         server_url(text)

@@ -29,7 +29,9 @@ def settled(running):
     """Whether there is nothing left to do."""
     counts = running.queue.counts()
     letters = running.outbox.letters("waiting")
-    return bool(counts["done"]) and not (counts["waiting"] or counts["running"] or letters or running.studies.unsettled())
+    return bool(counts["done"]) and not (
+        counts["waiting"] or counts["running"] or letters or running.studies.unsettled()
+    )
 
 
 def test_from_the_scanner_to_the_archive(orthanc, tmp_path):

@@ -102,7 +102,8 @@ def test_tries_again_while_it_waits(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("status", "state"), [(400, "rejected"), (413, "rejected"), (401, "waiting"), (429, "waiting"), (507, "waiting")]
+    ("status", "state"),
+    [(400, "rejected"), (413, "rejected"), (401, "waiting"), (429, "waiting"), (507, "waiting")],
 )
 @pytest.mark.parametrize("kind", ["orthanc", "stow"])
 def test_permanent_and_temporary_failures(orthanc, tmp_path, kind, status, state):

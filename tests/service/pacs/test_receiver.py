@@ -60,9 +60,7 @@ def send(running, files, **access):
 
 def test_seven_associations_at_a_time(tmp_path):
     """126 images; nothing is lost, and each study is computed once, with all of its slices."""
-    studies = [
-        save_series(tmp_path / str(k), voxels((18, 5, 6), seed=k), study=f"parallel {k}") for k in range(7)
-    ]
+    studies = [save_series(tmp_path / str(k), voxels((18, 5, 6), seed=k), study=f"parallel {k}") for k in range(7)]
     with listening(tmp_path / "home", quiet=1.0) as running, ThreadPoolExecutor(7) as pool:
         sent = list(pool.map(lambda files: storescu(address(running), *files).returncode, studies))
         assert sent == [0] * 7
@@ -89,7 +87,9 @@ def test_own_results_that_come_back_start_nothing(tmp_path):
     with listening(tmp_path / "home") as running:
         send(running, files)
         wait_until(lambda: running.queue.counts()["done"] == 1)
-        assert [delivery.state for delivery in send(running, results(tmp_path / "results", "back"))] == ["sent"] * 2
+        assert [delivery.state for delivery in send(running, results(tmp_path / "results", "back"))] == [
+            "sent"
+        ] * 2
         wait_until(lambda: not running.studies.unsettled())
         assert sum(running.queue.counts().values()) == 1
 
@@ -213,8 +213,9 @@ def test_over_tls(tmp_path):
 def test_an_address_that_is_taken(tmp_path):
     with listening(tmp_path / "home") as running:
         port = running.receiver.port
-        with pytest.raises(ConfigError, match="cannot be listened on"), node(
-            tmp_path / "other", listen=f"NODE@127.0.0.1:{port}"
+        with (
+            pytest.raises(ConfigError, match="cannot be listened on"),
+            node(tmp_path / "other", listen=f"NODE@127.0.0.1:{port}"),
         ):
             pass
 
@@ -233,9 +234,10 @@ def test_received_studies_are_deleted_when_they_are_old(tmp_path):
 
 
 def test_results_go_on_by_c_store(tmp_path):
-    with Orthanc(tmp_path / "archive") as archive, listening(
-        tmp_path / "home", send=(f"dicom={archive.dicom}",)
-    ) as running:
+    with (
+        Orthanc(tmp_path / "archive") as archive,
+        listening(tmp_path / "home", send=(f"dicom={archive.dicom}",)) as running,
+    ):
         send(running, save_series(tmp_path / "in", voxels((3, 5, 6)), study="on"))
         wait_until(lambda: {letter.state for letter in running.outbox.letters()} == {"sent"})
         assert running.outbox.letters()[0].verified
