@@ -13,6 +13,7 @@ from itk_infer.cli.commands.serve import SIZE
 from itk_infer.cli.executors import place_options, placements_of
 from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, option, with_flags
+from itk_infer.cli.outputs import output_options, outputs_asked_for
 from itk_infer.cli.pacs import TO_HELP, access_options, read_access
 from itk_infer.outputs.registry import LABEL_FORMATS, case_outputs
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from itk_infer.service.pacs.node_settings import NodeSettings
 
 STUDIES, RESULTS, RUNNING = "Studies", "Results", "Running"
+DICOM = {kind.name for kind in case_outputs() if (kind.ending or "").endswith(".dcm")}  # what an archive takes
 HOUR_S, DAY_S = 3600.0, 86400.0
 PERIOD = click.FloatRange(min=0)
 
@@ -129,6 +131,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @_node_options
+@output_options
 @model_options
 @access_options
 @place_options
@@ -214,6 +217,7 @@ def _settings(home: Path, **options: Any) -> NodeSettings:
         if orthanc is None:
             raise click.UsageError("where do results go? Give --send, or --no-send to leave them in --home")
         send = (f"orthanc={orthanc}",)
+    save = outputs_asked_for(options)
     request = model_request(**options).absolute()
     places = placements_of(request, **options)
     rule = options["series_rule"]
@@ -225,7 +229,7 @@ def _settings(home: Path, **options: Any) -> NodeSettings:
         allowed=options["allowed"],
         send=send,
         access=access,
-        save=tuple(kind.name for kind in case_outputs() if (kind.ending or "").endswith(".dcm")),
+        save=save if DICOM & set(save) else (*save, *sorted(DICOM)),
         series=() if rule is None else read_rules(rule),
         format=options["file_format"],
         quiet=options["quiet"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from itk_infer.errors import ConfigError
 from itk_infer.executors.executor import Executor
+from itk_infer.run.settings import RunSettings
 from itk_infer.service.pacs.access import Access, DicomAddress
 from itk_infer.service.pacs.outbox import PATIENCE_S
 from itk_infer.spec.series_rule import SeriesRule
@@ -40,7 +41,7 @@ class NodeSettings:
         patience: Seconds after which a result that cannot be sent is given up.
 
     Raises:
-        ConfigError: there is no source, or there are two.
+        ConfigError: there is no source, or there are two; an output cannot be written.
     """
 
     home: Path
@@ -62,6 +63,7 @@ class NodeSettings:
     patience: float = PATIENCE_S
 
     def __post_init__(self) -> None:
+        RunSettings(self.home, self.home, format=self.format, save=self.save)  # which checks them
         if (self.orthanc is None) == (self.listen is None):
             raise ConfigError("give one source of studies: `orthanc` or `listen`")
         if self.allowed and self.listen is None:
