@@ -31,8 +31,18 @@ itk_infer = dict(
         values="logits",
         decision="argmax",
         labels=[
-            dict(value=1, name="anterior hippocampus", color="#e6194b"),
-            dict(value=2, name="posterior hippocampus", color="#ffe119"),
+            dict(
+                value=1,
+                name="anterior hippocampus",
+                color="#e6194b",
+                code=dict(type="Hippocampus", modifier="Anterior"),
+            ),
+            dict(
+                value=2,
+                name="posterior hippocampus",
+                color="#ffe119",
+                code=dict(type="Hippocampus", modifier="Posterior"),
+            ),
         ],
     ),
 )

@@ -70,6 +70,7 @@ class Option:
             ``predictor``: used beside the network.
         result: Set where the option changes the result: completes "was made with ...".
         identity: From the value to what the ledger records of it; used where `result` is set.
+        outputs: Names of the only outputs that it changes; empty: it changes the labels, and so all of them.
     """
 
     flags: tuple[str, ...]
@@ -89,6 +90,7 @@ class Option:
     shorthands: tuple[Shorthand, ...] = ()
     result: str = ""
     identity: Callable[[Any], Any] = lambda value: value
+    outputs: tuple[str, ...] = ()
 
 
 def option(*flags: str, default: Any, **declared: Any) -> Any:

@@ -29,6 +29,7 @@ Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
 CheckpointChoice = Literal["final", "best"]
 PictureStyle = Literal["side-by-side", "overlay", "contour"]
+SegType = Literal["binary", "labelmap"]
 
 MODEL, WINDOWS, WRITTEN, WORKERS = "Model", "Intensity and windows", "What is written", "Workers"
 SPEC, BACKEND, PREDICTOR, BOTH = ("spec",), ("backend",), ("predictor",), ("backend", "predictor")
@@ -73,6 +74,20 @@ class ModelOptions:
         text=get_args(PictureStyle),
         check=one_of(*get_args(PictureStyle)),
         used_by=PREDICTOR,
+    )
+    seg_type: SegType = option(
+        "--seg-type",
+        default="binary",
+        heading=WRITTEN,
+        help="Encoding of the DICOM SEG: a mask per label, which all viewers read, or one map (2024 and later).",
+        doc="how a [DICOM SEG](dicom.md#objects) is encoded: `binary`, one mask per label and slice, which all "
+        "viewers read; or `labelmap`, one map, smaller, which viewers read from 2024 on",
+        values="as on the command line",
+        text=get_args(SegType),
+        check=one_of(*get_args(SegType)),
+        used_by=PREDICTOR,
+        result="another encoding of the DICOM SEG",
+        outputs=("dicom_seg", "dicom_sr"),  # the latter refers to the former
     )
     postprocess: Path | None = option(
         "--postprocess",

@@ -105,8 +105,11 @@ class Predictor:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know: devices chosen, keys ignored, options that do nothing with this model."""
-        return (*self.backend.notes, *self.model.notes, *idle_options(self.options, self.backend, self.window))
+        """What the user should know: devices chosen, keys ignored, unknown codes of labels, idle options."""
+        labels = self.spec.output.labels or ()
+        codes = (f"label {label.name}: {label.code.note}" for label in labels if label.code and label.code.note)
+        idle = idle_options(self.options, self.backend, self.window)
+        return (*self.backend.notes, *self.model.notes, *codes, *idle)
 
     @property
     def options(self) -> Options:

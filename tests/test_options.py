@@ -12,7 +12,10 @@ from typing import Any, get_args
 import click
 import pytest
 
+from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.cli.commands.export import export_command
+from itk_infer.cli.commands.node import node_command
+from itk_infer.cli.commands.push import push_command
 from itk_infer.cli.commands.report import report_command
 from itk_infer.cli.commands.segment import segment_command
 from itk_infer.cli.commands.serve import serve_command
@@ -24,7 +27,6 @@ from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.option import OptionError
 from itk_infer.options import BLENDS, Options, declared, default_of
 from itk_infer.predictor import Predictor
-from itk_infer.run.plan import BEFORE, PARTS
 from itk_infer.spec.model_spec import Blend
 
 USERS = {"spec", "backend", "predictor"}
@@ -60,7 +62,7 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
 def request_of(*words: str) -> ModelRequest:
     seen = []
     command = model_options(lambda **given: seen.append(model_request(**given)))
-    for name in ("orientation", "picture_style", "threads"):  # stand under headings of the main job
+    for name in ("orientation", "picture_style", "seg_type", "threads"):  # stand under headings of the main job
         command = flags_of(name)[0](command)
     click.command()(command).main(["--onnx", "model.onnx", *words], standalone_mode=False)
     return seen[0]
@@ -182,7 +184,7 @@ def test_messages_get_flags():
 def test_flags_of_runs_are_options_of_the_commands():
     there = {
         flag
-        for command in (segment_command, report_command, serve_command, export_command)
+        for command in (segment_command, report_command, serve_command, export_command, node_command, push_command)
         for item in command.params
         for flag in item.opts
     }

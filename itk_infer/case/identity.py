@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from itk_infer.options import Options, result_words
+from itk_infer.options import Options, declared, result_words
 
 if TYPE_CHECKING:
     from itk_infer.files.records import InputFile
@@ -26,7 +28,22 @@ PARTS = {
     "stride": "another patch stride",
     **dict(result_words()),
 }
+ALONE = {name: about.outputs for name, about in declared().items() if about.outputs}
 BEFORE = {**Options().identity(), "postprocessing": []}  # holds for results that are older than an option
+
+
+def difference(recorded: Mapping[str, Any], identity: Mapping[str, Any], output: str) -> str:
+    """In which part of its identity an output that is there differs, in words; empty: in none.
+
+    Args:
+        recorded: Its identity in the ledger.
+        identity: What it would be now.
+        output: Its name in the table of outputs.
+    """
+    for part, words in PARTS.items():
+        if output in ALONE.get(part, (output,)) and recorded.get(part, BEFORE.get(part)) != identity.get(part):
+            return words
+    return ""
 
 
 def model_identity(
@@ -60,6 +77,12 @@ def model_identity(
         **options.identity(),
         "precision": precision,
     }
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of what decides the labels."""
+    general = {part: value for part, value in identity.items() if part not in ALONE}
+    return hashlib.sha256(json.dumps(general, sort_keys=True).encode()).hexdigest()
 
 
 def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:

@@ -43,13 +43,14 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
 
 def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> str:
     from itk_infer.errors import CaseError
-    from itk_infer.executors.reading import case_header
+    from itk_infer.executors.reading import case_header, check_source
     from itk_infer.outputs.registry import needs
     from itk_infer.volume.grid import Grid
 
     if planned.action != "run":
         return f"{planned.action}: {planned.reason}"
     try:
+        check_source(planned.case, dict(planned.wanted))
         header = case_header(planned.case)
         grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
         case = predictor.plan(grid, header.dtype.itemsize, want_logits="logits" in needs(settings.outputs))

@@ -25,7 +25,6 @@ RUN_FLAGS = {
     "case_name": "--case-name",
     "case_timeout": "--case-timeout",
     "certificate": "--certificate",
-    "dicom": "--dicom",
     "forget_missing": "--forget-missing",
     "free_size": "--free-size",
     "format": "--format",

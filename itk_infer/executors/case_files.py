@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from itk_infer.case.case import Case
-from itk_infer.case.identity import output_identity
+from itk_infer.case.identity import digest_of, output_identity
 from itk_infer.case.result import Measurements
 from itk_infer.engine.memory import Memory
-from itk_infer.errors import CaseError, ConfigError, InterruptedRunError, LockLostError, OutputError
+from itk_infer.errors import CaseError, ConfigError, InputError, InterruptedRunError, LockLostError, OutputError
 from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.messages import Failed, Finished, Outcome, Stopped, Task
 from itk_infer.executors.reading import CaseImage, read_case
@@ -30,6 +30,7 @@ from itk_infer.outputs.opening import open_outputs
 from itk_infer.outputs.registry import needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
+from itk_infer.volume.dicom.derived import check_referable
 
 OnEvent = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
@@ -130,8 +131,12 @@ def _compute(
     case, started = task.case, time.perf_counter()
     image = read(case, predictor.memory_bound)
     check()
-    volume = image.volume
-    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in needs(dict(task.wanted)))
+    volume, wanted = image.volume, needs(dict(task.wanted))
+    if "source" in wanted:
+        if image.source is None:
+            raise InputError("is no DICOM series, which the outputs that are asked for refer to")
+        check_referable(image.source)
+    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in wanted)
     memory = predictor.host_memory(plan)
     on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
@@ -142,10 +147,12 @@ def _compute(
         show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
-    # Only outputs that draw it keep the image until they are written.
-    shown = volume if "image" in needs(dict(task.wanted)) else None
-    computed = predictor.compute(volume, lambda header: _open(task, replace(header, image=shown)), on_windows)
     identity = output_identity(predictor.identity, image.inputs)
+    # Only outputs that draw or measure it keep the image until they are written.
+    shown = volume if "image" in wanted else None
+    source = image.source if "source" in wanted else None
+    about: dict[str, Any] = {"image": shown, "source": source, "identity": digest_of(identity)}
+    computed = predictor.compute(volume, lambda header: _open(task, replace(header, **about)), on_windows)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
 
     def write() -> Finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from itk_infer.errors import InputError, ItkInferError
 from itk_infer.files.records import InputFile
 from itk_infer.files.stamp import Stamp, absolute_path, stamp_of
 from itk_infer.machine import MemoryBound
+from itk_infer.outputs.registry import needs
+from itk_infer.volume.dicom.derived import check_referable
+from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.names import printable
 from itk_infer.volume.read import Header, read_header, read_image
 from itk_infer.volume.same_grid import check_same_grid
@@ -28,12 +32,14 @@ class CaseImage:
         inputs: Its files as they were read.
         warnings: Ambiguities in the files, as sentences.
         seconds: Time that reading took.
+        source: Slices of the DICOM series of the first channel; None of other images.
     """
 
     volume: Volume
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
     seconds: float
+    source: Stack | None = None
 
 
 def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
@@ -81,7 +87,20 @@ def _read_series(case: Case, started: float) -> CaseImage:
     arrays = [one.array for one in read]
     array = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
     volume = Volume(array, read[0].grid, case.name)
-    return CaseImage(volume, inputs, tuple(warnings), time.perf_counter() - started)
+    return CaseImage(volume, inputs, tuple(warnings), time.perf_counter() - started, read[0].stack)
+
+
+def check_source(case: Case, names: Iterable[str]) -> None:
+    """Check by the headers that outputs can refer to the series of a case; errors as of `check_referable`.
+
+    Args:
+        case: The case.
+        names: Of the outputs.
+    """
+    if case.series and "source" in needs(names):
+        from itk_infer.volume.dicom.reading import read_plan
+
+        check_referable(read_plan(case.series[0]).stack)
 
 
 def case_header(case: Case) -> Header:

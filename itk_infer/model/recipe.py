@@ -78,7 +78,9 @@ class Recipe:
                     "or apply them to the merged masks with itk_infer postprocess"
                 )
             for label, value in part.table():
-                known = labels.setdefault(value, Label(value, label.name, default_color(value), 0))
+                known = labels.setdefault(
+                    value, Label(value, label.name, default_color(value), 0, code=label.code)
+                )
                 if known.name != label.name:
                     raise ConfigError(
                         f"{part.name}: its label {label.name} and {known.name} of another model both have the "

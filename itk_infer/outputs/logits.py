@@ -187,5 +187,5 @@ def _attributes(frame: OutputHeader) -> dict[str, object]:
 
 
 def _plain(label: Label) -> dict[str, Any]:
-    """A label without what only evaluations use."""
-    return {key: value for key, value in dataclasses.asdict(label).items() if key != "tolerance_mm"}
+    """A label without what only evaluations and DICOM objects use."""
+    return {key: value for key, value in dataclasses.asdict(label).items() if key not in ("tolerance_mm", "code")}

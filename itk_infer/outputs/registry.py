@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
+
+from itk_infer.errors import ConfigError
 
 LABELS = "labels"
 REPORT = "report"
@@ -17,6 +20,10 @@ DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledge
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
 SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
+DICOM_HELP = (
+    "Also write DICOM objects beside the label map, a list: seg (segmentation), sr (volumes and means; needs "
+    "seg), report (a picture)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,13 @@ class OutputKind:
         flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, or ``source``: the
+            DICOM series that it was read from.
+        choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
+            without a value.
+        refers_to: Name of an output that must be asked for, too; empty: none.
+        library: What must be installed to write it; empty: nothing.
+        extra: The extra that installs it.
     """
 
     name: str
@@ -45,6 +58,15 @@ class OutputKind:
     flags: tuple[str, ...] = ()
     help: str = ""
     needs: frozenset[str] = frozenset()
+    choice: str = ""
+    refers_to: str = ""
+    library: str = ""
+    extra: str = ""
+
+    @property
+    def request(self) -> str:
+        """What asks for it on the command line."""
+        return f"{self.flags[0]} {self.choice}".rstrip() if self.flags else ""
 
     @property
     def keyword(self) -> str:
@@ -96,6 +118,46 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"image"}),
         ),
         OutputKind(
+            "dicom_seg",
+            "case",
+            "itk_infer.outputs.dicom_seg:SegOutput",
+            "DICOM SEG",
+            ".seg.dcm",
+            ("--dicom",),
+            DICOM_HELP,
+            frozenset({"source"}),
+            choice="seg",
+            library="highdicom",
+            extra="dicom",
+        ),
+        OutputKind(
+            "dicom_sr",
+            "case",
+            "itk_infer.outputs.dicom_sr:SrOutput",
+            "DICOM SR",
+            ".sr.dcm",
+            ("--dicom",),
+            DICOM_HELP,
+            frozenset({"source", "image"}),
+            choice="sr",
+            refers_to="dicom_seg",
+            library="highdicom",
+            extra="dicom",
+        ),
+        OutputKind(
+            "dicom_report",
+            "case",
+            "itk_infer.outputs.dicom_capture:CaptureOutput",
+            "DICOM report",
+            ".report.dcm",
+            ("--dicom",),
+            DICOM_HELP,
+            frozenset({"source", "image"}),
+            choice="report",
+            library="highdicom",
+            extra="dicom",
+        ),
+        OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
         ),
         OutputKind(
@@ -142,6 +204,30 @@ def run_outputs() -> list[OutputKind]:
 def optional_outputs() -> list[OutputKind]:
     """The outputs that are written on request only."""
     return [kind for kind in OUTPUTS.values() if kind.flags]
+
+
+def check_requests(names: Iterable[str]) -> None:
+    """Check that outputs can be written together, and what writes them is installed.
+
+    Args:
+        names: All that are asked for.
+
+    Raises:
+        ConfigError: they cannot; the message says what to do.
+    """
+    names = tuple(names)
+    for kind in (OUTPUTS[name] for name in names):
+        other = OUTPUTS.get(kind.refers_to)
+        if other is not None and other.name not in names:
+            raise ConfigError(
+                f"`{kind.keyword}={kind.choice}`: a {kind.title} refers to the {other.title} of its case; give "
+                f"`{kind.keyword}={other.choice},{kind.choice}`"
+            )
+        if kind.library and find_spec(kind.library) is None:
+            raise ConfigError(
+                f"`{kind.keyword}`: {kind.library}, which writes DICOM objects, is not installed; "
+                f"pip install 'itk_infer[{kind.extra}]'"
+            )
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from itk_infer.spec import Label
+from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
@@ -29,6 +30,9 @@ class OutputHeader:
         overlaps: Whether a voxel may have several labels.
         image: The case's image as stored, for outputs that need it; else None.
         picture_style: How pictures are drawn.
+        source: The slices of the DICOM series that it was read from, for outputs that refer to them; else None.
+        identity: Digest of all that decides what the outputs are: image, model, settings.
+        seg_type: How a DICOM SEG is encoded.
     """
 
     grid: Grid
@@ -41,6 +45,9 @@ class OutputHeader:
     overlaps: bool = False
     image: Volume | None = None
     picture_style: str = "side-by-side"
+    source: Stack | None = None
+    identity: str = ""
+    seg_type: str = "binary"
 
 
 class Sink(Protocol):

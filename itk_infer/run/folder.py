@@ -325,7 +325,7 @@ class _Run:
         for path in planned.kept:
             self._warn(f"{name}: kept {path}: another program changed it; `overwrite` replaces it")
         for output, path in planned.outdated:
-            self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].flags[0]} renews it")
+            self._warn(f"{name}: {path} stays as an earlier run left it; {OUTPUTS[output].request} renews it")
         if planned.reason:
             self._warn(f"{name}: computed again: {planned.reason}")
 

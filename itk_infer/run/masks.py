@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itk_infer.case.identity import BEFORE, PARTS
+from itk_infer.case.identity import difference
 from itk_infer.files.records import OutputFile
 from itk_infer.outputs.registry import LABELS
 from itk_infer.run.case_record import CaseRecord
@@ -108,21 +108,12 @@ def masks_on_record(
                 present,
                 listed=record is not None,
                 changed=present and (path.is_symlink() or not is_unchanged(path, output)),
-                difference=_difference(output, identity) if present else "",
+                difference=difference(output.identity, {**output.identity, **identity}, LABELS) if present else "",
                 image_gone=lost.get(output.case, ""),
                 failure=(record.reason or "") if record is not None and failed else "",
             )
         )
     return sorted(masks, key=lambda mask: (mask.case, mask.path))
-
-
-def _difference(output: OutputFile, identity: Mapping[str, Any]) -> str:
-    parts = (
-        words
-        for part, words in PARTS.items()
-        if part in identity and output.identity.get(part, BEFORE.get(part)) != identity[part]
-    )
-    return next(parts, "")
 
 
 def images_gone(cases: Mapping[str, CaseRecord]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.case.case import Case
-from itk_infer.case.identity import BEFORE, PARTS
+from itk_infer.case.identity import difference
 from itk_infer.errors import InputError
 from itk_infer.files.intent import is_intended
 from itk_infer.files.records import InputFile, OutputFile
@@ -90,6 +90,15 @@ def _planned(
     names = settings.outputs
     asked = {name: path for name, path in paths.items() if name in names}
     unasked = {name: path for name, path in paths.items() if name not in asked}
+    if not case.series:
+        needing = [OUTPUTS[name] for name in asked if "source" in OUTPUTS[name].needs]
+        for kind in needing:
+            return CaseAction(
+                case,
+                "fail",
+                f"is no DICOM series, and a {kind.title} refers to one: give the series, or leave "
+                f"`{kind.keyword}` out",
+            )
     danger = _danger(paths.values(), settings.output, known)
     if danger:
         return CaseAction(case, "fail", danger)
@@ -173,10 +182,8 @@ def _state(
     if output is None or path.is_symlink() or not is_unchanged(path, output):
         # Killed after the file got its name, and before the ledger knew?
         return "left by an interrupted run" if is_intended(path) else "touched"
-    for part, words in PARTS.items():
-        if output.identity.get(part, BEFORE.get(part)) != identity.get(part):
-            return f"was made with {words}"
-    return "fresh"
+    words = difference(output.identity, identity, output.kind)
+    return f"was made with {words}" if words else "fresh"
 
 
 def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError
-from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs
+from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs, check_requests
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 from itk_infer.spec import InputSpec
@@ -38,7 +38,7 @@ class RunSettings:
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
-        ConfigError: `save` names an output that there is not.
+        ConfigError: `save` names an output that there is not, or that cannot be written.
     """
 
     input: Path
@@ -60,6 +60,7 @@ class RunSettings:
         unknown = [name for name in self.save if name not in OUTPUTS]
         if unknown:
             raise ConfigError(f"save {unknown[0]!r}: no such output; there are {', '.join(OUTPUTS)}")
+        check_requests(self.save)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass, field
 
+from itk_infer.spec.label_codes import LabelCode
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -16,6 +18,7 @@ class Label:
         color: sRGB as ``#rrggbb``.
         channel: Output channel of the network for this label.
         tolerance_mm: Of the surface Dice (NSD) in evaluations; None: the general one. Changes no mask.
+        code: What it is, in codes that DICOM objects carry; None: the model does not say.
     """
 
     value: int
@@ -23,6 +26,7 @@ class Label:
     color: str
     channel: int
     tolerance_mm: float | None = field(default=None, metadata={"later": True})
+    code: LabelCode | None = field(default=None, metadata={"later": True})
 
     @property
     def rgb(self) -> tuple[int, int, int]:

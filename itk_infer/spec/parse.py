@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep, Standardize, ZScore
+from itk_infer.spec.label_codes import a_label_code
 from itk_infer.spec.labels import Label, default_color
 from itk_infer.spec.model_spec import (
     Alignment,
@@ -221,7 +222,9 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
     for index, item in enumerate(a_list(value, where)):
         here = f"{where}[{index}]"
         keys: dict[str, Converter] = {"value": an_integer, "name": a_text, "color": a_color, "channel": an_integer}
-        entry = read_block(item, here, {**keys, "tolerance_mm": optional(a_positive)})
+        entry = read_block(
+            item, here, {**keys, "tolerance_mm": optional(a_positive), "code": optional(a_label_code)}
+        )
         if "value" not in entry:
             raise Invalid(f"{here} needs a value")
         number = entry["value"]
@@ -235,7 +238,7 @@ def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Labe
             continue
         name = entry.get("name", "").strip() or f"label {number}"
         color = entry.get("color", default_color(number))
-        labels.append(Label(number, name, color, channel, entry.get("tolerance_mm")))
+        labels.append(Label(number, name, color, channel, entry.get("tolerance_mm"), entry.get("code")))
     for what in ("value", "name", "channel"):
         seen = [getattr(label, what) for label in labels] + (background if what == "channel" else [])
         twice = [item for item in seen if seen.count(item) > 1]

@@ -36,6 +36,7 @@ NOT_RUN = {
     "decisions.csv": "a browser writes this file; see tests/run/test_decisions.py",
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
+    **({} if importlib.util.find_spec("highdicom") else {"--dicom ": "highdicom is missing"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
     "itk_infer serve": "it serves until it is stopped; see tests/service",
     "-m Dataset": "nnU-Net's model folders are run in tests/test_real_nnunet.py, with torch",

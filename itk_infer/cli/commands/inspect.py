@@ -73,10 +73,23 @@ def model_text(about: dict[str, Any]) -> str:
     ]
     lines = [f"{title:<13}{value}" for title, value in rows if value]
     lines.append("labels")
-    lines.extend(f"{label['value']:>6}  {label['color']}  {label['name']}" for label in about["labels"])
+    codes = {label["value"]: label.get("code") for label in spec["output"].get("labels", ())}
+    width = max((len(label["name"]) for label in about["labels"]), default=0)
+    for label in about["labels"]:
+        line = (
+            f"{label['value']:>6}  {label['color']}  {label['name']:<{width}}  {_code(codes.get(label['value']))}"
+        )
+        lines.append(line.rstrip())
     if about.get("lines"):
         lines += ["read from it", *(f"  {line}" for line in about["lines"])]
     return "\n".join(lines)
+
+
+def _code(code: dict[str, Any] | None) -> str:
+    """What a label is, in codes; empty if the model does not say."""
+    from itk_infer.spec.label_codes import a_label_code
+
+    return a_label_code(code, "code").words if code else ""
 
 
 def _words(block: dict[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ import click
 from itk_infer.cli.commands.serve import SIZE
 from itk_infer.cli.executors import place_options, placements_of
 from itk_infer.cli.model import model_options, model_request
-from itk_infer.cli.options import PATH, GroupedCommand, decorated, option, with_flags
+from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, with_flags
 from itk_infer.cli.outputs import output_options, outputs_asked_for
 from itk_infer.cli.pacs import TO_HELP, access_options, read_access
 from itk_infer.outputs.registry import LABEL_FORMATS, case_outputs
@@ -132,6 +132,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @_node_options
 @output_options
+@flags_of("seg_type")[0]
 @model_options
 @access_options
 @place_options

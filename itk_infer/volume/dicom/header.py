@@ -9,12 +9,13 @@ from pathlib import Path
 
 from itk_infer.errors import InputError
 from itk_infer.spec.dicom_keywords import KEYWORDS
+from itk_infer.volume.dicom.derived import READ
 from itk_infer.volume.dicom.elements import DataSet, Elements, Incomplete, Pixels, parse
 from itk_infer.volume.names import printable
 
 FIRST_BYTES = 1 << 15
 SHARED, PER_FRAME = 0x52009229, 0x52009230
-TAGS = frozenset(KEYWORDS.values())
+TAGS = frozenset(KEYWORDS.values()) | READ
 MEASURES, POSITION, ORIENTATION, TRANSFORMATION = 0x00289110, 0x00209113, 0x00209116, 0x00289145
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 

@@ -40,12 +40,14 @@ class SeriesVolume:
         array: Values (Z, Y, X): stored values with slope and intercept applied; MONOCHROME1 is not inverted.
         grid: Their grid.
         sha256: Digest of the contents of all files, whatever their names.
+        stack: Its slices in the order of Z, for what refers to them.
         notes: What was put up with, one sentence each.
     """
 
     array: NDArray[Any]
     grid: Grid
     sha256: str
+    stack: Stack
     notes: tuple[str, ...]
 
 
@@ -145,7 +147,7 @@ def read_series(series: SeriesFiles) -> SeriesVolume:
     used = {frame.file.path: frame.file for frame in plan.stack.frames}
     lossy = any(file.data.syntax in LOSSY or file.text("LossyImageCompression") == "01" for file in used.values())
     notes = [*plan.stack.notes, *(["its pixels were compressed with losses"] if lossy else [])]
-    return SeriesVolume(array, plan.stack.grid, _digest(digests, series), tuple(notes))
+    return SeriesVolume(array, plan.stack.grid, _digest(digests, series), plan.stack, tuple(notes))
 
 
 def series_sha256(series: SeriesFiles) -> str:

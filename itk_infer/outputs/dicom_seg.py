@@ -1,0 +1,172 @@
+"""DICOM SEG: the label map as segments on the frames of its source series (PS3.3, A.51 and A.95)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.outputs.dicom_case import FOOT, DicomCase, algorithm, building, coded, concept, write_object
+from itk_infer.outputs.sink import FinishedCase, OutputHeader
+from itk_infer.spec import Label
+from itk_infer.volume.dicom.derived import LOSSY_METHOD, LOSSY_RATIO
+from itk_infer.volume.dicom.header import text_of
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+class SegOutput:
+    """Writes a SEG once the label map is finished; see `CaseOutput`.
+
+    Args:
+        path: File to write.
+        header: The case, with its source.
+    """
+
+    def __init__(self, path: Path, header: OutputHeader) -> None:
+        self._path = path
+
+    def commit(self, case: FinishedCase) -> Path:
+        """See `CaseOutput.commit`."""
+        dicom = DicomCase.of(case)
+        with building(self._path):
+            made = segmentation(dicom)
+        return write_object(dicom, made, self._path)
+
+    def abort(self) -> None:
+        """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""
+
+
+def segmentation(case: DicomCase) -> Dataset:
+    """The SEG of a case, without patient and study.
+
+    Every label is a segment, also one that was not found. Frames in which a segment is empty are left out of a
+    binary one, but for those that make the pixels an even number of bytes: see `_even`.
+    """
+    from highdicom.seg import Segmentation
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+    binary = case.case.header.seg_type == "binary"
+    segments, kept = _even(case.segments, len(case.labels)) if binary else (case.segments, case.segments)
+    made = Segmentation(
+        case.slices,
+        segments,
+        "BINARY" if binary else "LABELMAP",
+        [_description(case, number, label) for number, label in enumerate(case.labels, 1)],
+        content_label="SEGMENTATION",
+        content_description=FOOT,
+        transfer_syntax_uid=ExplicitVRLittleEndian if binary else RLELossless,
+        omit_empty_frames=binary,
+        **case.instance("seg", case.case.header.seg_type),
+    )
+    if kept is not segments:
+        _restore(made, kept)
+    _refer(made, case)
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = case.uid("dimensions")
+    return made
+
+
+def _description(case: DicomCase, number: int, label: Label) -> Any:
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+
+    code = coded(label)
+    tracking_id, tracking_uid = case.tracking(label)
+    made = SegmentDescription(
+        segment_number=number,
+        segment_label=case.text(label.name),
+        segmented_property_category=concept(code.category, case),
+        segmented_property_type=concept(code.type, case),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm(case),
+        tracking_uid=tracking_uid,
+        tracking_id=tracking_id,
+        display_color=CIELabColor.from_rgb(*label.rgb),
+    )
+    if code.modifiers:
+        made.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            concept(modifier, case) for modifier in code.modifiers
+        ]
+    return made
+
+
+def _even(segments: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Segments with as many further frames as make the packed bits of all frames an even number of bytes.
+
+    DICOM pads an odd number of bytes by one; OHIF then takes the length for wrong, and shows nothing. A further
+    frame is one in which its segment is empty: it gets one voxel here, which `_restore` takes out again.
+
+    Returns:
+        What to build from, and the segments as they are: the same array where nothing is to be done.
+    """
+    pixels = segments[0].size
+    full = np.array([[np.any(plane == number) for plane in segments] for number in range(1, count + 1)])
+    frames = np.count_nonzero(full) or full.size  # without any label all frames are written
+    if frames == full.size or not -(-frames * pixels // 8) % 2:
+        return segments, segments
+    further = segments.copy()
+    for number, plane in np.argwhere(~full):
+        free = np.flatnonzero(further[plane].ravel() == 0)
+        if not len(free):
+            continue
+        further[plane].flat[free[0]] = number + 1
+        frames += 1
+        if not -(-frames * pixels // 8) % 2:
+            return further, segments
+    return segments, segments
+
+
+def _restore(made: Dataset, segments: NDArray[Any]) -> None:
+    """Write the segments as they are into the frames that there are."""
+    shared = made.SharedFunctionalGroupsSequence[0]
+    masks = []
+    for item in made.PerFrameFunctionalGroupsSequence:
+        groups = item if "SegmentIdentificationSequence" in item else shared
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        masks.append(segments[_plane_of(item)] == number)
+    packed = np.packbits(np.stack(masks), bitorder="little").tobytes()
+    made.PixelData = packed + b"\0" * (len(packed) % 2)
+
+
+def _plane_of(item: Dataset) -> int:
+    """The number of the slice that a frame was made of, from the UID that `DicomCase.slices` gave it."""
+    source = item.DerivationImageSequence[0].SourceImageSequence[0]
+    return int(source.ReferencedSOPInstanceUID.rpartition(".")[2]) - 1
+
+
+def _refer(made: Dataset, case: DicomCase) -> None:
+    """Refer to the files, and frames, of the series in place of the UIDs that `DicomCase.slices` made up."""
+    from pydicom.dataset import Dataset
+
+    items = made.PerFrameFunctionalGroupsSequence
+    # All planes before any is changed: frames of one slice share what refers to it.
+    for item, plane in zip(items, [_plane_of(item) for item in items], strict=True):
+        frame = case.stack.frames[plane]
+        source = item.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedSOPClassUID = frame.file.text("SOPClassUID")
+        source.ReferencedSOPInstanceUID = frame.file.text("SOPInstanceUID")
+        if frame.file.frames > 1:
+            source.ReferencedFrameNumber = frame.index + 1
+    instances = []
+    for image in case.evidence:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+            image.SOPClassUID,
+            image.SOPInstanceUID,
+        )
+        instances.append(reference)
+    made.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
+    made.SourceImageSequence = instances
+    first = case.stack.frames[0].file
+    if any(frame.file.text("LossyImageCompression") == "01" for frame in case.stack.frames):
+        made.LossyImageCompression = "01"
+        for keyword, tag in (
+            ("LossyImageCompressionRatio", LOSSY_RATIO),
+            ("LossyImageCompressionMethod", LOSSY_METHOD),
+        ):
+            if value := text_of(first.data.elements, tag, ""):
+                setattr(made, keyword, value.split("\\"))
