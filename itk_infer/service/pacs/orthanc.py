@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from itk_infer.errors import ConfigError
 from itk_infer.service.pacs.access import Access, server_url
 from itk_infer.service.pacs.delivery import Delivery, Unavailable, of_http
 from itk_infer.service.pacs.http_server import HttpFault, HttpServer
@@ -41,19 +39,6 @@ class Orthanc:
     def __init__(self, url: str, access: Access) -> None:
         self._http = HttpServer(server_url(url), access)
         self.name = f"orthanc={self._http.url}"
-
-    def check(self) -> None:
-        """Make sure that it is an Orthanc, and lets us in.
-
-        Raises:
-            ConfigError: it does not.
-        """
-        try:
-            if "DicomAet" in self._http.json("/system"):
-                return
-        except HttpFault as fault:
-            raise ConfigError(f"{self._http.url}: {of_http(fault.status).reason}") from None
-        raise ConfigError(f"{self._http.url}: answers, but is no Orthanc")
 
     def changes(self, since: int) -> tuple[list[dict[str, Any]], int, bool]:
         """What changed after a number: the changes, the number of the last one, and whether there are no more."""
@@ -112,9 +97,9 @@ class Orthanc:
     def holds(self, item: DicomObject) -> bool:
         """See `Link`."""
         try:
-            found = json.loads(self._http.ask("/tools/lookup", item.uid.encode())[1])
+            found = self._http.json("/tools/lookup", item.uid.encode())
         except HttpFault as fault:
-            raise Unavailable(of_http(fault.status).reason) from None
+            raise _unavailable(fault) from None
         return any(match.get("Type") == "Instance" for match in found)
 
     def send(self, item: DicomObject) -> Delivery:
@@ -130,7 +115,7 @@ class Orthanc:
         try:
             return self._http.json(path)
         except HttpFault as fault:
-            raise Unavailable(of_http(fault.status).reason) from None
+            raise _unavailable(fault) from None
 
     def _found(self, path: str) -> Any:
         try:
@@ -142,4 +127,11 @@ class Orthanc:
 
 def _check_gone(fault: HttpFault) -> None:
     if fault.status != GONE:
-        raise Unavailable(of_http(fault.status).reason) from None
+        raise _unavailable(fault) from None
+
+
+def _unavailable(fault: HttpFault) -> Unavailable:
+    delivery = of_http(fault.status)
+    if delivery.state == "waiting":
+        return Unavailable(delivery.reason)
+    return Unavailable(f"HTTP {fault.status}: answers otherwise than an Orthanc; is the URL right?")

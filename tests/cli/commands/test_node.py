@@ -37,7 +37,8 @@ def study(folder, name):
     """4 slices of 6 x 5 voxels of 1.2 x 1 x 2 mm, of which 8 are above zero."""
     voxels = np.full((4, 6, 5), -1, np.int16)
     voxels[1:3, 2:4, 1:3] = 100
-    return save_series(folder / name, voxels, study=name)
+    patient = {"PatientName": "Canary^Patricia", "PatientID": "CANARY-4711", "AccessionNumber": "CANARYACC8"}
+    return save_series(folder / name, voxels, study=name, **patient)
 
 
 def test_from_study_to_seg_sr_and_report(tmp_path, model):
@@ -65,6 +66,12 @@ def test_from_study_to_seg_sr_and_report(tmp_path, model):
         # What it left is done: another start computes and sends nothing.
         assert main(command(home, model, "--orthanc", server.url, "--quiet", "0", "--once")) == 0
         assert len(server.arrivals()) == 7
+    kept = [path for path in home.rglob("*") if path.suffix in (".db", ".json")]
+    assert {path.name for path in kept} == {"jobs.db", "node.db", "outbox.db", "itk_infer.db", "summary.json"}
+    assert not any(
+        b"canary" in content.lower() for content in (said.encode(), *(path.read_bytes() for path in kept))
+    )
+    assert not any(uid("whole").encode() in path.read_bytes() for path in kept)
     summary = json.loads(next((home / "jobs").glob("*/summary.json")).read_text("utf-8"))
     assert summary["cases"][0]["volumes_ml"] == {"bright": pytest.approx(8 * 1.2 * 2.0 / 1000)}
 
@@ -91,5 +98,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path, capsys):
     wrong.write_bytes(b"no model")
     words = ("--listen", "NODE@127.0.0.1:0", "--no-send", "--page", "none")
     assert main(command(tmp_path / "home", wrong, *words)) == 5
-    assert main(command(tmp_path / "home", wrong, *words, "--once")) == 0  # nothing was received, nothing is loaded
+    assert (
+        main(command(tmp_path / "home", wrong, *words, "--once")) == 0
+    )  # nothing was received, nothing is loaded
     assert "Listening: NODE" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def send(running, files, **access):
 def test_seven_associations_at_a_time(tmp_path):
     """126 images; nothing is lost, and each study is computed once, with all of its slices."""
     studies = [save_series(tmp_path / str(k), voxels((18, 5, 6), seed=k), study=f"parallel {k}") for k in range(7)]
-    with listening(tmp_path / "home", quiet=1.0) as running, ThreadPoolExecutor(7) as pool:
+    with listening(tmp_path / "home", places=2, quiet=1.0) as running, ThreadPoolExecutor(7) as pool:
         sent = list(pool.map(lambda files: storescu(address(running), *files).returncode, studies))
         assert sent == [0] * 7
         wait_until(lambda: running.queue.counts()["done"] == 7)
