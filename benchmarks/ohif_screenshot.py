@@ -3,8 +3,8 @@
     npm pack @ohif/app && tar xzf ohif-app-*.tgz
     python benchmarks/ohif_screenshot.py --ohif package/dist --orthanc URL --study UID --out ohif.png --scroll 19
 
-Serves OHIF and Orthanc's DICOMweb under one origin, opens the study in segmentation mode, loads the SEG, and takes a
-picture with Chromium. Where there is no GPU, Chromium draws with SwiftShader.
+Serves OHIF and Orthanc's DICOMweb under one origin, opens the study in segmentation mode, loads the SEG, and takes
+a picture with Chromium. Where there is no GPU, Chromium draws with SwiftShader.
 """
 
 from __future__ import annotations

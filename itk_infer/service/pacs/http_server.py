@@ -13,8 +13,6 @@ from typing import Any
 from itk_infer.service.pacs.access import Access
 from itk_infer.service.pacs.delivery import Unavailable
 
-MOST = 1 << 34  # bytes of an answer
-
 
 class HttpFault(Exception):
     """The server answered with a status that is no success; holds nothing of the answer, which may name patients.
@@ -75,7 +73,7 @@ class HttpServer:
         request = urllib.request.Request(self.url + path, body, {**self._headers, **(headers or {})})
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
-                return answer.status, answer.read(MOST)
+                return answer.status, answer.read()  # raises where less comes than was announced
         except urllib.error.HTTPError as error:
             with error:
                 raise HttpFault(error.code, _rest_of(error)) from None

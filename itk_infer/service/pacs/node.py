@@ -36,7 +36,7 @@ from itk_infer.service.pacs.sender import send_due
 from itk_infer.service.pacs.source import Source, key_of
 from itk_infer.service.pacs.spool import Spool
 from itk_infer.service.pacs.studies import Studies, Study
-from itk_infer.service.pacs.study_run import Gone, StudyRun, Superseded
+from itk_infer.service.pacs.study_run import Gone, StudyRun, Superseded, Unfinished
 from itk_infer.service.refusal import Refusal
 
 JOBS, RECEIVED = "jobs", "received"
@@ -119,7 +119,7 @@ class Node:
     def _recover(self) -> None:
         """Put in order what a killed node left behind."""
         for job in self.queue.recover():
-            self.tell(f"{job.request.name}: FAILED, {job.reason}")
+            self.tell(f"{job.request.name}: FAILED, {self.queue.get(job.id).reason}")
         self.outbox.retry()
         if self.settings.retry_failed:
             for job in self.queue.latest("failed", MOST_JOBS):
@@ -265,6 +265,9 @@ class Node:
         except Gone:
             done, reason, results = False, "lost: the study was deleted before it could be fetched", {}
             self.tell(f"{name}: FAILED, {reason}")
+        except Unfinished:
+            self.queue.put_back(job.id)
+            return False
         except Unavailable as fault:
             self.queue.put_back(job.id)
             self._ill("the source of studies", str(fault))

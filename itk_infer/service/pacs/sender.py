@@ -42,20 +42,20 @@ def send_due(
             ready.append((letter, item))
     if not ready:
         return ended
-    open_letters, begun = [letter for letter, _ in ready], set[str]()
+    open_letters, connected = [letter for letter, _ in ready], False
 
     def postpone(reason: str) -> None:
         for letter in open_letters:
-            if letter.uid not in begun:
+            if not connected:  # else only the one that broke the connection was tried
                 outbox.begin(letter)
             settle(letter, Delivery("waiting", reason))
 
     try:
         with destination.connect([item for _, item in ready]) as link:
+            connected = True
             for letter, item in ready:
                 check()
                 outbox.begin(letter)
-                begun.add(letter.uid)
                 settle(letter, *_attempt(link, letter, item))
                 open_letters.remove(letter)
     except Unavailable as fault:

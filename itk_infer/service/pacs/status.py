@@ -98,7 +98,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
     yield f"growing: {status['studies_growing']} studies that are not complete yet"
     yield "studies: " + ", ".join(f"{count} {state}" for state, count in status["jobs"].items())
     if status["skipped"]:
-        yield f"  of these, {status['skipped']} hold no series that can be segmented"
+        yield f"  of these, {status['skipped']} hold no series that is meant"
     for study, reason in status["failed"].items():
         yield f"  failed: {study}: {reason}"
     for study, count in status["superseded"].items():

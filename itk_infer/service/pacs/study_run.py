@@ -19,12 +19,17 @@ from itk_infer.service.pacs.node_settings import NodeSettings
 from itk_infer.service.pacs.objects import results_in
 from itk_infer.service.pacs.outbox import Outbox
 from itk_infer.service.pacs.source import Source, key_of
+from itk_infer.volume.dicom.choice import NO_FIT
 
 IN, OUT, SUMMARY = "in", "out", "summary.json"
 
 
 class Superseded(Exception):
     """The study is another one than when the job was made: it grew, or shrank."""
+
+
+class Unfinished(Exception):
+    """The run ended before its cases did."""
 
 
 class Gone(Exception):
@@ -85,6 +90,7 @@ class StudyRun:
 
         Raises:
             InterruptedRunError: the node stops.
+            Unfinished: the case was dropped.
             ItkInferError: the model cannot be loaded, or the folders cannot be used.
         """
         settings = RunSettings(
@@ -103,13 +109,21 @@ class StudyRun:
             raise InterruptedRunError(summary.exit_code - 128)
         if summary.problem:
             return False, summary.problem, {}
+        if summary.failed and all(reason.startswith(NO_FIT) for reason in summary.failed.values()):
+            return True, "", {"skipped": NO_FIT}
         if summary.failed:
             return False, "; ".join(summary.failed.values()), {}
+        with closing(Ledger(self._output, read_only=True)) as ledger:
+            records = ledger.cases().values()
+        if any(record.state not in ("done", "skipped") for record in records):
+            raise Unfinished
         objects = results_in(self._output)
         new = self._outbox.put(objects, self._settings.send)
         if self._settings.send and not objects:
             self._tell(f"{self._job.request.name}: nothing to send: the run wrote no DICOM objects")
-        results = {"volumes_ml": self._volumes(), "objects": len(objects), "put": new, "seconds": summary.seconds}
+        findings = [item for record in records if record.results for item in record.results["findings"]]
+        volumes = {item["name"]: item["volume_ml"] for item in findings}
+        results = {"volumes_ml": volumes, "objects": len(objects), "put": new, "seconds": summary.seconds}
         return True, "", results
 
     def drop_input(self) -> None:
@@ -124,18 +138,12 @@ class StudyRun:
     def _output(self) -> Path:
         return self._folder / OUT
 
-    def _volumes(self) -> dict[str, float]:
-        with closing(Ledger(self._output, read_only=True)) as ledger:
-            records = ledger.cases().values()
-        findings = [item for record in records if record.results for item in record.results["findings"]]
-        return {item["name"]: item["volume_ml"] for item in findings}
-
     def _listen(self, event: Event) -> None:
         name = self._job.request.name
         match event:
             case Warned():
                 self._tell(f"{name}: warning: {event.message.removeprefix(f'{name}: ')}")
-            case CaseFailed():
+            case CaseFailed() if not event.reason.startswith(NO_FIT):
                 self._tell(f"{name}: FAILED, {event.reason}")
             case _:
                 pass

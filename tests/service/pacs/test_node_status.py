@@ -59,7 +59,7 @@ def test_states_in_words_json_and_metrics(tmp_path, capsys):
     words = capsys.readouterr().out
     for part in (
         "2 done, 1 failed",
-        "1 hold no series",
+        "1 hold no series that is meant",
         "spacing",
         "1 waiting, 0 sent",
         "cannot be reached",
@@ -74,6 +74,19 @@ def test_states_in_words_json_and_metrics(tmp_path, capsys):
     assert 'itk_infer_node_results{destination="0",state="waiting"} 1' in text
     for secret in ("P1", "made up", uid("good"), uid("bad")):
         assert secret not in words + json.dumps(status) + "".join(running.said)
+
+
+def test_a_study_without_what_the_rule_asks_for_is_skipped(tmp_path):
+    from itk_infer.spec.series_rule import parse_rules
+
+    home = received(tmp_path / "home", good(tmp_path), good(tmp_path, "second"))
+    rules = parse_rules({"series": {"Modality": "MR"}}, "rule")
+    running = run_once(home, listen=LISTEN, series=rules)
+    assert running.code == 0
+    assert [words.split(": ")[1] for words in running.said[2:]] == [
+        "skipped, no series of its study fits the rule"
+    ] * 2
+    assert node_status(home)["skipped"] == 2
 
 
 def test_the_page(tmp_path):

@@ -134,18 +134,20 @@ def test_an_instance_that_was_written_and_not_noted_is_found_at_the_next_start(t
     assert again.said[0].endswith("complete with 3 images")
 
 
-@pytest.mark.parametrize("how", ["limit", "write"])
+@pytest.mark.parametrize("how", ["limit", "write", "sync"])
 def test_the_disk_is_full(tmp_path, monkeypatch, how):
     """0xA700: the sender stops and keeps its images. Later they come, and are computed."""
     home, files = tmp_path / "home", save_series(tmp_path / "in", voxels((3, 5, 6)), study="full")
 
-    def full(data, final):
+    def full(*paths):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with listening(home, min_free=1 << 60 if how == "limit" else 0) as running:
         with monkeypatch.context() as patch:
             if how == "write":
                 patch.setattr(spool_module, "write_file", full)
+            elif how == "sync":
+                patch.setattr("itk_infer.files.commit._sync_file", full)
             assert storescu(address(running), *files).returncode != 0
             delivery = send(running, files[:1])[0]
         assert delivery.state == "waiting"
