@@ -14,6 +14,8 @@ import pytest
 
 from itk_infer.case.identity import BEFORE, PARTS
 from itk_infer.cli.commands.export import export_command
+from itk_infer.cli.commands.node import node_command
+from itk_infer.cli.commands.push import push_command
 from itk_infer.cli.commands.report import report_command
 from itk_infer.cli.commands.segment import segment_command
 from itk_infer.cli.commands.serve import serve_command
@@ -182,7 +184,7 @@ def test_messages_get_flags():
 def test_flags_of_runs_are_options_of_the_commands():
     there = {
         flag
-        for command in (segment_command, report_command, serve_command, export_command)
+        for command in (segment_command, report_command, serve_command, export_command, node_command, push_command)
         for item in command.params
         for flag in item.opts
     }

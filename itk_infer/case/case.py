@@ -22,6 +22,7 @@ class Case:
         paths: Its files, one an input channel; of a DICOM series the folder that holds it.
         problem: Why it cannot even be tried; None for a good case.
         series: The DICOM series, one an input channel, that `paths` are the folders of; empty for other images.
+        chosen: Of each of them, which it is and why it was chosen, in words.
     """
 
     folder: PurePosixPath
@@ -30,6 +31,7 @@ class Case:
     paths: tuple[Path, ...]
     problem: str | None = None
     series: tuple[SeriesFiles, ...] = ()
+    chosen: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

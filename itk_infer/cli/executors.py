@@ -13,6 +13,7 @@ from itk_infer.options_of_models import WORKERS
 
 if TYPE_CHECKING:
     from itk_infer.executors.executor import Executor
+    from itk_infer.executors.gpus import Placement
     from itk_infer.executors.loader import ModelRequest
     from itk_infer.run.settings import RunSettings
 
@@ -21,8 +22,8 @@ LOCAL_ONLY = {"num_proc": "--num-proc", "gpus": "--gpus", "gpu_ids": "--gpu-ids"
 JOB_OPTIONS = ("jobs", "queue", "gpus_per_job", "cores_per_job", "memory", "walltime", "sbatch")
 
 
-def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Worker processes, shards and clusters."""
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Worker processes on this machine."""
     positive = click.IntRange(min=1)
     options = [
         option(
@@ -42,6 +43,14 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="S",
             help="Fail a case that takes longer than S seconds.",
         ),
+    ]
+    return decorated(command, options)
+
+
+def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Worker processes, shards and clusters."""
+    positive = click.IntRange(min=1)
+    options = [
         option(
             "--shard",
             heading=WORKERS,
@@ -69,7 +78,7 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sbatch", heading=CLUSTER, multiple=True, metavar="LINE", help="One more #SBATCH line; repeatable."
         ),
     ]
-    return decorated(command, options)
+    return place_options(decorated(command, options))
 
 
 def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
@@ -88,17 +97,27 @@ def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) 
 
 
 def _local(request: ModelRequest, **options: Any) -> Executor:
-    from itk_infer.executors.gpus import VARIABLE, place_workers
     from itk_infer.executors.workers import Workers
 
-    placements = place_workers(
+    return Workers(request, placements_of(request, **options), options["case_timeout"])
+
+
+def placements_of(request: ModelRequest, **options: Any) -> tuple[Placement, ...]:
+    """Where the workers of the options of `place_options` run.
+
+    Raises:
+        click.UsageError: they contradict each other.
+        ConfigError: GPUs are asked for that are not allowed.
+    """
+    from itk_infer.executors.gpus import VARIABLE, place_workers
+
+    return place_workers(
         options["num_proc"],
         gpus=options["gpus"],
         gpu_ids=_gpu_ids(options["gpus"], options["gpu_ids"], request.options.device),
         threads=options["threads"],
         visible=os.environ.get(VARIABLE),
     )
-    return Workers(request, placements, options["case_timeout"])
 
 
 def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:

@@ -41,11 +41,13 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "Compare label maps with ground truth.",
     ),
     "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
+    "node": ("itk_infer.cli.commands.node", "node_command", "Segment the studies of an archive as they come."),
     "postprocess": (
         "itk_infer.cli.commands.postprocess",
         "postprocess_command",
         "Clean up label maps that exist, by rules.",
     ),
+    "push": ("itk_infer.cli.commands.push", "push_command", "Send the DICOM results of a folder to an archive."),
     "report": ("itk_infer.cli.commands.report", "report_command", "Write the tables of an output folder again."),
     "series": ("itk_infer.cli.commands.series", "series_command", "List the DICOM series below a folder."),
     "serve": ("itk_infer.cli.commands.serve", "serve_command", "Segment images that programs send over HTTP."),

@@ -173,7 +173,18 @@ def _case(
     problem = next(
         filter(None, (_problem(item, rule, suspects) for item, rule in zip(picked, rules, strict=True))), None
     )
-    return Case(folder, stem, "", tuple(item.series.folder for item in picked), problem, files)
+    words = tuple(
+        f"{item.label}: {_why(item, rule, len(meant))}" for item, rule in zip(picked, rules, strict=True)
+    )
+    return Case(folder, stem, "", tuple(item.series.folder for item in picked), problem, files, words)
+
+
+def _why(item: Candidate, rule: SeriesRule | None, count: int) -> str:
+    """Why a series was chosen of so many that may be meant."""
+    if rule is None:
+        return "the only one that may be meant"
+    preferred = f", preferring {' and '.join(rule.prefer)}" if rule.prefer else ""
+    return f"fits the rule, of {count} that may be meant{preferred}"
 
 
 def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path]) -> str:

@@ -36,6 +36,7 @@ from itk_infer.run.settings import RunSettings
 from itk_infer.run.shard import shard_ledgers
 from itk_infer.run.stop import StopRequest
 from itk_infer.run.summary import Summary
+from itk_infer.run.summary_file import write_summary
 from itk_infer.run.tables import write_derived
 from itk_infer.streams import open_missing_streams
 
@@ -188,6 +189,8 @@ class _Run:
                 self.sweep()
             self._derive()
             summary.exit_code = summary.exit_code or _exit_code(summary, plan)
+            if self.settings.summary is not None:
+                write_summary(self.settings.summary, plan, summary, self.ledger, facts.name)
             self.ledger.end_run(self.events.run, summary.exit_code)
         except (LockLostError, sqlite3.Error) as error:
             if self.lock is not None and not self.ledger_path.exists():

@@ -34,6 +34,7 @@ class RunSettings:
         series: Rules that pick the DICOM series of a study, instead of those of the model's spec.
         case_name: Of DICOM cases, with attributes in braces such as ``{PatientID}``; empty: after their folder.
         calibration: Gives each mask a verdict in the tables; changes no mask.
+        summary: File to write at the end: what became of each case, as JSON; None: none.
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
@@ -53,6 +54,7 @@ class RunSettings:
     series: tuple[SeriesRule, ...] = ()
     case_name: str = ""
     calibration: Calibration | None = None
+    summary: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.save if name not in OUTPUTS]

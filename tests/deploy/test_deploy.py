@@ -114,3 +114,39 @@ def test_the_unit_starts_a_server_that_there_is():
     assert context.params["address"].startswith("127.0.0.1:")
     assert context.params["token_file"] == Path("/etc/itk_infer/tokens")
     assert unit["Service"]["User"] != "root"
+
+
+def test_the_unit_of_a_node():
+    from itk_infer.cli.commands.node import node_command
+
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(DEPLOY / "itk_infer-node.service")
+    assert {"Unit", "Service", "Install"} == set(unit.sections())
+    program, command, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert (Path(program).name, command) == ("itk_infer", "node")
+    context = node_command.make_context("node", words)
+    assert context.params["page"].startswith("127.0.0.1:")
+    assert context.params["password_file"] == Path("/etc/itk_infer/passwords")
+    assert unit["Service"]["User"] != "root"
+
+
+def test_the_services_of_compose():
+    """The command of the node is parsed by the program itself; what it names is mounted; no port is open by mistake."""
+    yaml = pytest.importorskip("yaml")
+    from itk_infer.cli.commands.node import node_command
+
+    document = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    orthanc, node = document["services"]["orthanc"], document["services"]["node"]
+    command, *words = node["command"]
+    assert command == "node"
+    context = node_command.make_context("node", words)
+    assert context.params["orthanc"] == "http://orthanc:8042"
+    mounted = [volume.split(":")[1] for volume in node["volumes"]]
+    assert [str(context.params["model"][0]), str(context.params["home"])] == mounted
+    assert (REPOSITORY / node["build"]["dockerfile"]).exists()
+    assert "latest" not in orthanc["image"]
+    assert orthanc["environment"]["ORTHANC__AUTHENTICATION_ENABLED"] == "true"
+    ports = [*orthanc["ports"], *node["ports"]]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == ["4242:4242"]
+    assert not any("password" in str(value).lower() for value in orthanc["environment"].values())

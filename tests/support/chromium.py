@@ -109,6 +109,10 @@ class Page:
             text = {"text": key} if kind == "keyDown" and len(key) == 1 and not modifiers else {}
             self._call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers, **text)
 
+    def scroll(self, x: int, y: int, distance: int) -> None:
+        """Turn the mouse wheel at a place."""
+        self._call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=distance)
+
     def emulate(self, **features: str) -> None:
         """Media features, such as ``prefers_color_scheme="dark"``."""
         named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

@@ -102,6 +102,7 @@ class MainJob(GroupedCommand):
 @calibration_option(OUTPUTS)
 @option("--overwrite", heading=OUTPUTS, is_flag=True, help="Compute everything again, replace what is there.")
 @execution_options
+@option("--summary", heading=RUNNING, type=PATH, help="Write what became of each case to this file, as JSON.")
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print the plan, and write nothing.")
 @option(
     "--progress",
@@ -128,6 +129,7 @@ def segment_command(
     calibration: Path | None,
     overwrite: bool,
     shard: str | None,
+    summary: Path | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
@@ -143,6 +145,8 @@ def segment_command(
         raise click.UsageError("--quiet and --verbose exclude each other")
     if not input_folder.exists():
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
+    if summary is not None and (summary.is_dir() or not summary.absolute().parent.is_dir()):
+        raise click.UsageError(f"--summary {summary}: give a file in a folder that is there")
     from itk_infer.run.destination import with_destination
     from itk_infer.run.series_rules import read_rules
     from itk_infer.run.settings import RunSettings
@@ -162,6 +166,7 @@ def segment_command(
             series=() if series_rule is None else read_rules(series_rule),
             case_name=case_name,
             calibration=read_calibration(calibration),
+            summary=summary,
         )
     )
     if settings.calibration is not None:
@@ -182,15 +187,15 @@ def segment_command(
     events = Events()
     listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
     events = Events([listener], events.run)
-    summary = run_cases(
+    ended = run_cases(
         executor,
         settings,
         events,
         sys.argv,
         lambda facts: _tell_model(facts, quiet=quiet, verbose=verbose),
     )
-    print_summary(summary, settings, verbose=verbose)
-    return summary.exit_code
+    print_summary(ended, settings, verbose=verbose)
+    return ended.exit_code
 
 
 def _dry_run(request: ModelRequest, settings: RunSettings, *, quiet: bool, verbose: bool) -> int:

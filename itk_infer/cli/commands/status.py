@@ -18,13 +18,18 @@ MOST = 20
 @click.argument("output", type=PATH)
 @option("--json", "as_json", heading="Output", is_flag=True, help="One JSON object on stdout, for programs.")
 def status_command(output: Path, as_json: bool) -> int:
-    """Show what is done, at work, waiting and failed in the folder OUTPUT. Changes nothing.
+    """Show what is done, at work, waiting and failed in the folder OUTPUT, or the home of a node. Changes nothing.
 
     Also names masks that are gone, were made otherwise than the latest run would, or whose image is gone.
     Works beside a run, and with the ledgers of shards.
     """
     from itk_infer.run.status import folder_status
+    from itk_infer.service.pacs.status import is_home, node_status, status_lines
 
+    if is_home(output):
+        node = node_status(output)
+        click.echo(json.dumps(node) if as_json else with_flags("\n".join(status_lines(node))))
+        return 1 if lost_output() else 0
     status = folder_status(output)
     for group in ("failed", "skipped", "masks"):
         status[group] = {name: with_flags(reason) for name, reason in status[group].items()}

@@ -19,6 +19,7 @@ from itk_infer.volume.dicom.series import Series, scan
 from itk_infer.volume.dicom.series_files import SeriesFiles
 from itk_infer.volume.names import printable
 
+NO_FIT = "no series of its study fits the rule"
 NAMED = 12  # series in a message
 
 
@@ -75,9 +76,7 @@ def chosen(found: Sequence[Candidate], rule: SeriesRule | None) -> Candidate:
         )
     if not fitting:
         listed = _listed([f"{item.label}: not so that {item.failed[0]}" for item in found]) or "there is none"
-        raise InputError(
-            f"no series of its study fits the rule: {listed}; change the rule, or leave the study out"
-        )
+        raise InputError(f"{NO_FIT}: {listed}; change the rule, or leave the study out")
     listed = _listed([item.label for item in fitting])
     raise InputError(
         f"{len(fitting)} series of its study fit the rule: {listed}; add a condition, or what to prefer"

@@ -1,0 +1,44 @@
+"""The table of destinations: what ``--to`` can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from itk_infer.errors import ConfigError
+from itk_infer.service.pacs.access import Access
+from itk_infer.service.pacs.delivery import Destination
+from itk_infer.service.pacs.dicomweb import DicomWeb
+from itk_infer.service.pacs.dimse import Dimse
+from itk_infer.service.pacs.orthanc import Orthanc
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationKind:
+    """A protocol: what its address looks like, and what speaks it."""
+
+    address: str
+    open: Callable[[str, Access], Destination]
+
+
+DESTINATIONS = {
+    "orthanc": DestinationKind("URL", Orthanc),
+    "stow": DestinationKind("URL", DicomWeb),
+    "dicom": DestinationKind("AET@host:port", Dimse),
+    "dicoms": DestinationKind("AET@host:port", partial(Dimse, tls=True)),
+}
+
+
+def destination(text: str, access: Access) -> Destination:
+    """The destination that ``KIND=ADDRESS`` names. Nothing is connected yet.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    kind, separator, address = text.partition("=")
+    if not separator or kind not in DESTINATIONS:
+        shown = text if "@" not in text or kind in DESTINATIONS else kind.partition(":")[0]
+        ways = ", ".join(f"{name}={about.address}" for name, about in DESTINATIONS.items())
+        raise ConfigError(f"{shown}: is no destination; give one of {ways}")
+    return DESTINATIONS[kind].open(address, access)

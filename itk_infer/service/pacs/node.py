@@ -1,0 +1,372 @@
+"""A node: studies come from a source, each becomes a job, its results go to destinations.
+
+A kill loses nothing: every step is on the disk before the next one, and can be repeated. `Studies` knows what
+grew, `JobQueue` what is to be computed, the ledger of each job what is computed, `Outbox` what is to be sent. One
+process works in a home.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from itk_infer.errors import ConfigError, InterruptedRunError, ItkInferError, ModelError
+from itk_infer.executors.executor import Executor
+from itk_infer.files.commit import remove
+from itk_infer.files.folders import make_folder
+from itk_infer.run.lock import FolderLock
+from itk_infer.service.job import Job, JobRequest
+from itk_infer.service.jobs import JobQueue
+from itk_infer.service.pacs.delivery import Destination, Unavailable
+from itk_infer.service.pacs.destinations import destination
+from itk_infer.service.pacs.kept_open import KeptOpen
+from itk_infer.service.pacs.node_settings import NodeSettings
+from itk_infer.service.pacs.orthanc import Orthanc
+from itk_infer.service.pacs.outbox import Outbox
+from itk_infer.service.pacs.pull import OrthancSource
+from itk_infer.service.pacs.receiver import Receiver
+from itk_infer.service.pacs.sender import send_due
+from itk_infer.service.pacs.source import Source, key_of
+from itk_infer.service.pacs.spool import Spool
+from itk_infer.service.pacs.studies import Studies, Study
+from itk_infer.service.pacs.study_run import Gone, StudyRun, Superseded, Unfinished
+from itk_infer.service.refusal import Refusal
+
+JOBS, RECEIVED = "jobs", "received"
+MODEL = "node"  # name in the queue, which knows one model here
+MOST_JOBS = 100_000  # that may wait
+IDLE_S, SWEEP_S, STOP_S = 0.5, 60.0, 30.0
+
+
+class Node:
+    """See the module. Use it as a context manager; then `run_once`, or `start` and wait for `stopping`.
+
+    Args:
+        settings: What to do.
+        tell: Takes sentences for the person who runs it, without anything of a patient.
+
+    Attributes:
+        stopping: Set to end it.
+        problem: The error that ended it; None if there was none.
+
+    Raises:
+        ConfigError: on entering: the home cannot be used, or another node works there.
+    """
+
+    def __init__(self, settings: NodeSettings, tell: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.tell = tell
+        self.stopping = threading.Event()
+        self.problem: BaseException | None = None
+        self.receiver: Receiver | None = None
+        self._home = settings.home.absolute()
+        self._wake = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._stack = ExitStack()
+        self._failed = 0
+        self._trouble: dict[str, str] = {}  # by what it is about, as far as it was told
+
+    def __enter__(self) -> Self:
+        settings, enter = self.settings, self._stack.enter_context
+        make_folder(self._home)
+        if (self._home / "itk_infer.db").exists():
+            raise ConfigError(f"{self._home}: holds the results of a run; give the node a folder of its own")
+        try:
+            self._lock = enter(FolderLock(self._home, tell=self.tell))
+            make_folder(self._home / JOBS)
+            self.queue = JobQueue(self._home, MOST_JOBS)
+            self._stack.callback(self.queue.close)
+            self.studies = Studies(self._home)
+            self._stack.callback(self.studies.close)
+            self.outbox = Outbox(self._home, settings.patience)
+            self._stack.callback(self.outbox.close)
+            self._destinations = self._open_destinations()
+            self._source = self._open_source()
+            self._recover()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(STOP_S)
+        self._stack.close()
+
+    def _open_destinations(self) -> list[Destination]:
+        """The destinations, and those of letters that still wait from an earlier start."""
+        named = [destination(text, self.settings.access) for text in self.settings.send]
+        names = {there.name for there in named}
+        waiting = {letter.target for letter in self.outbox.letters("waiting")} - names
+        return [*named, *(destination(text, self.settings.access) for text in sorted(waiting))]
+
+    def _open_source(self) -> Source:
+        settings = self.settings
+        if settings.orthanc is not None:
+            self._orthanc = Orthanc(settings.orthanc, settings.access)
+            return OrthancSource(self._orthanc, self.studies, only_new=settings.only_new, check=self._check)
+        return Spool(self._home / RECEIVED, self.studies)
+
+    def _recover(self) -> None:
+        """Put in order what a killed node left behind."""
+        for job in self.queue.recover():
+            self.tell(f"{job.request.name}: FAILED, {self.queue.get(job.id).reason}")
+        self.outbox.retry()
+        if self.settings.retry_failed:
+            for job in self.queue.latest("failed", MOST_JOBS):
+                if self.queue.delete(job.id):
+                    remove(self._folder_of(job))
+                    self.studies.grew([job.request.name])
+        known = self.queue.ids()
+        for folder in (self._home / JOBS).iterdir():
+            if folder.name not in known:
+                remove(folder)
+
+    # --- running ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work, in threads."""
+        settings = self.settings
+        if isinstance(self._source, Spool) and settings.listen is not None:
+            # Nothing could come while no node was here: what is not complete gets its quiet time again.
+            self.studies.grew([study.id for study in self.studies.unsettled()])
+            self.receiver = self._stack.enter_context(
+                Receiver(
+                    settings.listen,
+                    self._source,
+                    settings.access,
+                    settings.allowed,
+                    min_free=settings.min_free,
+                    folder=self._home,
+                    tell=self.tell,
+                )
+            )
+        self._thread("source", partial(self._often, settings.poll, self.look))
+        for there in self._destinations:
+            self._thread(f"to {there.name}", partial(self._often, IDLE_S, partial(self.send, there)))
+        for number, make in enumerate(settings.executors):
+            self._thread(f"place {number}", partial(self._compute_often, make))
+        self._thread("sweeper", partial(self._often, SWEEP_S, self.sweep))
+
+    def work_once(self) -> None:
+        """As `run_once`, in a thread: errors are kept in `problem`."""
+        try:
+            self.run_once()
+        except InterruptedRunError:
+            pass
+        except BaseException as error:
+            self._broken(error)
+
+    @property
+    def exit_code(self) -> int:
+        """After `run_once`: 3 if something failed in it, or is still to be computed or sent; else 0."""
+        return 3 if self._failed or self.queue.counts()["waiting"] or self._trouble or self._is_unsent() else 0
+
+    def _is_unsent(self) -> bool:
+        return bool(self.outbox.letters("waiting", "rejected", "dead"))
+
+    def run_once(self) -> None:
+        """Take what is complete now, compute it, try once to send it."""
+        self.look()
+        executor = KeptOpen(self.settings.executors[0], self._check)
+        try:
+            while (job := self.queue.take()) is not None and self._run(job, executor):
+                pass
+        finally:
+            executor.close()
+        for there in self._destinations:
+            self.send(there)
+        self.sweep()
+
+    def look(self) -> None:
+        """See what is new, and make jobs of studies that are complete."""
+        try:
+            self._source.look()
+            for study in self.studies.unsettled():
+                self._check()
+                if not 0 <= time.time() - study.changed < self.settings.quiet:  # not, where the clock was set back
+                    self._take(study)
+            self.studies.note(looked=str(time.time()), source_problem="")
+            self._well("the source of studies")
+        except Unavailable as fault:
+            self.studies.note(source_problem=str(fault))
+            self._ill("the source of studies", str(fault))
+        except Refusal as refusal:
+            self._ill("the queue", str(refusal))
+
+    def _take(self, study: Study) -> None:
+        """Make a job of a study that is complete, unless it was computed as it is."""
+        found = self._source.instances(study.id)
+        if found is None:
+            return
+        uids = set(found) - self.outbox.uids()
+        if not uids:
+            self.studies.settle(study)
+            return
+        key = key_of(uids)
+        known = self.queue.ids()
+        former = [self.queue.get(job) for job in self.studies.jobs_of(study.id) if job in known]
+        request = JobRequest(MODEL, (), digest=key, name=study.id, key=f"{study.id} {key}")
+        job, is_new = self.queue.add(request)
+        if job.state == "cancelled" and self.queue.delete(job.id):  # it is as it was before
+            remove(self._folder_of(job))
+            job, is_new = self.queue.add(request)
+        self.studies.settle(study, job.id)
+        if not is_new:
+            return
+        for earlier in former:
+            self.queue.cancel(earlier.id)  # if it still waits
+        done = sum(earlier.state == "done" for earlier in former)
+        again = f"; it grew, and earlier results of it are superseded ({done})" if done else ""
+        self.tell(f"{study.id}: complete with {len(uids)} images{again}")
+        self._wake.set()
+
+    def _compute_often(self, make: Callable[[], Executor]) -> None:
+        executor = KeptOpen(make, self._check)
+        try:
+            executor.open(lambda: None)  # a model that cannot be loaded shows at once
+            while not self.stopping.is_set():
+                self._wake.clear()
+                job = self.queue.take() if self._has_room() else None
+                if job is None:
+                    self._wake.wait(IDLE_S)
+                elif not self._run(job, executor):
+                    self.stopping.wait(self.settings.poll)
+        except InterruptedRunError:
+            pass
+        except BaseException as error:
+            self._broken(error)
+        finally:
+            executor.close()
+
+    def _run(self, job: Job, executor: KeptOpen) -> bool:
+        """One job, from the queue to its end; false if it waits again."""
+        name, folder = job.request.name, self._folder_of(job)
+        work = StudyRun(self.settings, self._source, self.outbox, folder, job, self.tell)
+        started = time.monotonic()
+        try:
+            work.fetch(self.outbox.uids())
+            done, reason, results = work.compute(executor)
+        except Superseded:
+            self.queue.cancel(job.id, running=True)
+            self.studies.grew([name])
+            remove(folder)
+            self.tell(f"{name}: changed while it waited; it is looked at again")
+            return True
+        except Gone:
+            done, reason, results = False, "lost: the study was deleted before it could be fetched", {}
+            self.tell(f"{name}: FAILED, {reason}")
+        except Unfinished:
+            self.queue.put_back(job.id)
+            return False
+        except Unavailable as fault:
+            self.queue.put_back(job.id)
+            self._ill("the source of studies", str(fault))
+            return False
+        except OSError as error:
+            self.queue.put_back(job.id)
+            self._ill("the home", f"cannot be written ({error.strerror})")
+            return False
+        except InterruptedRunError:
+            self.queue.put_back(job.id)
+            raise
+        except ModelError:
+            raise
+        except ItkInferError as error:
+            done, reason, results = False, str(error), {}
+            self.tell(f"{name}: FAILED, {reason}")
+        if not done and not self._has_room():  # perhaps for that reason
+            self.queue.put_back(job.id)
+            return False
+        work.drop_input()
+        if done:
+            self.queue.finish(job.id, {}, results)
+            end = f"done in {time.monotonic() - started:.1f} s"
+            self.tell(f"{name}: {'skipped, ' + results['skipped'] if 'skipped' in results else end}")
+        else:
+            self.queue.fail(job.id, reason)
+            self._failed += 1
+        return True
+
+    def send(self, there: Destination) -> None:
+        """Try to send what is due."""
+        for path, delivery in send_due(self.outbox, there, self._check).items():
+            if delivery.state == "rejected":
+                self.tell(f"{path}: REJECTED by {there.name}, {delivery.reason}; it stays in the outbox")
+            elif delivery.state == "waiting":
+                self._ill(there.name, delivery.reason)
+            else:
+                self._well(there.name)
+
+    def sweep(self) -> None:
+        """Delete folders of jobs that ended long ago and are sent, and old studies that were received."""
+        self._lock.raise_if_lost()
+        kept = {Path(letter.path).parts[1] for letter in self.outbox.letters("waiting", "rejected", "dead")}
+        oldest = time.time() - self.settings.keep_s
+        known = set(self.queue.ids())
+        for folder in (self._home / JOBS).iterdir():
+            job = self.queue.get(folder.name) if folder.name in known else None
+            if job is not None and job.ended is not None and job.ended < oldest and job.id not in kept:
+                remove(folder)
+        at_work = (*self.queue.latest("waiting", MOST_JOBS), *self.queue.latest("running", MOST_JOBS))
+        open_studies = {job.request.name for job in at_work}
+        for study, changed in self.studies.settled().items():
+            if changed < oldest and study not in open_studies:
+                self._source.finished(study)
+
+    # --- states -------------------------------------------------------------------------------
+
+    def _folder_of(self, job: Job) -> Path:
+        return self._home / JOBS / job.id
+
+    def _has_room(self) -> bool:
+        if shutil.disk_usage(self._home).free >= self.settings.min_free:
+            self._well("the disk")
+            return True
+        self._ill("the disk", "is nearly full: nothing is computed until there is room")
+        return False
+
+    def _ill(self, what: str, how: str) -> None:
+        """Tell of a trouble, once until it is over or another one."""
+        if self._trouble.get(what) != how:
+            self._trouble[what] = how
+            self.tell(f"{what}: {how}; tried again")
+
+    def _well(self, what: str) -> None:
+        if self._trouble.pop(what, None) is not None:
+            self.tell(f"{what}: works again")
+
+    def _check(self) -> None:
+        if self.stopping.is_set():
+            raise InterruptedRunError(signal.SIGTERM)
+
+    def _often(self, seconds: float, step: Callable[[], None]) -> None:
+        try:
+            while not self.stopping.is_set():
+                step()
+                self.stopping.wait(seconds)
+        except InterruptedRunError:
+            pass
+        except BaseException as error:
+            self._broken(error)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _broken(self, error: BaseException) -> None:
+        """End the node because of an error."""
+        self.problem = self.problem or error
+        if not isinstance(error, ItkInferError):
+            self.tell(f"a thread of the node ended: {type(error).__name__}")
+        self.stopping.set()

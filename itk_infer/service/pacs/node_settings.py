@@ -1,0 +1,70 @@
+"""What a node was asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from itk_infer.errors import ConfigError
+from itk_infer.executors.executor import Executor
+from itk_infer.run.settings import RunSettings
+from itk_infer.service.pacs.access import Access, DicomAddress
+from itk_infer.service.pacs.outbox import PATIENCE_S
+from itk_infer.spec.series_rule import SeriesRule
+
+GIB = 1 << 30
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """Settings of a `Node`.
+
+    Attributes:
+        home: Folder of everything that the node keeps.
+        executors: Make the executors: one study at a time is computed in each.
+        orthanc: URL of the Orthanc whose studies are computed; None: `listen` is given.
+        listen: Where studies are received; None: `orthanc` is given.
+        allowed: Titles that may send; empty: all.
+        send: Destinations of results, as in `DESTINATIONS`.
+        access: Accounts and certificates.
+        save: Names of outputs to write, see `itk_infer.outputs.registry`.
+        series: Rules that pick the series of a study.
+        format: Of label maps, one of `LABEL_FORMATS`.
+        quiet: Seconds without a new image after which a study is complete.
+        poll: Seconds between two looks at what is new.
+        only_new: At the first start, pass over what Orthanc holds already.
+        retry_failed: Compute again what failed before.
+        min_free: Bytes of the disk that stay free.
+        keep_s: Seconds for which what is finished is kept.
+        patience: Seconds after which a result that cannot be sent is given up.
+
+    Raises:
+        ConfigError: there is no source, or there are two; an output cannot be written.
+    """
+
+    home: Path
+    executors: tuple[Callable[[], Executor], ...]
+    orthanc: str | None = None
+    listen: DicomAddress | None = None
+    allowed: tuple[str, ...] = ()
+    send: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
+    save: tuple[str, ...] = ()
+    series: tuple[SeriesRule, ...] = ()
+    format: str = "same"
+    quiet: float = 30.0
+    poll: float = 2.0
+    only_new: bool = False
+    retry_failed: bool = False
+    min_free: int = GIB
+    keep_s: float = 7 * DAY_S
+    patience: float = PATIENCE_S
+
+    def __post_init__(self) -> None:
+        RunSettings(self.home, self.home, format=self.format, save=self.save)  # which checks them
+        if (self.orthanc is None) == (self.listen is None):
+            raise ConfigError("give one source of studies: `orthanc` or `listen`")
+        if self.allowed and self.listen is None:
+            raise ConfigError("`allow`: only those who send to `listen` have a title")

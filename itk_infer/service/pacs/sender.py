@@ -1,0 +1,86 @@
+"""Sends what an outbox holds. An object counts as sent once its destination has it, where that can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from itk_infer.service.pacs.delivery import Delivery, Destination, Link, Unavailable
+from itk_infer.service.pacs.objects import DicomObject, object_of
+from itk_infer.service.pacs.outbox import Letter, Outbox
+
+
+def send_due(
+    outbox: Outbox, destination: Destination, check: Callable[[], None] = lambda: None
+) -> dict[str, Delivery]:
+    """One attempt for each object that is due.
+
+    Each attempt is on record before it is made. An object that was tried before is looked for at the destination
+    first: after a kill, or an answer that was lost, it may be there.
+
+    Args:
+        outbox: What to send.
+        destination: Where to.
+        check: Called between objects; raises to stop.
+
+    Returns:
+        How each attempt ended, by the path of the object.
+    """
+    ended: dict[str, Delivery] = {}
+
+    def settle(letter: Letter, delivery: Delivery, verified: bool = False) -> None:
+        outbox.settle(letter, delivery, verified=verified)
+        ended[letter.path] = delivery
+
+    ready = []
+    for letter in outbox.due(destination.name):
+        item = object_of(outbox.folder / letter.path)
+        if item is None or item.uid != letter.uid:
+            what = "is gone" if item is None else "holds a newer result"
+            outbox.begin(letter)
+            settle(letter, Delivery("rejected", f"its file {what}"))
+        else:
+            ready.append((letter, item))
+    if not ready:
+        return ended
+    open_letters, connected = [letter for letter, _ in ready], False
+
+    def postpone(reason: str) -> None:
+        for letter in open_letters:
+            if not connected:  # else only the one that broke the connection was tried
+                outbox.begin(letter)
+            settle(letter, Delivery("waiting", reason))
+
+    try:
+        with destination.connect([item for _, item in ready]) as link:
+            connected = True
+            for letter, item in ready:
+                check()
+                outbox.begin(letter)
+                settle(letter, *_attempt(link, letter, item))
+                open_letters.remove(letter)
+    except Unavailable as fault:
+        postpone(f"the server {fault}")
+    except OSError as error:
+        postpone(f"its file cannot be read ({error.strerror})")
+    return ended
+
+
+def _attempt(link: Link, letter: Letter, item: DicomObject) -> tuple[Delivery, bool]:
+    """One attempt, and whether the destination was found to have the object."""
+    if letter.tries and link.holds(item):
+        return Delivery("sent", "it was there already"), True
+    delivery = link.send(item)
+    if delivery.state != "sent":
+        return delivery, False
+    held = link.holds(item)
+    if held is False:
+        return Delivery("waiting", "the server answered success, and does not have it"), False
+    if held is None:
+        note = "the server cannot be asked whether it has it"
+        return Delivery("sent", "; ".join(filter(None, (delivery.reason, note)))), False
+    return delivery, True
+
+
+def next_due(letters: Sequence[Letter]) -> float | None:
+    """When the next letter is due; None if none waits."""
+    return min((letter.due for letter in letters if letter.state == "waiting"), default=None)

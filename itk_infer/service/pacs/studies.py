@@ -1,0 +1,141 @@
+"""The studies that a node has seen, and when each last grew, in SQLite: what it knows after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from itk_infer.errors import ConfigError
+from itk_infer.run.ledger_file import make_writable
+
+NAME = "node.db"
+VERSION = 1
+BUSY_S = 30
+SCHEMA = (
+    """
+CREATE TABLE studies (
+    id TEXT PRIMARY KEY,                         -- never a UID or an identifier of a patient
+    changed REAL NOT NULL,                       -- when it last grew, as far as we know
+    settled INTEGER NOT NULL DEFAULT 0           -- whether what is there was looked at since
+)
+""",
+    "CREATE TABLE jobs (id TEXT PRIMARY KEY, study TEXT NOT NULL, added REAL NOT NULL)",
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study that grew: its identifier, and when."""
+
+    id: str
+    changed: float
+
+
+class Studies:
+    """See the module.
+
+    Args:
+        folder: Holds the database.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / NAME
+        make_writable(path)
+        self._lock = threading.RLock()
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
+            self._db.execute("PRAGMA synchronous = FULL")
+            with self._change():
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version > VERSION:
+                    raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
+                if version == 0:
+                    for statement in SCHEMA:
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path}: cannot be used ({error}); move it away") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    def grew(self, studies: Iterable[str], facts: dict[str, str] | None = None) -> None:
+        """Note that studies grew just now and, in the same transaction, facts such as the place in a feed."""
+        now = time.time()
+        with self._change():
+            self._db.executemany(
+                "INSERT INTO studies (id, changed) VALUES (?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, settled = 0",
+                [(study, now) for study in studies],
+            )
+            self._put(facts or {})
+
+    def settle(self, study: Study, job: str | None = None) -> None:
+        """Note that a study was looked at, unless it grew meanwhile, and the job that was made of it."""
+        with self._change():
+            if job is not None:
+                self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", (job, study.id, time.time()))
+            self._db.execute(
+                "UPDATE studies SET settled = 1 WHERE id = ? AND changed = ?", (study.id, study.changed)
+            )
+
+    def note(self, **facts: str) -> None:
+        """Remember facts by name."""
+        with self._change():
+            self._put(facts)
+
+    def unsettled(self) -> list[Study]:
+        """Studies that grew since they were looked at, the oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, changed FROM studies WHERE settled = 0 ORDER BY changed"
+            ).fetchall()
+        return [Study(*row) for row in rows]
+
+    def settled(self) -> dict[str, float]:
+        """When each study that is looked at grew last."""
+        with self._lock:
+            return dict(self._db.execute("SELECT id, changed FROM studies WHERE settled = 1").fetchall())
+
+    def known(self) -> dict[str, float]:
+        """When each study grew last."""
+        with self._lock:
+            return dict(self._db.execute("SELECT id, changed FROM studies").fetchall())
+
+    def jobs_of(self, study: str) -> list[str]:
+        """Ids of the jobs that were made of a study, the oldest first."""
+        with self._lock:
+            rows = self._db.execute("SELECT id FROM jobs WHERE study = ? ORDER BY added, rowid", (study,))
+            return [row[0] for row in rows.fetchall()]
+
+    def fact(self, name: str, default: str = "") -> str:
+        """A fact that was noted."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if row is None else str(row[0])
+
+    def _put(self, facts: dict[str, str]) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """A transaction that is on the disk at its end."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")

@@ -1,0 +1,149 @@
+"""One study: its files, an ordinary run over them, its results into the outbox. Each step can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from itk_infer.errors import InterruptedRunError, NoInputError
+from itk_infer.events import CaseFailed, Event, Events, Warned
+from itk_infer.executors.executor import Executor
+from itk_infer.files.commit import remove
+from itk_infer.run.folder import run_cases
+from itk_infer.run.ledger import Ledger
+from itk_infer.run.settings import RunSettings
+from itk_infer.service.job import Job
+from itk_infer.service.pacs.node_settings import NodeSettings
+from itk_infer.service.pacs.objects import results_in
+from itk_infer.service.pacs.outbox import Outbox
+from itk_infer.service.pacs.source import Source, key_of
+from itk_infer.volume.dicom.choice import NO_FIT
+
+IN, OUT, SUMMARY = "in", "out", "summary.json"
+
+
+class Superseded(Exception):
+    """The study is another one than when the job was made: it grew, or shrank."""
+
+
+class Unfinished(Exception):
+    """The run ended before its cases did."""
+
+
+class Gone(Exception):
+    """Nothing of the study is left at its source."""
+
+
+class StudyRun:
+    """See the module.
+
+    Args:
+        settings: Of the node.
+        source: Where the study is.
+        outbox: Takes the results.
+        folder: Of the job.
+        job: Whose `name` is the study.
+        tell: Takes sentences for the person who runs the node.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        source: Source,
+        outbox: Outbox,
+        folder: Path,
+        job: Job,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._outbox = outbox
+        self._folder = folder
+        self._job = job
+        self._tell = tell
+
+    def fetch(self, unwanted: Collection[str]) -> None:
+        """Bring the files of the study.
+
+        Args:
+            unwanted: SOPInstanceUIDs of our own results.
+
+        Raises:
+            Unavailable: the source cannot be asked at present.
+            Superseded: the study changed since the job was made.
+            Gone: there is nothing of it.
+            OSError: the files cannot be written.
+        """
+        uids = self._source.fetch(self._job.request.name, self._input / self._job.request.name, unwanted)
+        if not uids:
+            raise Gone
+        if key_of(uids) != self._job.request.digest:
+            raise Superseded
+
+    def compute(self, executor: Executor) -> tuple[bool, str, dict[str, Any]]:
+        """Segment the study, and put its results into the outbox.
+
+        Returns:
+            Whether it was done, why not (or what was skipped), and what is kept of the results.
+
+        Raises:
+            InterruptedRunError: the node stops.
+            Unfinished: the case was dropped.
+            ItkInferError: the model cannot be loaded, or the folders cannot be used.
+        """
+        settings = RunSettings(
+            self._input,
+            self._output,
+            format=self._settings.format,
+            save=self._settings.save,
+            series=self._settings.series,
+            summary=self._folder / SUMMARY,
+        )
+        try:
+            summary = run_cases(executor, settings, Events([self._listen]))
+        except NoInputError:
+            return True, "", {"skipped": "it holds no series that can be segmented"}
+        if summary.exit_code > 128:
+            raise InterruptedRunError(summary.exit_code - 128)
+        if summary.problem:
+            return False, summary.problem, {}
+        if summary.failed and all(reason.startswith(NO_FIT) for reason in summary.failed.values()):
+            return True, "", {"skipped": NO_FIT}
+        if summary.failed:
+            return False, "; ".join(summary.failed.values()), {}
+        with closing(Ledger(self._output, read_only=True)) as ledger:
+            records = ledger.cases().values()
+        if any(record.state not in ("done", "skipped") for record in records):
+            raise Unfinished
+        objects = results_in(self._output)
+        new = self._outbox.put(objects, self._settings.send)
+        if self._settings.send and not objects:
+            self._tell(f"{self._job.request.name}: nothing to send: the run wrote no DICOM objects")
+        findings = [item for record in records if record.results for item in record.results["findings"]]
+        volumes = {item["name"]: item["volume_ml"] for item in findings}
+        results = {"volumes_ml": volumes, "objects": len(objects), "put": new, "seconds": summary.seconds}
+        return True, "", results
+
+    def drop_input(self) -> None:
+        """Delete the files of the study; its source, or its owner, keeps them."""
+        remove(self._input)
+
+    @property
+    def _input(self) -> Path:
+        return self._folder / IN
+
+    @property
+    def _output(self) -> Path:
+        return self._folder / OUT
+
+    def _listen(self, event: Event) -> None:
+        name = self._job.request.name
+        match event:
+            case Warned():
+                self._tell(f"{name}: warning: {event.message.removeprefix(f'{name}: ')}")
+            case CaseFailed() if not event.reason.startswith(NO_FIT):
+                self._tell(f"{name}: FAILED, {event.reason}")
+            case _:
+                pass
