@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from itk_infer.files.folders import make_folder
 from itk_infer.outputs.registry import LABELS, OUTPUTS
 from itk_infer.volume.names import printable, split_suffix
 
-AHEAD = 3  # jobs that are queued while one is followed, so that the server need not wait for this program
+AHEAD = 3  # images that are uploaded while a job is followed, so that the server need not wait for them
 MASK = "mask"
 
 
@@ -74,25 +75,22 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
     events.emit(
         RunStarted(__version__, len(images), 0, 1, f"{model['device'] or 'a device'} of the server", model["name"])
     )
-    waiting, queued = deque(images), deque[tuple[Path, str]]()
+    waiting, queued = deque(images), deque[tuple[Path, Future[Document]]]()
+    uploads = ThreadPoolExecutor(1, "uploads")  # a signal must not end a request whose answer names a job
     try:
         while waiting or queued:
             if waiting and len(queued) <= AHEAD:
                 image = waiting.popleft()
-                there = wanted.output / OUTPUTS[LABELS].file_name(*split_suffix(image.name), wanted.label_format)
-                if there.exists() and not wanted.overwrite:
+                mask = wanted.output / OUTPUTS[LABELS].file_name(*split_suffix(image.name), wanted.label_format)
+                if mask.exists() and not wanted.overwrite:
                     counts["skipped"] += 1
-                    events.emit(CaseSkipped(image.name, f"{printable(there)} is there; `overwrite` replaces it"))
-                    continue
-                try:
-                    queued.append((image, _submit(client, image, model["name"], wanted)["id"]))
-                except CaseError as error:
-                    counts["failed"] += 1
-                    events.emit(CaseFailed(image.name, str(error), 1))
+                    events.emit(CaseSkipped(image.name, f"{printable(mask)} is there; `overwrite` replaces it"))
+                else:
+                    queued.append((image, uploads.submit(_submit, client, image, model["name"], wanted)))
                 continue
-            image, job_id = queued[0]
+            image, upload = queued[0]
             try:
-                for event in _followed(client, image, job_id, wanted):
+                for event in _followed(client, image, upload.result()["id"], wanted):
                     events.emit(event)
                 counts["done"] += 1
             except CaseError as error:
@@ -100,9 +98,11 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
                 events.emit(CaseFailed(image.name, str(error), 1))
             queued.popleft()
     finally:
-        for _, job_id in queued:  # empty, unless an error ends this
-            with suppress(CaseError, ConfigError):
-                client.cancel(job_id)
+        for _, upload in queued:  # none, unless an error ends this
+            if not upload.cancel():
+                with suppress(CaseError, ConfigError):
+                    client.cancel(upload.result()["id"])
+        uploads.shutdown()
     code = 0 if not counts["failed"] else 3 if counts["failed"] < len(images) else 4
     seconds = round(time.monotonic() - began, 3)
     done = RunDone(counts["done"], counts["failed"], counts["skipped"], seconds, code)
