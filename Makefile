@@ -64,7 +64,7 @@ $(TEST)/installed: pyproject.toml constraints.txt
 
 $(SLICER)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SLICER)
-	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,test,slicer]"
+	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,server,test,slicer]"
 	touch $@
 
 $(BENCH)/installed:
