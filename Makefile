@@ -60,6 +60,8 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,quality,server,docs,test]"
 	# nnU-Net's own networks, to compare ours with; what it requires besides torch and NumPy replaces torch.
 	$(TEST)/$(BIN)/python $(PIP) --no-deps dynamic-network-architectures
+	# The client in Slicer's MONAI Label plugin; without it, its test is skipped.
+	-$(TEST)/$(BIN)/python tests/support/slicer_client.py
 	touch $@
 
 $(SLICER)/installed: pyproject.toml constraints.txt
