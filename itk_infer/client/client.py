@@ -19,7 +19,7 @@ from itk_infer.files.commit import new_file
 if TYPE_CHECKING:
     import httpx
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 PAUSE_S = 0.5  # between two attempts
 TIMEOUT_S = 60.0  # without a byte; into a stream of events, the server writes something every 15 s
 OF_THE_IMAGE = (408, 413, 415, 422)
