@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes of the server's OpenAPI document, for some minutes; all answers must be as it says.
+"""Requests that schemathesis makes of the server's OpenAPI document for some minutes; answers must be as it says.
 
     pip install schemathesis
     python benchmarks/server/fuzz.py --minutes 10
@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 
 import httpx
-from running import running
+from running import MODEL, running
+
+from itk_infer import Client
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 GROWTH_MIB = 100
@@ -34,10 +36,10 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp())
     try:
         with running(scratch / "home") as (url, process):
-            code, passes = fuzz(tool, url, args), 1
+            code, passes = fuzz(tool, url, args, scratch, 0), 1
             before, ends = memory_mib(process.pid), time.monotonic() + 60 * args.minutes
             while code == 0 and time.monotonic() < ends:
-                code, passes = fuzz(tool, url, args, seed=passes), passes + 1
+                code, passes = fuzz(tool, url, args, scratch, passes), passes + 1
             alive = httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
             growth = memory_mib(process.pid) - before
     finally:
@@ -48,8 +50,29 @@ def main() -> None:
     raise SystemExit(code or (0 if alive and growth < GROWTH_MIB else 1))
 
 
-def fuzz(tool: str, url: str, args: argparse.Namespace, seed: int = 0) -> int:
-    words = ["run", f"{url}/v1/openapi.json", "--checks", CHECKS, "--seed", seed, "--max-examples", args.examples]
+def fuzz(tool: str, url: str, args: argparse.Namespace, scratch: Path, seed: int) -> int:
+    """One pass; every second one asks for the model and for a job that are there."""
+    config = scratch / "schemathesis.toml"
+    config.write_text("")
+    if seed % 2 == 0:
+        with Client(url) as client:
+            job = client.wait(
+                client.submit(MODEL.with_name("mni152_hippocampus_left.nii.gz"), "hippocampus")["id"]
+            )
+        known = {"query.model": "hippocampus", "path.job_id": job["id"], "path.name": "mask"}
+        config.write_text("[parameters]\n" + "".join(f'"{name}" = "{value}"\n' for name, value in known.items()))
+    words = [
+        "--config-file",
+        config,
+        "run",
+        f"{url}/v1/openapi.json",
+        "--checks",
+        CHECKS,
+        "--seed",
+        seed,
+        "--max-examples",
+        args.examples,
+    ]
     words += ["--phases", "examples,coverage,fuzzing,stateful", "--no-color", "--request-timeout", "60"]
     return subprocess.run([tool, *map(str, words)], check=False).returncode
 
