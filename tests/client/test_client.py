@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +205,19 @@ def test_a_token_is_sent(tmp_path):
             assert client.models()
         with Client(str(server.base_url)) as client, pytest.raises(ConfigError, match="Authorization"):
             client.models()
+
+
+def test_the_block_of_the_page_does_what_it_says(server, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    block = block.replace("http://127.0.0.1:8000", str(server.base_url)).replace('"hippocampus"', '"sign"')
+    (tmp_path / "scans").mkdir()
+    scan(tmp_path / "scans" / "left.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    jobs = server.get("/v1/jobs").json()["jobs"]
+    exec(compile(block, "server.md", "exec"), {})
+    assert (tmp_path / "left_mask.nii.gz").stat().st_size
+    assert [job["id"] for job in server.get("/v1/jobs").json()["jobs"]] == [job["id"] for job in jobs]
 
 
 # --- itk_infer submit -----------------------------------------------------------------------------
