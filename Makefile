@@ -41,6 +41,7 @@ docs: $(TEST)/installed
 # The tables of options in docs/, after a change of itk_infer/options.py; a test compares them.
 tables: $(TEST)/installed
 	$(TEST)/$(BIN)/python tests/support/option_tables.py
+	$(TEST)/$(BIN)/python tests/support/api_page.py
 
 # make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
 bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried
