@@ -41,6 +41,7 @@ docs: $(TEST)/installed
 # The tables of options in docs/, after a change of itk_infer/options.py; a test compares them.
 tables: $(TEST)/installed
 	$(TEST)/$(BIN)/python tests/support/option_tables.py
+	$(TEST)/$(BIN)/python tests/support/api_page.py
 
 # make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
 bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried
@@ -60,11 +61,13 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,quality,server,docs,test]"
 	# nnU-Net's own networks, to compare ours with; what it requires besides torch and NumPy replaces torch.
 	$(TEST)/$(BIN)/python $(PIP) --no-deps dynamic-network-architectures
+	# The client in Slicer's MONAI Label plugin; without it, its test is skipped.
+	-$(TEST)/$(BIN)/python tests/support/slicer_client.py
 	touch $@
 
 $(SLICER)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SLICER)
-	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,test,slicer]"
+	$(SLICER)/$(BIN)/python $(PIP) --editable ".[onnx,server,test,slicer]"
 	touch $@
 
 $(BENCH)/installed:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from itk_infer.case.result import LabelMeasurement as LabelMeasurement
     from itk_infer.case.result import Measurements as Measurements
     from itk_infer.case.result import Result as Result
+    from itk_infer.client.client import Client as Client
     from itk_infer.engine.workspace import Workspace as Workspace
     from itk_infer.errors import CaseError as CaseError
     from itk_infer.errors import ConfigError as ConfigError
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 # The same names by their modules; a test compares the two lists, and both with docs/python-api.md.
 _MODULES = {
     "case.result": "LabelMeasurement Measurements Result",
+    "client.client": "Client",
     "engine.workspace": "Workspace",
     "errors": "CaseError ConfigError InferenceError InputError InterruptedRunError ItkInferError LockLostError"
     " ModelError NoInputError OutOfMemoryError OutputError SpecError",

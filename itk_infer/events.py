@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,26 @@ class Events:
 
 def to_json(event: Event, run: str) -> dict[str, Any]:
     """The event as one JSON-ready mapping: ``event``, ``time`` (ISO 8601), ``run``, then its fields."""
-    name = "warning" if isinstance(event, Warned) else re.sub("(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"event": name, "time": now, "run": run, **dataclasses.asdict(event)}
+    return {"event": _name(type(event)), "time": now, "run": run, **dataclasses.asdict(event)}
+
+
+def from_json(document: Mapping[str, Any]) -> Event | None:
+    """The event of a mapping that `to_json` made, perhaps in another version; None if it is not known."""
+    kind = _KINDS.get(document.get("event", ""))
+    if kind is None:
+        return None
+    known = {field.name: document[field.name] for field in dataclasses.fields(kind) if field.name in document}
+    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    try:
+        event: Event = kind(**known | lists)
+    except TypeError:  # a field is missing
+        return None
+    return event
+
+
+def _name(kind: type[Event]) -> str:
+    return "warning" if kind is Warned else re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+_KINDS = {_name(kind): kind for kind in get_args(Event)}

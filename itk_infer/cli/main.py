@@ -56,6 +56,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "status_command",
         "Show how far the runs in an output folder are.",
     ),
+    "submit": ("itk_infer.cli.commands.submit", "submit_command", "Segment images on a server."),
     "thresholds": (
         "itk_infer.cli.commands.thresholds",
         "thresholds_command",

@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from itk_infer.errors import ConfigError
 from itk_infer.service.problems import problem
 
-OPEN = ("/healthz", "/readyz", "/auth/", "/auth/token")  # states, and the login of MONAI Label's clients
+# States, the page, and the login of MONAI Label's clients.
+PAGE = ("/", "/page.css", "/page.js", "/canvas.js", "/niivue.umd.js")
+OPEN = ("/healthz", "/readyz", "/auth/", "/auth/token", *PAGE)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MIN_TOKEN = 16
 SECURITY_HEADERS = {
@@ -144,7 +146,9 @@ class Guard:
             return problem(421, "the Host header is none of this server's names; give it when the server starts")
         if not access.knows_origin(headers.get("origin")):
             return problem(403, "a web page of another server may not call this one, unless it was started so")
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in access.origins:
+        link = scope["path"] == "/" and scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in access.origins
+        if foreign and not link:
             return problem(403, "a web page of another server may not call this one, unless it was started so")
         preflight = scope["method"] == "OPTIONS" and headers.get("origin") in access.origins
         free = preflight or not access.tokens or scope["path"] in OPEN

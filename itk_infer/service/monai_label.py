@@ -26,6 +26,7 @@ from itk_infer.service.job import Job, JobRequest
 from itk_infer.service.job_files import MASK
 from itk_infer.service.refusal import Refusal
 from itk_infer.service.service import Service
+from itk_infer.service.session_store import KEPT_S, Session, SessionStore
 from itk_infer.service.uploads import Uploads
 
 STRATEGY = "doubtful first"
@@ -35,13 +36,15 @@ ImageId = Annotated[str, Query(max_length=LONGEST_ID)]
 
 def add_monai_label(app: FastAPI, service: Service, access: Access) -> None:
     """Add the routes to an application."""
-    store = ImageStore(service.settings.home.absolute() / "images", service.settings.max_image)
+    home, max_image = service.settings.home.absolute(), service.settings.max_image
+    store, sessions = ImageStore(home / "images", max_image), SessionStore(home / "sessions", max_image)
     uploads = Uploads(service)
     _add_login(app, access, uploads)
     _add_info(app, service, store)
     _add_images(app, service, store, uploads)
     _add_labels(app, store, uploads)
-    _add_inference(app, service, store)
+    _add_sessions(app, sessions, uploads)
+    _add_inference(app, service, store, sessions)
 
 
 def _add_login(app: FastAPI, access: Access, uploads: Uploads) -> None:
@@ -141,18 +144,53 @@ def _add_labels(app: FastAPI, store: ImageStore, uploads: Uploads) -> None:
         path = store.get(label).labels.get(tag or "final")
         if path is None:
             raise Refusal("not_found", "the image has no label of this tag")
-        return FileResponse(path, media_type="application/octet-stream")
+        # The client in 3D Slicer takes the format from this name.
+        named = {"Content-Disposition": f'attachment; filename="label{_ending(path.name)}"'}
+        return FileResponse(path, headers=named, media_type="application/octet-stream")
 
 
-def _add_inference(app: FastAPI, service: Service, store: ImageStore) -> None:
+def _add_sessions(app: FastAPI, sessions: SessionStore, uploads: Uploads) -> None:
+    @app.put("/session/", include_in_schema=False)
+    async def put_session(request: Request) -> dict[str, Any]:
+        async with uploads.form(request) as form, uploads.part(form, "files") as upload:
+            session = await run_in_threadpool(sessions.add, upload)
+        return _session(session)
+
+    @app.get("/session/{session_id}", include_in_schema=False)
+    def get_session(session_id: str) -> dict[str, Any]:
+        return _session(sessions.get(session_id))
+
+    @app.delete("/session/{session_id}", include_in_schema=False)
+    def delete_session(session_id: str) -> dict[str, Any]:
+        return _session(sessions.remove(session_id))
+
+
+def _session(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.id,
+        "image": session.image.name,
+        "last_access_ts": session.used,
+        "expiry": KEPT_S,
+    }
+
+
+def _add_inference(app: FastAPI, service: Service, store: ImageStore, sessions: SessionStore) -> None:
     @app.post("/infer/{model}", include_in_schema=False)
-    async def infer(request: Request, model: str, image: ImageId, output: str = "") -> Response:
-        stored = await run_in_threadpool(store.get, image)
-        job = await run_in_threadpool(_submit, service, model, stored)
+    async def infer(
+        request: Request, model: str, image: ImageId = "", output: str = "", session_id: str = ""
+    ) -> Response:
+        if session_id:
+            stored = None
+            job = await run_in_threadpool(_submit_session, service, model, sessions, session_id)
+        else:
+            stored = await run_in_threadpool(store.get, image)
+            job = await run_in_threadpool(_submit, service, model, stored)
         job = await _ended(service, job, request)
         if job.state != "done":
             raise Refusal("invalid", job.reason or f"the job is {job.state}")
-        answer = await run_in_threadpool(_answer, service, store, stored, job)
+        if stored is not None:
+            await run_in_threadpool(store.segmented, stored, job.results.get("confidence"))
+        answer = await run_in_threadpool(_answer, service, job)
         if output == "image":
             return Response(answer[1], media_type="application/octet-stream")
         return _multipart(*answer)
@@ -161,6 +199,13 @@ def _add_inference(app: FastAPI, service: Service, store: ImageStore) -> None:
 def _submit(service: Service, model: str, image: StoredImage) -> Job:
     service.check_request(model, (), "nrrd")
     return service.submit_file((image.path,), JobRequest(model, (), label_format="nrrd", name=image.id))[0]
+
+
+def _submit_session(service: Service, model: str, sessions: SessionStore, session_id: str) -> Job:
+    service.check_request(model, (), "nrrd")
+    upload = service.new_upload()
+    sessions.copy_to(session_id, upload)
+    return service.submit_upload(upload, JobRequest(model, (), label_format="nrrd"))[0]
 
 
 async def _ended(service: Service, job: Job, request: Request) -> Job:
@@ -176,14 +221,13 @@ async def _ended(service: Service, job: Job, request: Request) -> Job:
     return job
 
 
-def _answer(service: Service, store: ImageStore, image: StoredImage, job: Job) -> tuple[dict[str, Any], bytes]:
+def _answer(service: Service, job: Job) -> tuple[dict[str, Any], bytes]:
     """What the client shows beside the label map, and the label map."""
     entry = service.catalogue.get(job.request.model)
     labels = entry.info.about["labels"] if entry is not None and entry.info is not None else []
     names = consecutive(labels)
     values = sorted(int(label["value"]) for label in labels if label["value"] > 0)
     mask = renumbered(service.folder_of(job.id) / job.files[MASK].file_name, values)
-    store.segmented(image, job.results.get("confidence"))
     params = {
         "label_names": names,
         "centroids": {},

@@ -19,6 +19,7 @@ from itk_infer._version import __version__
 from itk_infer.service.guard import Access, Guard
 from itk_infer.service.job import Job, JobRequest, State
 from itk_infer.service.metrics import MEDIA, metrics_text
+from itk_infer.service.page_routes import add_page
 from itk_infer.service.problems import problem, problem_of
 from itk_infer.service.refusal import Refusal
 from itk_infer.service.server_events import event_stream
@@ -91,6 +92,7 @@ def make_app(service: Service, access: Access, *, monai_label: bool = False) -> 
     _add_state(app, service)
     _add_jobs(app, service)
     _add_files(app, service)
+    add_page(app)
     if monai_label:
         from itk_infer.service.monai_label import add_monai_label
 

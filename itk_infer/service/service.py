@@ -23,6 +23,7 @@ from itk_infer.outputs.registry import LABEL_FORMATS, OUTPUTS
 from itk_infer.run.lock import FolderLock
 from itk_infer.service.catalogue import Catalogue
 from itk_infer.service.counters import Counters
+from itk_infer.service.dicom_series import is_zip, unpack
 from itk_infer.service.event_log import EventLog
 from itk_infer.service.intake import check_image, recognised_suffix
 from itk_infer.service.job import Job, JobRequest, new_id
@@ -152,6 +153,10 @@ class Service:
                 "named as paths, if the server allows a folder",
             )
         self.queue.check_room()
+        self.check_space()
+
+    def check_space(self) -> None:
+        """Raise `Refusal` ``no_space`` where nothing more may be written."""
         if self.free_bytes() < 0:
             raise Refusal("no_space", "the server's disk is nearly full; fetch and delete finished jobs", 600)
 
@@ -173,13 +178,17 @@ class Service:
         is_new = False
         try:
             folder.mkdir()
-            image = folder / f"input{recognised_suffix(upload)}"
-            upload.replace(image)
-            check_image(image, self.settings.max_image)
+            if is_zip(upload):
+                image = folder / "series"
+                unpack(upload, image, self.settings.max_image, self.check_space)
+            else:
+                image = folder / f"input{recognised_suffix(upload)}"
+                upload.replace(image)
+                check_image(image, self.settings.max_image)
             job, is_new = self.queue.add(replace(request, inputs=(str(image),)), job_id)
         finally:
+            remove(upload)
             if not is_new:
-                remove(upload)
                 remove(folder)
         self._notify()
         return job, is_new

@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from itk_infer.case.case import Case
-from itk_infer.errors import InterruptedRunError, ItkInferError
+from itk_infer.errors import CaseError, ConfigError, InterruptedRunError, ItkInferError
 from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Event, Warned, to_json
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.messages import Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
 from itk_infer.executors.workers import Workers
 from itk_infer.outputs.registry import LABELS, OUTPUTS
+from itk_infer.service.dicom_series import series_case
 from itk_infer.service.event_log import EventLog
 from itk_infer.service.job import Job
 from itk_infer.service.job_files import kept_files
@@ -102,6 +103,7 @@ class _JobRun:
         self._check = check
         self._folder = service.folder_of(job.id)
         self._log = EventLog(self._folder)
+        self._case: Case | None = None  # until its model is loaded
         self._ended = False
         self._deaths = 0
         self._began = time.monotonic()
@@ -110,12 +112,17 @@ class _JobRun:
         job = self._job
         try:
             executor = self._models.get(job.request.model, self._check, self._service.catalogue.loaded)
-            executor.submit(self._task())
+            try:
+                self._case = self._make_case()
+            except (CaseError, ConfigError) as error:
+                self._fail(str(error))
+                return
+            executor.submit(self._task(self._case))
             deadline = None
             while not self._ended:
                 self._check()
                 if self._dropped and deadline is None:
-                    executor.cancel(self._case.name, self._take)
+                    executor.cancel(self._name, self._take)
                     deadline = time.monotonic() + CANCEL_S
                 if deadline is not None and time.monotonic() > deadline:
                     self._models.drop(job.request.model)
@@ -141,13 +148,20 @@ class _JobRun:
         """Whether a client wants it no more."""
         return self._job.id in self._service.cancelling
 
-    @property
-    def _case(self) -> Case:
+    def _make_case(self) -> Case:
         inputs = tuple(Path(path) for path in self._job.request.inputs)
+        entry = self._service.catalogue.get(self._job.request.model)
+        if inputs[0].is_dir() and entry is not None and entry.info is not None:
+            limit = self._service.settings.max_image
+            return series_case(inputs[0], self._job.id, entry.info.input, limit)
         return Case(PurePosixPath("."), self._job.id, split_suffix(inputs[0].name)[1], inputs)
 
-    def _task(self) -> Task:
-        case, request = self._case, self._job.request
+    @property
+    def _name(self) -> str:
+        return self._job.id if self._case is None else self._case.name
+
+    def _task(self, case: Case) -> Task:
+        request = self._job.request
         names = [name for name in OUTPUTS if name == LABELS or name in request.save]
         paths = [self._folder / OUTPUTS[name].file_name(STEM, case.suffix, request.label_format) for name in names]
         wanted = tuple(zip(names, paths, strict=True))
@@ -172,9 +186,9 @@ class _JobRun:
         self._deaths += 1
         if self._dropped:
             self._cancelled()
-        elif self._deaths < MOST_ATTEMPTS and executor is not None:
+        elif self._deaths < MOST_ATTEMPTS and executor is not None and self._case is not None:
             self._show(Warned(f"{died.reason}; it is tried once more, in fp32 and one window per call"))
-            executor.submit(replace(self._task(), safer=True))
+            executor.submit(replace(self._task(self._case), safer=True))
         else:
             self._fail(f"{died.reason}; the same happened before, so it is not tried again")
 
@@ -199,12 +213,12 @@ class _JobRun:
         self._end()
 
     def _fail(self, reason: str) -> None:
-        self._show(CaseFailed(self._case.name, reason, self._deaths + 1, self._number))
+        self._show(CaseFailed(self._name, reason, self._deaths + 1, self._number))
         self._service.queue.fail(self._job.id, reason)
         self._end()
 
     def _cancelled(self) -> None:
-        self._show(CaseSkipped(self._case.name, "cancelled by a client"))
+        self._show(CaseSkipped(self._name, "cancelled by a client"))
         self._service.queue.cancel(self._job.id, running=True)
         self._end()
 

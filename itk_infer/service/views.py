@@ -16,11 +16,12 @@ from itk_infer.volume.names import split_suffix
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """A file that can be fetched from `url`."""
+    """A file that can be fetched from `url`; `ending` is that of its name, such as ``.nii.gz``."""
 
     url: str
     bytes: int
     sha256: str
+    ending: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def job_view(job: Job, service: Service) -> JobView:
         job.starts,
         job.reason,
         {
-            name: FileView(f"/v1/jobs/{job.id}/files/{name}", file.nbytes, file.sha256)
+            name: FileView(f"/v1/jobs/{job.id}/files/{name}", file.nbytes, file.sha256, _ending(file.file_name))
             for name, file in job.files.items()
         },
         results.get("confidence"),
@@ -111,8 +112,12 @@ def attachment(job: Job, kind: str) -> str:
     stem = split_suffix(job.request.name)[0] or job.id
     plain = _kept(stem, r"[^A-Za-z0-9_-]+") or job.id
     full = _kept(stem, r"[^\w-]+") or job.id
-    ending = f"{kind}.{job.files[kind].file_name.partition('.')[2]}"
+    ending = f"{kind}{_ending(job.files[kind].file_name)}"
     return f"attachment; filename=\"{plain}_{ending}\"; filename*=UTF-8''{quote(f'{full}_{ending}')}"
+
+
+def _ending(file_name: str) -> str:
+    return f".{file_name.partition('.')[2]}"
 
 
 def _kept(text: str, others: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
+import gc
 import json
 import socket
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from support import slicer_client
 from support.servers import ThreeLabels, scan, serving
 
+from itk_infer.service import session_store
 from itk_infer.service.consecutive_labels import consecutive, renumbered
 from itk_infer.service.refusal import Refusal
 from itk_infer.testing.faulty import FAULTS, wait_until
@@ -223,6 +226,70 @@ def test_too_large_a_form_is_refused(tmp_path):
         files = {"file": ("a.nii", b"\0" * (2 << 20))}
         assert client.put("/datastore/", params={"image": "a"}, files=files).status_code == 413
         assert not list((tmp_path / "home" / "images").iterdir())
+
+
+def test_a_session_keeps_its_image_for_a_while(label_client, tmp_path, monkeypatch):
+    image = oblique(tmp_path / "image.nii.gz", fill=33)
+    files = {"files": (FORM_NAME, image.read_bytes(), "application/octet-stream")}
+    session = label_client.put("/session/", files=files).json()["session_id"]
+    assert label_client.get(f"/session/{session}").json()["session_id"] == session
+    for _ in range(2):
+        _, content = parts(infer(label_client, "any", session_id=session))["image"]
+        (tmp_path / "mask.nrrd").write_bytes(content)
+        voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(image)))
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "mask.nrrd"))) == 2, voxels > 0)
+    assert "any" not in label_client.get("/datastore/?output=all").json()["objects"]
+    assert label_client.delete(f"/session/{session}").status_code == 200
+    assert infer(label_client, "any", session_id=session).status_code == 404
+    assert label_client.get(f"/session/{session}").status_code == 404
+    assert not list((label_client.service.settings.home / "sessions").iterdir())
+    old = label_client.put("/session/", files=files).json()["session_id"]
+    monkeypatch.setattr(session_store, "KEPT_S", -1)
+    label_client.put("/session/", files=files)
+    assert label_client.get(f"/session/{old}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "session",
+    ["../images", "..", "%2e%2e", "x" * 32, "0" * 32, "a\0b"],
+    ids=["up", "dots", "escaped", "x", "0", "nul"],
+)
+def test_a_session_is_never_a_path(label_client, session):
+    assert infer(label_client, "any", session_id=session).status_code == 404
+
+
+def test_a_session_takes_images_only(label_client):
+    files = {"files": ("a.nii", b"PK\x03\x04" + b"\0" * 400)}
+    assert label_client.put("/session/", files=files).status_code == 415
+    assert label_client.put("/session/", data={"params": "{}"}).status_code == 422
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the client closes neither files nor sockets
+@pytest.mark.skipif(slicer_client.load() is None, reason="tests/support/slicer_client.py was not run")
+def test_the_client_of_the_plugin_in_slicer(label_client, tmp_path):
+    """The plugin's own class: an image, its segmentation, a session, the next sample, a label that is sent back."""
+    client = slicer_client.load().MONAILabelClient(str(label_client.base_url), str(tmp_path))
+    assert client.auth_enabled() is False
+    assert client.info()["models"]["abdomen"]["labels"] == {"spleen": 1, "liver": 2, "absent": 3}
+    image = oblique(tmp_path / "image.nii.gz", fill=44)
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(image)))
+    assert client.upload_image(str(image), "Größe 1/2") == {"image": "Größe 1/2"}
+    asked = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    mask, params = client.infer("abdomen", "Größe 1/2", dict(asked))
+    assert params["label_names"] == {"spleen": 1, "liver": 2, "absent": 3}
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(mask)) == 2, voxels > 0)
+    session = client.create_session(str(image))["session_id"]
+    assert client.get_session(session)["session_id"] == session
+    again, _ = client.infer("abdomen", "", dict(asked), session_id=session)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(again)) == 2, voxels > 0)
+    client.remove_session(session)
+    assert client.next_sample("doubtful first", {})["id"]
+    client.save_label("Größe 1/2", mask, params={"label_info": [{"name": "spleen", "idx": 1}]})
+    assert client.datastore()["objects"]["Größe 1/2"]["labels"]
+    label = Path(client.download_label("Größe 1/2", "final"))
+    assert label.suffix == ".nrrd"
+    assert label.read_bytes() == Path(mask).read_bytes()
+    gc.collect()
 
 
 def test_without_the_option_there_is_none_of_it(client):

@@ -52,6 +52,13 @@ def test_logits_come_as_one_zip_of_zarr(client, tmp_path):
         assert any(name.endswith("zarr.json") for name in archive.namelist())
 
 
+def test_a_picture_comes_as_png(client, tmp_path):
+    job = client.ended(client.submit(scan(tmp_path / "a.nii.gz"), save="pictures").json()["id"])
+    about = job["files"]["pictures"]
+    assert about["ending"] == ".png"
+    assert client.get(about["url"]).content.startswith(b"\x89PNG")
+
+
 def test_ranges_and_etags(client, tmp_path):
     job = client.ended(client.submit(scan(tmp_path / "a.mha")).json()["id"])
     url = job["files"]["mask"]["url"]

@@ -323,6 +323,27 @@ def test_half_open_connections_are_closed_and_others_are_served(client, monkeypa
             link.close()
 
 
+def test_200_half_open_uploads_leave_the_server_usable(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "PAUSE_S", 3.0)
+    monkeypatch.setattr(uploads, "DRAIN_S", 0.1)
+    head = b"POST /v1/jobs?model=sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    links = [socket.create_connection(("127.0.0.1", client.port), timeout=60) for _ in range(200)]
+    try:
+        for link in links:
+            link.sendall(head + b"n+1")
+        assert client.get("/healthz").status_code == 200
+        statuses = [int(link.recv(100).split()[1]) for link in links]
+    finally:
+        for link in links:
+            link.close()
+    limit = client.service.settings.max_uploads
+    assert (statuses.count(408), statuses.count(429)) == (limit, 200 - limit)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # KiB
+    nothing_left(client)
+    assert client.submit(scan(tmp_path / "a.nii")).status_code == 202
+
+
 def test_uploads_that_pause_are_ended(client, monkeypatch):
     monkeypatch.setattr(uploads, "PAUSE_S", 0.5)
     head = b"POST /v1/jobs?model=sign HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nabc"

@@ -22,6 +22,19 @@ def everything(files) -> list[Run]:
     return [Run(*paths, onnx, options, True, True, True), Run(*paths, mmengine, options)]
 
 
+def test_the_words_of_a_run_on_a_server(files, itk_infer):
+    model = Model("server", server="http://127.0.0.1:8000", served="spleen", token=str(files / "s.json"))
+    run = Run(str(files / "m.onnx"), str(files / "out"), model)
+    run.check()
+    words = run.argv(["itk_infer"])
+    assert words == [
+        "itk_infer", "submit", "http://127.0.0.1:8000", f"{files}/m.onnx", "--output", f"{files}/out",
+        "--format", "seg.nrrd", "--progress", "json", "--model", "spleen", "--token-file", f"{files}/s.json",
+    ]  # fmt: skip
+    done = subprocess.run([*itk_infer, "submit", "--help"], capture_output=True, text=True, check=True)
+    assert not [word for word in words if word.startswith("--") and word not in done.stdout]
+
+
 def test_the_words_of_a_run(files):
     run = everything(files)[0]
     run.check()
@@ -57,6 +70,8 @@ def test_nothing_chosen_says_nothing():
     ("change", "message"),
     [
         ({"model": Model()}, "No model is chosen"),
+        ({"model": Model("server", server="127.0.0.1")}, "begins with http"),
+        ({"model": Model("server", server="http://x", token="gone")}, "token file gone is not there"),
         ({"model": Model("mmengine", config="c.py")}, "config c.py is not there"),
         ({"model": Model(onnx="gone.onnx")}, "gone.onnx is not there"),
         ({"source": ""}, "No input folder"),
@@ -69,6 +84,8 @@ def test_nothing_chosen_says_nothing():
     ],
     ids=[
         "no model",
+        "no address",
+        "no token",
         "no config",
         "no network",
         "no input",

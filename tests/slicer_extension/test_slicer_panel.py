@@ -156,6 +156,39 @@ def test_run_to_done(chosen, until):
     assert "Ready." in said(chosen)
 
 
+def test_run_on_a_server(panel, until, demo, tmp_path):
+    pytest.importorskip("fastapi", reason="the extra `server` is not installed")
+    from support.servers import serving
+
+    from itk_infer.executors.loader import ModelRequest
+    from itk_infer.options import Options
+
+    ui = panel.ui
+    ui.environmentPath.currentPath = sys.executable
+    ui.volumeSelector.setCurrentNode(Volume())
+    ui.kindBox.setCurrentIndex(2)
+    assert "Give the address of a server" in said(panel)
+    assert ui.serverEdit.isVisibleTo(panel.top)
+    assert not ui.onnxPath.isVisibleTo(panel.top)
+    request = ModelRequest((demo / "hippocampus_unet.onnx",), options=Options(device="cpu"))
+    with serving(tmp_path / "home", {"hippocampus": request}) as server:
+        ui.serverEdit.setText(str(server.base_url))
+        ui.serverEdit.editingFinished.emit()
+        ui.mapsBox.setCurrentIndex(1)
+        assert "no extra maps" in said(panel)
+        ui.mapsBox.setCurrentIndex(0)
+        assert "Ready." in said(panel)
+        ui.runButton.click()
+        until(lambda: panel.task is None)
+        assert "Done in" in said(panel)
+        assert "anterior hippocampus 2.0" in said(panel)
+        assert [shown[0] for shown in panel.scene.shown] == ["result", "table"]
+    ui.runButton.click()
+    until(lambda: panel.task is None)
+    assert "is a server running there" in said(panel)
+    assert "under Model" in said(panel)
+
+
 def test_a_failed_run_shows_the_sentence_of_the_program(chosen, until):
     scan = chosen.scene.scan.read_bytes()
     chosen.scene.export = lambda volume, folder: (

@@ -26,8 +26,7 @@ def text_of(widget, name):
 
 
 def test_every_name_that_the_code_uses_is_there(extension, widgets):
-    used = {a + b for a in ("config", "checkpoint", "onnx") for b in ("Label", "Path")}
-    used |= {name + "Check" for name in ("recursive", "logits", "overwrite")}
+    used = {name + "Check" for name in ("recursive", "logits", "overwrite")}
     for file in ("widget.py", "choices.py", "display.py", "wiring.py"):
         source = (extension / "ItkInfer" / "ItkInferLib" / file).read_text()
         used |= set(re.findall(r"\b_?ui\.(\w+)", source))

@@ -103,6 +103,12 @@ class Page:
             time.sleep(0.05)
         return value
 
+    def choose(self, selector: str, path: Path) -> None:
+        """Choose a file, as a person does in the dialog of an ``<input type="file">``."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
     def press(self, key: str, modifiers: int = 0) -> None:
         """Press a key; `modifiers`: 2 is Ctrl."""
         for kind in ("keyDown", "keyUp"):

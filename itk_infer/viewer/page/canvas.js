@@ -30,12 +30,12 @@ class VolumeCanvas {
     this.nv.setSliceType(this.nv.sliceTypeMultiplanar);
   }
 
-  // Shows volumes, the first one below; parts: {name, url}.
+  // Shows volumes, the first one below; parts: {name, url, file}, where file is a name that ends as the format does.
   async show(parts) {
     this.parts = [];
-    await this.nv.loadVolumes(parts.map(({ name, url }) => ({
+    await this.nv.loadVolumes(parts.map(({ name, url, file }) => ({
       url,
-      name: `${name}.nii`,
+      name: file || `${name}.nii`,
       colormap: name === "uncertainty" ? "inferno" : "gray",
       opacity: name === "uncertainty" ? 0 : 1,
       trustCalMinMax: true,
@@ -47,6 +47,7 @@ class VolumeCanvas {
   color(labels, hidden) {
     const at = this.parts.indexOf("labels");
     if (at < 0) return;
+    this.nv.volumes[at].hdr.intent_code = 1002; // of labels; without it, colours are interpolated
     const all = [{ value: 0, rgb: [0, 0, 0] }, ...labels.filter((label) => label.value > 0)];
     this.nv.volumes[at].setColormapLabel({
       R: all.map((label) => label.rgb[0]),
@@ -67,6 +68,27 @@ class VolumeCanvas {
   setSolid(on) {
     this.nv.opts.multiplanarShowRender = on ? 1 : 0;
     this.nv.drawScene();
+  }
+
+  // To the labelled voxel that is nearest to the middle of all of them.
+  moveToLabels() {
+    const { hdr, img } = this.nv.volumes[this.parts.indexOf("labels")];
+    const [nx, ny] = [hdr.dims[1], hdr.dims[2]];
+    const voxel = (at) => [at % nx, Math.floor(at / nx) % ny, Math.floor(at / (nx * ny))];
+    const sums = [0, 0, 0];
+    let count = 0;
+    for (let at = 0; at < img.length; at += 1) {
+      if (!img[at]) continue;
+      voxel(at).forEach((index, axis) => { sums[axis] += index; });
+      count += 1;
+    }
+    let nearest = null;
+    for (let at = 0, least = Infinity; at < img.length; at += 1) {
+      if (!img[at]) continue;
+      const away = voxel(at).reduce((sum, index, axis) => sum + (index - sums[axis] / count) ** 2, 0);
+      if (away < least) [least, nearest] = [away, voxel(at)];
+    }
+    if (nearest) this.moveTo(hdr.affine.slice(0, 3).map((row) => nearest.reduce((sum, index, axis) => sum + row[axis] * index, row[3])));
   }
 
   moveTo(xyz) {

@@ -6,8 +6,14 @@ from typing import Any, Optional
 
 from . import view
 from .about import About
-from .command import InvalidChoice, Model, Options, Run, triplet
+from .command import KINDS, InvalidChoice, Model, Options, Run, triplet
 from .environment import Program, find_program
+
+NEEDED = {
+    "onnx": "An ONNX file holds all that it needs.",
+    "mmengine": "An MMEngine config and its checkpoint.",
+    "server": "Give the address of a server, such as http://127.0.0.1:8000.",
+}
 
 
 class Choices:
@@ -45,11 +51,14 @@ class Choices:
         """The chosen model, which may be incomplete."""
         ui = self._ui
         return Model(
-            kind="mmengine" if ui.kindBox.property("currentIndex") else "onnx",
+            kind=KINDS[ui.kindBox.property("currentIndex")],
             onnx=ui.onnxPath.property("currentPath"),
             config=ui.configPath.property("currentPath"),
             checkpoint=ui.checkpointPath.property("currentPath"),
             spec=ui.specPath.property("currentPath"),
+            server=ui.serverEdit.property("text").strip(),
+            served=ui.servedEdit.property("text").strip(),
+            token=ui.tokenPath.property("currentPath"),
         )
 
     def options(self) -> Options:
@@ -98,10 +107,13 @@ class Choices:
             return view.needs("Choose a folder for the results.", "It may be new.")
         model = self.model()
         if not model.chosen:
-            return view.needs("Choose a model.", "An ONNX file, or an MMEngine config and its checkpoint.")
+            return view.needs("Choose a model.", NEEDED[model.kind])
         try:
             model.check()
             self.options()
+            if model.kind == "server" and (self.batch or self.maps):
+                what = "single volumes are segmented here" if self.batch else "segments are made, no extra maps"
+                raise InvalidChoice("On a server, only %s." % what)
             if self.batch:
                 self.folder_run()
             elif about is not None and len(about.channels) > 1:

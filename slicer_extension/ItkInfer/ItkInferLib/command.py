@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 Triplet = Tuple[int, int, int]
+KINDS = ("onnx", "mmengine", "server")
 
 
 class InvalidChoice(ValueError):
@@ -15,14 +16,17 @@ class InvalidChoice(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """The model: an ONNX file, or an MMEngine config with its checkpoint.
+    """The model: an ONNX file, an MMEngine config with its checkpoint, or one of a server.
 
     Attributes:
-        kind: ``onnx`` or ``mmengine``.
+        kind: One of `KINDS`.
         onnx: ONNX file.
         config: MMEngine config; it is Python code that is executed.
         checkpoint: MMEngine checkpoint.
         spec: Model spec that replaces the model's own; may be empty.
+        server: Address of a server.
+        served: Name of its model; empty: its only one.
+        token: File with a token of the server; may be empty.
     """
 
     kind: str = "onnx"
@@ -30,18 +34,28 @@ class Model:
     config: str = ""
     checkpoint: str = ""
     spec: str = ""
+    server: str = ""
+    served: str = ""
+    token: str = ""
 
     @property
     def chosen(self) -> bool:
-        """Whether every file that this kind needs has been chosen."""
-        return bool(self.onnx if self.kind == "onnx" else self.config and self.checkpoint)
+        """Whether everything that this kind needs has been chosen."""
+        needed = {"onnx": (self.onnx,), "mmengine": (self.config, self.checkpoint), "server": (self.server,)}
+        return all(needed[self.kind])
 
     def check(self) -> None:
-        """Raise `InvalidChoice` for a file that was not chosen or does not exist."""
-        files = [("model", self.onnx)]
-        if self.kind != "onnx":
-            files = [("MMEngine config", self.config), ("MMEngine checkpoint", self.checkpoint)]
-        for title, path in files + ([("model spec", self.spec)] if self.spec else []):
+        """Raise `InvalidChoice` for a file that was not chosen or does not exist, or an address that is none."""
+        if self.kind == "server":
+            if not self.server.startswith(("http://", "https://")):
+                raise InvalidChoice("The address of a server begins with http:// or https://.")
+            files = [("token file", self.token)] if self.token else []
+        else:
+            files = [("model", self.onnx)]
+            if self.kind == "mmengine":
+                files = [("MMEngine config", self.config), ("MMEngine checkpoint", self.checkpoint)]
+            files += [("model spec", self.spec)] if self.spec else []
+        for title, path in files:
             if not path:
                 raise InvalidChoice("No %s is chosen." % title)
             if not os.path.isfile(path):
@@ -121,11 +135,21 @@ class Run:
 
     def argv(self, program: Sequence[str]) -> List[str]:
         """The command line; results have the grid of the input, and the names and colours of the labels."""
+        if self.model.kind == "server":
+            return list(program) + self._submit_argv()
         argv = list(program) + ["--input-folder", self.source, "--output", self.output]
         argv += self.model.argv() + self.options.argv()
         argv += ["--format", "seg.nrrd", "--orientation", "input", "--save-conf", "--progress", "json"]
         flags = ("--recursive", self.recursive), ("--save-logits", self.logits), ("--overwrite", self.overwrite)
         return argv + [flag for flag, wanted in flags if wanted]
+
+    def _submit_argv(self) -> List[str]:
+        """The words that send the image to a server, which runs it with its own settings."""
+        model = self.model
+        argv = ["submit", model.server, self.source, "--output", self.output]
+        argv += ["--format", "seg.nrrd", "--progress", "json"]
+        argv += ["--model", model.served] if model.served else []
+        return argv + (["--token-file", model.token] if model.token else [])
 
 
 def inspect_argv(program: Sequence[str], model: Model, options: Options) -> List[str]:

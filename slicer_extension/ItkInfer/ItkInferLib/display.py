@@ -67,8 +67,14 @@ class Display:
         self._ui.verdictLabel.setProperty("visible", bool(text))
 
     def kind(self) -> None:
-        """Show the paths that the chosen kind of model needs."""
-        onnx = not self._ui.kindBox.property("currentIndex")
-        for name in ("config", "checkpoint", "onnx"):
-            for part in ("Label", "Path"):
-                getattr(self._ui, name + part).setProperty("visible", onnx == (name == "onnx"))
+        """Show the controls that the chosen kind of model needs."""
+        ui = self._ui
+        for index, controls in enumerate(
+            (
+                (ui.onnxLabel, ui.onnxPath),
+                (ui.configLabel, ui.configPath, ui.checkpointLabel, ui.checkpointPath),
+                (ui.serverLabel, ui.serverEdit, ui.servedLabel, ui.servedEdit, ui.tokenLabel, ui.tokenPath),
+            )
+        ):
+            for control in controls:
+                control.setProperty("visible", index == ui.kindBox.property("currentIndex"))

@@ -26,6 +26,12 @@ HINTS = (
     (r"right angles|sheared|orthonormal", "Resample the volume first, for instance with Resample Scalar Volume."),
     (r"memory|allocat", "Take a smaller patch size, or \u201ccpu\u201d as device; both are under Advanced."),
     (r"NaN or infinite", "Replace these voxels first, for instance with Simple Filters."),
+    (
+        r"is a server running there|of a server|the server has",
+        "Change the server's address or model, under Model.",
+    ),
+    (r"Authorization: Bearer", "The server needs a token: choose a token file, under Model."),
+    (r"needs httpx", "Make an environment with itk_infer[onnx,client], under Environment."),
     (r"[Nn]o space left", "Make room on the disk of the output folder, and run again."),
 )
 CODES = {

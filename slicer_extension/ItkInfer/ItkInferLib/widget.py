@@ -146,6 +146,10 @@ class Panel:
             self._asked = ()
             self._know(None)
             return
+        if model.kind == "server":  # it describes its models itself
+            self._asked = ()
+            self._know(None)
+            return
         question = (program, model, options)
         if question == self._asked or (self.task is not None and self.task.kind != "inspect"):
             return

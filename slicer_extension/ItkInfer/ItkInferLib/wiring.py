@@ -15,7 +15,9 @@ REMEMBERED = (
     "sourcePath",
     "outputPath",
     "pythonPath",
+    "tokenPath",
 )
+REMEMBERED_TEXTS = ("serverEdit", "servedEdit")
 
 
 def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
@@ -24,15 +26,19 @@ def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
 
 
 def restore(ui: Any) -> None:
-    """Set the paths to those of the last session."""
+    """Set paths and addresses to those of the last session."""
     for name in REMEMBERED:
         getattr(ui, name).setProperty("currentPath", str(qt.QSettings().value(SETTINGS + name) or ""))
+    for name in REMEMBERED_TEXTS:
+        getattr(ui, name).setProperty("text", str(qt.QSettings().value(SETTINGS + name) or ""))
 
 
 def remember(ui: Any) -> None:
-    """Keep the paths for the next session."""
+    """Keep paths and addresses for the next session."""
     for name in REMEMBERED:
         qt.QSettings().setValue(SETTINGS + name, getattr(ui, name).property("currentPath"))
+    for name in REMEMBERED_TEXTS:
+        qt.QSettings().setValue(SETTINGS + name, getattr(ui, name).property("text"))
 
 
 def wire(ui: Any, panel: Any) -> None:
@@ -53,11 +59,11 @@ def wire(ui: Any, panel: Any) -> None:
         connect(widget, signal, slot)
     for path in (ui.sourcePath, ui.outputPath, ui.pythonPath):
         connect(path, "currentPathChanged(QString)", panel.changed)
-    for path in (ui.onnxPath, ui.configPath, ui.checkpointPath, ui.specPath, ui.environmentPath):
+    for path in (ui.onnxPath, ui.configPath, ui.checkpointPath, ui.specPath, ui.environmentPath, ui.tokenPath):
         connect(path, "currentPathChanged(QString)", panel.model_changed)
     for box in (ui.kindBox, ui.precisionBox, ui.blendBox):
         connect(box, "currentIndexChanged(int)", panel.model_changed)
-    for edit in (ui.patchEdit, ui.strideEdit, ui.levelSpin, ui.widthSpin):
+    for edit in (ui.patchEdit, ui.strideEdit, ui.levelSpin, ui.widthSpin, ui.serverEdit, ui.servedEdit):
         connect(edit, "editingFinished()", panel.model_changed)
     connect(ui.mapsBox, "currentIndexChanged(int)", panel.changed)
     for check in (ui.recursiveCheck, ui.logitsCheck, ui.overwriteCheck):

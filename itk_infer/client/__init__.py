@@ -1,0 +1,1 @@
+"""Programs that use a server of `itk_infer serve` from elsewhere."""

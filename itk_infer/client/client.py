@@ -1,0 +1,265 @@
+"""A client of `itk_infer serve`. Needs httpx, which the extra ``client`` installs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from itk_infer.client.dicom_zip import to_upload
+from itk_infer.errors import CaseError, ConfigError, InputError, OutputError
+from itk_infer.files.commit import new_file
+
+if TYPE_CHECKING:
+    import httpx
+
+CHUNK = 1 << 18
+PAUSE_S = 0.5  # between two attempts
+TIMEOUT_S = 60.0  # without a byte; into a stream of events, the server writes something every 15 s
+OF_THE_IMAGE = (408, 413, 415, 422)
+LATER = (429, 502, 503, 504)  # of the server, or of a proxy in front of it
+OTHER = "the answer is not one of itk_infer serve; is another server running there?"
+Document = dict[str, Any]
+Answered = TypeVar("Answered")
+
+
+class Client:
+    """Speaks to one server; use it as a context manager. Jobs and models are the documents of its interface.
+
+    Where the server cannot be reached for a while, or is full, requests are tried again; no job is made twice.
+
+    Args:
+        url: Of the server, such as ``http://127.0.0.1:8000``.
+        token: Where the server needs one.
+        patience_s: Seconds for which a request is tried again.
+
+    Raises:
+        ConfigError: httpx is missing, or the URL is none.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, patience_s: float = 120.0) -> None:
+        try:
+            import httpx
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "the client needs httpx, which is not installed: pip install 'itk_infer[client]'"
+            ) from None
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        except (httpx.InvalidURL, ValueError):
+            raise ConfigError(f"{url}: is no address of a server, such as http://127.0.0.1:8000") from None
+        self._url, self._patience_s, self._broken = url, patience_s, httpx.TransportError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[Document]:
+        """The models of the server.
+
+        Raises:
+            ConfigError: no server answers, or it refuses.
+        """
+        try:
+            found: list[Document] = self._ask("GET", "/v1/models")
+        except _LaterError as error:
+            raise ConfigError(str(error)) from None
+        return found
+
+    def submit(
+        self, image: Path, model: str, *, name: str = "", label_format: str = "same", save: Sequence[str] = ()
+    ) -> Document:
+        """Upload an image, and queue a job.
+
+        Args:
+            image: A file, or the folder of a DICOM series.
+            model: Name of one of `models`.
+            name: Your name for it, which the server shows.
+            label_format: Of the label map, as ``--format``.
+            save: Further outputs.
+
+        Returns:
+            The job.
+
+        Raises:
+            InputError: the image cannot be read, or the server does not take it.
+            CaseError, ConfigError: the server is full, refuses the request, or cannot be reached.
+        """
+        query = {"model": model, "name": name, "format": label_format, "save": list(save)}
+        key = uuid.uuid4().hex
+        with to_upload(image) as file:
+            size = str(file.stat().st_size)
+            headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream", "Content-Length": size}
+            return self._document("POST", "/v1/jobs", lambda: _parts(file), params=query, headers=headers)
+
+    def job(self, job_id: str) -> Document:
+        """A job as it is now. Errors as of `submit`."""
+        return self._document("GET", f"/v1/jobs/{job_id}")
+
+    def cancel(self, job_id: str) -> Document:
+        """Cancel a job; delete one that has ended, with its files. Errors as of `submit`."""
+        return self._document("DELETE", f"/v1/jobs/{job_id}")
+
+    def events(self, job_id: str) -> Iterator[Document]:
+        """What happens to a job until it ends, each event once.
+
+        Besides the events of the command line, there is ``state`` and, last, ``end``, each with the ``job``.
+        """
+        after, url = 0, f"/v1/jobs/{job_id}"
+        while True:
+            stream = self._http.stream("GET", f"{url}/events", headers={"Last-Event-ID": str(after)})
+            with suppress(_LaterError), self._attempted(stream) as answer:
+                for number, name, data in _messages(answer.iter_lines()):
+                    after = number or after
+                    yield {"event": name, "job": data} if name in ("state", "end") else data
+                    if name == "end":
+                        return
+            time.sleep(PAUSE_S)
+            self._patiently(lambda: self._ask("GET", url))
+
+    def wait(self, job_id: str, on_event: Callable[[Document], None] = lambda event: None) -> Document:
+        """The job, once it is done.
+
+        Args:
+            job_id: The job.
+            on_event: Called with each of `events`.
+
+        Raises:
+            CaseError: it failed or was cancelled; the message is the server's reason. Others as of `submit`.
+        """
+        job: Document = {}
+        for event in self.events(job_id):
+            on_event(event)
+            job = event.get("job", job)
+        check_done(job)
+        return job
+
+    def fetch(self, job: Document, kind: str, path: Path) -> Path:
+        """Write a file of a finished job. It gets its name once it was found to be what the server has.
+
+        Args:
+            job: A job that is done.
+            kind: A key of its ``files``, such as ``mask``.
+            path: Where to; a file of this name is replaced.
+
+        Raises:
+            OutputError: it cannot be written, or came damaged. Others as of `submit`.
+        """
+        about = job["files"][kind]
+
+        def download() -> str:
+            digest = hashlib.sha256()
+            with self._attempted(self._http.stream("GET", about["url"])) as answer, partial.open("wb") as file:
+                for chunk in answer.iter_bytes(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+            return digest.hexdigest()
+
+        with new_file(path) as partial:
+            if self._patiently(download) != about["sha256"]:
+                raise OutputError(f"{path}: did not come as the server has it; fetch it again")
+        return path
+
+    def _document(
+        self, method: str, path: str, content: Callable[[], Iterator[bytes]] | None = None, **words: Any
+    ) -> Document:
+        document: Document = self._patiently(
+            lambda: self._ask(method, path, content=content and content(), **words)
+        )
+        return document
+
+    def _ask(self, method: str, path: str, **words: Any) -> Any:
+        """The document of an answer; one attempt."""
+        with self._attempted(self._http.stream(method, path, **words)) as answer:
+            answer.read()
+            try:
+                return answer.json()
+            except ValueError:
+                raise ConfigError(f"{self._url}: {OTHER}") from None
+
+    def _patiently(self, attempt: Callable[[], Answered]) -> Answered:
+        """What an attempt returns, as soon as one succeeds."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return attempt()
+            except _LaterError as error:
+                if time.monotonic() + error.after_s > deadline:
+                    raise
+                time.sleep(error.after_s)
+
+    @contextmanager
+    def _attempted(self, stream: Any) -> Iterator[httpx.Response]:
+        """The answer of a request whose status is good, not read yet."""
+        try:
+            with stream as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._refusal(answer)
+                yield answer
+        except self._broken as error:
+            reason = f"no answer ({type(error).__name__}); is a server running there?"
+            raise _LaterError(f"{self._url}: {reason}") from None
+
+    def _refusal(self, answer: httpx.Response) -> Exception:
+        status = answer.status_code
+        try:
+            reason = str(answer.json()["detail"])
+        except (ValueError, KeyError, TypeError):
+            reason = f"status {status}; {OTHER}"
+        if status in LATER:
+            return _LaterError(f"{self._url}: {reason}", answer.headers.get("retry-after", ""))
+        if status in OF_THE_IMAGE:
+            return InputError(reason)
+        return CaseError(f"{self._url}: {reason}") if status >= 500 else ConfigError(f"{self._url}: {reason}")
+
+
+def check_done(job: Document) -> None:
+    """Raise `CaseError`, with the server's reason, for an ended job that is not done."""
+    if job["state"] != "done":
+        raise CaseError(job["reason"] or f"the job is {job['state']}")
+
+
+class _LaterError(CaseError):
+    """What may succeed after some seconds."""
+
+    def __init__(self, message: str, after: str = "") -> None:
+        super().__init__(message)
+        self.after_s = float(after) if after.isdecimal() else PAUSE_S
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _messages(lines: Iterator[str]) -> Iterator[tuple[int, str, Any]]:
+    """Number (0: none), name and content of each of the server-sent events in these lines."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            yield int(fields.get("id", 0)), fields["event"], json.loads(fields["data"])
+            fields = {}
+        else:
+            fields = {}
