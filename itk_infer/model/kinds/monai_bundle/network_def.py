@@ -53,7 +53,7 @@ def read_network(component: Component) -> NetworkDef:
     if name not in NETWORKS:
         raise component.refused(
             f"is not among the networks that can be built ({', '.join(sorted(NETWORKS))}); a bundle's code "
-            "is not run. Give models/model.ts, or export the network to ONNX where its code is"
+            "is not run. Where its code is, export the network to models/model.onnx or models/model.ts of the bundle"
         )
     dropped = [key for key in component.raw if key in REMOVED.get(name, {})]
     arguments = {key: _plain(component, key) for key in component.raw if key not in dropped}
