@@ -16,6 +16,8 @@ from itk_infer.volume.padding import NO_PADS, Pads, padded_size, pads_to, sum_of
 from itk_infer.volume.postprocess import bytes_per_voxel
 from itk_infer.volume.resample import model_grid
 
+HELD_RESULTS = 3  # of a range of planes: a member's, the mean of its group, and that of all
+
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
@@ -29,6 +31,7 @@ class CasePlan:
         work: What memory is predicted from.
         warnings: What makes one doubt the header, one sentence each.
         beside: Of the other members of an ensemble, which are run in step with this one.
+        ranges: Ranges of native planes in each of which the members run one after the other instead; 1: in step.
     """
 
     native: Grid
@@ -38,11 +41,18 @@ class CasePlan:
     work: CaseSize
     warnings: tuple[str, ...] = ()
     beside: tuple[CasePlan, ...] = ()
+    ranges: int = 1
 
     @property
     def memory(self) -> Memory:
         """Predicted peak in host memory, with everything there."""
-        return predict_memory(self.work).beside(*(other.memory for other in self.beside))
+        own, others = predict_memory(self.work), [other.memory for other in self.beside]
+        if self.ranges == 1:
+            return own.beside(*others)
+        depth, height, width = self.native.size
+        planes = -(-depth // self.ranges)
+        held = HELD_RESULTS * 4 * self.work.channels_out * planes * height * width
+        return own.one_by_one(*others, held=held)
 
     @property
     def memory_beside_device(self) -> Memory:

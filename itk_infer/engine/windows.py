@@ -74,6 +74,13 @@ class WindowGrid:
         """Padding before and after, for Z, Y, X."""
         return tuple((axis.pad_before, axis.pad_after) for axis in self.axes)
 
+    def between(self, first: int, stop: int) -> WindowGrid:
+        """The windows that have planes from `first` to before `stop` of the padded volume."""
+        z, y, x = self.axes
+        kept = [n for n, origin in enumerate(z.origins) if origin < stop and origin + z.patch > first]
+        origins = tuple(z.origins[n] for n in kept)
+        return replace(self, axes=(replace(z, origins=origins, weights=z.weights[kept]), y, x))
+
     def pads_beside(self, pads: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
         """Padding before and after, for Z, Y, X, without so many voxels of it next to the volume."""
         return tuple((a - c, b - d) for (a, b), (c, d) in zip(self.pads, pads, strict=True))
