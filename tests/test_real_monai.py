@@ -77,7 +77,7 @@ def test_channels_that_overlap(shared, tmp_path):
 
 def test_a_4d_file_in_and_a_4d_file_out(shared, tmp_path):
     """As MONAI itself takes and writes them."""
-    case = sitk.JoinSeries([sitk.ReadImage(str(path)) for path in mr(shared, "right")])
+    case = sitk.JoinSeries([sitk.ReadImage(str(path), sitk.sitkUInt16) for path in mr(shared, "right")])
     (tmp_path / "in").mkdir()
     sitk.WriteImage(case, str(tmp_path / "in" / "right.nii.gz"))
     words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "-m", shared / "monai" / "brain_mr_segresnet"]
