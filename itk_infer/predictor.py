@@ -157,12 +157,12 @@ class Predictor:
 
         Args:
             image: A SimpleITK image, a file, or the folder of a DICOM study; a sequence of them, one per input
-                channel.
+                channel, or a 4D NIfTI file with a volume per channel.
 
         Raises:
             CaseError: the image or the network's answer cannot be used.
         """
-        volume, warnings = volume_of_images(image, self.spec.input.series)
+        volume, warnings = volume_of_images(image, self.spec.input.series, len(self.spec.input.channels))
         sinks: list[LabelMapSink] = []
 
         def make_sinks(header: OutputHeader) -> list[LabelMapSink]:

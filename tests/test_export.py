@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ import SimpleITK as sitk
 from onnx import TensorProto, helper, numpy_helper
 from support.nnunet_folder import write_model
 from support.onnx_files import save, sign_network
+from support.without_torch import run_without_torch
 
 from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError
@@ -20,24 +20,9 @@ from itk_infer.model.mean_of_networks import MeanOfNetworks
 from itk_infer.options import Options
 from itk_infer.predictor import Predictor
 
-# A process that cannot import torch, as an environment without it.
-WITHOUT_TORCH = """
-import sys
-for name in ("torch", "onnx", "onnxscript", "mmengine", "monai"):
-    sys.modules[name] = None
-from itk_infer.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-
 
 def labels(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-
-
-def run_without_torch(*words):
-    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -72,6 +73,21 @@ def test_channels_that_overlap(shared, tmp_path):
     for case in ("left", "right"):
         counts = [label.voxels for label in predictor(mr(shared, case)).measurements.labels]
         assert counts == pytest.approx(list(numbers[f"{case}_0000"]["output"]["voxels"].values()), abs=3)
+
+
+def test_a_4d_file_in_and_a_4d_file_out(shared, tmp_path):
+    """As MONAI itself takes and writes them."""
+    case = sitk.JoinSeries([sitk.ReadImage(str(path), sitk.sitkUInt16) for path in mr(shared, "right")])
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(case, str(tmp_path / "in" / "right.nii.gz"))
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "-m", shared / "monai" / "brain_mr_segresnet"]
+    words += ["--device", "cpu", "--orientation", "input", "--save-channels", "--format", "nii.gz"]
+    assert main([*map(str, words)]) == 0
+    ours = nib.load(tmp_path / "out" / "right_channels.nii.gz")
+    theirs = nib.load(shared / "monai" / "expected" / "brain_mr_segresnet" / "right.nii.gz")
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    assert np.count_nonzero(np.asanyarray(ours.dataobj) != np.asanyarray(theirs.dataobj)) <= 10
 
 
 @pytest.mark.parametrize(("bundle", "case"), [*SMALL, ("brain_mr_segresnet", "left_0000"), (MERGED, "right_0000")])

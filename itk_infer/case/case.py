@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from itk_infer.files.stamp import Stamp, stamp_of
@@ -21,6 +21,7 @@ class Case:
         suffix: Extension, lower case, with its dot; empty for a DICOM series.
         paths: Its files, one an input channel; of a DICOM series the folder that holds it.
         problem: Why it cannot even be tried; None for a good case.
+        volumes: Volumes in its only file, a 4D one, each an input channel; 1 for other images.
         series: The DICOM series, one an input channel, that `paths` are the folders of; empty for other images.
         chosen: Of each of them, which it is and why it was chosen, in words.
     """
@@ -30,6 +31,7 @@ class Case:
     suffix: str
     paths: tuple[Path, ...]
     problem: str | None = None
+    volumes: int = field(default=1, kw_only=True)
     series: tuple[SeriesFiles, ...] = ()
     chosen: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.errors import InputError
 from itk_infer.spec.series_rule import SeriesRule
 from itk_infer.volume.names import printable
-from itk_infer.volume.read import read_image
+from itk_infer.volume.read import read_volumes, volumes_in
 from itk_infer.volume.volume import Volume, image_of, volume_of
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def volume_of_images(
-    image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = ()
+    image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
     """Read what is not in memory, and put the channels together.
 
     Args:
         image: A SimpleITK image, a file or the folder of a DICOM study; a sequence of them, one per input channel.
         rules: Which series of a study, one per input channel; empty: the only one.
+        channels: Of the model; a single file may hold them as the volumes of a 4D image.
 
     Returns:
         The volume, and warnings about it.
@@ -46,10 +47,12 @@ def volume_of_images(
             images.append(image_of(series.array, series.grid))
             warnings += series.notes
         elif isinstance(part, str | Path):
-            read = read_image(Path(part))
-            images.append(read.image)
-            names.append(printable(Path(part).name))
-            warnings += read.warnings
+            path = Path(part)
+            several = channels if len(parts) == 1 and channels > 1 and volumes_in(path) > 1 else 1
+            for number, read in enumerate(read_volumes(path, several)):
+                images.append(read.image)
+                names.append(f"volume {number} of {printable(path.name)}" if several > 1 else printable(path.name))
+                warnings += read.warnings
         elif hasattr(part, "GetDirection"):
             names.append(f"channel {len(images)}")
             images.append(part)

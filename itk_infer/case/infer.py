@@ -51,9 +51,8 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     if isinstance(model, LoadedEnsemble):
         members = model.leaves
 
-        def begin(plan: CasePlan, clock: Clock) -> list[NetworkRun]:
-            each = zip(members, (plan, *plan.beside), strict=True)
-            return [_begun(member, volume, own, clock) for member, own in each]
+        def begin(number: int, plan: CasePlan, clock: Clock) -> NetworkRun:
+            return _begun(members[number], volume, (plan, *plan.beside)[number], clock)
 
         return infer_ensemble(model, volume, make_sinks, begin, on_windows)
     plan = model.plan(volume.grid, volume.array.itemsize, batch=1 if model.auto_batch else None)

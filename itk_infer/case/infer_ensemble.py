@@ -10,6 +10,7 @@ from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.network_run import NetworkRun
+from itk_infer.case.one_by_one import OneByOne
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import PendingOutputs, measurements
@@ -23,21 +24,25 @@ from itk_infer.model.ensemble import Mean
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
 from itk_infer.volume.volume import Volume
 
+Begin = Callable[[int, CasePlan, Clock], NetworkRun]
+
 
 def infer_ensemble(
     model: LoadedEnsemble,
     volume: Volume,
     make_sinks: MakeSinks,
-    begin: Callable[[CasePlan, Clock], list[NetworkRun]],
+    begin: Begin,
     on_windows: Callable[[int, int], None],
 ) -> PendingOutputs:
     """Segment a volume with all members in step: none is ever ahead of the others by more than a slab.
+
+    Where they do not fit in memory together, they run one after the other, see `OneByOne`.
 
     Args:
         model: The members.
         volume: The case.
         make_sinks: As of `infer`.
-        begin: Prepares the case for each member, by the plan of all.
+        begin: Prepares the case for the member with a number, by the plan of all.
         on_windows: As of `infer`.
 
     Raises:
@@ -48,40 +53,74 @@ def infer_ensemble(
     # Several models share a device, and what each leaves there is not known: sums are in host memory.
     workspace: Workspace = model.workspaces.host
     clock = Clock()
-    runs = begin(plan, clock)
-    done = [0] * len(runs)
-    every = sum(len(run.plan.windows) for run in runs)
-
-    def counter(number: int) -> Callable[[int], None]:
-        def count(windows: int) -> None:
-            done[number] = windows
-            on_windows(sum(done), every)
-
-        return count
-
-    size = plan.native.size
-    z, y, x = (AxisMap(n, n, 1.0, 0.0) for n in size)
-    sinks = CaseSinks(make_sinks, lambda decision: model.header(volume.grid, plan, decision), None, size)
-    leaves = iter([(run, counter(number)) for number, run in enumerate(runs)])
-
-    def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
-        if not isinstance(one, LoadedEnsemble):
-            return _whole(*next(leaves), workspace, size, wanted)
-        parts = [
-            reordered(stream(each, one.mean), order) for each, order in zip(one.members, one.orders, strict=True)
-        ]
-        mean = mean_of(parts, one.weights)
-        return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
-
+    way = OneByOne if plan.ranges > 1 else InStep
+    members = way(model, plan, lambda number: begin(number, plan, clock), workspace, on_windows)
+    z, y, x = (AxisMap(n, n, 1.0, 0.0) for n in plan.native.size)
+    sinks = CaseSinks(
+        make_sinks, lambda decision: model.header(volume.grid, plan, decision), None, plan.native.size
+    )
     try:
-        stats = decide(stream(model, model.mean), ModelGrid((z, y, x)), model.spec.output, sinks.open, workspace)
+        stats = decide(members.slabs(), ModelGrid((z, y, x)), model.spec.output, sinks.open, workspace)
         clock.lap("engine")
     except BaseException:
         sinks.abort()
         raise
-    warnings = [*plan.warnings, *(text for run in runs for text in (*run.notes, *run.finish()))]
-    measured = measurements(stats, sinks.labels, plan, every, clock, warnings, on_model_grid=False)
+    warnings = [*plan.warnings, *dict.fromkeys(members.warnings())]
+    measured = measurements(stats, sinks.labels, plan, members.windows, clock, warnings, on_model_grid=False)
     return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
+
+
+class InStep:
+    """All members at the same time, each with a ring of its own.
+
+    Args:
+        model: The members.
+        plan: The case.
+        begin: Prepares it for the member with a number.
+        workspace: Where windows are summed.
+        on_windows: Called with the windows done, and the windows in all.
+
+    Attributes:
+        windows: Windows run.
+    """
+
+    def __init__(
+        self,
+        model: LoadedEnsemble,
+        plan: CasePlan,
+        begin: Callable[[int], NetworkRun],
+        workspace: Workspace,
+        on_windows: Callable[[int, int], None],
+    ) -> None:
+        self._model, self._workspace, self._size = model, workspace, plan.native.size
+        self._runs = [begin(number) for number in range(len(model.leaves))]
+        self._done = [0] * len(self._runs)
+        self._on_windows = on_windows
+        self.windows = sum(len(run.plan.windows) for run in self._runs)
+
+    def slabs(self) -> Iterator[Slab]:
+        """Slabs of the mean over the native grid."""
+        leaves = iter([(run, self._counter(number)) for number, run in enumerate(self._runs)])
+
+        def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
+            if not isinstance(one, LoadedEnsemble):
+                return _whole(*next(leaves), self._workspace, self._size, wanted)
+            members = zip(one.members, one.orders, strict=True)
+            mean = mean_of([reordered(stream(each, one.mean), order) for each, order in members], one.weights)
+            return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
+
+        return stream(self._model, self._model.mean)
+
+    def warnings(self) -> list[str]:
+        """What was noticed, once all windows have run."""
+        return [text for run in self._runs for text in (*run.notes, *run.finish())]
+
+    def _counter(self, number: int) -> Callable[[int], None]:
+        def count(windows: int) -> None:
+            self._done[number] = windows
+            self._on_windows(sum(self._done), self.windows)
+
+        return count
 
 
 def _whole(

@@ -8,6 +8,7 @@ from itk_infer.case.loaded_members import LoadedMembers
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.plan import CasePlan
+from itk_infer.machine import MIB
 from itk_infer.model.backend import Backend
 from itk_infer.model.ensemble import Ensemble, Mean
 from itk_infer.model.recipe import Recipe
@@ -30,9 +31,22 @@ class LoadedEnsemble(LoadedMembers):
         self.mean: Mean = backend.mean
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
-        """The first member's plan, beside those of the others."""
+        """The first member's plan, beside those of the others; in ranges where memory is too small for all."""
         first, *others = (leaf.plan(grid, itemsize, want_logits=want_logits, batch=batch) for leaf in self.leaves)
-        return replace(first, beside=tuple(others))
+        together, bound = replace(first, beside=tuple(others)), self.workspaces.bound
+        needed = together.memory.peak
+        if bound is None or needed <= bound.bytes:
+            return together
+        for ranges in range(2, together.native.size[0] + 1):
+            plan = replace(together, ranges=ranges)
+            if plan.memory.peak <= bound.bytes:
+                told = (
+                    f"the {len(self.leaves)} models need about {needed / MIB:,.0f} MiB together, and "
+                    f"{bound.bytes / MIB:,.0f} MiB may be used: they run one after the other, in each of {ranges} "
+                    "ranges of planes, which takes longer"
+                )
+                return replace(plan, warnings=(*plan.warnings, told))
+        return together
 
 
 def loaded(backend: Backend, options: Options) -> LoadedModel:

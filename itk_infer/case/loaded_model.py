@@ -12,6 +12,7 @@ from itk_infer.case.identity import model_identity
 from itk_infer.case.plan import CasePlan, plan_case
 from itk_infer.case.workspaces import Workspaces
 from itk_infer.engine.decision import Decision
+from itk_infer.errors import ConfigError
 from itk_infer.machine import usable_cores
 from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.auto import AutoBatch
@@ -52,13 +53,18 @@ class LoadedModel:
         output, channels = backend.spec.output, backend.shape.channels_out
         if output.postprocessing and channels:
             check_labels(output.postprocessing, output.label_table(channels))
+        rule = backend.spec.input.crop
+        if rule is not None and rule.after != "loading" and options.crop_foreground is not None:
+            raise ConfigError(
+                "`crop_foreground`: this model's spec crops images itself (input.crop); leave it out"
+            )
         threads, max_vram = options.threads or usable_cores(), options.max_vram
         if max_vram is not None and backend.provider in PROVIDERS:
             max_vram //= 2  # onnxruntime has the other half
         self.workspaces = Workspaces(backend.tensor_device, threads, options.max_ram, max_vram)
-        rule = backend.spec.window
-        mirror = rule.mirror if options.tta is None else options.tta
-        self.mirror_axes = rule.mirror_axes if mirror else None
+        windows = backend.spec.window
+        mirror = windows.mirror if options.tta is None else options.tta
+        self.mirror_axes = windows.mirror_axes if mirror else None
         # Refuses models that allow no mirroring.
         flips = () if self.mirror_axes is None else Mirrored(backend.forward, self.mirror_axes).flips
         self.mirrored_copies = len(flips) or 1

@@ -85,7 +85,7 @@ class NetworkRun:
         """Keep what was learned of the model; returns warnings, once all windows have run."""
         warnings: list[str] = []
         crop, model = self.prepared.crop, self.model
-        if crop is not None:
+        if crop is not None and model.options.crop_foreground is not None:
             saved = f"{self._every - len(self.plan.windows)} of {self._every} windows saved"
             warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
         warnings += self._inferer.warnings(len(self.plan.windows))

@@ -12,8 +12,11 @@ from itk_infer.spec import ModelSpec
 from itk_infer.volume.box import Box
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.interpolation import ModelGrid
+from itk_infer.volume.padding import NO_PADS, Pads, padded_size, pads_to, sum_of
 from itk_infer.volume.postprocess import bytes_per_voxel
 from itk_infer.volume.resample import model_grid
+
+HELD_RESULTS = 3  # of a range of planes: a member's, the mean of its group, and that of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class CasePlan:
         work: What memory is predicted from.
         warnings: What makes one doubt the header, one sentence each.
         beside: Of the other members of an ensemble, which are run in step with this one.
+        ranges: Ranges of native planes in each of which the members run one after the other instead; 1: in step.
     """
 
     native: Grid
@@ -37,11 +41,18 @@ class CasePlan:
     work: CaseSize
     warnings: tuple[str, ...] = ()
     beside: tuple[CasePlan, ...] = ()
+    ranges: int = 1
 
     @property
     def memory(self) -> Memory:
         """Predicted peak in host memory, with everything there."""
-        return predict_memory(self.work).beside(*(other.memory for other in self.beside))
+        own, others = predict_memory(self.work), [other.memory for other in self.beside]
+        if self.ranges == 1:
+            return own.beside(*others)
+        depth, height, width = self.native.size
+        planes = -(-depth // self.ranges)
+        held = HELD_RESULTS * 4 * self.work.channels_out * planes * height * width
+        return own.one_by_one(*others, held=held)
 
     @property
     def memory_beside_device(self) -> Memory:
@@ -53,9 +64,9 @@ class CasePlan:
         """Predicted peak on a device, with volume and ring there, in bytes."""
         return predict_device_memory(self.work)
 
-    def over(self, model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> CasePlan:
-        """The same case, seen by the network on another grid."""
-        windows = _windows(model, spec, window)
+    def over(self, model: ModelGrid, spec: ModelSpec, window: ModelWindow, around: Pads = NO_PADS) -> CasePlan:
+        """The same case, seen by the network on another grid, with so many voxels around it that are 0."""
+        windows = _windows(model, spec, window, around)
         return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
 
     def inside(self, part: Box, spec: ModelSpec, window: ModelWindow) -> CasePlan:
@@ -130,10 +141,12 @@ def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str,
     )
 
 
-def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> WindowGrid:
+def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow, around: Pads = NO_PADS) -> WindowGrid:
+    """The windows over the model's grid with `around` it and what `PadTo` adds, which both count as padding."""
     rule = spec.window
-    return place_windows(
-        model.size,
+    around = sum_of(around, pads_to(padded_size(model.size, around), spec.input.pad_to))
+    windows = place_windows(
+        padded_size(model.size, around),
         window.patch,
         window.stride,
         rule.multiple_of,
@@ -142,3 +155,4 @@ def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow) -> WindowGr
         center=rule.gaussian.center,
         floor=rule.gaussian.floor,
     )
+    return windows if around == NO_PADS else windows.without(around)

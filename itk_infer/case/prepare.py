@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from itk_infer.arrays import Array, like, to_host
 from itk_infer.case.plan import CasePlan
 from itk_infer.model.window import ModelWindow
-from itk_infer.spec import InputSpec, ModelSpec
+from itk_infer.spec import InputSpec, ModelSpec, Padding
+from itk_infer.spec.model_spec import CropRule
 from itk_infer.volume.box import Box, inner_box
 from itk_infer.volume.crop import Crop, foreground_crop
 from itk_infer.volume.foreground import box_around, filled, foreground
 from itk_infer.volume.intensity import Intensity, apply_intensity, needs_foreground
 from itk_infer.volume.model_volume import ModelVolume
-from itk_infer.volume.padding import pad_volume
+from itk_infer.volume.padding import NO_PADS, pad_volume, padded_size, pads_to, sum_of
 from itk_infer.volume.resample import to_model_grid
 from itk_infer.volume.resample_labels import resample_labels
 from itk_infer.volume.slab import LabelArray
@@ -32,7 +34,7 @@ class Prepared:
         volume: Padded.
         plan: Of what is left after cropping.
         part: The box of the native array that is left, Z Y X; None: all of it.
-        crop: What `crop_above` cut off the model's grid; None: nothing.
+        crop: What was cut off the model's grid; None: nothing.
     """
 
     volume: ModelVolume
@@ -75,21 +77,48 @@ def prepare(
         voxels = to_model_grid(voxels, plan.model, rule.interpolation, clip=rule.clip)
         if mask is not None:
             mask = to_model_grid(mask[None], plan.model, "nearest")[0] > 0
-    volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask, labels, spec.input.previous_labels)
-    crop = None if crop_above is None else foreground_crop(volume.above(crop_above), plan.model)
+    crop = _crop_after("resampling", lambda rule: foreground(voxels, rule), plan, spec)
     if crop is not None:
-        volume = volume.cut(crop.box)
-        plan = plan.over(crop.grid, spec, window)
+        voxels = pad_volume(voxels[(slice(None), *crop.box)], crop.beyond, Padding())
+    volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask, labels, spec.input.previous_labels)
+    if crop is None:
+        crop = _crop_after("intensity", volume.foreground, plan, spec)
+        if crop_above is not None:
+            crop = foreground_crop(volume.above(crop_above), plan.model)
+        if crop is not None:
+            volume = _padded(volume.cut(crop.box), crop.beyond, Padding())
+    beyond = NO_PADS
+    if crop is not None:
+        plan, beyond = plan.over(crop.grid, spec, window, crop.beyond), crop.beyond
         part = crop.native if part is None else inner_box(part, crop.native)
-    if any(before or after for before, after in plan.windows.pads):
-        padded = pad_volume(volume[:], plan.windows.pads, spec.input.padding)
-        volume = ModelVolume(padded, Intensity(padded, ()))
+    extended = pads_to(padded_size(plan.model.size, beyond), spec.input.pad_to)
+    if spec.input.pad_to is not None:
+        volume = _padded(volume, extended, Padding(value=spec.input.pad_to.value))
+    volume = _padded(volume, plan.windows.pads_beside(sum_of(beyond, extended)), spec.input.padding)
     return Prepared(volume, plan, part, crop)
+
+
+def _crop_after(
+    step: str, foreground_by: Callable[[CropRule], Array], plan: CasePlan, spec: ModelSpec
+) -> Crop | None:
+    """The crop of the spec on the model's grid, if it comes after this step and cuts off anything."""
+    rule = spec.input.crop
+    if rule is None or rule.after != step:
+        return None
+    largest_of_interpolated = spec.output.decision == "argmax" and spec.output.resample != "labels"
+    return foreground_crop(foreground_by(rule), plan.model, rule, faded=largest_of_interpolated)
+
+
+def _padded(volume: ModelVolume, pads: tuple[tuple[int, int], ...], padding: Padding) -> ModelVolume:
+    if not any(before or after for before, after in pads):
+        return volume
+    padded = pad_volume(volume[:], pads, padding)
+    return ModelVolume(padded, Intensity(padded, ()))
 
 
 def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | None]:
     """The voxels that the spec's crop leaves, their box if that is not everything, and the mask for the steps."""
-    if wanted.crop is None:
+    if wanted.crop is None or wanted.crop.after != "loading":
         return voxels, None, None
     mask = foreground(voxels, wanted.crop)
     box = box_around(mask, wanted.crop.margin)

@@ -50,6 +50,16 @@ class Memory:
             max(each.writing for each in every),
         )
 
+    def one_by_one(self, *others: Memory, held: int) -> Memory:
+        """That of several models that run one after the other, while so many bytes of their results are held."""
+        every = (self, *others)
+        return Memory(
+            max(each.reading for each in every),
+            max(each.preparing for each in every) + held,
+            max(each.running for each in every) + held,
+            max(each.writing for each in every),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CaseSize:

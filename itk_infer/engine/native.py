@@ -29,13 +29,26 @@ class Stack:
     positions: NDArray[np.float64]
 
 
-def stacks(slabs: Iterable[Slab], along_z: AxisMap) -> Iterator[Stack]:
+def model_planes(along_z: AxisMap, native: range) -> range:
+    """The planes of the model's grid that native planes are interpolated from."""
+    positions = np.clip(along_z.model_positions()[native.start : native.stop], 0, along_z.model - 1)
+    return range(int(positions[0]), int(np.ceil(positions[-1])) + 1)
+
+
+def stacks(slabs: Iterable[Slab], along_z: AxisMap, native: range | None = None) -> Iterator[Stack]:
     """Group native planes by the slab that completes them; a native plane needs at most two neighbours.
 
     One plane is carried from slab to slab. Positions outside the model's grid are clipped to its edge.
+
+    Args:
+        slabs: Of the model's planes.
+        along_z: How the grids correspond.
+        native: The native planes that are wanted; None: all. The slabs are those of `model_planes`.
     """
-    positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)
-    ready = 0  # native planes yielded so far
+    wanted = native or range(along_z.native)
+    positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)[: wanted.stop]
+    end = model_planes(along_z, wanted).stop - 1 if native else along_z.model - 1
+    ready = wanted.start  # native planes yielded so far, and those before
     carried: Array | None = None
     for slab in slabs:
         planes, first = slab.logits, slab.z0
@@ -43,7 +56,7 @@ def stacks(slabs: Iterable[Slab], along_z: AxisMap) -> Iterator[Stack]:
         if carried is not None:
             planes, first = xp.concat([carried, planes], axis=1), slab.z0 - 1
         last = first + planes.shape[1] - 1
-        final = last == along_z.model - 1
+        final = last == end
         # A plane strictly below `last` has both neighbours here; the last one has no upper neighbour.
         stop = len(positions) if final else int(np.searchsorted(positions, last, side="left"))
         if stop > ready:
@@ -60,13 +73,16 @@ def in_plane(planes: Array, grid: ModelGrid) -> Array:
     return planes
 
 
-def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int) -> Iterator[Slab]:
+def to_native(
+    slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int, native: range | None = None
+) -> Iterator[Slab]:
     """Interpolate linearly to the native grid; positions outside the model's grid are clipped to its edge.
 
     Args:
         slabs: Finished slabs on the model's grid, ascending and without gaps.
         grid: How the two grids correspond.
         slab_bytes: Maximum bytes of a native slab's float32 logits.
+        native: See `stacks`.
     """
     plane = grid.axes[1].native, grid.axes[2].native
 
@@ -76,7 +92,7 @@ def to_native(slabs: Iterable[Slab], grid: ModelGrid, slab_bytes: int) -> Iterat
             for start in range(0, slab.logits.shape[1], height):
                 yield Slab(slab.z0 + start, in_plane(slab.logits[:, start : start + height], grid))
 
-    for stack in stacks(wide(), grid.axes[0]):
+    for stack in stacks(wide(), grid.axes[0], native):
         height = height_that_fits(len(stack.planes), plane, slab_bytes)
         for start in range(0, len(stack.positions), height):
             wanted = stack.positions[start : start + height]

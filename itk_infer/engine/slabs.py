@@ -43,6 +43,9 @@ def finished_slabs(
 ) -> Iterator[Slab]:
     """Run the network on all windows and yield slabs of blended logits in ascending Z, without gaps.
 
+    Of a grid of some of the windows (`WindowGrid.between`), slabs from the first window on to the end of the last;
+    planes that windows left out would overlap are not right.
+
     Args:
         array: The padded volume, (C_in, Z, Y, X), in the memory of `workspace`, or an object that gives
             parts of it by the same indexing.
@@ -61,7 +64,7 @@ def finished_slabs(
     ring: Accumulator | None = None
     z_axis = grid.axes[0]
     # When the windows at the k-th Z origin are done, the planes up to the next origin are finished.
-    finished = [*pairwise(z_axis.origins), (z_axis.origins[-1], z_axis.padded)]
+    finished = [*pairwise(z_axis.origins), (z_axis.origins[-1], z_axis.origins[-1] + z_axis.patch)]
     left = [len(grid.axes[1].origins) * len(grid.axes[2].origins)] * len(finished)
     done = 0
     for call in _calls(array, grid, forward, workspace, batch):
@@ -70,7 +73,7 @@ def finished_slabs(
         on_windows(done)
         height = height_that_fits(outputs.shape[1], grid.padded_size[1:], workspace.slab_bytes)
         if len(grid) == 1:
-            yield from _cropped(0, outputs[0], grid, height)
+            yield from _cropped(z_axis.origins[0], outputs[0], grid, height)
             return
         for index, origin, logits in zip(call.indices, call.origins, outputs, strict=True):
             if ring is None:

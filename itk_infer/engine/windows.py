@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -73,6 +73,30 @@ class WindowGrid:
     def pads(self) -> tuple[tuple[int, int], ...]:
         """Padding before and after, for Z, Y, X."""
         return tuple((axis.pad_before, axis.pad_after) for axis in self.axes)
+
+    def between(self, first: int, stop: int) -> WindowGrid:
+        """The windows that have planes from `first` to before `stop` of the padded volume."""
+        z, y, x = self.axes
+        kept = [n for n, origin in enumerate(z.origins) if origin < stop and origin + z.patch > first]
+        origins = tuple(z.origins[n] for n in kept)
+        return replace(self, axes=(replace(z, origins=origins, weights=z.weights[kept]), y, x))
+
+    def pads_beside(self, pads: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """Padding before and after, for Z, Y, X, without so many voxels of it next to the volume."""
+        return tuple((a - c, b - d) for (a, b), (c, d) in zip(self.pads, pads, strict=True))
+
+    def without(self, pads: tuple[tuple[int, int], ...]) -> WindowGrid:
+        """The same windows of a volume of which so many voxels, before and after, are padding, too."""
+        z, y, x = (
+            replace(
+                axis,
+                size=axis.size - before - after,
+                pad_before=axis.pad_before + before,
+                pad_after=axis.pad_after + after,
+            )
+            for axis, (before, after) in zip(self.axes, pads, strict=True)
+        )
+        return replace(self, axes=(z, y, x))
 
     def origin(self, index: tuple[int, int, int]) -> tuple[int, int, int]:
         """First voxel of a window on the padded volume."""

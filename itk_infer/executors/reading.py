@@ -18,7 +18,7 @@ from itk_infer.outputs.registry import needs
 from itk_infer.volume.dicom.derived import check_referable
 from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.names import printable
-from itk_infer.volume.read import Header, read_header, read_image
+from itk_infer.volume.read import Header, read_header, read_image, read_volumes
 from itk_infer.volume.same_grid import check_same_grid
 from itk_infer.volume.volume import Volume, volume_of
 
@@ -57,12 +57,16 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
         bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
     if case.series:
         return _read_series(case, started)
-    images = [read_image(path) for path in case.paths]
+    names = [printable(path.name) for path in case.paths]
+    if case.volumes == 1:
+        images = [read_image(path) for path in case.paths]
+    else:
+        images = read_volumes(case.paths[0], case.volumes)
+        names = [f"volume {number} of {names[0]}" for number in range(case.volumes)]
     inputs = tuple(
         InputFile(str(absolute_path(path)), image.sha256, stamp_of(path))
-        for path, image in zip(case.paths, images, strict=True)
+        for path, image in zip(case.paths, images, strict=False)
     )
-    names = [printable(path.name) for path in case.paths]
     volume = volume_of([image.image for image in images], case.name, names)
     warnings = (*(case.unnamed(warning) for image in images for warning in image.warnings), *volume.warnings)
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
@@ -110,7 +114,7 @@ def case_header(case: Case) -> Header:
         InputError: it cannot be read.
     """
     if not case.series:
-        return read_header(case.paths[0])
+        return read_header(case.paths[0], case.volumes)
     from itk_infer.volume.dicom.reading import read_plan
 
     plan = read_plan(case.series[0])
@@ -126,7 +130,7 @@ def reading_memory(case: Case) -> int | None:
     try:
         if case.series:
             return 2 * len(case.series) * case_header(case).nbytes
-        return 2 * sum(read_header(path).nbytes for path in case.paths)
+        return 2 * sum(read_header(path, case.volumes).nbytes for path in case.paths)
     except (ItkInferError, OSError):
         return None
 

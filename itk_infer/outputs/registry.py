@@ -108,6 +108,15 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"logits"}),
         ),
         OutputKind(
+            "channel_masks",
+            "slab",
+            "itk_infer.outputs.channel_masks:ChannelMasksSink",
+            "channel masks",
+            "_channels.nii.gz",
+            ("--save-channels",),
+            "Also write <case>_channels.nii.gz: 4D, one mask per label.",
+        ),
+        OutputKind(
             "pictures",
             "case",
             "itk_infer.outputs.picture:PictureOutput",

@@ -13,7 +13,7 @@ from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.run.passed_over import NAMED, PassedOver, label_map, readable, sentences
 from itk_infer.run.search import Search
 from itk_infer.spec import InputSpec
-from itk_infer.volume.formats import Format, format_of
+from itk_infer.volume.formats import NIFTI, Format, format_of
 from itk_infer.volume.names import SUFFIXES, printable, split_suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -142,6 +142,9 @@ def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
     cases = []
     for file in files:
         match = CHANNEL.fullmatch(file.stem)
+        if match is None and channels > 1 and _holds(file, channels):
+            cases.append(replace(file, volumes=channels))
+            continue
         if match is None:
             wanted = f"{file.stem}_0000{file.suffix} to {file.stem}_{channels - 1:04d}{file.suffix}"
             cases.append(replace(file, problem=f"{takes}: name the files {wanted}"))
@@ -157,12 +160,24 @@ def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
         missing = sorted(set(range(channels)) - set(members))
         extra = sorted(set(members) - set(range(channels)))
         problem = ambiguous.get((folder, stem))
+        if members.keys() == {0} and channels > 1 and _holds(members[0], channels):
+            cases.append(Case(folder, stem, members[0].suffix, paths, problem, volumes=channels))
+            continue
         if problem is None and missing:
             problem = f"channel file {stem}_{missing[0]:04d} is missing; {takes}"
         elif problem is None and extra:
             problem = f"{stem}_{extra[0]:04d} is one channel too many; {takes}"
         cases.append(Case(folder, stem, members[min(members)].suffix, paths, problem))
     return cases
+
+
+def _holds(file: Case, channels: int) -> bool:
+    """Whether a file is a 4D image with a volume for each channel."""
+    if file.problem is not None or file.suffix not in NIFTI:
+        return False
+    from itk_infer.volume.read import volumes_in  # NumPy
+
+    return volumes_in(file.paths[0]) == channels
 
 
 def _checked(cases: list[Case]) -> Iterator[Case]:

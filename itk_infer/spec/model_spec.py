@@ -69,14 +69,37 @@ class CropRule:
     """The part of an image that is used at all: the smallest box around its foreground; the rest is background.
 
     Attributes:
-        to: ``nonzero``: voxels of which any channel differs from 0; ``above``: exceeds `value`. Stored values.
+        to: ``nonzero``: voxels of which any channel differs from 0; ``above``: exceeds `value`.
         value: See there.
         margin: Voxels added on every side.
+        after: Where in the preparation the box is found and cut out: after ``loading``, of stored values on the
+            image's own grid; after ``resampling``, of the same on the model's grid; after ``intensity``, of the
+            values that the network sees. Statistics of intensity steps are of the box, but for the last.
+        multiple_of: What the box's size is divisible by, Z Y X; it grows on both sides, the smaller half before.
+        beyond: Whether the margin may reach beyond the image. What does is 0, as is what `multiple_of` adds there.
     """
 
     to: Literal["nonzero", "above"] = "nonzero"
     value: float = 0.0
     margin: int = 0
+    after: Literal["loading", "resampling", "intensity"] = field(default="loading", metadata=LATER)
+    multiple_of: Triplet = field(default=(1, 1, 1), metadata=LATER)
+    beyond: bool = field(default=False, metadata=LATER)
+
+
+@dataclass(frozen=True, slots=True)
+class PadTo:
+    """Padding of every volume after the intensity steps, before windows are placed; the smaller half before.
+
+    Attributes:
+        size: Voxels that it has at least, Z Y X.
+        multiple_of: What its size is divisible by after that, Z Y X.
+        value: Of the added voxels.
+    """
+
+    size: Triplet = (1, 1, 1)
+    multiple_of: Triplet = (1, 1, 1)
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,7 @@ class InputSpec:
     resampling: Resampling = Resampling()
     intensity: tuple[IntensityStep, ...] = ()
     padding: Padding = Padding()
+    pad_to: PadTo | None = field(default=None, metadata=LATER)
     previous_labels: tuple[int, ...] = field(default=(), metadata=LATER)
     series: tuple[SeriesRule, ...] = field(default=(), metadata=LATER)
 

@@ -22,6 +22,7 @@ from itk_infer.spec.model_spec import (
     OutputSpec,
     Padding,
     PaddingMode,
+    PadTo,
     Placement,
     Resampling,
     WindowSpec,
@@ -134,6 +135,7 @@ def _input(value: Any, where: str) -> InputSpec:
             "resampling": _resampling,
             "intensity": anything,
             "padding": _padding,
+            "pad_to": optional(_pad_to),
             "previous_labels": some_values,
             "series": some_rules,
         },
@@ -144,14 +146,30 @@ def _input(value: Any, where: str) -> InputSpec:
     if len(values.get("series", ())) not in (0, len(channels)):
         raise Invalid(f"{where}.series needs one rule for each of {len(channels)} channels")
     steps = intensity_steps(values.get("intensity", []), f"{where}.intensity", channels)
-    if values.get("crop") is None and any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
+    crop: CropRule | None = values.get("crop")
+    by_crop = any(isinstance(step, ZScore) and step.mask == "crop" for step in steps)
+    if crop is None and by_crop:
         raise Invalid(f"{where}.intensity: the mask 'crop' of zscore is that of {where}.crop, which is not given")
+    if crop is not None and crop.after != "loading":
+        if by_crop or values.get("previous_labels"):
+            raise Invalid(f"{where}.crop.after must be loading with the mask 'crop' or with previous_labels")
+        if values.get("resampling", Resampling()).order == "after_intensity" and crop.after == "resampling":
+            raise Invalid(f"{where}.crop.after 'resampling' needs {where}.resampling.order 'before_intensity'")
     return InputSpec(**{**values, "intensity": steps})
 
 
 def _crop(value: Any, where: str) -> CropRule:
-    keys = {"to": one_of("nonzero", "above"), "value": a_number, "margin": an_integer}
+    keys: dict[str, Converter] = {
+        "to": one_of("nonzero", "above"),
+        "value": a_number,
+        "margin": an_integer,
+        "after": one_of("loading", "resampling", "intensity"),
+        "multiple_of": a_size,
+        "beyond": a_switch,
+    }
     values = read_block(value, where, keys)
+    if values.get("after", "loading") == "loading" and (values.get("beyond") or "multiple_of" in values):
+        raise Invalid(f"{where}.multiple_of and {where}.beyond need {where}.after 'resampling' or 'intensity'")
     if values.get("margin", 0) < 0:
         raise Invalid(f"{where}.margin must be 0 or more")
     if values.get("value") and values.get("to") != "above":
@@ -181,6 +199,10 @@ def _anisotropic(value: Any, where: str) -> Anisotropic:
 
 def _padding(value: Any, where: str) -> Padding:
     return Padding(**read_block(value, where, {"mode": one_of(*get_args(PaddingMode)), "value": a_number}))
+
+
+def _pad_to(value: Any, where: str) -> PadTo:
+    return PadTo(**read_block(value, where, {"size": a_size, "multiple_of": a_size, "value": a_number}))
 
 
 def _window(value: Any, where: str) -> WindowSpec:

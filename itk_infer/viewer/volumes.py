@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from itk_infer.viewer.nifti import nifti_bytes, ras_affine
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.read import read_header, read_image
+from itk_infer.volume.read import read_header, read_volumes, volumes_in
 from itk_infer.volume.volume import grid_of
 
 MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, and twice that with labels
@@ -43,7 +43,7 @@ def step_for(size: tuple[int, int, int]) -> int:
 
 def step_note(path: Path) -> str:
     """A sentence where only some voxels of a volume are shown; empty if all are. Errors as of `read_header`."""
-    size = read_header(path).size
+    size = read_header(path, volumes_in(path)).size
     step = step_for(size)
     if step == 1:
         return ""
@@ -52,10 +52,10 @@ def step_note(path: Path) -> str:
 
 
 def read_volume(path: Path) -> tuple[NDArray[Any], Grid]:
-    """The voxels that are shown, (Z, Y, X), and their grid. Errors as of `read_image`."""
+    """The voxels that are shown, (Z, Y, X), and their grid; of a 4D file the first. Errors as of `read_image`."""
     import SimpleITK as sitk
 
-    image = read_image(path).image
+    image = read_volumes(path, volumes_in(path))[0].image
     array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
     step = step_for(grid.size)
     array = np.array(array[::step, ::step, ::step])

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array
+from itk_infer.spec.model_spec import CropRule
 from itk_infer.volume.box import Box
-from itk_infer.volume.foreground import box_around
+from itk_infer.volume.foreground import box_around, grown_box
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
+from itk_infer.volume.padding import NO_PADS, Pads
 from itk_infer.volume.slab import DecidedSlab
 
 
@@ -24,20 +26,28 @@ class Crop:
         grid: How the cropped model grid and the cropped native grid correspond.
         native: The box in the case's native array, Z Y X.
         share: Voxels of the model's grid inside the box, as a fraction of all.
+        beyond: Voxels by which the box reaches beyond the model's array, before and after, for Z, Y, X.
     """
 
     box: Box
     grid: ModelGrid
     native: Box
     share: float
+    beyond: Pads = NO_PADS
 
 
-def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
+def foreground_crop(
+    foreground: Array, grid: ModelGrid, rule: CropRule | None = None, *, faded: bool = False
+) -> Crop | None:
     """The smallest box that holds every foreground voxel.
 
     Args:
         foreground: Mask of the foreground, (Z, Y, X) bool on the model's grid.
         grid: How the model's grid and the case's native grid correspond.
+        rule: What is added to the box; None: nothing.
+        faded: Which native voxels the box covers. False: those whose nearest voxel of the model's grid is in the
+            box. True: all that have one of its voxels as a neighbour: where channels fade to 0 within one voxel
+            around the box, the largest is that of its edge.
 
     Returns:
         None if there is no foreground, or if the box is the whole volume.
@@ -45,12 +55,16 @@ def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
     around = box_around(foreground)
     if around is None:
         return None
+    grown, beyond = grown_box(around, grid.size, rule or CropRule())
     box, axes, native = [], [], []
-    for whole, occupied in zip(grid.axes, around, strict=True):
-        first, last = occupied.start, occupied.stop
-        # The native voxels whose nearest voxel of the model's grid is in the box.
+    for whole, side in zip(grid.axes, grown, strict=True):
+        first, last = side.start, side.stop
         positions = whole.model_positions()
-        inside = np.flatnonzero((positions >= first - 0.5) & (positions < last - 0.5))
+        if faded:
+            covered = (positions > first - 1) & (positions < last)
+        else:
+            covered = (positions >= first - 0.5) & (positions < last - 0.5)
+        inside = np.flatnonzero(covered)
         if not len(inside):
             return None
         begin, end = int(inside[0]), int(inside[-1]) + 1
@@ -64,9 +78,9 @@ def foreground_crop(foreground: Array, grid: ModelGrid) -> Crop | None:
         axes.append(AxisMap(end - begin, last - first, whole.step, offset, whole.back))
     cropped = ModelGrid((axes[0], axes[1], axes[2]))
     share = float(np.prod(cropped.size) / np.prod(grid.size))
-    if share == 1:
+    if share == 1 and beyond == NO_PADS:
         return None
-    return Crop((box[0], box[1], box[2]), cropped, (native[0], native[1], native[2]), share)
+    return Crop((box[0], box[1], box[2]), cropped, (native[0], native[1], native[2]), share, beyond)
 
 
 class Uncrop:

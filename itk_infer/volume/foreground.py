@@ -7,6 +7,7 @@ import numpy as np
 from itk_infer.arrays import Array, like, namespace, to_host
 from itk_infer.spec.model_spec import CropRule
 from itk_infer.volume.box import Box
+from itk_infer.volume.padding import Pads
 
 
 def foreground(voxels: Array, rule: CropRule) -> Array:
@@ -35,6 +36,29 @@ def box_around(mask: Array, margin: int = 0) -> Box | None:
             return None
         slices.append(slice(max(0, int(occupied[0]) - margin), min(size, int(occupied[-1]) + 1 + margin)))
     return slices[0], slices[1], slices[2]
+
+
+def grown_box(box: Box, size: tuple[int, int, int], rule: CropRule) -> tuple[Box, Pads]:
+    """A box with the margin of a rule, of a size divisible as it says.
+
+    Args:
+        box: Z, Y, X.
+        size: Of the array that it lies in, Z Y X.
+        rule: See there.
+
+    Returns:
+        What of it lies in the array, and by how many voxels it reaches beyond it, before and after.
+    """
+    inside, beyond = [], []
+    for side, voxels, multiple in zip(box, size, rule.multiple_of, strict=True):
+        start, stop = side.start - rule.margin, side.stop + rule.margin
+        if not rule.beyond:
+            start, stop = max(0, start), min(voxels, stop)
+        missing = -(stop - start) % multiple
+        start, stop = start - missing // 2, stop + missing - missing // 2
+        inside.append(slice(max(0, start), min(voxels, stop)))
+        beyond.append((max(0, -start), max(0, stop - voxels)))
+    return (inside[0], inside[1], inside[2]), (beyond[0], beyond[1], beyond[2])
 
 
 def occupied_along(mask: Array, axis: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from itk_infer.arrays import Array, namespace
+from itk_infer.spec.model_spec import CropRule
+from itk_infer.volume.foreground import foreground
 from itk_infer.volume.intensity import Intensity, runs
 
 
@@ -59,8 +61,11 @@ class ModelVolume:
 
     def above(self, value: float) -> Array:
         """Mask of the voxels where any channel exceeds a value, (Z, Y, X) bool."""
+        return self.foreground(CropRule("above", value))
+
+    def foreground(self, rule: CropRule) -> Array:
+        """Mask of the foreground by a rule, (Z, Y, X) bool."""
         mask = self._voxels[0] != self._voxels[0]  # bool, of the same shape, on the same device
         for where in runs(self._voxels[0]):
-            part = self[(slice(None), *where)] > value
-            mask[where] = namespace(part).any(part, axis=0)
+            mask[where] = foreground(self[(slice(None), *where)], rule)
         return mask

@@ -8,6 +8,34 @@ import numpy as np
 
 from itk_infer.arrays import Array, like, namespace
 from itk_infer.spec import Padding
+from itk_infer.spec.model_spec import PadTo
+
+Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # voxels before and after, for Z, Y, X
+NO_PADS: Pads = ((0, 0), (0, 0), (0, 0))
+
+
+def pads_to(size: tuple[int, int, int], wanted: PadTo | None) -> Pads:
+    """What `PadTo` adds to a volume of this size, Z Y X."""
+    if wanted is None:
+        return NO_PADS
+    pads = []
+    for voxels, least, multiple in zip(size, wanted.size, wanted.multiple_of, strict=True):
+        first = max(0, least - voxels)
+        then = -(voxels + first) % multiple
+        pads.append((first // 2 + then // 2, first - first // 2 + then - then // 2))
+    return pads[0], pads[1], pads[2]
+
+
+def padded_size(size: tuple[int, int, int], pads: Pads) -> tuple[int, int, int]:
+    """Size of a padded volume, Z Y X."""
+    z, y, x = (before + voxels + after for voxels, (before, after) in zip(size, pads, strict=True))
+    return z, y, x
+
+
+def sum_of(one: Pads, other: Pads) -> Pads:
+    """Padding of a volume that is padded twice, all in all."""
+    z, y, x = ((a + c, b + d) for (a, b), (c, d) in zip(one, other, strict=True))
+    return z, y, x
 
 
 def pad_volume(array: Array, pads: tuple[tuple[int, int], ...], padding: Padding) -> Array:

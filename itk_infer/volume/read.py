@@ -42,17 +42,19 @@ class Header:
         spacing: Millimetres along Z, Y, X, positive.
         direction_xyz: Row-major 3x3 direction cosines as in SimpleITK.
         dtype: Type of a voxel in memory (integers with NIfTI scale factors become float32).
+        volumes: Volumes of a 4D file.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
     direction_xyz: tuple[float, ...]
     dtype: np.dtype[Any]
+    volumes: int = 1
 
     @property
     def nbytes(self) -> int:
         """Bytes of the voxels in memory."""
-        return math.prod(self.size) * self.dtype.itemsize
+        return self.volumes * math.prod(self.size) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,21 @@ class ReadImage:
     warnings: tuple[str, ...]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, volumes: int = 1) -> Header:
     """Size, spacing, direction and type of an image, from its header alone.
+
+    Args:
+        path: The file.
+        volumes: How many volumes it must hold; more than one in a 4D file.
 
     Raises:
         InputError: the header cannot be read, or the file is too short. Damaged voxels are not detected.
     """
-    form, layout = _checked(path)
+    form, layout = _checked(path, volumes)
     with _os_errors(path):
         check_raw_length(path, layout)
     with _confirmed(path, form, layout) as (grid, _):
-        return Header(layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype)
+        return Header(layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype, layout.volumes)
 
 
 def read_image(path: Path) -> ReadImage:
@@ -89,16 +95,38 @@ def read_image(path: Path) -> ReadImage:
     Raises:
         InputError: the file is missing, damaged or truncated, or not a 3D scalar image of finite values.
     """
-    form, layout = _checked(path)
+    return read_volumes(path, 1)[0]
+
+
+def read_volumes(path: Path, volumes: int) -> list[ReadImage]:
+    """Read the volumes of a 4D file, as `read_image` reads one; the warnings are those of the first.
+
+    Args:
+        path: The file.
+        volumes: How many it must hold.
+
+    Raises:
+        InputError: see `read_image`, or there are not that many.
+    """
+    form, layout = _checked(path, volumes)
     stored = bytearray()
     with _os_errors(path):
         digest = verified_digest(path, layout, stored)
     with _confirmed(path, form, layout) as (grid, reader):
         if layout.encoding == "other" and reader is not None:
-            image = place_on(reader.Execute(), grid)
+            images = [place_on(reader.Execute(), grid)]
         else:
-            image = image_of(_values(stored, layout), grid)
-    return ReadImage(image, digest, tuple(f"{printable(path.name)}: {warning}" for warning in layout.warnings))
+            images = [image_of(values, grid) for values in _values(stored, layout)]
+    warnings = tuple(f"{printable(path.name)}: {warning}" for warning in layout.warnings)
+    return [ReadImage(image, digest, warnings if image is images[0] else ()) for image in images]
+
+
+def volumes_in(path: Path) -> int:
+    """How many volumes a file holds by its header; 1 if that cannot be read."""
+    try:
+        return _checked(path, None)[1].volumes
+    except InputError:
+        return 1
 
 
 def file_sha256(path: Path) -> str:
@@ -107,16 +135,21 @@ def file_sha256(path: Path) -> str:
     Raises:
         InputError: the file cannot be read, or its header is damaged.
     """
-    _, layout = _checked(path)
+    _, layout = _checked(path, None)
     with _os_errors(path):
         return stored_digest(path, layout)
 
 
-def _checked(path: Path) -> tuple[Format, Layout]:
+def _checked(path: Path, volumes: int | None) -> tuple[Format, Layout]:
     """The format of a file and the layout in its header, with axes straightened to right angles.
 
+    Args:
+        path: The file.
+        volumes: How many it must hold; None: any number.
+
     Raises:
-        InputError: the header is damaged or ambiguous, or its axes are far from right angles.
+        InputError: the header is damaged or ambiguous, its axes are far from right angles, or it holds another
+            number of volumes.
     """
     check_regular_file(path)
     form = format_of(path.name)
@@ -126,6 +159,10 @@ def _checked(path: Path) -> tuple[Format, Layout]:
         )
     with _os_errors(path):
         layout = form.check_header(path)
+    if volumes is not None and layout.volumes != volumes:
+        sizes = " x ".join(map(str, (*layout.size[::-1], layout.volumes)))
+        wanted = "one 3D volume is needed" if volumes == 1 else f"{volumes} volumes are needed"
+        raise InputError(f"{printable(path.name)}: has 4 dimensions ({sizes}); {wanted}")
     if layout.grid is not None:
         grid, warning = straightened(printable(path.name), layout.grid)
         layout = replace(layout, grid=grid, warnings=(*layout.warnings, *([warning] if warning else [])))
@@ -172,15 +209,17 @@ def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid,
 
 
 def _values(stored: bytearray, layout: Layout) -> NDArray[Any]:
-    """Voxels of shape (Z, Y, X) from their stored bytes, scaled as SimpleITK scales them."""
-    values = np.frombuffer(stored, layout.dtype).reshape(layout.size)
+    """Voxels of shape (volumes, Z, Y, X) from their stored bytes, scaled as SimpleITK scales them."""
+    shape = (layout.volumes, *layout.size)
+    values = np.frombuffer(stored, layout.dtype).reshape(shape)
     values = values.astype(layout.dtype.newbyteorder("="), copy=False)
     slope, intercept = layout.scaling
     if (slope, intercept) == (1.0, 0.0):
         return values
-    scaled = np.empty(layout.size, layout.value_dtype)
+    scaled = np.empty(shape, layout.value_dtype)
+    flat = (-1, *layout.size[1:])
     with np.errstate(over="ignore"):  # values that overflow are refused later, like any infinity
-        for plane, target in zip(values, scaled, strict=True):
+        for plane, target in zip(values.reshape(flat), scaled.reshape(flat), strict=True):
             target[...] = plane.astype(layout.value_dtype).astype(np.float64) * slope + intercept
     return scaled
 

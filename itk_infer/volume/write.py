@@ -25,7 +25,7 @@ _TOLERANCE_VOXELS = 0.05
 
 
 def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
-    """Write a 3D label map, compressed, in the format of the extension; read it back, then rename it to `final`.
+    """Write a 3D or 4D label map, compressed, in the format of the extension; read back, then renamed to `final`.
 
     SimpleITK reports no error when the disk fills up during the writing of a NIfTI file, and later reads the
     missing voxels as zeros; only reading back detects it.
@@ -134,7 +134,9 @@ def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
 
 
 def _same_geometry(image: sitk.Image, read: sitk.Image) -> bool:
-    """Whether the file has the grid of the image, up to rounding."""
+    """Whether the file has the grid of the image, up to rounding; of a 4D image that of its volumes."""
+    if image.GetDimension() == 4:
+        image, read = image[:, :, :, 0], read[:, :, :, 0]
     written, stored = grid_of(image), grid_of(read)
     # `same_as` compares voxel centres, which do not depend on the spacing along an axis of one voxel.
     spacing_kept = np.allclose(stored.spacing, written.spacing, rtol=1e-4, atol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,7 +15,7 @@ from itk_infer.case import infer_ensemble
 from itk_infer.engine.ensemble import around, mean_of
 from itk_infer.engine.segment import decide
 from itk_infer.engine.workspace import Slab
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.backend import NetworkShape
 from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.kinds.fake import FakeBackend
@@ -283,7 +285,7 @@ def test_a_ring_of_logits_in_full_precision():
     np.testing.assert_allclose(full.forward(windows), expected, rtol=1e-6)
 
 
-def in_single_precision(backend, monkeypatch):
+def in_single_precision(backend, monkeypatch, on_windows=lambda windows, every: None):
     """What an ensemble decides of, (C, Z, Y, X), as it is before it is stored."""
     parts = []
 
@@ -296,8 +298,52 @@ def in_single_precision(backend, monkeypatch):
         return decide(kept(), *rest)
 
     monkeypatch.setattr(infer_ensemble, "decide", spied)
-    Predictor(backend, orientation="input").compute(_volume(), lambda header: [])
+    Predictor(backend, orientation="input").compute(_volume(), lambda header: [], on_windows)
     return np.concatenate(parts, axis=1, dtype=np.float64)
+
+
+WHOLE = {"input": {"pad_to": {"size": [14, 1, 1]}, "spacing": [2.0, 1.0, 1.0]}, "window": {"patch_size": None}}
+APART = {"input": {"crop": {"to": "above", "value": 0.5, "after": "intensity", "margin": 1}}}
+
+
+@pytest.mark.parametrize("decision", ["argmax", "threshold"])
+@pytest.mark.parametrize("ranges", [2, 3, 11])
+def test_one_after_the_other_where_memory_is_too_small(monkeypatch, decision, ranges):
+    """The same to the last digits but two, whatever grid, crop and windows the members have."""
+    documents = [None, OTHER_GRID, CROPPED, WHOLE, APART]
+    members = [member(1 + number, document, decision) for number, document in enumerate(documents)]
+    group = Ensemble(members[:2], ["a", "b"], (1, 4), "logits" if ranges == 2 else "probabilities")
+    both = Ensemble([group, *members[2:]], ["g", "c", "d", "e"], (2, 1, 3, 1))
+    expected = in_single_precision(both, monkeypatch)
+    predictor = Predictor(both, orientation="input")
+    planned = type(predictor.model).plan
+
+    def in_ranges(self, *given, **more):
+        return replace(planned(self, *given, **more), ranges=ranges)
+
+    monkeypatch.setattr(type(predictor.model), "plan", in_ranges)
+    done = []
+    found = in_single_precision(both, monkeypatch, lambda windows, every: done.append((windows, every)))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert done == sorted(done)
+    assert done[-1][0] == done[-1][1]
+
+
+def test_as_many_ranges_as_memory_asks_for():
+    both = Ensemble([member(1), member(2, OTHER_GRID)], ["a", "b"])
+    volume = _volume()
+    together = Predictor(both).plan(volume.grid, 4)
+    least = max(plan.memory.peak for plan in (replace(together, beside=()), *together.beside))
+    between = (together.memory.peak + least) // 2
+    predictor = Predictor(both, max_ram=between)
+    plan = predictor.plan(volume.grid, 4)
+    assert 1 < plan.ranges <= 11
+    assert plan.memory.peak <= between
+    assert "they run one after the other" in plan.warnings[-1]
+    result = predictor.compute(volume, lambda header: [])
+    assert any("one after the other" in text for text in result.measurements.warnings)
+    with pytest.raises(InputError, match="max_ram"):
+        Predictor(both, max_ram=1000).compute(volume, lambda header: [])
 
 
 def test_weights_and_groups_to_five_digits(monkeypatch):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.executors.reading import read_case, reading_memory
 from itk_infer.run.cases import find_cases
 from itk_infer.spec import InputSpec
 
@@ -149,3 +152,20 @@ def test_a_channel_too_many_is_refused_with_the_names_of_channels(tmp_path):
     make(tmp_path, "b_0000.nii.gz")
     cases = find_cases(tmp_path, None, recursive=False, wanted=two).cases
     assert cases[1].problem == "channel file b_0001 is missing; the model takes 2 channels (T1, FLAIR)"
+
+
+def test_a_4d_file_holds_the_channels(tmp_path):
+    """Under its own name, or as nnU-Net names the first channel; other numbers of volumes are what they were."""
+    for name, volumes in (("a", 3), ("b_0000", 3), ("c", 2), ("d_0000", 1)):
+        voxels = np.arange(24 * volumes, dtype=np.float32).reshape(2, 3, 4, volumes)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    cases = find(tmp_path, channels=3)
+    assert [(case.name, case.volumes) for case in cases] == [
+        *(("a.nii.gz", 3), ("b.nii.gz", 3), ("c.nii.gz", 1), ("d.nii.gz", 1)),
+    ]
+    assert [case.problem is None for case in cases] == [True, True, False, False]
+    volume = read_case(cases[1]).volume
+    assert volume.array.shape == (3, 4, 3, 2)
+    assert volume.array[2, 3, 2, 1] == 71
+    assert reading_memory(cases[0]) == 2 * 4 * 72
+    assert [case.problem for case in find(tmp_path)] == [None] * 4  # of one channel: refused when it is read

@@ -11,6 +11,8 @@ DOCUMENT = {
     "input": {
         "channels": ["a", "b"],
         "resampling": {"size": "centers"},
+        "crop": {"to": "above", "after": "intensity", "multiple_of": [4, 2, 1], "beyond": True, "margin": 2},
+        "pad_to": {"size": [9, 1, 4], "multiple_of": [1, 8, 1], "value": -1.0},
         "intensity": [{"op": "minmax", "across_channels": True}, {"op": "zscore", "across_channels": True}],
     },
     "window": {"gaussian": {"floor": 0.001}},
@@ -28,7 +30,7 @@ def test_read_and_written():
 
 def test_defaults_are_not_written():
     text = str(ModelSpec().to_dict())
-    assert not [key for key in ("resample'", "floor", "across_channels") if key in text]
+    assert not [key for key in ("resample'", "floor", "across_channels", "pad_to", "crop") if key in text]
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,22 @@ def test_keys_younger_than_the_format_are_read_back_and_left_out_at_their_defaul
         ({"input": {"axes": "zzx"}}, "input.axes must hold z, y and x once each"),
         ({"input": {"crop": {"to": "nonzero", "value": 3}}}, "input.crop.value belongs to input.crop.to 'above'"),
         ({"input": {"crop": {"margin": -1}}}, "input.crop.margin must be 0 or more"),
+        ({"input": {"crop": {"beyond": True}}}, "need input.crop.after 'resampling' or 'intensity'"),
+        ({"input": {"crop": {"multiple_of": [2, 2, 2]}}}, "need input.crop.after 'resampling' or 'intensity'"),
+        (
+            {
+                "input": {
+                    "crop": {"after": "intensity"},
+                    "intensity": [{"op": "zscore", "mask": "crop"}],
+                }
+            },
+            "input.crop.after must be loading with the mask 'crop'",
+        ),
+        (
+            {"input": {"crop": {"after": "resampling"}, "resampling": {"order": "after_intensity"}}},
+            "input.crop.after 'resampling' needs",
+        ),
+        ({"input": {"pad_to": {"size": [0, 1, 1]}}}, "input.pad_to.size must be 1 or more"),
         ({"input": {"resampling": {"anisotropic": {}}}}, "input.resampling.anisotropic needs"),
         (
             {"input": {"intensity": [{"op": "zscore", "mask": "crop"}]}},

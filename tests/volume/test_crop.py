@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from itk_infer.errors import ConfigError
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.predictor import Predictor
 from itk_infer.spec import parse_spec
@@ -71,3 +72,33 @@ def test_nothing_above_or_everything_is_no_crop():
     grid = ModelGrid(tuple(axis_map(n, n, 1.0, "center") for n in (4, 5, 6)))
     assert foreground_crop(np.zeros((4, 5, 6), bool), grid) is None
     assert foreground_crop(np.ones((4, 5, 6), bool), grid) is None
+
+
+def test_a_model_that_crops_itself_takes_no_other_crop():
+    spec = parse_spec({"input": {"crop": {"to": "above", "after": "intensity"}}}, "t")
+    with pytest.raises(ConfigError, match="`crop_foreground`: this model's spec crops"):
+        Predictor(FakeBackend(None, spec), crop_foreground=0.5)
+
+
+@pytest.mark.parametrize("decision", ["threshold", "argmax"])
+def test_a_spec_that_crops_after_the_intensities(decision):
+    """Outside is background, whatever the network would answer there; the box is that of the values it sees."""
+    seen = []
+
+    def network(windows):
+        seen.append(windows)
+        return np.concatenate([0 * windows - 1, 0 * windows + 1], axis=1)
+
+    crop = {"to": "above", "value": 0.5, "margin": 1, "after": "intensity"}
+    window = {"op": "window", "level": 1, "width": 2}
+    document = {
+        "input": {"orientation": None, "crop": crop, "intensity": [window]},
+        "output": {"decision": decision},
+    }
+    predictor = Predictor(FakeBackend(network, parse_spec(document, "t")), orientation="input")
+    result = predictor(scan(body()))
+    expected = np.zeros((20, 24, 28), bool)
+    expected[5:13, 2:10, 19:28] = True
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels) > 0, expected)
+    assert seen[0].shape == (1, 1, 8, 8, 9)
+    assert not [text for text in result.measurements.warnings if "cropped" in text]

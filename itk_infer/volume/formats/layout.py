@@ -38,6 +38,7 @@ class Layout:
             computes it.
         scaling: Slope and intercept: value = stored * slope + intercept.
         warnings: Ambiguities in the header, as sentences without the file's name.
+        volumes: Volumes of this size, one after the other, as in a 4D file.
     """
 
     size: tuple[int, int, int]
@@ -51,11 +52,12 @@ class Layout:
     grid: Grid | None = None
     scaling: tuple[float, float] = (1.0, 0.0)
     warnings: tuple[str, ...] = ()
+    volumes: int = 1
 
     @property
     def voxel_bytes(self) -> int:
         """Decoded bytes of all voxels."""
-        return math.prod(self.size) * self.dtype.itemsize
+        return self.volumes * math.prod(self.size) * self.dtype.itemsize
 
     @property
     def value_dtype(self) -> np.dtype[Any]:

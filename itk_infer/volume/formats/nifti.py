@@ -32,7 +32,7 @@ def check_header(path: Path) -> Layout:
     """The layout of a single-file NIfTI-1 image of either byte order, compressed or not.
 
     Raises:
-        InputError: the header is damaged, or does not describe one 3D scalar volume.
+        InputError: the header is damaged, or does not describe 3D scalar volumes.
     """
     name = printable(path.name)
     header, packed = _header(path)
@@ -50,7 +50,7 @@ def check_header(path: Path) -> Layout:
     dim = struct.unpack_from(order + "8h", header, 40)
     (code,) = struct.unpack_from(order + "h", header, 70)
     (first_voxel,) = struct.unpack_from(order + "f", header, 108)
-    if not 3 <= dim[0] <= 7 or any(size > 1 for size in dim[4 : dim[0] + 1]):
+    if not 3 <= dim[0] <= 7 or any(size > 1 for size in dim[5 : dim[0] + 1]):
         sizes = " x ".join(map(str, dim[1 : max(0, dim[0]) + 1]))
         raise InputError(f"{name}: has {dim[0]} dimensions ({sizes}); one 3D volume is needed")
     if min(dim[4 : dim[0] + 1], default=1) < 1:
@@ -64,6 +64,8 @@ def check_header(path: Path) -> Layout:
             f"{name}: its voxels begin at byte {first_voxel:g}, inside the header; the header is damaged"
         )
     size = checked_size(path, dim[1:4])
+    volumes = dim[4] if dim[0] > 3 else 1
+    checked_size(path, (dim[1], dim[2], dim[3] * volumes))
     grid, grid_warnings = header_grid(path, header, order, size)
     scaling, scaling_warnings = _scaling(header, order)
     return Layout(
@@ -76,6 +78,7 @@ def check_header(path: Path) -> Layout:
         grid=grid,
         scaling=scaling,
         warnings=(*grid_warnings, *scaling_warnings),
+        volumes=volumes,
     )
 
 

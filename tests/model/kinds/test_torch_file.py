@@ -222,6 +222,32 @@ def test_an_archive_of_torch_export_with_more_is_refused(tmp_path, before, after
         Predictor.load(path, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("maker", "entry", "megabytes", "words"),
+    [
+        (exported, "models/model.json", 260, r"its \S+models/model.json has \d+ bytes"),
+        (exported, "extra/itk_infer.json", 2, "its extra/itk_infer.json is larger than 1 MiB"),
+        (scripted, "extra/itk_infer.json", 2, "its extra/itk_infer.json is larger than 1 MiB"),
+        (scripted, "code/__torch__/more.py", 40, "its code has more than"),
+    ],
+    ids=["graph", "spec", "spec of a script", "code"],
+)
+def test_far_too_much_text_is_refused_and_not_read(tmp_path, maker, entry, megabytes, words):
+    """A gigabyte of blanks is a megabyte in an archive."""
+    path = maker(Network(), tmp_path / "model.pt", {"itk_infer.json": json.dumps(SPEC)})
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    root = next(iter(kept)).partition("/")[0]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in kept.items():
+            if name != f"{root}/{entry}":
+                archive.writestr(name, content, zipfile.ZIP_STORED)
+        archive.writestr(f"{root}/{entry}", b" " * (megabytes << 20))
+    assert path.stat().st_size < 10 << 20
+    with pytest.raises(ModelError, match=words):
+        Predictor.load(path, device="cpu")
+
+
 def test_a_damaged_file_is_an_error_in_one_sentence(tmp_path):
     path = exported(Network(), tmp_path / "model.pt2")
     rewritten(path, lambda entry, content: content[:10] if "weight_0" in entry else content)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import InputError
-from itk_infer.volume.read import read_header, read_image
+from itk_infer.volume.read import read_header, read_image, read_volumes, volumes_in
 
 ARRAY = np.arange(120, dtype=np.int16).reshape(4, 5, 6)  # (X, Y, Z), as nibabel has it
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -200,3 +200,26 @@ class TestOrientationWarnings:
         path = patch(save(tmp_path / "a.nii", affine=skewed), 252, "h", 0)
         with pytest.raises(InputError, match=r"^a\.nii: its axes are not at right angles .*resample"):
             read_header(path)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_volumes_of_a_4d_file(tmp_path: Path, slope: float) -> None:
+    """In the order of the file, scaled as one volume is; a file of another number of them is refused."""
+    voxels = np.random.default_rng(0).integers(-50, 50, (4, 5, 6, 3)).astype(np.int16)
+    path = save(tmp_path / "a.nii.gz", voxels, scl_slope=slope, scl_inter=2.0)
+    assert volumes_in(path) == 3
+    assert read_header(path, 3).nbytes == 360 * 4
+    volumes = read_volumes(path, 3)
+    for number, volume in enumerate(volumes):
+        expected = np.asanyarray(nib.load(path).dataobj)[..., number].T
+        np.testing.assert_allclose(sitk.GetArrayFromImage(volume.image), expected)
+        assert volume.image.GetSpacing() == (1.0, 2.0, 3.0)
+    assert len({volume.sha256 for volume in volumes}) == 1
+    for wanted, words in ((1, "one 3D volume is needed"), (4, "4 volumes are needed")):
+        with pytest.raises(InputError, match=rf"has 4 dimensions \(4 x 5 x 6 x 3\); {words}"):
+            read_volumes(path, wanted)
+    with pytest.raises(InputError, match="one 3D volume is needed"):
+        read_header(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError):
+        read_volumes(path, 3)

@@ -18,6 +18,8 @@ from itk_infer.model.kinds.monai_bundle.location import METADATA, inside, locate
 from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, read_network
 from itk_infer.model.kinds.monai_bundle.translation import Line
 
+# Networks as programs, which are run where MONAI cannot build the network: the first of them that is there.
+PROGRAMS = ("models/model.onnx", "models/model.ts")
 _TO_DEVICE = re.compile(r"\$\s*@(\w+)\.to\(.*\)")
 # Where weights are in a checkpoint, after the key that the bundle's loader names.
 _KEYS = ("model", "net", "state_dict", "network", "model_state_dict")
@@ -30,9 +32,9 @@ class Bundle:
     Attributes:
         root: Its folder.
         source: Name of the config in messages.
-        network: Its network; None: only models/model.ts holds it.
+        network: Its network; None: only one of `PROGRAMS` holds it.
         refused: Why there is none.
-        weights: File of the weights, or models/model.ts.
+        weights: File of the weights, or that program.
         keys: Under which they may be in it.
         document: The model spec, version 1.
         lines: What became of each part.
@@ -73,6 +75,8 @@ def read_bundle(path: Path) -> Bundle:
     loader = _loader(graph)
     weights, keys = _weights(graph, loader, location.root)
     network, refused = _network(graph, location.root)
+    if network is not None and not weights.is_file() and _program(location.root) is not None:
+        network, refused = None, f"{weights.name} is not there"
     inputs, outputs, dimensions = _channels(network, metadata, source)
     parts = translate(graph, metadata, inputs, outputs, dimensions, source)
     notes = [*location.notes, *parts.notes]
@@ -82,8 +86,9 @@ def read_bundle(path: Path) -> Bundle:
         ours = f"built by MONAI, with the weights of {weights.name}"
         lines.insert(0, Line("network_def", f"{network.name}({given})", ours))
     if network is None:
-        weights = location.root / "models" / "model.ts"
-        notes.append(f"models/model.ts is run instead of the network of the config: {refused}")
+        weights = _program(location.root) or weights
+        name = weights.relative_to(location.root).as_posix()
+        notes.append(f"{name} is run instead of the network of the config: {refused}")
     elif network.dropped:
         notes.append(f"network_def: {', '.join(network.dropped)} is left out, which this version of MONAI lacks")
     return Bundle(
@@ -120,14 +125,19 @@ def spec_of_config(
 
 
 def _network(graph: ConfigGraph, root: Path) -> tuple[NetworkDef | None, str]:
-    """The network, or why there is none; an error where models/model.ts does not hold it, either."""
+    """The network, or why there is none; an error where none of `PROGRAMS` holds it, either."""
     try:
         component = _network_component(graph)
         return read_network(component), ""
     except ModelError as error:
-        if (root / "models" / "model.ts").is_file():
+        if _program(root) is not None:
             return None, str(error)
         raise
+
+
+def _program(root: Path) -> Path | None:
+    """The first of `PROGRAMS` that a bundle has."""
+    return next((inside(root, name, "its network") for name in PROGRAMS if (root / name).is_file()), None)
 
 
 def _network_component(graph: ConfigGraph) -> Component:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.graph import Component, ConfigGraph
 from itk_infer.model.kinds.monai_bundle.inferer import Inferer, read_inferer
+from itk_infer.model.kinds.monai_bundle.input_block import Preprocessing, in_order
 from itk_infer.model.kinds.monai_bundle.labels import channel_names, input_names, multiples
 from itk_infer.model.kinds.monai_bundle.postprocessing import Postprocessing, read_postprocessing
-from itk_infer.model.kinds.monai_bundle.preprocessing import Preprocessing, in_order, read_preprocessing
+from itk_infer.model.kinds.monai_bundle.preprocessing import read_preprocessing
 from itk_infer.model.kinds.monai_bundle.translation import Line
 from itk_infer.model.kinds.monai_bundle.values import components
 
@@ -44,15 +46,19 @@ def translate(
     """
     if "preprocessing" not in graph:
         raise ModelError(f"{source}: has no preprocessing, and so does not say what the network is to see")
-    before = read_preprocessing(components(graph.get("preprocessing"), "preprocessing", source), inputs)
+    chain = components(graph.get("preprocessing"), "preprocessing", source)
+    before = read_preprocessing(chain, inputs, monai_version(metadata))
     inferer = graph.get("inferer")
     if inferer is not None and not isinstance(inferer, Component):
         raise ModelError(f"{source}, inferer: {inferer!r:.60} is no inferer of MONAI")
     windows = read_inferer(inferer, dimensions)
-    resampled = before.spacing is not None
     after = read_postprocessing(
-        components(graph.get("postprocessing", []), "postprocessing", source), source, resampled
+        components(graph.get("postprocessing", []), "postprocessing", source), source, before.resampled
     )
+    if before.size is not None and after.document(True)["resample"] == "labels":
+        after.notes.append(
+            f"{source}: labels return from the nearest voxel; after Resized, MONAI takes the one before it"
+        )
     names = channel_names(metadata, graph.get("labels"), outputs)
     return Parts(
         _document(before, windows, after, metadata, names),
@@ -62,6 +68,12 @@ def translate(
     )
 
 
+def monai_version(metadata: Mapping[str, Any]) -> tuple[int, int]:
+    """The version of MONAI in metadata.json, major and minor; (1, 5) where it is not stated."""
+    match = re.match(r"(\d+)\.(\d+)", str(metadata.get("monai_version", "")))
+    return (int(match[1]), int(match[2])) if match else (1, 5)
+
+
 def _document(
     before: Preprocessing, windows: Inferer, after: Postprocessing, metadata: Mapping[str, Any], names: list[str]
 ) -> dict[str, Any]:
@@ -69,16 +81,21 @@ def _document(
     content["channels"] = input_names(metadata, before.channels)
     if windows.padding:
         content["padding"] = windows.padding
-    if windows.axes != "xyz":
-        content["spacing"] = None if before.spacing is None else in_order(before.spacing, windows.axes)
     window = dict(windows.window)
+    pad_to: dict[str, Any] = {}
+    if before.least != [1, 1, 1]:
+        pad_to["size"] = in_order(before.least, windows.axes)
+    by_transform = before.multiple_of != [1, 1, 1]
     if "patch_size" not in window:
-        by_transform = before.multiple_of != [1, 1, 1]
         multiple = before.multiple_of if by_transform else multiples(metadata)
         window["multiple_of"] = in_order(multiple, windows.axes)
         if windows.axes != "xyz":
             window["multiple_of"][0] = 1
-    output = after.document(before.spacing is not None)
+    elif by_transform:
+        pad_to["multiple_of"] = in_order(before.multiple_of, windows.axes)
+    if pad_to:
+        content["pad_to"] = pad_to
+    output = after.document(before.resampled)
     output["labels"] = _labels(after, names)
     return {
         "spec": 1,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ModelError
-from itk_infer.model.backend import BackendOptions
+from itk_infer.model.backend import Backend, BackendOptions
 from itk_infer.model.kinds.monai_bundle.bundle import Bundle, read_bundle
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
 from itk_infer.spec import ModelSpec
 
 
-def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
+def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> Backend:
     """Load a bundle. Nothing in it is run: its config is read as data, its weights without code.
 
     Args:
@@ -27,9 +28,11 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         SpecError: a source of the spec says something invalid.
     """
     (path,) = paths
+    bundle = read_bundle(path.absolute())
+    if bundle.weights.suffix == ".onnx":
+        return _onnx(bundle, path, spec_sources, options)
 
     def build() -> TorchModel:
-        bundle = read_bundle(path.absolute())
         spec, changes = _spec(bundle, path, spec_sources)
         notes = [*bundle.notes, *changes]
         if bundle.network is None:
@@ -45,6 +48,18 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         return TorchModel(network, network, spec, bundle.digest, bundle.batch, tuple(notes))
 
     return TorchBackend(build, options)
+
+
+def _onnx(bundle: Bundle, path: Path, spec_sources: SpecSources, options: BackendOptions) -> Backend:
+    """The ONNX file of a bundle, with the spec of its config above what the file itself says."""
+    from itk_infer.model.kinds.onnx import load as load_onnx
+
+    beside = spec_sources.beside(path.absolute())
+    sources = replace(spec_sources, above=(_own(bundle), *beside))
+    backend = load_onnx([bundle.weights], sources, options)
+    backend.digest = bundle.digest
+    backend.notes = (*bundle.notes, *backend.notes)
+    return backend
 
 
 def describe(path: Path, spec_sources: SpecSources) -> dict[str, Any]:
@@ -66,9 +81,12 @@ def describe(path: Path, spec_sources: SpecSources) -> dict[str, Any]:
     }
 
 
+def _own(bundle: Bundle) -> Document:
+    return Document(f"{bundle.source} and metadata.json", bundle.document)
+
+
 def _spec(bundle: Bundle, path: Path, spec_sources: SpecSources) -> tuple[ModelSpec, list[str]]:
-    own = Document(f"{bundle.source} and metadata.json", bundle.document)
-    spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
+    spec, changes = resolve([_own(bundle), *spec_sources.beside(path.absolute())], spec_sources.overrides)
     network = bundle.network
     if network is not None and network.outputs == 1 and spec.output.decision == "argmax":
         raise ModelError(f"{bundle.source}: takes the argmax of one output channel, which is always the same")

@@ -52,8 +52,8 @@ def read_network(component: Component) -> NetworkDef:
     name = component.name
     if name not in NETWORKS:
         raise component.refused(
-            f"is not among the networks that can be built ({', '.join(sorted(NETWORKS))}); a bundle's code "
-            "is not run. Give models/model.ts, or export the network to ONNX where its code is"
+            f"is not among the networks that can be built ({', '.join(sorted(NETWORKS))}); a bundle's "
+            "code is not run. Where its code is, export the network as models/model.onnx or models/model.ts"
         )
     dropped = [key for key in component.raw if key in REMOVED.get(name, {})]
     arguments = {key: _plain(component, key) for key in component.raw if key not in dropped}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from itk_infer.model.kinds.monai_bundle.expression import Function
@@ -20,6 +20,7 @@ _OLDER = (
     "threshold_values",
 )  # of AsDiscreted; idle where they are off
 MAX_MERGED = 256
+_NEIGHBOURS = {None: 26, 1: 6, 2: 18, 3: 26}  # by the number of steps along axes
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Postprocessing(Translation):
         threshold: A probability.
         back: What was there when the way back came: ``logits``, ``probabilities`` or ``labels``; None: it did not.
         linear: Whether it came back linearly.
+        rules: Post-processing rules of the label map.
         merged: Pairs of channel and value, the last of which stands above the others.
     """
 
@@ -40,6 +42,7 @@ class Postprocessing(Translation):
     threshold: float = 0.5
     back: str | None = None
     linear: bool = False
+    rules: list[dict[str, Any]] = field(default_factory=list)
     merged: tuple[tuple[int, int], ...] | None = None
 
     def document(self, resampled: bool) -> dict[str, Any]:
@@ -56,7 +59,9 @@ class Postprocessing(Translation):
         elif self.back is None:
             what = "probabilities" if self.activation else "logits"
         else:
-            what = self.back if self.linear else "labels"
+            what = self.back if self.linear else "labels"  # mixed numbers of labels would mean nothing
+        if self.rules:
+            content["postprocessing"] = self.rules
         return {**content, "resample": what}
 
 
@@ -80,8 +85,13 @@ def read_postprocessing(transforms: Sequence[Component], source: str, resampled:
             )
         handler(transform, found)
         if transform.name == "Invertd" and found.back == "labels" and found.linear and resampled:
-            raise transform.refused(
-                "brings labels back with nearest_interp=False, which mixes their numbers; set it to true"
+            found.notes.append(
+                f"{source}: the bundle interpolates label numbers (nearest_interp false after the argmax), which "
+                "makes fractions of them; here labels return from the nearest voxel"
+            )
+        if transform.name == "KeepLargestConnectedComponentd" and found.back is None and resampled:
+            found.notes.append(
+                f"{source}: the bundle looks for components on the model's grid, here on the image's own"
             )
     if found.decision is None:
         found.decision = "threshold" if found.activation == "sigmoid" else "argmax"
@@ -137,6 +147,24 @@ def _decide(transform: Component, found: Postprocessing) -> None:
             raise transform.refused(f"has threshold={found.threshold:g}, which must lie between 0 and 1")
     words = f"output.decision {found.decision}" if found.decision else ""
     found.add(transform, words, **({found.decision: threshold or True} if found.decision else {}))
+
+
+def _keep_largest(transform: Component, found: Postprocessing) -> None:
+    transform.only(*_EVERYWHERE, "applied_labels", "is_onehot", "independent", "connectivity", "num_components")
+    if found.decision != "argmax" or a_switch(transform, "is_onehot"):
+        raise transform.refused("is understood after an argmax only, without is_onehot")
+    given = transform.argument("applied_labels")
+    labels = given if isinstance(given, list | tuple) else [] if given is None else [given]
+    if not all(isinstance(label, int) and label > 0 for label in labels):
+        raise transform.refused(f"has applied_labels={given!r:.60}, which must be values of labels")
+    connectivity = transform.argument("connectivity")
+    count = transform.argument("num_components", 1)
+    if connectivity not in _NEIGHBOURS or isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise transform.refused("has a connectivity or num_components that is not understood")
+    together = not a_switch(transform, "independent", True)
+    rule = {"op": "keep_largest", "labels": list(labels), "count": count, "group": together}
+    found.rules.append({**rule, "connectivity": _NEIGHBOURS[connectivity]})
+    found.add(transform, f"output.postprocessing keep_largest {labels or 'of every label'}", applied_labels=given)
 
 
 def _merge(transform: Component, found: Postprocessing) -> None:
@@ -198,6 +226,7 @@ _TRANSFORMS: dict[str, Callable[[Component, Postprocessing], None]] = {
     "AsDiscreted": _decide,
     "Invertd": _invert,
     "Lambdad": _merge,
+    "KeepLargestConnectedComponentd": _keep_largest,
     "SaveImaged": _save,
     "EnsureTyped": _idle,
     "CastToTyped": _idle,

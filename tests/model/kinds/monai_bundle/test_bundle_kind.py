@@ -88,6 +88,33 @@ def test_torchscript_where_the_class_is_not_known(tmp_path):
     np.testing.assert_array_equal(found, labels(other)[0])
 
 
+@pytest.mark.parametrize("missing", ["class", "weights"])
+def test_an_onnx_file_where_the_network_cannot_be_built(tmp_path, missing):
+    """It needs neither torch nor MONAI, and the config's spec holds for it."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    own = {"_target_": "scripts.networks.Own", "in_channels": 1}
+    root = write_bundle(tmp_path / "b", config(network_def=own) if missing == "class" else None)
+    (root / "models" / "model.pt").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            small(),
+            (torch.zeros(1, 1, 8, 8, 8),),
+            root / "models" / "model.onnx",
+            dynamo=False,
+            dynamic_axes={"input": [0]},
+            input_names=["input"],
+        )
+    found, predictor = labels(root)
+    assert "models/model.onnx is run instead" in predictor.notes[0]
+    assert predictor.spec.input.axes == "xyz"
+    other = write_bundle(tmp_path / "c")
+    torch.save(small().state_dict(), other / "models" / "model.pt")
+    np.testing.assert_array_equal(found, labels(other)[0])
+    blocked = BLOCKED + "from itk_infer import Predictor\nPredictor.load(sys.argv[1], device='cpu')"
+    subprocess.run([sys.executable, "-c", blocked, str(root)], check=True, timeout=600)
+
+
 def test_slices_are_those_of_monai(tmp_path):
     """A 2D network over the planes of the last axis, which MONAI's arrays have as z."""
     from monai.inferers import SliceInferer
@@ -114,13 +141,15 @@ def test_slices_are_those_of_monai(tmp_path):
     np.testing.assert_array_equal(found, theirs[0].argmax(0).numpy().transpose(2, 1, 0))
 
 
-INSPECT = """
+BLOCKED = """
 import sys
 class Blocked:
     def find_spec(self, name, *rest):
         if name.split(".")[0] in ("torch", "monai"):
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
+"""
+INSPECT = """
 from itk_infer.cli.main import main
 sys.exit(main(["inspect", "-m", *sys.argv[1:]]))
 """
@@ -128,7 +157,7 @@ sys.exit(main(["inspect", "-m", *sys.argv[1:]]))
 
 def test_inspect_needs_neither_torch_nor_monai(tmp_path):
     root = write_bundle(tmp_path / "b")
-    command = [sys.executable, "-c", INSPECT, str(root)]
+    command = [sys.executable, "-c", BLOCKED + INSPECT, str(root)]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     assert (
         "preprocessing#transforms#2: Orientationd(axcodes=RAS) -> input.orientation RAS, input.axes xyz" in shown

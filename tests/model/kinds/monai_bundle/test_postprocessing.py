@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from itk_infer.errors import ModelError
@@ -9,12 +10,16 @@ from itk_infer.model.kinds.monai_bundle.expression import evaluate
 from itk_infer.model.kinds.monai_bundle.graph import ConfigGraph
 from itk_infer.model.kinds.monai_bundle.postprocessing import merged_channels, read_postprocessing
 from itk_infer.model.kinds.monai_bundle.values import components
+from itk_infer.spec import Label, parse_spec
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.postprocess import apply_rules
 
 SOFTMAX = {"_target_": "Activationsd", "softmax": True}
 SIGMOID = {"_target_": "Activationsd", "sigmoid": True}
 BACK, NEAREST = ({"_target_": "Invertd", "nearest_interp": nearest} for nearest in (False, True))
 ARGMAX = {"_target_": "AsDiscreted", "argmax": True}
 THRESHOLD = {"_target_": "AsDiscreted", "threshold": 0.4}
+LARGEST = {"_target_": "KeepLargestConnectedComponentd"}
 SAVE = {"_target_": "SaveImaged", "output_dir": "$nothing()"}
 BRATS = "lambda x: torch.where(x[[2]] > 0, 4, torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0)))"
 
@@ -77,8 +82,14 @@ def test_other_functions_are_not_known(text):
 @pytest.mark.parametrize(
     ("transforms", "words"),
     [
-        ([SOFTMAX, ARGMAX, BACK], "mixes their numbers"),
-        ([{"_target_": "KeepLargestConnectedComponentd"}], "KeepLargestConnectedComponentd is not among"),
+        ([{"_target_": "RemoveSmallObjectsd"}], "RemoveSmallObjectsd is not among"),
+        ([LARGEST], "after an argmax only"),
+        ([SIGMOID, THRESHOLD, LARGEST], "after an argmax only"),
+        ([ARGMAX, {**LARGEST, "is_onehot": True}], "without is_onehot"),
+        ([ARGMAX, {**LARGEST, "applied_labels": "liver"}], "applied_labels='liver'"),
+        ([ARGMAX, {**LARGEST, "connectivity": 4}], "connectivity"),
+        ([ARGMAX, {**LARGEST, "num_components": 0}], "num_components"),
+        ([ARGMAX, {**LARGEST, "more": 0}], "argument more"),
         ([SOFTMAX, SIGMOID], "second activation"),
         ([BACK, BACK], "second way back"),
         ([ARGMAX, ARGMAX], "second decision"),
@@ -94,3 +105,44 @@ def test_other_functions_are_not_known(text):
 def test_what_is_refused(transforms, words):
     with pytest.raises(ModelError, match=words):
         read(*transforms)
+
+
+def test_labels_that_the_bundle_mixes_return_from_the_nearest_voxel():
+    found = read(ARGMAX, {**LARGEST, "applied_labels": [1, 2]}, BACK)
+    assert found.document(True)["resample"] == "labels"
+    assert any("makes fractions of them" in note for note in found.notes)
+    assert any("components on the model's grid, here on the image's own" in note for note in found.notes)
+    assert not read(ARGMAX, LARGEST, resampled=False).notes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"applied_labels": [1, 2]},
+        {"applied_labels": 2, "connectivity": 1},
+        {"num_components": 2},
+        {"applied_labels": [1, 2], "independent": False, "connectivity": 2},
+        {},
+    ],
+    ids=str,
+)
+def test_components_are_those_of_monai(arguments):
+    pytest.importorskip("monai", reason="monai is not installed")
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    import torch
+    from monai.transforms import KeepLargestConnectedComponent
+
+    document = read(ARGMAX, {**LARGEST, **arguments}).document(False)
+    rules = parse_spec({"output": document}, "test").output.postprocessing
+    table = [Label(value, str(value), "#ffffff", value) for value in (1, 2, 3)]
+    compared = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = (rng.integers(1, 4, (9, 8, 7)) * (rng.random((9, 8, 7)) < 0.2)).astype(np.uint8)
+        found, _ = apply_rules(labels, Grid(labels.shape, (1.0, 1.0, 1.0)), table, rules)
+        theirs = KeepLargestConnectedComponent(**arguments)(torch.from_numpy(labels.copy())[None].float())
+        if np.array_equal(found, theirs[0].numpy()):
+            compared += 1
+        else:  # of equally large ones MONAI keeps one, and here all stay
+            assert not np.any(theirs[0].numpy()[found == 0])
+    assert compared > 10

@@ -56,6 +56,33 @@ def test_intensities_are_those_of_monai(transform, channels):
     np.testing.assert_allclose(apply_intensity(voxels, steps), theirs["image"].numpy(), atol=2e-5, rtol=2e-5)
 
 
+CROP = {"_target_": "CropForegroundd", "source_key": "image"}
+SPACING = {"_target_": "Spacingd", "pixdim": 1}
+RESIZED = {"_target_": "Resized", "spatial_size": 9, "mode": "trilinear"}
+DIVISIBLE = {"_target_": "DivisiblePadd", "k": 8}
+
+
+@pytest.mark.parametrize(
+    ("transforms", "made_by", "crop"),
+    [
+        ([{**CROP, "mode": "minimum"}], (1, 3), {"after": "resampling"}),
+        ([SPACING, INTENSITIES[0], {**CROP, "margin": 4}], (1, 5), {"after": "intensity", "beyond": True}),
+        ([SPACING, INTENSITIES[0], {**CROP, "margin": 4}], (1, 4), {"after": "intensity"}),
+        ([{**CROP, "margin": 2, "allow_smaller": True}, RESIZED], (1, 6), {"after": "loading", "margin": 2}),
+        ([{**CROP, "select_fn": "$lambda v: v > -500"}], (1, 6), {"value": -500.0, "to": "above"}),
+        ([{**CROP, "k_divisible": [16, 8, 4]}, INTENSITIES[0]], (1, 6), {"multiple_of": [16, 8, 4]}),
+    ],
+    ids=["the zoo's", "beyond", "of an earlier version", "before the grid", "function", "divisible"],
+)
+def test_where_a_crop_stands(transforms, made_by, crop):
+    listed = [{"keys": "image", **transform} for transform in transforms]
+    graph = ConfigGraph({"preprocessing": listed}, "inference.json")
+    found = read_preprocessing(components(graph.get("preprocessing"), "x", "x"), 1, made_by).document("xyz")
+    assert crop.items() <= found["crop"].items()
+    assert ("beyond" in found["crop"]) == ("beyond" in crop)
+    parse_spec({"input": found}, "test")
+
+
 def test_grid_and_order():
     found = read(
         {"_target_": "LoadImaged", "reader": "ITKReader"},
@@ -107,6 +134,28 @@ def test_grid_and_order():
         ([{**INTENSITIES[9], "clip": False}], "clip=False"),
         ([{**INTENSITIES[9], "relative": True}], "relative=True"),
         ([{"_target_": "CastToTyped", "dtype": "$torch.uint8"}], "dtype='uint8'"),
+        ([{**CROP, "source_key": "label"}], "source_key='label'"),
+        ([{**CROP, "select_fn": "$lambda x: x > len(x)"}], "select_fn"),
+        ([{**CROP, "channel_indices": [0]}], "channel_indices"),
+        ([{**CROP, "margin": [1, 2, 3]}], "another margin on every axis"),
+        ([{**CROP, "margin": 1, "mode": "edge"}], "mode='edge'"),
+        ([{**CROP, "k_divisible": 4, "value": 3}], "value=3"),
+        ([CROP, CROP], "second crop"),
+        ([{**CROP, "margin": 1}, SPACING], "CropForegroundd before the resampling"),
+        ([INTENSITIES[0], CROP, INTENSITIES[4]], "before and after CropForegroundd"),
+        ([{**CROP, "k_divisible": [1, 2, 3]}, {"_target_": "Orientationd", "axcodes": "RAS"}], "after CropFore"),
+        ([{"_target_": "SpatialPadd", "spatial_size": 9}, INTENSITIES[0]], "intensities after a padding"),
+        ([DIVISIBLE, INTENSITIES[0], DIVISIBLE], "intensities after a padding"),
+        ([DIVISIBLE, {"_target_": "SpatialPadd", "spatial_size": 9}], "after another padding"),
+        ([DIVISIBLE, SPACING], "stands after a padding"),
+        ([{**DIVISIBLE, "method": "end"}], "method='end'"),
+        ([{"_target_": "Resized", "spatial_size": 9}], "mode='area'"),
+        ([{**RESIZED, "spatial_size": [9, -1, 3]}], "positive on every axis"),
+        ([{**RESIZED, "size_mode": "longest"}], "size_mode='longest'"),
+        ([{**RESIZED, "anti_aliasing": True}], "anti_aliasing=True"),
+        ([SPACING, RESIZED], "after Spacingd, another Resized"),
+        ([RESIZED, SPACING], "second that changes the spacing"),
+        ([INTENSITIES[0], RESIZED, INTENSITIES[4]], "before and after Spacingd or Resized"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "x",
 )

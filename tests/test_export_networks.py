@@ -1,0 +1,83 @@
+"""Networks that people have, small, as ONNX files: the answers agree, and the file runs without torch."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from support.bundles import config, write_bundle
+from support.nnunet_folder import architecture, configuration, plans, random_state, write_model
+from support.without_torch import run_without_torch
+
+from itk_infer.cli.main import main
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+nets = pytest.importorskip("monai.networks.nets", reason="monai is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+BLOCKS = {"spatial_dims": 3, "norm_name": "instance", "kernel_size": [3, 3, 3], "strides": [1, 2, 2]}
+ENDS = {"in_channels": 1, "out_channels": 3}
+NETWORKS = {
+    "DynUNet": {**BLOCKS, **ENDS, "upsample_kernel_size": [2, 2], "filters": [4, 8, 8]},
+    "SegResNet": {**ENDS, "init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+    "UNETR": {
+        **ENDS,
+        "img_size": [16, 16, 16],
+        "feature_size": 4,
+        "hidden_size": 12,
+        "mlp_dim": 24,
+        "num_heads": 2,
+    },
+    "SwinUNETR": {**ENDS, "spatial_dims": 2, "feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4},
+}
+PARITY = re.compile(r"(\w+): (\d+) windows, largest difference (\S+) of (\S+), labels equal (\S+)%")
+
+
+def bundle(folder, name):
+    torch.manual_seed(0)
+    size, inferer = (16, 16, 16), {"_target_": "SlidingWindowInferer", "roi_size": [16] * 3, "overlap": 0.25}
+    if name == "SwinUNETR":  # of planes: it halves them five times, and in 3D takes most of a minute
+        size, inferer = (2, 64, 64), {"_target_": "SliceInferer", "roi_size": [64, 64], "spatial_dim": 2}
+    root = write_bundle(folder, config(network_def={"_target_": name, **NETWORKS[name]}, inferer=inferer))
+    torch.save(getattr(nets, name)(**NETWORKS[name]).state_dict(), root / "models" / "model.pt")
+    return root, size
+
+
+def residual(folder):
+    """nnU-Net's residual encoder."""
+    about = architecture(name="ResidualEncoderUNet")
+    plan = plans({"3d_fullres": configuration(architecture=about)})
+    write_model(folder, plan=plan, state=random_state(about))
+    return folder, (8, 16, 12)
+
+
+def only_traced(export):
+    def traced(*given, dynamo, **more):
+        if dynamo:
+            raise RuntimeError("not in this test")
+        return export(*given, dynamo=False, **more)
+
+    return traced
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "ResidualEncoderUNet"])
+def test_the_file_answers_as_the_network_and_runs_without_torch(tmp_path, capsys, monkeypatch, name):
+    if name == "SwinUNETR":  # torch.export takes half a minute for it; docs/export.md has what it gives
+        monkeypatch.setattr(torch.onnx, "export", only_traced(torch.onnx.export))
+    model, size = bundle(tmp_path / "model", name) if name in NETWORKS else residual(tmp_path / "model")
+    assert main(["export", "-m", str(model), "-o", str(tmp_path / "out.onnx")]) == 0
+    printed = PARITY.findall(capsys.readouterr().out)
+    assert printed[0][:2] == ("onnxruntime", "6")
+    for _, _, difference, largest, equal in printed:
+        assert float(difference) <= 1e-4 * float(largest)
+        assert float(equal) >= 99.99
+    voxels = np.random.default_rng(1).normal(100, 30, [side + 3 for side in size]).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "scan.mha"))
+    path = {name: tmp_path / name for name in ("scan.mha", "theirs.mha", "ours.mha", "out.onnx", "model")}
+    words = ["-i", path["scan.mha"], "--device", "cpu", "--provider", "cpu"]
+    run_without_torch(*words, "-m", path["out.onnx"], "-o", path["ours.mha"])
+    assert main([*map(str, [*words, "-m", path["model"], "-o", path["theirs.mha"]])]) == 0
+    ours, theirs = (sitk.GetArrayFromImage(sitk.ReadImage(str(path[f"{one}.mha"]))) for one in ("ours", "theirs"))
+    assert ours.max() > 0
+    assert np.count_nonzero(ours != theirs) <= 1e-4 * ours.size
