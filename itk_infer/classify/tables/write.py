@@ -1,0 +1,171 @@
+"""Writes the tables of an output folder of `itk_infer classify`, from its database alone, at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from itk_infer.classify.tables.groups import Group, Groups
+from itk_infer.classify.tables.rows import (
+    Row,
+    file_row,
+    group_rows,
+    image_header,
+    image_row,
+    kaggle_rows,
+    result_rows,
+    slice_rows,
+)
+from itk_infer.classify.tables.source import GROUPS, ResultsSource, TableLabel
+from itk_infer.classify.tables.study_rule import study_rule
+from itk_infer.errors import ConfigError
+from itk_infer.files.cells import digest, write_csv
+
+PLURAL: Final = {"study": "studies", "series": "series", "patient": "patients", "folder": "folders"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """What is written.
+
+    Attributes:
+        group_by: What is summed up together: study, series, patient or folder.
+        rule: How; None: as the model spec says.
+        kaggle: Also `kaggle.csv`.
+        xlsx: Also `results.xlsx`.
+        overwrite: Replace tables that were changed by hand.
+    """
+
+    group_by: str = "study"
+    rule: str | None = None
+    kaggle: bool = False
+    xlsx: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.group_by not in GROUPS:
+            raise ConfigError(f"`group_by={self.group_by}`: there are {', '.join(GROUPS)}")
+
+
+@dataclass(slots=True)
+class TableSummary:
+    """What a person wants to know of the folder.
+
+    Attributes:
+        images: Pictures by state: counted, copy, conflict, without prediction.
+        files: Files without pictures by state.
+        groups: Number of studies, or of what is summed up.
+        empty: Those without a readable image.
+        positives: Studies by label.
+        combinations: Studies by the labels that are positive together.
+        run: Images and seconds of the last run.
+        notes: Sentences about tables that were kept or cut.
+        digests: Of the tables that were written, by name.
+    """
+
+    group_by: str
+    images: Counter[str]
+    files: Counter[str]
+    groups: int = 0
+    empty: int = 0
+    positives: dict[str, int] = field(default_factory=dict)
+    combinations: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    run: tuple[int, float] | None = None
+    notes: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def write_tables(folder: Path, settings: TableSettings = TableSettings()) -> TableSummary:
+    """Write `images.csv`, `predictions_per_slice.csv`, `studies.csv`, `results.csv`, and more if asked for.
+
+    Args:
+        folder: With `results.db`, which is only read; the caller keeps the digests, see `record_digests`.
+        settings: What is written.
+
+    Raises:
+        ConfigError: there is no database, or a setting is unknown.
+        OutputError: a table cannot be written.
+    """
+    with closing(ResultsSource(folder)) as source:
+        rule = settings.rule or source.study_rule
+        groups = Groups(settings.group_by, source.labels, study_rule(rule))
+        writer = _Writer(source.path.parent, source, settings.overwrite)
+        writer.csv("images.csv", _images(source, groups))
+        found = groups.sorted()
+        by = settings.group_by
+        writer.csv("predictions_per_slice.csv", slice_rows(source.images_by_series(), source.labels))
+        writer.csv(f"{PLURAL[by]}.csv", group_rows(found, source.labels, by, rule))
+        writer.csv("results.csv", result_rows(found, source.labels, by, rule))
+        if settings.kaggle:
+            writer.csv("kaggle.csv", kaggle_rows(source.images(), source.labels), plain=True)
+        if settings.xlsx:
+            writer.workbook("results.xlsx", source, found, by, rule)
+        summary = TableSummary(by, groups.states, groups.other, run=source.last_run())
+        summary.notes, summary.digests = writer.notes, writer.digests
+        _count(summary, found, source.labels)
+        return summary
+
+
+def _images(source: ResultsSource, groups: Groups) -> Iterator[Row]:
+    """Rows of `images.csv`; the groups are filled on the way, so that images are read once."""
+    yield image_header(source.labels)
+    for image in source.images():
+        groups.add_image(image)
+        yield image_row(image, source.labels)
+    for file in source.other_files():
+        groups.add_file(file)
+        yield file_row(file, source.labels)
+
+
+def _count(summary: TableSummary, groups: Sequence[Group], labels: Sequence[TableLabel]) -> None:
+    summary.groups = len(groups)
+    summary.empty = sum(not group.images for group in groups)
+    summary.positives = {label.name: 0 for label in labels}
+    for group in groups:
+        positive = group.positives(labels)
+        if group.images:
+            summary.combinations[positive] += 1
+        for name in positive:
+            summary.positives[name] += 1
+
+
+class _Writer:
+    """Writes tables, but not over one that somebody changed since."""
+
+    def __init__(self, folder: Path, source: ResultsSource, overwrite: bool) -> None:
+        self._folder, self._source, self._overwrite = folder, source, overwrite
+        self.notes: list[str] = []
+        self.digests: dict[str, str] = {}
+
+    def csv(self, name: str, rows: Iterable[Row], *, plain: bool = False) -> None:
+        self._write(name, rows, lambda path: write_csv(path, rows, plain=plain))
+
+    def workbook(self, name: str, source: ResultsSource, found: Sequence[Group], by: str, rule: str) -> None:
+        from itk_infer.classify.tables.workbook import MOST_ROWS, write_workbook
+
+        images = (image_row(image, source.labels) for image in source.images())
+        sheets: dict[str, Iterable[Row]] = {
+            PLURAL[by]: group_rows(found, source.labels, by, rule),
+            "images": (row for part in ((image_header(source.labels),), images) for row in part),
+        }
+
+        def write(path: Path) -> str:
+            digest, cut = write_workbook(path, sheets)
+            self.notes += [f"{name}: its sheet {title} has the first {MOST_ROWS:,} rows only" for title in cut]
+            return digest
+
+        self._write(name, (), write)
+
+    def _write(self, name: str, rows: Iterable[Row], write: Callable[[Path], str]) -> None:
+        path = self._folder / name
+        changed = path.exists() and digest(path) != self._source.recorded(name)
+        if changed and not self._overwrite:
+            for _ in rows:  # what else is counted of them
+                pass
+            self.notes.append(f"{path}: was changed since it was written, and is kept; `overwrite` replaces it")
+            return
+        self.digests[name] = write(path)
