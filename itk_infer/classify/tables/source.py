@@ -1,4 +1,4 @@
-"""What tables need of `results.db`, read only: the model, its labels, images and files."""
+"""What tables need of `results.db`: the model, its labels, images and files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ResultsSource:
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; give the output folder of `itk_infer classify`")
         self.path = path
-        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
         try:
             version = self._db.execute("SELECT value FROM about WHERE key = 'schema'").fetchone()
             model = self._db.execute(CURRENT_MODEL).fetchone()
@@ -161,7 +161,12 @@ class ResultsSource:
         images, seconds = self._db.execute("SELECT images, seconds FROM runs ORDER BY id DESC LIMIT 1").fetchone()
         return None if images is None or seconds is None else (images, seconds)
 
-    def recorded(self, name: str) -> str | None:
-        """Digest of a table when it was written; None: it never was."""
+    def recorded(self, name: str) -> list[str]:
+        """Digests that a table may have if nobody changed it; empty: it was never written."""
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (f"table:{name}",)).fetchone()
-        return None if row is None else str(row[0])
+        return row[0].split() if row else []
+
+    def record(self, name: str, digests: str) -> None:
+        """Note the digests that a table may have from now on, with a space between them."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"table:{name}", digests))

@@ -7,22 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from itk_infer.files.cells import FORMULA, Cell, digest
+from itk_infer.files.cells import FORMULA, Cell, OnDigest, digest
 from itk_infer.files.commit import new_file
 
 MOST_ROWS: Final = 100_000  # of a sheet; a million is what the format can hold, and takes minutes
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[Cell]]]) -> tuple[str, list[str]]:
+def write_workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[Cell]]], on_digest: OnDigest) -> list[str]:
     """Write a workbook, row by row.
 
     Args:
         path: Its final name.
         sheets: Rows by title, the header first.
+        on_digest: Called with the SHA-256 of the file, before it gets its final name.
 
     Returns:
-        SHA-256 of the file, and titles of sheets that were cut at `MOST_ROWS`.
+        Titles of sheets that were cut at `MOST_ROWS`.
 
     Raises:
         OutputError: it cannot be written.
@@ -55,4 +56,5 @@ def write_workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[Cell]]]) -
             sheet.append([cell(value, number == 0) for value in row])
     with new_file(path) as partial:
         book.save(partial)
-        return digest(partial), cut
+        on_digest(digest(partial))
+    return cut

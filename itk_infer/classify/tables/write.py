@@ -23,7 +23,7 @@ from itk_infer.classify.tables.rows import (
 from itk_infer.classify.tables.source import GROUPS, ResultsSource, TableLabel
 from itk_infer.classify.tables.study_rule import study_rule
 from itk_infer.errors import ConfigError
-from itk_infer.files.cells import digest, write_csv
+from itk_infer.files.cells import OnDigest, digest, write_csv
 
 PLURAL: Final = {"study": "studies", "series": "series", "patient": "patients", "folder": "folders"}
 
@@ -64,7 +64,6 @@ class TableSummary:
         combinations: Studies by the labels that are positive together.
         run: Images and seconds of the last run.
         notes: Sentences about tables that were kept or cut.
-        digests: Of the tables that were written, by name.
     """
 
     group_by: str
@@ -76,14 +75,14 @@ class TableSummary:
     combinations: Counter[tuple[str, ...]] = field(default_factory=Counter)
     run: tuple[int, float] | None = None
     notes: list[str] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)
 
 
 def write_tables(folder: Path, settings: TableSettings = TableSettings()) -> TableSummary:
     """Write `images.csv`, `predictions_per_slice.csv`, `studies.csv`, `results.csv`, and more if asked for.
 
     Args:
-        folder: With `results.db`, which is only read; the caller keeps the digests, see `record_digests`.
+        folder: With `results.db`, whose table ``about`` keeps the digests of what is written. The caller holds the
+            lock of the folder.
         settings: What is written.
 
     Raises:
@@ -94,31 +93,31 @@ def write_tables(folder: Path, settings: TableSettings = TableSettings()) -> Tab
         rule = settings.rule or source.study_rule
         groups = Groups(settings.group_by, source.labels, study_rule(rule))
         writer = _Writer(source.path.parent, source, settings.overwrite)
-        writer.csv("images.csv", _images(source, groups))
-        found = groups.sorted()
-        by = settings.group_by
-        writer.csv("predictions_per_slice.csv", slice_rows(source.images_by_series(), source.labels))
+        for image in source.images():
+            groups.add_image(image)
+        for file in source.other_files():
+            groups.add_file(file)
+        found, by = groups.sorted(), settings.group_by
+        # The short tables first: of half a million images, the long ones take a minute.
         writer.csv(f"{PLURAL[by]}.csv", group_rows(found, source.labels, by, rule))
         writer.csv("results.csv", result_rows(found, source.labels, by, rule))
+        writer.csv("images.csv", _images(source))
+        writer.csv("predictions_per_slice.csv", slice_rows(source.images_by_series(), source.labels))
         if settings.kaggle:
             writer.csv("kaggle.csv", kaggle_rows(source.images(), source.labels), plain=True)
         if settings.xlsx:
             writer.workbook("results.xlsx", source, found, by, rule)
         summary = TableSummary(by, groups.states, groups.other, run=source.last_run())
-        summary.notes, summary.digests = writer.notes, writer.digests
+        summary.notes = writer.notes
         _count(summary, found, source.labels)
         return summary
 
 
-def _images(source: ResultsSource, groups: Groups) -> Iterator[Row]:
-    """Rows of `images.csv`; the groups are filled on the way, so that images are read once."""
+def _images(source: ResultsSource) -> Iterator[Row]:
+    """Rows of `images.csv`."""
     yield image_header(source.labels)
-    for image in source.images():
-        groups.add_image(image)
-        yield image_row(image, source.labels)
-    for file in source.other_files():
-        groups.add_file(file)
-        yield file_row(file, source.labels)
+    yield from (image_row(image, source.labels) for image in source.images())
+    yield from (file_row(file, source.labels) for file in source.other_files())
 
 
 def _count(summary: TableSummary, groups: Sequence[Group], labels: Sequence[TableLabel]) -> None:
@@ -139,10 +138,9 @@ class _Writer:
     def __init__(self, folder: Path, source: ResultsSource, overwrite: bool) -> None:
         self._folder, self._source, self._overwrite = folder, source, overwrite
         self.notes: list[str] = []
-        self.digests: dict[str, str] = {}
 
     def csv(self, name: str, rows: Iterable[Row], *, plain: bool = False) -> None:
-        self._write(name, rows, lambda path: write_csv(path, rows, plain=plain))
+        self._write(name, lambda path, on_digest: write_csv(path, rows, plain=plain, on_digest=on_digest))
 
     def workbook(self, name: str, source: ResultsSource, found: Sequence[Group], by: str, rule: str) -> None:
         from itk_infer.classify.tables.workbook import MOST_ROWS, write_workbook
@@ -153,19 +151,17 @@ class _Writer:
             "images": (row for part in ((image_header(source.labels),), images) for row in part),
         }
 
-        def write(path: Path) -> str:
-            digest, cut = write_workbook(path, sheets)
+        def write(path: Path, on_digest: OnDigest) -> None:
+            cut = write_workbook(path, sheets, on_digest)
             self.notes += [f"{name}: its sheet {title} has the first {MOST_ROWS:,} rows only" for title in cut]
-            return digest
 
-        self._write(name, (), write)
+        self._write(name, write)
 
-    def _write(self, name: str, rows: Iterable[Row], write: Callable[[Path], str]) -> None:
+    def _write(self, name: str, write: Callable[[Path, OnDigest], None]) -> None:
         path = self._folder / name
-        changed = path.exists() and digest(path) != self._source.recorded(name)
-        if changed and not self._overwrite:
-            for _ in rows:  # what else is counted of them
-                pass
+        there = digest(path) if path.is_file() else ""
+        if there and not self._overwrite and there not in self._source.recorded(name):
             self.notes.append(f"{path}: was changed since it was written, and is kept; `overwrite` replaces it")
             return
-        self.digests[name] = write(path)
+        # Both: a process that is killed leaves one or the other.
+        write(path, lambda made: self._source.record(name, f"{there} {made}"))
