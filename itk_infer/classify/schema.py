@@ -73,8 +73,11 @@ CREATE TABLE files (
     transfer_syntax TEXT,
     photometric TEXT
 );
+CREATE INDEX files_folder ON files (folder);
+CREATE INDEX files_waiting ON files (id) WHERE state = 'waiting';
 
--- One row per picture: a DICOM frame, a photo, a slice of a volume.
+-- One row per picture: a DICOM frame, a photo, a slice of a volume. Those of a file that is not 'done' are of an earlier content of
+-- it, or of an earlier model, and count only once it is done again.
 CREATE TABLE images (
     id INTEGER PRIMARY KEY,
     file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE,
@@ -112,4 +115,4 @@ CREATE TABLE member_predictions (
 """
 
 CURRENT_MODEL: Final = "SELECT model FROM runs ORDER BY id DESC LIMIT 1"
-"""Tables show the predictions of this model for images in the state 'counted'."""
+"""Tables show the predictions of this model for images in the state 'counted' of files in the state 'done'."""

@@ -58,6 +58,8 @@ class ModelKind:
         options: Options that only this kind takes, each with what other kinds do not have.
         describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows of it without
             loading it, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: it is loaded.
+        classify: ``module:function`` of ``(paths, spec_sources, options, threads, calls) -> PictureNetwork``: loads a
+            model of the kind that classifies pictures, see `itk_infer.model.load_classifier`; empty: there are none.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelKind:
     flags: tuple[FileFlag, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     describe: str = ""
+    classify: str = ""
 
 
 KINDS = "itk_infer.model.kinds"
@@ -79,6 +82,7 @@ MODEL_KINDS = (
         load=f"{KINDS}.onnx:load",
         extra="onnx",
         flags=(FileFlag(("--onnx",), "MODEL.onnx", "ONNX model file."),),
+        classify=f"{KINDS}.onnx_pictures:load",
     ),
     ModelKind(
         "mmengine",
@@ -133,6 +137,7 @@ MODEL_KINDS = (
         recognises=f"{KINDS}.torch_file:is_torch_file",
         load=f"{KINDS}.torch_file:load",
         extra="torch",
+        classify=f"{KINDS}.torch_pictures:load",
     ),
 )
 
@@ -158,7 +163,7 @@ def kind_of(path: Path) -> ModelKind:
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; a model is {_all_sentences()}")
-    matches = [kind for kind in MODEL_KINDS if _function(kind.recognises)(path)]
+    matches = [kind for kind in MODEL_KINDS if function_named(kind.recognises)(path)]
     if not matches:
         raise ModelError(f"{path}: not recognised as a model; a model is {_all_sentences()}")
     if len(matches) > 1:
@@ -193,7 +198,7 @@ def load_backend(
         kind = kind_of(paths[0])
     _refuse_options_of_others(kind, options)
     try:
-        backend: Backend = _function(kind.load)(tuple(paths), spec_sources, options)
+        backend: Backend = function_named(kind.load)(tuple(paths), spec_sources, options)
     except ImportError as error:
         raise ModelError(
             f"{kind.name} models need a package that cannot be imported ({error}): "
@@ -220,7 +225,7 @@ def description(
     kind = kind_of(paths[0]) if kind is None else kind_named(kind) if isinstance(kind, str) else kind
     if not kind.describe:
         return None
-    about: dict[str, Any] = _function(kind.describe)(paths[0], spec_sources)
+    about: dict[str, Any] = function_named(kind.describe)(paths[0], spec_sources)
     return about
 
 
@@ -233,7 +238,8 @@ def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:
                 )
 
 
-def _function(name: str) -> Any:
+def function_named(name: str) -> Any:
+    """What ``module:function`` stands for; imports it."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,3 +149,36 @@ def torch_reader(
         return model
 
     return read
+
+
+class OpenVinoCalls:
+    """A network that several threads call at a time, each with one thread of the CPU.
+
+    Args:
+        path: The ONNX file.
+        shape: Of its input; -1: free.
+        precision: fp32 or bf16.
+        threads: Of the CPU, in all.
+        calls: How many calls run side by side.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], precision: Precision, threads: int, calls: int) -> None:
+        model = onnx_reader(path)(shape)
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": max(threads, calls),
+            "NUM_STREAMS": calls,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiled = import_openvino().Core().compile_model(model, "CPU", settings)
+        self._requests = threading.local()
+
+    def __call__(self, windows: Windows) -> Logits:
+        """Run the network; the answer is the caller's."""
+        try:
+            if not hasattr(self._requests, "own"):
+                self._requests.own = self._compiled.create_infer_request()
+            answer: Logits = self._requests.own.infer({0: windows}, share_inputs=True, share_outputs=False)[0]
+        except Exception as error:  # its frontends have error classes of their own, with no common base
+            raise network_error(error, f"OpenVINO failed on {windows.shape}: {reason(error)}") from error
+        return answer

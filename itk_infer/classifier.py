@@ -1,0 +1,177 @@
+"""The Python API of classification: a model, loaded once, ready for any number of pictures.
+
+classifier = itk_infer.Classifier.load("chest.onnx")
+for picture in classifier("image.dcm"):
+    picture.probabilities     # {"pneumonia": 0.93, "effusion": 0.04}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import InputError
+from itk_infer.machine import usable_cores
+from itk_infer.model.classifier import PictureClassifier, Scores
+from itk_infer.model.load_classifier import load_classifier
+from itk_infer.model.spec_sources import SpecSources
+from itk_infer.options import Options
+from itk_infer.spec.classify_spec import ClassifySpec
+from itk_infer.volume.picture_input.maker import PictureMaker
+from itk_infer.volume.picture_input.opening import open_pictures
+from itk_infer.volume.picture_input.picture import NotAPicture, Picture
+
+HALF_ERROR = 0.01  # largest difference of a probability in reduced precision
+
+
+@dataclass(frozen=True, slots=True)
+class PictureScores:
+    """What a model answers to one picture.
+
+    Attributes:
+        frame: Its number in the file, from 0.
+        probabilities: By label.
+        std: Standard deviation over the members of an ensemble, by label; empty for one network.
+        positive: Labels at or above their threshold.
+    """
+
+    frame: int
+    probabilities: dict[str, float]
+    std: dict[str, float]
+    positive: tuple[str, ...]
+
+
+class Classifier:
+    """A model that classifies pictures.
+
+    Args:
+        model: The loaded model.
+
+    Attributes:
+        model: See above.
+        spec: What it sees and means.
+        reach: How many pictures before and after one it sees together with it.
+    """
+
+    def __init__(self, model: PictureClassifier) -> None:
+        self.model = model
+        self.spec: ClassifySpec = model.spec
+        self._makers = [PictureMaker(wanted) for wanted in model.inputs]
+        self.reach = max(maker.reach for maker in self._makers)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        options: Options | None = None,
+        *,
+        kind: str | None = None,
+        calls: int = 1,
+        **keywords: Any,
+    ) -> Classifier:
+        """Load a model.
+
+        Args:
+            path: An ONNX, TorchScript or torch.export file, or an ensemble file; several: their mean.
+            options: How to load and run it; those about volumes are not used.
+            kind: ``onnx``, ``torch_file`` or ``ensemble``; default: recognised.
+            calls: How many threads call it at a time.
+            **keywords: Single options, above `options`.
+
+        Raises:
+            ModelError: a network or the device cannot be used.
+            ConfigError: the options do not fit, or networks cannot be averaged.
+            SpecError: nothing says what the model sees and means.
+        """
+        options = (options or Options()).changed(**keywords)
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+        threads = options.threads or usable_cores()
+        return cls(
+            load_classifier(paths, SpecSources(options), options, kind=kind, threads=threads, calls=min(calls, threads))
+        )
+
+    def planes(self, picture: Picture) -> list[NDArray[np.float32]]:
+        """What a decoded picture contributes to the networks' inputs, one array (planes, Y, X) for each of them."""
+        return [maker.planes(picture) for maker in self._makers]
+
+    def inputs(self, around: Sequence[list[NDArray[np.float32]]], at: int) -> list[NDArray[np.float32]]:
+        """The networks' inputs for one picture of a series.
+
+        Args:
+            around: `planes` of the pictures of the series, or of those around it.
+            at: Which of them; beyond both ends the last one is repeated.
+
+        Returns:
+            One array (C, Y, X) for each of the networks' inputs.
+        """
+
+        def chosen(number: int, maker: PictureMaker) -> NDArray[np.float32]:
+            return maker.channels(lambda place: around[min(max(at + place, 0), len(around) - 1)][number])
+
+        return [chosen(number, maker) for number, maker in enumerate(self._makers)]
+
+    def scores(self, inputs: Sequence[list[NDArray[np.float32]]]) -> Scores:
+        """Classify pictures.
+
+        Args:
+            inputs: `inputs` of each, of equal sizes.
+
+        Raises:
+            InferenceError: a network failed.
+        """
+        return self.model.scores([np.stack(parts) for parts in zip(*inputs, strict=True)])
+
+    def settle_precision(self, inputs: Sequence[list[NDArray[np.float32]]]) -> str:
+        """Go back to fp32 where reduced precision changes probabilities by more than `HALF_ERROR`.
+
+        Args:
+            inputs: As of `scores`.
+
+        Returns:
+            A sentence about what was found; empty where all networks run in fp32 anyway.
+        """
+        kinds = [network.precision for network in self.model.networks]
+        if set(kinds) == {"fp32"} or not inputs:
+            return ""
+        reduced = self.scores(inputs).probabilities
+        for network in self.model.networks:
+            network.in_precision("fp32")
+        if [network.precision for network in self.model.networks] == kinds:
+            return ""  # they are stored in it
+        error = float(np.abs(self.scores(inputs).probabilities - reduced).max())
+        words = " and ".join(sorted(set(kinds) - {"fp32"}))
+        if error > HALF_ERROR:
+            self.model.refresh_digest()
+            return f"{words} changes a probability by {error:.3f}; fp32 is used"
+        for network, precision in zip(self.model.networks, kinds, strict=True):
+            network.in_precision(precision)
+        return f"{words}: probabilities differ by at most {error:.4f} from fp32 on the first pictures"
+
+    def __call__(self, path: str | Path) -> list[PictureScores]:
+        """Classify the pictures of one file; neighbours are those in the file.
+
+        Raises:
+            InputError: it is damaged, or holds no picture.
+            InferenceError: a network failed.
+        """
+        path = Path(path)
+        try:
+            pictures = open_pictures(path, self.spec.select)
+            pictures.check()
+        except NotAPicture as reason:
+            raise InputError(f"{path.name}: {reason}") from None
+        around = [self.planes(pictures.picture(frame)) for frame in range(pictures.facts.frames)]
+        scores = [self.scores([self.inputs(around, at)]) for at in range(len(around))]
+        return [self._scores(frame, found) for frame, found in enumerate(scores)]
+
+    def _scores(self, frame: int, found: Scores) -> PictureScores:
+        names = [label.name for label in self.model.labels]
+        probabilities = dict(zip(names, found.probabilities[0].tolist(), strict=True))
+        std = {} if found.std is None else dict(zip(names, found.std[0].tolist(), strict=True))
+        positive = tuple(label.name for label in self.model.labels if probabilities[label.name] >= label.threshold)
+        return PictureScores(frame, probabilities, std, positive)

@@ -1,0 +1,260 @@
+"""Threads that read, decode, resize and run the network; a thread that fills a batch runs it, while others decode.
+
+Decoders, resizing, digests and runtimes are free of the GIL, so that threads share one model and all memory.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.classifier import Classifier
+from itk_infer.classify.messages import FileDone, ImageDone
+from itk_infer.classify.sequence import Slot, with_neighbours
+from itk_infer.classify.units import Unit, WaitingFile
+from itk_infer.errors import InferenceError, InputError
+from itk_infer.volume.picture_input.opening import open_pictures
+from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
+
+Planes = list[NDArray[np.float32]]
+GAP = "a picture beside it in the series could not be read; the next one stands in for it"
+
+
+class Work:
+    """The threads.
+
+    Args:
+        classifier: The loaded model.
+        root: What paths of files are relative to.
+        batch: Pictures per call of the network.
+        threads: How many; at least 1.
+
+    Attributes:
+        results: `FileDone` of each file, or the exception of a thread that ended by a bug.
+    """
+
+    def __init__(self, classifier: Classifier, root: Path, batch: int, threads: int) -> None:
+        self._classifier, self._root, self._batch = classifier, root, batch
+        self._units: queue.Queue[Unit | None] = queue.Queue()
+        self.results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
+        self._lock = threading.Lock()
+        self._device = threading.Lock() if _on_gpu(classifier) else None
+        self._waiting: dict[tuple[tuple[int, ...], ...], list[_Picture]] = defaultdict(list)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._loop, name="classify", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def backlog(self) -> int:
+        """Units that no thread has taken yet."""
+        return self._units.qsize()
+
+    def submit(self, unit: Unit) -> None:
+        """Add a unit."""
+        self._units.put(unit)
+
+    def finish(self) -> None:
+        """Say that there are no more units: batches that are not full are run, too."""
+        for _ in self._threads:
+            self._units.put(None)
+
+    def close(self) -> None:
+        """Give up what is not done, and wait for the threads."""
+        self._stop.set()
+        self.finish()
+        while any(thread.is_alive() for thread in self._threads):
+            try:  # a thread may wait for a place
+                self.results.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _loop(self) -> None:
+        try:
+            while (unit := self._units.get()) is not None and not self._stop.is_set():
+                self._work(unit)
+            if not self._stop.is_set():
+                with self._lock:
+                    rest = [batch for batch in self._waiting.values() if batch]
+                    self._waiting.clear()
+                for batch in rest:
+                    self._run(batch)
+        except BaseException as error:
+            self.results.put(error)
+
+    def _work(self, unit: Unit) -> None:
+        reach = self._classifier.reach
+        for around, at in with_neighbours(self._slots(unit), reach):
+            if self._stop.is_set():
+                return
+            picture = around[at]
+            inputs = self._classifier.inputs([item.planes for item in around], at)
+            self._add(replace(picture, planes=inputs))
+
+    def _slots(self, unit: Unit) -> Iterator[Slot[_Picture]]:
+        """The pictures of a unit, decoded one after the other; those that fail are left out."""
+        last: Slot[_Picture] | None = None
+        gap = False
+        for file, twin in zip(unit.files, unit.twins, strict=True):
+            for picture in self._pictures(file):
+                if picture is None:
+                    gap = len(unit.files) > 1
+                    if last is not None and gap:
+                        last.item.job.note_once(GAP)
+                    continue
+                if gap:
+                    picture.job.note_once(GAP)
+                    gap = False
+                if twin and last is not None:
+                    last.twins.append(picture)
+                    continue
+                if last is not None:
+                    yield last
+                last = Slot(picture)
+        if last is not None:
+            yield last
+
+    def _pictures(self, file: WaitingFile) -> Iterator[_Picture | None]:
+        """The pictures of a file; None where there is none to be had, which is reported."""
+        job = _Job(file, self)
+        try:
+            pictures = open_pictures(self._root / file.path, self._classifier.spec.select)
+            job.opened(pictures)
+            if file.expected is not None and file.expected == pictures.sha256 and not self._classifier.reach:
+                job.end("unchanged")
+                return
+            pictures.check()
+        except NotAPicture as reason:
+            job.end("skipped", str(reason))
+            yield None
+            return
+        except InputError as error:
+            job.end("failed", str(error))
+            yield None
+            return
+        order = range(pictures.facts.frames)
+        positions = pictures.facts.positions
+        if self._classifier.reach and None not in positions and len(positions) == len(order):
+            order = sorted(order, key=lambda frame: positions[frame])  # type: ignore[assignment, arg-type, return-value]
+        for frame in order:
+            try:
+                decoded = pictures.picture(frame)
+                planes = self._classifier.planes(decoded)
+                digest = decoded.sha256
+            except InputError as error:
+                job.end("failed", str(error))
+                yield None
+                return
+            yield _Picture(job, frame, digest, planes)
+
+    def _add(self, picture: _Picture) -> None:
+        shapes = tuple(part.shape for part in picture.planes)
+        with self._lock:
+            waiting = self._waiting[shapes]
+            waiting.append(picture)
+            if len(waiting) < self._batch:
+                return
+            del self._waiting[shapes]
+        self._run(waiting)
+
+    def _run(self, batch: list[_Picture]) -> None:
+        """Run the network on pictures; those that it fails on fail alone."""
+        batch = [picture for picture in batch if not picture.job.ended]
+        if not batch or self._stop.is_set():
+            return
+        try:
+            if self._device is not None:
+                with self._device:
+                    scores = self._classifier.scores([picture.planes for picture in batch])
+            else:
+                scores = self._classifier.scores([picture.planes for picture in batch])
+        except InferenceError as error:
+            if len(batch) == 1:
+                batch[0].job.end("failed", str(error))
+                return
+            middle = len(batch) // 2
+            self._run(batch[:middle])
+            self._run(batch[middle:])
+            return
+        logits, std = scores.logits, scores.std
+        for number, picture in enumerate(batch):
+            picture.job.scored(
+                ImageDone(
+                    picture.frame,
+                    picture.sha256,
+                    scores.probabilities[number].tolist(),
+                    None if logits is None else logits[number].tolist(),
+                    None if std is None else std[number].tolist(),
+                    scores.members[:, number].tolist(),
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A decoded picture; `planes` are what it contributes to inputs, and later its own inputs."""
+
+    job: _Job
+    frame: int
+    sha256: str
+    planes: Planes
+
+
+class _Job:
+    """One file on its way; reported once, when all its pictures are scored, or one of them fails."""
+
+    def __init__(self, file: WaitingFile, work: Work) -> None:
+        self._file, self._work = file, work
+        self._facts, self._sha256 = PictureFacts(), ""
+        self._images: list[ImageDone] = []
+        self._notes: list[str] = []
+        self._lock = threading.Lock()
+        self.ended = False
+
+    def opened(self, pictures: Pictures) -> None:
+        self._facts, self._sha256 = pictures.facts, pictures.sha256
+        if self._facts.note:
+            self._notes.append(self._facts.note)
+
+    def note_once(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+    def scored(self, image: ImageDone) -> None:
+        with self._lock:
+            self._images.append(image)
+            complete = len(self._images) == self._facts.frames
+        if complete:
+            self.end("done")
+
+    def end(self, state: Any, reason: str = "") -> None:
+        with self._lock:
+            if self.ended:
+                return
+            self.ended = True
+        images = tuple(sorted(self._images, key=lambda image: image.frame)) if state == "done" else ()
+        self._work.results.put(
+            FileDone(
+                self._file.id,
+                self._file.path,
+                state,
+                self._facts.study or f"folder:{self._file.folder or '.'}",
+                reason,
+                "; ".join(self._notes) if state == "done" else "",
+                self._sha256 or None,
+                self._facts,
+                images,
+            )
+        )
+
+
+def _on_gpu(classifier: Classifier) -> bool:
+    return any(network.device != "cpu" for network in classifier.model.networks)

@@ -1,0 +1,1 @@
+"""Pictures: frames of DICOM files, photos, slices of volumes, as models that classify see them."""

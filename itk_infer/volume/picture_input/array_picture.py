@@ -1,0 +1,83 @@
+"""Pictures that are plain numbers: photos, and slices of volumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import InputError
+from itk_infer.spec.classify_spec import PictureChannel, PictureInput
+from itk_infer.volume.dicom.lookup import Window
+from itk_infer.volume.dicom.picture import plane_of
+from itk_infer.volume.picture_input.picture import Picture, PictureFacts, pixels_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPicture:
+    """One picture.
+
+    Attributes:
+        values: (Y, X), or (Y, X, 3) of a colour picture.
+        photo: Whether whole numbers are brightness, from 0 to the largest of their type.
+        name: For messages.
+    """
+
+    values: NDArray[Any]
+    photo: bool
+    name: str
+
+    @property
+    def sha256(self) -> str:
+        """See `Picture.sha256`."""
+        return pixels_sha256(self.values)
+
+    def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
+        """See `Picture.plane`; a picture of plain numbers has no window of its own."""
+        if self.values.ndim == 2 and channel.plane != "grey":
+            raise InputError(f"{self.name}: is grey, and the model wants colours; give another picture")
+        values = plane_of(self.values, channel)
+        if channel.window is not None:
+            return Window(*channel.window, "LINEAR_EXACT")(values.astype(np.float64)).astype(np.float32)
+        if wanted.values != "voi":
+            return values
+        kind = self.values.dtype
+        if self.photo and kind.kind in "ub":
+            return values / np.float32(1 if kind.kind == "b" else np.iinfo(kind).max)
+        if self.photo and kind.kind == "f" and 0 <= values.min() and values.max() <= 1:
+            return values
+        if wanted.missing_voi == "refuse":
+            raise InputError(f"{self.name}: has no window, and the model spec wants one")
+        if wanted.missing_voi == "range" and kind.kind in "iu":
+            low, high = float(np.iinfo(kind).min), float(np.iinfo(kind).max)
+        else:
+            low, high = float(values.min()), float(values.max())
+        return (values - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(values)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPictures:
+    """The pictures of a file.
+
+    Attributes:
+        values: (frames, Y, X), or (frames, Y, X, 3).
+        facts: See `Pictures`.
+        sha256: See `Pictures`.
+        photo: See `ArrayPicture`.
+        name: For messages.
+    """
+
+    values: NDArray[Any]
+    facts: PictureFacts
+    sha256: str
+    photo: bool
+    name: str
+
+    def check(self) -> None:
+        """See `Pictures.check`; arrays were checked while they were read."""
+
+    def picture(self, frame: int) -> Picture:
+        """See `Pictures.picture`."""
+        return ArrayPicture(self.values[frame], self.photo, self.name)

@@ -1,0 +1,119 @@
+"""From decoded pictures to the arrays that a network takes: channels, size, intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.spec.classify_spec import PictureInput, PictureResize
+from itk_infer.spec.intensity import Standardize
+from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume.picture_input.picture import Picture
+
+Plane = NDArray[np.float32]
+
+
+class PictureMaker:
+    """Makes the input of one network.
+
+    Args:
+        wanted: What the network sees.
+
+    Attributes:
+        reach: How many pictures before and after it are seen together with one.
+    """
+
+    def __init__(self, wanted: PictureInput) -> None:
+        self._wanted = wanted
+        self.reach = wanted.reach
+        sources = {(channel.plane, channel.window): channel for channel in wanted.channels}
+        self._sources = tuple(sources.values())
+        order = list(sources)
+        self._parts = [(channel.slice, order.index((channel.plane, channel.window))) for channel in wanted.channels]
+
+    def planes(self, picture: Picture) -> NDArray[np.float32]:
+        """What this picture contributes to its own input and to those of its neighbours.
+
+        Returns:
+            (planes, Y, X) in the size of the network's input.
+
+        Raises:
+            InputError: the picture has not the values that are wanted.
+        """
+        wanted = self._wanted
+        made = [resized(picture.plane(channel, wanted), wanted.size, wanted.resize) for channel in self._sources]
+        stacked = np.stack(made) if len(made) > 1 else made[0][None]
+        return stacked if wanted.center_crop is None else _cut_or_pad(stacked, wanted.center_crop)
+
+    def channels(self, at: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The network's input.
+
+        Args:
+            at: The planes of the picture itself (0) and of its neighbours (-1, 1, ...).
+
+        Returns:
+            (C, Y, X) float32.
+        """
+        made = np.stack([at(place)[source] for place, source in self._parts])
+        for step in self._wanted.intensity:
+            if isinstance(step, Standardize) and step.channels is None:
+                made -= np.array(step.mean, np.float32)[:, None, None]
+                made /= np.array(step.std, np.float32)[:, None, None]
+            else:
+                made = np.asarray(apply_intensity(made[:, None], [step]))[:, 0]
+        return made
+
+
+def resized(plane: Plane, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
+    """A plane (Y, X) in another size; see `PictureResize`.
+
+    Linear with antialiasing is that of Pillow on floating point numbers, which equals that of torch to 2e-5.
+    """
+    rows, columns = plane.shape
+    if size is None or (rows, columns) == size:
+        return plane
+    if rule.aspect == "stretch":
+        return _scaled(plane, size, rule)
+    if rule.aspect in ("fit", "fill"):
+        choose = min if rule.aspect == "fit" else max
+        scale = choose(size[0] / rows, size[1] / columns)
+        plane = _scaled(plane, (max(1, round(rows * scale)), max(1, round(columns * scale))), rule)
+    return _cut_or_pad(plane, size)
+
+
+def _scaled(plane: Plane, size: tuple[int, int], rule: PictureResize) -> Plane:
+    from PIL import Image
+
+    if plane.shape == size:
+        return plane
+    if rule.interpolation == "linear" and not rule.antialias:
+        return _linear(_linear(plane, size[0]).T, size[1]).T.copy()
+    kinds = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
+    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.asarray(image.resize(size[::-1], kinds[rule.interpolation]))
+
+
+def _linear(plane: Plane, rows: int) -> Plane:
+    """Rows between the two nearest ones, corners not aligned, as torch without antialiasing."""
+    at = np.clip((np.arange(rows) + 0.5) * (len(plane) / rows) - 0.5, 0, len(plane) - 1)
+    below = at.astype(np.intp)
+    above = np.minimum(below + 1, len(plane) - 1)
+    share = (at - below).astype(np.float32)[:, None]
+    return plane[below] * (1 - share) + plane[above] * share
+
+
+def _cut_or_pad(planes: Plane, size: tuple[int, int]) -> Plane:
+    """The middle of (..., Y, X), with zeros around it where it is smaller."""
+    for axis, wanted in zip((-2, -1), size, strict=True):
+        have = planes.shape[axis]
+        if have > wanted:
+            start = (have - wanted) // 2
+            planes = np.take(planes, range(start, start + wanted), axis)
+        elif have < wanted:
+            before = (wanted - have) // 2
+            widths = [(0, 0)] * planes.ndim
+            widths[axis] = (before, wanted - have - before)
+            planes = np.pad(planes, widths)
+    return planes

@@ -1,0 +1,81 @@
+"""Opens a file of pictures, by its name and its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from itk_infer.errors import InputError
+from itk_infer.spec.classify_spec import SelectRule
+from itk_infer.volume.dicom.elements import looks_like_dicom
+from itk_infer.volume.names import printable, split_suffix
+from itk_infer.volume.other_formats import DICOM, format_of_name, is_sidecar
+from itk_infer.volume.picture_input.array_picture import ArrayPictures
+from itk_infer.volume.picture_input.dicom_pictures import DicomPictures
+from itk_infer.volume.picture_input.photo import PHOTOS, read_picture
+from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
+
+
+def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
+    """Open a file; it is read once, as a whole.
+
+    Args:
+        path: The file.
+        select: Rules of the model about which DICOM files it is for.
+
+    Raises:
+        NotAPicture: it holds none.
+        InputError: it is damaged, or of a kind that is not read.
+    """
+    name = path.name
+    if split_suffix(name)[1]:
+        return _volume(path)
+    if name.lower().endswith(PHOTOS):
+        return _photo(path)
+    named = name.lower().endswith(DICOM.suffixes)
+    if is_sidecar(name):
+        raise NotAPicture("no picture, by its name")
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+            if looks_like_dicom(start):
+                return DicomPictures(path, start + file.read(), select)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    form = format_of_name(name)
+    if named:
+        what = "is empty" if not start else "is named as DICOM, and holds none"
+        raise InputError(f"{printable(name)}: {what}; copy or send it again, or remove it")
+    if form is not None:
+        raise InputError(f"{printable(name)}: is {form.name}, which is not read; {form.remedy}")
+    raise NotAPicture("no picture, by its content")
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What is said of a file that the system does not read."""
+    reason = error.strerror or type(error).__name__
+    return InputError(f"{printable(path.name)}: cannot be read ({reason}); check the file and its permissions")
+
+
+def _photo(path: Path) -> ArrayPictures:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return ArrayPictures(read_picture(path)[None], PictureFacts(), digest, True, printable(path.name))
+
+
+def _volume(path: Path) -> ArrayPictures:
+    import SimpleITK as sitk
+
+    from itk_infer.volume.read import read_image
+
+    read = read_image(path)
+    values = sitk.GetArrayViewFromImage(read.image)
+    spacing = read.image.GetSpacing()[2]
+    positions = tuple(float(number * spacing) for number in range(len(values)))
+    facts = PictureFacts(len(values), series=f"sha256:{read.sha256}", positions=positions, note="; ".join(read.warnings))
+    return ArrayPictures(np.asarray(values).copy(), facts, read.sha256, False, printable(path.name))
