@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.model.saliency.maps import resized
 from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class Panel:
     Attributes:
         title: Two lines: the image, and the label that is explained.
         image: (rows, columns) or (rows, columns, 3), 0 to 1.
-        overlays: Titles with maps (h, w) from 0 to 1.
-        box: Top, left, bottom, right of what the maps cover, in pixels of the image.
+        overlays: Titles with maps from 0 to 1, (h, w), over the whole image.
         bars: In the order of the model's labels.
         lines: What the maps and the bars are made of.
     """
@@ -57,7 +57,6 @@ class Panel:
     title: tuple[str, str]
     image: NDArray[np.float32]
     overlays: Sequence[tuple[str, NDArray[np.float32]]]
-    box: tuple[float, float, float, float]
     bars: Sequence[LabelBar]
     lines: Sequence[str]
 
@@ -66,10 +65,8 @@ def draw_panel(panel: Panel) -> Picture:
     """Draw it: image, one overlay per map, bars; text above and below."""
     from PIL import Image, ImageDraw
 
-    image, scale = _scaled(panel.image)
-    fields = [("image", image)]
-    for name, values in panel.overlays:
-        fields.append((name, _overlay(image, values, [side * scale for side in panel.box])))
+    image = _scaled(panel.image)
+    fields = [("image", image), *((name, _overlay(image, values)) for name, values in panel.overlays)]
     width = (SIDE + GAP) * (len(fields) + 1) + GAP
     lines = [line for text in (*panel.lines, NO_LOCALISER) for line in _wrapped(text, width - 2 * GAP)]
     height = TITLE + SIDE + LINE + GAP + LINE * len(lines) + GAP
@@ -91,31 +88,22 @@ def draw_panel(panel: Panel) -> Picture:
     return canvas
 
 
-def _scaled(image: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
-    """The image in colour, its longer side `SIDE` pixels, and the scale."""
+def _scaled(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image in colour, its longer side `SIDE` pixels."""
     from PIL import Image
 
     grey = (np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5).astype(np.uint8)
     picture = Image.fromarray(grey).convert("RGB")
     scale = SIDE / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR)), scale
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
 
 
-def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32], box: Sequence[float]) -> NDArray[np.uint8]:
-    """The image with a map over its box; where the box ends, the map does."""
-    from PIL import Image
-
-    top, left, bottom, right = (round(side) for side in box)
-    size = max(1, right - left), max(1, bottom - top)
-    map_ = np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
-    whole = np.zeros(image.shape[:2], np.float32)
-    rows, columns = (slice(max(0, a), max(0, b)) for a, b in ((top, bottom), (left, right)))
-    part = map_[max(0, -top) :, max(0, -left) :][: whole[rows].shape[0], : whole[:, columns].shape[1]]
-    whole[rows, columns][: part.shape[0], : part.shape[1]] = part
-    opacity = (OPACITY * whole)[..., None]
-    colours = _jet()[(np.clip(whole, 0, 1) * 255 + 0.5).astype(np.uint8)]
-    mixed = image + opacity * (colours - image)
+def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image under the colours of a map, which are the denser the larger it is."""
+    map_ = np.clip(resized(values, (image.shape[0], image.shape[1])), 0, 1)
+    colours = _jet()[(map_ * 255 + 0.5).astype(np.uint8)]
+    mixed = image + OPACITY * map_[..., None] * (colours - image)
     blended: NDArray[np.uint8] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
     return blended
 

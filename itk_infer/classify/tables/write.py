@@ -77,22 +77,24 @@ class TableSummary:
     notes: list[str] = field(default_factory=list)
 
 
-def write_tables(folder: Path, settings: TableSettings = TableSettings()) -> TableSummary:
+def write_tables(
+    folder: Path, settings: TableSettings = TableSettings(), *, database: Path | None = None
+) -> TableSummary:
     """Write `images.csv`, `predictions_per_slice.csv`, `studies.csv`, `results.csv`, and more if asked for.
 
     Args:
-        folder: With `results.db`, whose table ``about`` keeps the digests of what is written. The caller holds the
-            lock of the folder.
+        folder: Output folder. The caller holds the lock of the database's folder.
         settings: What is written.
+        database: `results.db`, whose table ``about`` keeps the digests of what is written; None: in `folder`.
 
     Raises:
         ConfigError: there is no database, or a setting is unknown.
         OutputError: a table cannot be written.
     """
-    with closing(ResultsSource(folder)) as source:
+    with closing(ResultsSource(database or folder)) as source:
         rule = settings.rule or source.study_rule
         groups = Groups(settings.group_by, source.labels, study_rule(rule))
-        writer = _Writer(source.path.parent, source, settings.overwrite)
+        writer = _Writer(folder, source, settings.overwrite)
         for image in source.images():
             groups.add_image(image)
         for file in source.other_files():

@@ -1,0 +1,25 @@
+"""Names of panels: the same for the same image in every run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from itk_infer.classify.tables.source import ImageRow
+
+LONGEST = 64  # characters of a UID
+
+
+def panel_stem(row: ImageRow) -> str:
+    """``<study>/<series>/<position>_<identifier>``, with slashes; a frame after the first has its number."""
+    place = "frame" if row.position is None else f"{row.position:+09.2f}"
+    frame = f"_{row.frame:04d}" if (row.frames or 1) > 1 or row.frame else ""
+    return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}_{safe(row.sop)}{frame}"
+
+
+def safe(text: str) -> str:
+    """A name for a file, on any system; other texts get other names."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", text).strip(".")
+    if plain == text and 0 < len(plain) <= LONGEST:
+        return plain
+    return f"{plain[: LONGEST - 9]}-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -1,0 +1,85 @@
+"""Which images are explained, and for which of their labels."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from itk_infer.classify.tables.source import ImageRow, ResultsSource, TableLabel
+from itk_infer.classify.units import natural
+from itk_infer.errors import ConfigError
+
+
+def check_wanted(wanted: str) -> str:
+    """``positives``, ``all``, or a number of images per study.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if wanted in ("positives", "all") or (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
+        return wanted
+    raise ConfigError(f"`saliency_for={wanted}`: give positives, all, or a number of images per study")
+
+
+def explained_label(labels: Sequence[TableLabel], probabilities: Sequence[float]) -> int:
+    """The label whose logit is explained: the most probable of the positive ones, else of all.
+
+    A label that others are cases of ("any") is taken only if none of them is positive: it would always win.
+    """
+    parents = {label.parent for label in labels if label.parent}
+
+    def rank(index: int) -> tuple[bool, bool, float]:
+        label, probability = labels[index], probabilities[index]
+        return probability >= label.threshold, label.name not in parents, probability
+
+    return max(range(len(labels)), key=rank)
+
+
+def select(source: ResultsSource, wanted: str) -> dict[int, int]:
+    """Images to explain, with the index of the label.
+
+    Args:
+        source: The results.
+        wanted: See `check_wanted`; a number: the images of each study with the most probable labels.
+    """
+    labels, chosen = source.labels, dict[int, int]()
+    most: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    for row in source.images():
+        if row.state != "counted" or not row.probabilities:
+            continue
+        label = explained_label(labels, row.probabilities)
+        probability = row.probabilities[label]
+        if wanted.isdigit():
+            best = most[row.study]
+            heapq.heappush(best, (probability, -row.id, label))
+            if len(best) > int(wanted):
+                heapq.heappop(best)
+        elif wanted == "all" or probability >= labels[label].threshold:
+            chosen[row.id] = label
+    return chosen | {-number: label for best in most.values() for _, number, label in best}
+
+
+def sequences(source: ResultsSource) -> Iterator[list[ImageRow]]:
+    """Counted images, with those that a model sees together in one list, in their order.
+
+    They are the frames of a file, or the files of a series: by position, or by path where one has none.
+    """
+
+    def together(row: ImageRow) -> tuple[str, str]:
+        if (row.frames or 1) > 1 or row.series is None:
+            return "file", row.path
+        return "series", row.series
+
+    def flush(series: list[ImageRow]) -> list[ImageRow]:
+        if all(row.position is not None for row in series):
+            return sorted(series, key=lambda row: (row.position, row.sop, row.frame))
+        return sorted(series, key=lambda row: (natural(row.path), row.frame))
+
+    # Rows of one series come together, those of its files with frames among them.
+    for _, rows in groupby(source.images_by_series(), key=lambda row: row.series or row.study):
+        found: dict[tuple[str, str], list[ImageRow]] = defaultdict(list)
+        for row in rows:
+            found[together(row)].append(row)
+        yield from map(flush, found.values())
