@@ -253,10 +253,10 @@ class _Writer:
 
     def _lines(self, many: int) -> list[str]:
         methods = ", ".join(TITLES[name] for name in self._settings.methods)
-        networks = "; ".join(
-            f"{one['name']} ({', '.join(filter(None, (one['layer'], one['how'])))})"
-            for one in self.summary.members
-        )
+        ways: dict[str, list[str]] = {}
+        for one in self.summary.members:
+            ways.setdefault(", ".join(filter(None, (one["layer"], one["how"]))), []).append(one["name"])
+        networks = "; ".join(f"{', '.join(names)} ({way})" for way, names in ways.items())
         scaled = (
             "the mean of the networks' maps, each scaled to its maximum" if many > 1 else "scaled to its maximum"
         )

@@ -11,10 +11,10 @@ LONGEST = 64  # characters of a UID
 
 
 def panel_stem(row: ImageRow) -> str:
-    """``<study>/<series>/<position>_<identifier>``, with slashes; a frame after the first has its number."""
-    place = "frame" if row.position is None else f"{row.position:+09.2f}"
+    """``<study>/<series>/<position>_<identifier>``, with slashes; frames of one file have numbers."""
+    place = "" if row.position is None else f"{row.position:+09.2f}_"
     frame = f"_{row.frame:04d}" if (row.frames or 1) > 1 or row.frame else ""
-    return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}_{safe(row.sop)}{frame}"
+    return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}{safe(row.sop)}{frame}"
 
 
 def safe(text: str) -> str:

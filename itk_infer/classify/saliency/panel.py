@@ -77,10 +77,10 @@ def draw_panel(panel: Panel) -> Picture:
             (GAP, 7 + row * 21), _short(printable(text), width - 2 * GAP, 15 - row), INK, font=_font(15 - row)
         )
     for index, (name, field) in enumerate(fields):
-        left = GAP + index * (SIDE + GAP)
-        top = TITLE + (SIDE - field.shape[0]) // 2
-        canvas.paste(Image.fromarray(field), (left + (SIDE - field.shape[1]) // 2, top))
-        pen.text((left, TITLE + SIDE + 2), _short(name, SIDE, 13), FAINT, font=_font(13))
+        start = GAP + index * (SIDE + GAP)
+        left, top = start + (SIDE - field.shape[1]) // 2, TITLE + (SIDE - field.shape[0]) // 2
+        canvas.paste(Image.fromarray(field), (left, top))
+        pen.text((start, TITLE + SIDE + 2), _short(printable(name), SIDE, 13), FAINT, font=_font(13))
     _bars(pen, GAP + len(fields) * (SIDE + GAP), panel.bars)
     for row, line in enumerate(lines):
         colour = INK if row >= len(lines) - 1 else FAINT
