@@ -41,8 +41,10 @@ def report_command(
     calibration: Path | None,
     **tables: Any,
 ) -> int:
-    """Write the tables of the folder OUTPUT again: confidences.xlsx and labels.csv from its ledger and its masks, or
-    the tables of classified images from results.db.
+    """Write the tables of the folder OUTPUT again.
+
+    Of masks: confidences.xlsx and labels.csv, from its ledger and the masks. Of classified images: see below, from
+    its results.db.
 
     Ledgers that shards have left there become part of it first. A decision counts for the mask that was looked
     at: when the mask changes, it no longer does.

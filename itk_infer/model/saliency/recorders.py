@@ -135,7 +135,7 @@ class _ScriptRecorder:
             self._functions[layer] = names, torch._C._create_function_from_graph("forward", graph)
         names, function = self._functions[layer]
         # The optimiser, from the second call on, would cut tensors off from the gradients.
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             found = function(self._frozen._c, inputs)
         answer, *kept = found if names else (found,)
         return answer, dict(zip(names, kept, strict=True))
