@@ -47,7 +47,7 @@ def read_truth(path: Path, labels: Sequence[str]) -> TruthTable:
 
     Args:
         path: A ``.csv`` with a column ``file``, ``sop``, ``study``, ``series``, ``patient`` or ``folder``, and
-            ``frame`` if wanted, and one per label, named as it or ``true_`` and its name, of 0 and 1; an empty cell
+            ``frame`` if wanted, and one of 0 and 1 per label, named as it or ``true_`` and its name; an empty cell
             is unknown. Or with the columns ``ID`` (``ID_<sop>_<label>``) and ``Label``.
         labels: Of the model.
 
