@@ -108,10 +108,12 @@ class ResultsSource:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise ConfigError(f"{path}: is no database of results ({error})") from None
-        if version is None or version[0] != str(SCHEMA_VERSION) or model is None:
+        if version is None or version[0] != str(SCHEMA_VERSION):
             self._db.close()
-            reason = "no model ran yet" if version and model is None else "of another version of itk_infer"
-            raise ConfigError(f"{path}: {reason}; run itk_infer classify with this output folder first")
+            raise ConfigError(f"{path}: was written by another version of itk_infer; use that one")
+        if model is None:
+            self._db.close()
+            raise ConfigError(f"{path}: no model ran yet; run itk_infer classify with this output folder first")
         self.model: int = model[0]
         rows = self._db.execute(
             "SELECT name, threshold, parent FROM labels WHERE model = ? ORDER BY label", (self.model,)
