@@ -92,11 +92,13 @@ class Classifier:
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
         threads = options.threads or usable_cores()
         return cls(
-            load_classifier(paths, SpecSources(options), options, kind=kind, threads=threads, calls=min(calls, threads))
+            load_classifier(
+                paths, SpecSources(options), options, kind=kind, threads=threads, calls=min(calls, threads)
+            )
         )
 
     def planes(self, picture: Picture) -> list[NDArray[np.float32]]:
-        """What a decoded picture contributes to the networks' inputs, one array (planes, Y, X) for each of them."""
+        """What a decoded picture contributes to inputs, one array (planes, Y, X) for each of the networks'."""
         return [maker.planes(picture) for maker in self._makers]
 
     def inputs(self, around: Sequence[list[NDArray[np.float32]]], at: int) -> list[NDArray[np.float32]]:

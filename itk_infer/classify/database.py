@@ -1,4 +1,4 @@
-"""`results.db`: written by one process, rolled back by SQLite after a kill, committed every second or 1,000 pictures."""
+"""`results.db`: written by one process, committed every second or 1,000 pictures, whole after a kill."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ResultsDatabase:
             found = self.db.execute("SELECT value FROM about WHERE key = 'schema'").fetchone()
         except sqlite3.Error as error:
             raise ConfigError(
-                f"{path}: cannot be used as a database of results ({error}); move it away to start a new one, which "
-                "will not know the results that are there"
+                f"{path}: cannot be used as a database of results ({error}); move it away to start a new one, "
+                "which will not know the results that are there"
             ) from error
         if found is None or int(found[0]) > SCHEMA_VERSION:
             raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
@@ -116,7 +116,13 @@ class ResultsDatabase:
         self.db.executemany(
             "INSERT INTO labels VALUES (?, ?, ?, ?, ?)",
             [
-                (number, index, label.name, label.threshold if threshold is None else threshold, label.parent or None)
+                (
+                    number,
+                    index,
+                    label.name,
+                    label.threshold if threshold is None else threshold,
+                    label.parent or None,
+                )
                 for index, label in enumerate(model.labels)
             ],
         )
@@ -157,12 +163,13 @@ class ResultsDatabase:
     def put_waiting(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Record files that are to be read: path, folder, size, mtime_ns, inode, model.
 
-        The model is None of new and changed files; it stays where only the stamp differs, and then the content decides.
+        The model is None of new and changed files; it stays where only the stamp differs, and the content decides.
         """
         self.begin()
         self.db.executemany(
-            "INSERT INTO files (path, folder, size, mtime_ns, inode, model, state) VALUES (?, ?, ?, ?, ?, ?, 'waiting') "
-            "ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
+            "INSERT INTO files (path, folder, size, mtime_ns, inode, model, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT (path) DO UPDATE SET "
+            "size = excluded.size, mtime_ns = excluded.mtime_ns, "
             "inode = excluded.inode, model = excluded.model, state = 'waiting', reason = NULL, note = NULL",
             rows,
         )
@@ -225,8 +232,9 @@ class ResultsDatabase:
             else:
                 self._drop_images(file)
         self.db.execute(
-            "UPDATE files SET sha256 = ?, state = ?, reason = ?, note = ?, model = ?, study = ?, series = coalesce(?, series), sop = ?, "
-            "patient = ?, frames = ?, transfer_syntax = ?, photometric = ? WHERE id = ?",
+            "UPDATE files SET sha256 = ?, state = ?, reason = ?, note = ?, model = ?, study = ?, "
+            "series = coalesce(?, series), sop = ?, patient = ?, frames = ?, transfer_syntax = ?, "
+            "photometric = ? WHERE id = ?",
             (
                 *(result.sha256, result.state, result.reason or None, result.note or None, model, result.study),
                 *(facts.series or None, facts.sop or None, facts.patient or None),
@@ -267,7 +275,7 @@ class ResultsDatabase:
 
     def _drop_images(self, file: int) -> None:
         for table in ("predictions", "member_predictions"):
-            self.db.execute(f"DELETE FROM {table} WHERE image IN (SELECT id FROM images WHERE file = ?)", (file,))  # noqa: S608
+            self.db.execute(f"DELETE FROM {table} WHERE image IN (SELECT id FROM images WHERE file = ?)", (file,))
         self.db.execute("DELETE FROM images WHERE file = ?", (file,))
 
 

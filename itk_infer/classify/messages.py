@@ -55,5 +55,5 @@ class FileDone:
     reason: str = ""
     note: str = ""
     sha256: str | None = None
-    facts: PictureFacts = PictureFacts()
+    facts: PictureFacts = field(default_factory=PictureFacts)
     images: tuple[ImageDone, ...] = field(default=())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from itk_infer._version import __version__
 from itk_infer.classifier import Classifier
@@ -16,7 +17,7 @@ from itk_infer.classify.messages import FileDone
 from itk_infer.classify.plan import ClassifyPlan, make_plan
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.settle import settle
-from itk_infer.classify.units import Unit, WaitingFile, glances, units_of
+from itk_infer.classify.units import Unit, glances, units_of
 from itk_infer.classify.work import Work
 from itk_infer.errors import InputError, InterruptedRunError, ItkInferError, LockLostError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Events, Progress, RunDone, RunStarted, Warned
@@ -77,7 +78,8 @@ def classify_folder(
 ) -> ClassifySummary:
     """Classify all pictures below a folder.
 
-    One bad file never stops the others. A signal stops the run; what is committed stays, and the next run does the rest.
+    One bad file never stops the others. A signal stops the run; what is committed stays, and the next run does
+    the rest.
 
     Args:
         load: Loads the model, for as many calls at a time as there are `threads_of`.
@@ -135,7 +137,9 @@ class _Run:
             device = ", ".join(dict.fromkeys(network.device for network in self.classifier.model.networks))
             total = plan.files
             self.events.emit(
-                RunStarted(__version__, total, plan.up_to_date, threads_of(settings), device, self.classifier.model.name)
+                RunStarted(
+                    __version__, total, plan.up_to_date, threads_of(settings), device, self.classifier.model.name
+                )
             )
             self._work(model, plan)
             database.begin()
@@ -262,7 +266,7 @@ class _Run:
             return
         from itk_infer.classify.find import folders_of
 
-        inputs = []
+        inputs: list[list[Any]] = []
         for folder, files in folders_of(self.settings.input, frozenset()):
             for file in files:
                 if len(inputs) >= CHECKED:
@@ -290,4 +294,3 @@ class _Run:
 
     def _warn(self, words: str) -> None:
         self.events.emit(Warned(words))
-

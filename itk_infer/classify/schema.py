@@ -1,7 +1,7 @@
 """The tables of `results.db`, the primary record of `itk_infer classify`; every other table is made from it.
 
-One `model` is what one run computes with: a network, or an ensemble with its members. Predictions of other models, of earlier runs in the
-same folder, stay beside those of the last run: `CURRENT_MODEL` names the one that tables are made of.
+One `model` is what one run computes with: a network, or an ensemble with its members. Predictions of other models,
+of earlier runs in the same folder, stay beside those of the last run: `CURRENT_MODEL` names the one of the tables.
 """
 
 from typing import Final
@@ -32,7 +32,7 @@ CREATE TABLE runs (
 CREATE TABLE models (
     id INTEGER PRIMARY KEY,
     sha256 TEXT NOT NULL,               -- of the weights; of an ensemble: of its members' digests and groups
-    spec_sha256 TEXT NOT NULL,          -- of everything else that decides a probability: the spec without labels' thresholds, the precision
+    spec_sha256 TEXT NOT NULL,          -- of the rest that decides: spec without thresholds, precision
     engine TEXT NOT NULL,               -- version of the computation: results of another one are recomputed
     name TEXT NOT NULL,
     kind TEXT NOT NULL,                 -- onnx, torch, ensemble
@@ -47,7 +47,7 @@ CREATE TABLE labels (
     model INTEGER NOT NULL REFERENCES models(id),
     label INTEGER NOT NULL,
     name TEXT NOT NULL,
-    threshold REAL NOT NULL,            -- positive from here on (>=); of the last run: --threshold replaces that of the spec
+    threshold REAL NOT NULL,            -- positive from here on (>=), in the last run of the model
     parent TEXT,                        -- name of the label that this one is a case of ('any'), or NULL
     PRIMARY KEY (model, label)
 ) WITHOUT ROWID;
@@ -65,7 +65,7 @@ CREATE TABLE files (
     reason TEXT,                        -- why it failed or was skipped
     note TEXT,                          -- a warning about a file that is done
     model INTEGER REFERENCES models(id),  -- the model whose run gave it this state
-    study TEXT,                         -- StudyInstanceUID, or 'folder:<folder>' where there is none; also of failed files
+    study TEXT,                         -- StudyInstanceUID, or 'folder:<folder>'; also of failed files
     series TEXT,                        -- SeriesInstanceUID, or NULL
     sop TEXT,                           -- SOPInstanceUID, or NULL
     patient TEXT,                       -- PatientID, or NULL
@@ -76,8 +76,8 @@ CREATE TABLE files (
 CREATE INDEX files_folder ON files (folder);
 CREATE INDEX files_waiting ON files (id) WHERE state = 'waiting';
 
--- One row per picture: a DICOM frame, a photo, a slice of a volume. Those of a file that is not 'done' are of an earlier content of
--- it, or of an earlier model, and count only once it is done again.
+-- One row per picture: a DICOM frame, a photo, a slice of a volume. Those of a file that is not 'done' are of an
+-- earlier content of it, or of an earlier model, and count only once it is done again.
 CREATE TABLE images (
     id INTEGER PRIMARY KEY,
     file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE,
@@ -85,9 +85,9 @@ CREATE TABLE images (
     study TEXT NOT NULL,                -- as in files
     series TEXT,
     sop TEXT NOT NULL,                  -- SOPInstanceUID; where there is none, 'sha256:<content>'
-    position REAL,                      -- along the normal of the slices, mm; else the frame; NULL where unknown
+    position REAL,                      -- along the normal of the slices, mm; NULL where unknown
     pixels_sha256 TEXT NOT NULL,        -- of the decoded values of this frame
-    state TEXT NOT NULL,                -- counted | copy (equal UID, frame and pixels) | conflict (equal UID and frame, other pixels)
+    state TEXT NOT NULL,                -- counted | copy (equal pixels) | conflict (equal sop and frame only)
     same_as INTEGER REFERENCES images(id),  -- of a copy or conflict: the image that is counted
     UNIQUE (file, frame)
 );
@@ -99,7 +99,7 @@ CREATE TABLE predictions (
     label INTEGER NOT NULL,
     probability REAL NOT NULL,          -- of an ensemble: mean over the members of each group, then over groups
     logit REAL,                         -- NULL for ensembles and for networks that answer in probabilities
-    std REAL,                           -- population standard deviation of the probability over all members; NULL for one network
+    std REAL,                           -- population deviation of the probability over all members; NULL for one
     PRIMARY KEY (image, model, label)
 ) WITHOUT ROWID;
 

@@ -1,4 +1,4 @@
-"""What only the whole archive shows: copies and conflicts of images, and studies of files that could not be read."""
+"""What only the whole archive shows: copies and conflicts of images, studies of files that cannot be read."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ UPDATE files SET study = (
 def settle(db: sqlite3.Connection) -> tuple[int, int]:
     """Mark copies and conflicts, in an open transaction; the same result in whatever order files were read.
 
-    Of images with equal UID and frame, that counts whose folder holds the most images of the study; then the first by
-    path. A file that failed without a study belongs to that of its folder, if there is exactly one.
+    Of images with equal UID and frame, that counts whose folder holds the most images of the study; then the first
+    by path. A file that failed without a study belongs to that of its folder, if there is exactly one.
 
     Returns:
         Numbers of copies and of conflicts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -115,12 +116,14 @@ def units_of(found: Sequence[Glance]) -> Iterator[Unit]:
         counts = Counter((item.study, item.file.folder) for item in group)
         by_position = all(item.position is not None for item in group)
 
-        def key(item: Glance, by_position: bool = by_position, counts: Counter[tuple[str, str]] = counts) -> tuple[object, ...]:
+        def key(
+            item: Glance, by_position: bool = by_position, counts: Counter[tuple[str, str]] = counts
+        ) -> tuple[object, ...]:
             place = (item.position, item.sop) if by_position else (natural(item.file.path),)
             return (*place, -counts[item.study, item.file.folder], item.file.path)
 
         ordered = sorted(group, key=key)
-        twins = [False] + [bool(b.sop) and a.sop == b.sop for a, b in zip(ordered, ordered[1:], strict=False)]
+        twins = [False] + [bool(b.sop) and a.sop == b.sop for a, b in itertools.pairwise(ordered)]
         yield Unit(tuple(item.file for item in ordered), tuple(twins))
 
 

@@ -19,6 +19,11 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "calibrate_command",
         "Learn from cases with ground truth which masks can be accepted.",
     ),
+    "classify": (
+        "itk_infer.cli.commands.classify",
+        "classify_command",
+        "Classify pictures: probabilities of whole archives.",
+    ),
     "demo": ("itk_infer.cli.commands.demo", "demo_command", "Segment two bundled scans, and draw what was found."),
     "doctor": (
         "itk_infer.cli.commands.doctor",

@@ -158,7 +158,9 @@ class PictureClassifier:
         self.networks = _networks(model)
         self.spec = self.networks[0].spec
         self.labels = self.spec.output.labels
-        self.inputs: tuple[PictureInput, ...] = tuple(dict.fromkeys(network.spec.input for network in self.networks))
+        self.inputs: tuple[PictureInput, ...] = tuple(
+            dict.fromkeys(network.spec.input for network in self.networks)
+        )
         self.digest = model.digest() if isinstance(model, Group) else model.digest
         self.refresh_digest()
 
@@ -175,7 +177,9 @@ class PictureClassifier:
     def name(self) -> str:
         """For tables and messages."""
         if isinstance(self._model, Group):
-            return self._model.name or " + ".join(dict.fromkeys(one.spec.name or one.name for one in self.networks))
+            return self._model.name or " + ".join(
+                dict.fromkeys(one.spec.name or one.name for one in self.networks)
+            )
         return self._model.spec.name or self._model.name
 
     @property
@@ -250,8 +254,8 @@ class PictureClassifier:
         wanted = max(label.channel for label in network.spec.output.labels) + 1
         if values.ndim != 2 or len(values) != count or values.shape[1] < wanted:
             raise InferenceError(
-                f"{network.name}: answered in the shape {values.shape} to {count} pictures; one row per picture with "
-                f"at least {wanted} numbers is needed for its labels"
+                f"{network.name}: answered in the shape {values.shape} to {count} pictures; one row per picture "
+                f"with at least {wanted} numbers is needed for its labels"
             )
         exact = values.astype(np.float64)
         if not np.isfinite(exact).all():

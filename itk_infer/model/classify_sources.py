@@ -37,7 +37,9 @@ def resolve_classify(path: Path, own: Sequence[Document], sources: SpecSources) 
     merged = merge(*(document.content for document in documents))
     if not is_classification(merged):
         raise SpecError(
-            f"{path}: nothing says that it classifies pictures; describe it in {path.stem}.spec.json beside it, or "
-            'with `spec`: {"spec": 1, "task": "classify", "input": ..., "output": ...}'
+            f"{path}: nothing says that it classifies pictures; describe it in {path.stem}.spec.json beside it, "
+            'or with `spec`: {"spec": 1, "task": "classify", "input": ..., "output": ...}'
         )
-    return parse_classify_spec(merged, documents[0].name if len(documents) == 1 else f"the model spec of {path.name}")
+    return parse_classify_spec(
+        merged, documents[0].name if len(documents) == 1 else f"the model spec of {path.name}"
+    )

@@ -58,8 +58,8 @@ class ModelKind:
         options: Options that only this kind takes, each with what other kinds do not have.
         describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows of it without
             loading it, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: it is loaded.
-        classify: ``module:function`` of ``(paths, spec_sources, options, threads, calls) -> PictureNetwork``: loads a
-            model of the kind that classifies pictures, see `itk_infer.model.load_classifier`; empty: there are none.
+        classify: ``module:function`` of ``(paths, spec_sources, options, threads, calls) -> PictureNetwork``:
+            loads a model that classifies pictures, see `itk_infer.model.load_classifier`; empty: there are none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Parses JSON-like mappings with ``task: "classify"`` into a `ClassifySpec`; errors name the file, the key and the remedy."""
+"""Parses mappings with ``task: "classify"`` into a `ClassifySpec`; errors name file, key and remedy."""
 
 from __future__ import annotations
 
@@ -112,7 +112,9 @@ def _input(value: Any, where: str) -> PictureInput:
     names = [f"channel {number}" for number in range(len(found.channels))]
     steps = intensity_steps(values.get("intensity", []), f"{where}.intensity", names)
     if any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
-        raise Invalid(f"{where}.intensity: zscore has no mask 'crop' for pictures; give all, nonzero or above_mean")
+        raise Invalid(
+            f"{where}.intensity: zscore has no mask 'crop' for pictures; give all, nonzero or above_mean"
+        )
     if any(channel.window for channel in found.channels) and found.values == "voi":
         found = dataclasses.replace(found, values="modality")
     if found.size is None and found.resize.aspect != "stretch":
@@ -300,7 +302,8 @@ def document_of(spec: ClassifySpec) -> dict[str, Any]:
         },
         "output": {"activation": means.activation, "labels": labels, "study": means.study},
         "select": [
-            {"keyword": rule.keyword, "not_in" if rule.exclude else "in": list(rule.values)} for rule in spec.select
+            {"keyword": rule.keyword, "not_in" if rule.exclude else "in": list(rule.values)}
+            for rule in spec.select
         ],
     }
 

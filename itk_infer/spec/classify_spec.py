@@ -21,8 +21,8 @@ class PictureChannel:
 
     Attributes:
         plane: Of a colour picture; ``grey``: the luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
-        slice: Which picture of the series, counted from the one that is classified: -1 is the one before it, along the
-            normal of the slices. At the ends of a series the last one is repeated.
+        slice: Which picture of the series, counted from the one that is classified: -1 is the one before it, along
+            the normal of the slices. At the ends of a series the last one is repeated.
         window: Level and width: [level - width/2, level + width/2] of the modality's values (HU) to [0, 1]; None:
             the values that `PictureInput.values` names.
     """
@@ -37,9 +37,9 @@ class PictureResize:
     """How a picture gets the size of the network's input.
 
     Attributes:
-        aspect: ``stretch``: both sides on their own; ``fit``: the longer side fits, the rest is 0, centred; ``fill``:
-            the shorter side fits, and the rest is cut off, centred; ``crop``: nothing is resized, the centre is cut
-            out, with zeros where the picture is smaller.
+        aspect: ``stretch``: both sides on their own; ``fit``: the longer side fits, the rest is 0, centred;
+            ``fill``: the shorter side fits, and the rest is cut off, centred; ``crop``: nothing is resized, the
+            centre is cut out, with zeros where the picture is smaller.
         interpolation: Between pixels.
         antialias: Whether a picture that shrinks is smoothed first, as Pillow and torch do on request.
     """
@@ -56,11 +56,11 @@ class PictureInput:
     Attributes:
         channels: Of the network.
         size: Rows and columns of the network's input; None: those of the picture.
-        values: ``voi``: as a viewer shows it, in [0, 1]; ``modality``: stored values times slope plus intercept, such
-            as HU; ``stored``: as they are in the file.
+        values: ``voi``: as a viewer shows it, in [0, 1]; ``modality``: stored values times slope plus intercept,
+            such as HU; ``stored``: as they are in the file.
         view: Which of several windows or tables the picture is seen through, from 0.
-        missing_voi: Where a picture has none: from its smallest to its largest value; over all values that its bits can
-            hold; or it is refused.
+        missing_voi: Where a picture has none: from its smallest to its largest value; over all values that its
+            bits can hold; or it is refused.
         resize: See there.
         center_crop: Rows and columns that are cut out of the middle after resizing; None: all.
         intensity: Steps after resizing.
@@ -105,7 +105,8 @@ class ClassOutput:
     Attributes:
         activation: From logits to probabilities; ``none``: the outputs are probabilities already.
         labels: In the order of the tables.
-        study: How the pictures of a study are summed up: ``max``, ``mean``, ``top3_mean`` (any number), ``noisy_or``.
+        study: How the pictures of a study are summed up: ``max``, ``mean``, ``top3_mean`` (any number) or
+            ``noisy_or``.
     """
 
     activation: Activation
@@ -141,7 +142,7 @@ class ClassifySpec:
     select: tuple[SelectRule, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as the JSON-ready mapping that `parse_classify_spec` reads back; complete, with its defaults."""
+        """The spec as the JSON-ready mapping that `parse_classify_spec` reads back, complete."""
         from itk_infer.spec.classify_parse import document_of
 
         return document_of(self)

@@ -109,7 +109,7 @@ def _model_spec(document: Any) -> ModelSpec:
 def _segment(value: Any, where: str) -> str:
     if value in ("classify", "classification"):
         raise Invalid("the model classifies pictures; run it with itk_infer classify")
-    return one_of("segment")(value, where)
+    return str(one_of("segment")(value, where))
 
 
 def _input(value: Any, where: str) -> InputSpec:

@@ -16,6 +16,7 @@ from itk_infer.model.ensemble import Mean
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 8
+GROUPED = "mean of means of probabilities"
 KEYS = ("mean", "members", "name")
 MEMBER_KEYS = ("kind", "model", "weight", *KEYS)
 
@@ -106,10 +107,21 @@ def _read(path: Path, within: tuple[Path, ...]) -> Group:
         content = _content(path)
     except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as an ensemble file ({error})") from None
+    if content.get("ensemble") == GROUPED and isinstance(content.get("members"), Mapping):
+        content = _grouped(content["members"])
     if content.get("ensemble") != 1:
         raise SpecError(f"{path}: is an ensemble file of version {content.get('ensemble')!r}; only 1 is known")
     group = {key: value for key, value in content.items() if key != "ensemble"}
     return _group(group, path, "", (*within, real), 0)
+
+
+def _grouped(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The older form, lists of models by the name of their group, as groups; a list of one is that model."""
+    members = [
+        files[0] if isinstance(files, list) and len(files) == 1 else {"name": name, "members": files}
+        for name, files in groups.items()
+    ]
+    return {"ensemble": 1, "members": members}
 
 
 def _group(content: Mapping[str, Any], path: Path, where: str, within: tuple[Path, ...], depth: int) -> Group:

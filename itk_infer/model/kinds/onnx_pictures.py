@@ -89,7 +89,9 @@ class OnnxPictures:
         if self._dtype == np.float16:
             self.precision: Precision = "fp16"
         else:
-            self.precision, chosen = choose_precision(options.precision, offered, f"{self.device}, {self.provider}")
+            self.precision, chosen = choose_precision(
+                options.precision, offered, f"{self.device}, {self.provider}"
+            )
             notes += chosen
         self._more = [*notes, *more]
         self._run = self._build(session)
@@ -119,11 +121,17 @@ class OnnxPictures:
                 return self._named(self._compiled())
             except Exception as error:  # its frontends have error classes of their own, with no common base
                 if self._asked:
-                    raise ModelError(f"`provider=openvino`: cannot run {self._path} ({openvino.reason(error)})") from error
+                    raise ModelError(
+                        f"`provider=openvino`: cannot run {self._path} ({openvino.reason(error)})"
+                    ) from error
                 self.provider, self.precision = "cpu", "fp32"
-                self._more.append(f"OpenVINO cannot run {self.name} ({openvino.reason(error)}); onnxruntime runs it")
+                self._more.append(
+                    f"OpenVINO cannot run {self.name} ({openvino.reason(error)}); onnxruntime runs it"
+                )
         if self._gpu is not None:
-            model = half_model(self._path) if self.precision == "fp16" and self._dtype != np.float16 else self._path
+            model = (
+                half_model(self._path) if self.precision == "fp16" and self._dtype != np.float16 else self._path
+            )
             session = self._gpu.open(self._runtime, model, self._threads)
         elif session is None:
             session = self._session()
@@ -153,7 +161,9 @@ class OnnxPictures:
         wanted = kind == "cuda" or options.provider == "cuda"
         if kind == "cpu" or options.provider in ("cpu", "openvino"):
             if wanted:
-                raise ModelError(f"`device={options.device}` and `provider={options.provider}` contradict each other")
+                raise ModelError(
+                    f"`device={options.device}` and `provider={options.provider}` contradict each other"
+                )
             return None
         gpu = Gpu("cuda", int(number or 0), options.max_vram)
         if gpu.open(self._runtime, self._path, self._threads) is not None:  # pragma: no cover
@@ -161,8 +171,8 @@ class OnnxPictures:
             return gpu
         if wanted:
             raise ModelError(
-                f"`device={options.device}`: onnxruntime finds no usable CUDA device; install 'itk_infer[onnx-gpu]' "
-                "with a matching CUDA driver, or choose `device=cpu`"
+                f"`device={options.device}`: onnxruntime finds no usable CUDA device; install "
+                "'itk_infer[onnx-gpu]' with a matching CUDA driver, or choose `device=cpu`"
             )
         return None
 
@@ -180,7 +190,8 @@ class OnnxPictures:
             return True
         if asked:
             raise ModelError(
-                f"`provider=openvino`: cannot run {self._path} ({reason}); leave `provider` out, and onnxruntime runs it"
+                f"`provider=openvino`: cannot run {self._path} ({reason}); leave `provider` out, and "
+                "onnxruntime runs it"
             )
         notes.append(f"OpenVINO cannot run {self.name} ({reason}); onnxruntime runs it instead")
         return False
@@ -196,7 +207,9 @@ def _check_ends(
     """
     if len(inputs) != 1 or inputs[0].type not in FLOAT_TYPES or len(inputs[0].shape) != 4:
         found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
-        raise ModelError(f"{path}: takes {found}; one input of numbers (N, C, Y, X) is needed to classify pictures")
+        raise ModelError(
+            f"{path}: takes {found}; one input of numbers (N, C, Y, X) is needed to classify pictures"
+        )
     shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
     channels = len(spec.input.channels)
     if shape[1] not in (None, channels):
@@ -204,7 +217,9 @@ def _check_ends(
     size = spec.input.center_crop or spec.input.size or (None, None)
     for axis, side, wanted in zip(("rows", "columns"), shape[2:], size, strict=True):
         if side is not None and side != wanted:
-            raise SpecError(f"{path}: takes {side} {axis}, and its spec gives it {wanted or 'any number'}; correct input.size")
+            raise SpecError(
+                f"{path}: takes {side} {axis}, and its spec gives it {wanted or 'any number'}; correct input.size"
+            )
     if outputs[0].type not in FLOAT_TYPES or len(outputs[0].shape) not in (2, 4):
         raise ModelError(
             f"{path}: answers {outputs[0].type} {outputs[0].shape}; one row of numbers per picture is needed"
@@ -213,8 +228,8 @@ def _check_ends(
     for label in spec.output.labels:
         if isinstance(answers, int) and label.channel >= answers:
             raise SpecError(
-                f"{path}: the label {label.name} is read from output {label.channel}, and the network has {answers}, "
-                "counted from 0; correct output.labels"
+                f"{path}: the label {label.name} is read from output {label.channel}, and the network has "
+                f"{answers}, counted from 0; correct output.labels"
             )
     rows, columns = (side if side is not None else -1 for side in size)
     return np.dtype(FLOAT_TYPES[inputs[0].type]), (shape[0], channels, rows, columns)

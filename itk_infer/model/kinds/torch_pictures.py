@@ -85,7 +85,10 @@ class TorchPictures:
 
         half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
         try:
-            with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], half, enabled=half is not None):
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.partition(":")[0], half, enabled=half is not None),
+            ):
                 answer = self._network(torch.from_numpy(pictures).to(self.device))
             if isinstance(answer, list | tuple) and answer:
                 answer = answer[0]

@@ -22,8 +22,8 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
-# Sequences whose items are kept: the groups of attributes of frames, what positions, slopes and windows lie in, and
-# tables of values.
+# Sequences whose items are kept: the groups of attributes of frames, what positions, slopes and windows lie in,
+# and tables of values.
 KEPT_SEQUENCES = frozenset(
     (
         *(0x52009229, 0x52009230, 0x00289110, 0x00209113, 0x00209116, 0x00289145, 0x00209111, 0x00189114),

@@ -1,4 +1,4 @@
-"""From stored values to what a viewer shows: modality table or slope, VOI table or window, MONOCHROME1, padding (PS3.4, N.2).
+"""From stored values to what a viewer shows: modality, VOI, MONOCHROME1, padding (PS3.4, N.2).
 
 All of it is one function of the stored value, so that frames of 8 and 16 bits go through one table, exactly.
 """
@@ -73,7 +73,7 @@ class Look:
         modality: From stored values to those of the modality: slope and intercept, or a table.
         voi: From those to [0, 1]: a window, a table, or the two ends of a range; None: they stay as they are.
         inverted: Whether the largest value is black (MONOCHROME1); of values in [0, 1].
-        padding: Smallest and largest stored value that is no picture, and becomes black in [0, 1]; None: there is none.
+        padding: Smallest and largest stored value that is no picture, and becomes black in [0, 1]; None: none.
     """
 
     modality: tuple[float, float] | Table
@@ -133,7 +133,7 @@ def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
 
 
 def extremes(stored: NDArray[np.integer], look: Look) -> tuple[float, float]:
-    """Smallest and largest value of the modality in a frame, without padding; (0, 0) where all of it is padding."""
+    """Smallest and largest value of the modality in a frame, without padding; (0, 0) where all is padding."""
     if look.padding is not None:
         stored = stored[(stored < look.padding[0]) | (stored > look.padding[1])]
         if not stored.size:

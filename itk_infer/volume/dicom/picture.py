@@ -12,7 +12,7 @@ from itk_infer.errors import InputError
 from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 from itk_infer.volume.dicom.elements import Elements
 from itk_infer.volume.dicom.header import TRANSFORMATION, FileHeader, numbers_of, text_of
-from itk_infer.volume.dicom.lookup import Look, Table, Window, extremes, looked_up
+from itk_infer.volume.dicom.lookup import Function, Look, Table, Window, extremes, looked_up
 from itk_infer.volume.dicom.pixels import PixelForm
 
 CENTER, WIDTH, FUNCTION = 0x00281050, 0x00281051, 0x00281056
@@ -21,7 +21,7 @@ MODALITY_TABLES, VOI_TABLES, FRAME_VOI = 0x00283000, 0x00283010, 0x00289132
 DESCRIPTOR, DATA = 0x00283002, 0x00283006
 PALETTES = ((0x00281101, 0x00281201), (0x00281102, 0x00281202), (0x00281103, 0x00281203))
 TAGS = frozenset((CENTER, WIDTH, FUNCTION, PADDING, PADDING_LIMIT, *(tag for pair in PALETTES for tag in pair)))
-FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+FUNCTIONS: dict[str, Function] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PLANES = ("red", "green", "blue")
 
@@ -117,13 +117,14 @@ class FrameLooks:
         (center, width), function = pairs[view], text_of(group, FUNCTION, "").upper()
         if width <= 0 or (width < 1 and function in ("", "LINEAR")):
             return None
-        return Window(center, width, next((name for name in FUNCTIONS if name == function), "LINEAR"))
+        return Window(center, width, FUNCTIONS.get(function, "LINEAR"))
 
     def _below_zero(self, frame: int) -> bool:
         modality = self._modality(frame)
-        return not isinstance(modality, Table) and modality[1] + min(
-            modality[0] * end for end in self._form.range
-        ) < 0
+        return (
+            not isinstance(modality, Table)
+            and modality[1] + min(modality[0] * end for end in self._form.range) < 0
+        )
 
     def _nearest(self, frame: int, sequence: int) -> Elements:
         """Where attributes of a frame are: in a group of its own, in one of all frames, or at the top."""
@@ -172,7 +173,9 @@ class FrameLooks:
             raw, top = elements.get(data, b""), max(top, bits)
             if not isinstance(raw, bytes) or len(raw) < count * (1 if bits == 8 and len(raw) < 2 * count else 2):
                 raise InputError(f"{self._file.name}: its palette is not readable; convert it")
-            kind = np.dtype(np.uint8) if len(raw) < 2 * count else np.dtype(np.uint16).newbyteorder(self._byte_order)
+            kind = (
+                np.dtype(np.uint8) if len(raw) < 2 * count else np.dtype(np.uint16).newbyteorder(self._byte_order)
+            )
             planes.append(np.frombuffer(raw, kind, count).astype(np.float32))
         return np.stack(planes, axis=-1), float((1 << top) - 1)
 

@@ -46,7 +46,7 @@ class ArrayPicture:
         kind = self.values.dtype
         if self.photo and kind.kind in "ub":
             return values / np.float32(1 if kind.kind == "b" else np.iinfo(kind).max)
-        if self.photo and kind.kind == "f" and 0 <= values.min() and values.max() <= 1:
+        if self.photo and kind.kind == "f" and values.min() >= 0 and values.max() <= 1:
             return values
         if wanted.missing_voi == "refuse":
             raise InputError(f"{self.name}: has no window, and the model spec wants one")

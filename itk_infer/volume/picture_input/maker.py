@@ -31,7 +31,9 @@ class PictureMaker:
         sources = {(channel.plane, channel.window): channel for channel in wanted.channels}
         self._sources = tuple(sources.values())
         order = list(sources)
-        self._parts = [(channel.slice, order.index((channel.plane, channel.window))) for channel in wanted.channels]
+        self._parts = [
+            (channel.slice, order.index((channel.plane, channel.window))) for channel in wanted.channels
+        ]
 
     def planes(self, picture: Picture) -> NDArray[np.float32]:
         """What this picture contributes to its own input and to those of its neighbours.
@@ -90,7 +92,11 @@ def _scaled(plane: Plane, size: tuple[int, int], rule: PictureResize) -> Plane:
         return plane
     if rule.interpolation == "linear" and not rule.antialias:
         return _linear(_linear(plane, size[0]).T, size[1]).T.copy()
-    kinds = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
+    kinds = {
+        "linear": Image.Resampling.BILINEAR,
+        "cubic": Image.Resampling.BICUBIC,
+        "nearest": Image.Resampling.NEAREST,
+    }
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
     return np.asarray(image.resize(size[::-1], kinds[rule.interpolation]))
 
@@ -101,7 +107,7 @@ def _linear(plane: Plane, rows: int) -> Plane:
     below = at.astype(np.intp)
     above = np.minimum(below + 1, len(plane) - 1)
     share = (at - below).astype(np.float32)[:, None]
-    return plane[below] * (1 - share) + plane[above] * share
+    return np.asarray(plane[below] * (1 - share) + plane[above] * share)
 
 
 def _cut_or_pad(planes: Plane, size: tuple[int, int]) -> Plane:

@@ -77,5 +77,7 @@ def _volume(path: Path) -> ArrayPictures:
     values = sitk.GetArrayViewFromImage(read.image)
     spacing = read.image.GetSpacing()[2]
     positions = tuple(float(number * spacing) for number in range(len(values)))
-    facts = PictureFacts(len(values), series=f"sha256:{read.sha256}", positions=positions, note="; ".join(read.warnings))
+    facts = PictureFacts(
+        len(values), series=f"sha256:{read.sha256}", positions=positions, note="; ".join(read.warnings)
+    )
     return ArrayPictures(np.asarray(values).copy(), facts, read.sha256, False, printable(path.name))

@@ -62,4 +62,4 @@ def _array(path: Path) -> NDArray[Any]:
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{printable(path.name)}: holds NaN or infinity; save it again without")
-    return values
+    return np.asarray(values)

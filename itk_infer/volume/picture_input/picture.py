@@ -61,15 +61,17 @@ class Picture(Protocol):
 
 
 class Pictures(Protocol):
-    """The pictures of one file.
+    """The pictures of one file."""
 
-    Attributes:
-        facts: See there.
-        sha256: Digest of the file's content.
-    """
+    @property
+    def facts(self) -> PictureFacts:
+        """What it says of itself."""
+        ...
 
-    facts: PictureFacts
-    sha256: str
+    @property
+    def sha256(self) -> str:
+        """Digest of the file's content."""
+        ...
 
     def check(self) -> None:
         """Refuse a file whose pictures cannot be had, before one of them is decoded.

@@ -1,0 +1,138 @@
+"""``itk_infer classify``: a folder of pictures in, a database of probabilities out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itk_infer.cli.model_files import file_options, named_model
+from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, read_options
+
+if TYPE_CHECKING:
+    from itk_infer.classifier import Classifier
+    from itk_infer.classify.settings import ClassifySettings
+
+FILES, RUNNING = "Input and output", "Running"
+OF_MODELS = ("spec", "device", "provider", "precision", "weights", "max_vram", "threads")
+
+
+def _model_options(command: Any) -> Any:
+    return decorated(command, [*file_options(), *(flag for name in OF_MODELS for flag in flags_of(name))])
+
+
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@option(
+    "-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder, searched with all below it."
+)
+@option("-o", "--output", heading=FILES, type=PATH, help="Folder of the results; created.")
+@option("--db", "database", heading=FILES, type=PATH, help="Other place of the database; default OUT/results.db.")
+@_model_options
+@option(
+    "--threshold",
+    heading="What is written",
+    type=click.FloatRange(0, 1),
+    help="Positive from this probability on, for every label; default the model's own.",
+)
+@option("--save-members", heading="What is written", is_flag=True, help="Also each member of an ensemble.")
+@option("--overwrite", heading=RUNNING, is_flag=True, help="Compute everything again.")
+@option("--resume", heading=RUNNING, is_flag=True, help="Do only what is missing; this is always so.")
+@option("--forget-missing", heading=RUNNING, is_flag=True, help="Drop results of files that are no longer there.")
+@option("--batch-size", heading=RUNNING, type=click.IntRange(min=1), help="Pictures per call of the network.")
+@option("--dry-run", heading=RUNNING, is_flag=True, help="Print how many files would be read, and write nothing.")
+@option(
+    "--progress",
+    heading=RUNNING,
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    help="json: one object per line on stdout.",
+)
+@option("--quiet", heading=RUNNING, is_flag=True, help="Only warnings, failures and the end.")
+@option("--verbose", heading=RUNNING, is_flag=True, help="Also every file that fails or is skipped.")
+def classify_command(
+    input_folder: Path,
+    output: Path | None,
+    database: Path | None,
+    threshold: float | None,
+    save_members: bool,
+    overwrite: bool,
+    resume: bool,
+    forget_missing: bool,
+    batch_size: int | None,
+    dry_run: bool,
+    progress: str,
+    quiet: bool,
+    verbose: bool,
+    **model: Any,
+) -> int:
+    """Classify all pictures below a folder: DICOM frames, PNG, JPEG, TIFF and npy files, slices of volumes.
+
+    Probabilities, and a reason for every file that has none, go to results.db. A second run reads what is new.
+    """
+    if output is None and database is None:
+        raise click.UsageError("no place for the results: give -o OUT")
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other")
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if not input_folder.exists():
+        raise click.UsageError(f"-i {input_folder}: no such file or folder")
+    paths, kind = named_model(model)
+    options = read_options(model)
+    from itk_infer.classify.settings import ClassifySettings
+
+    folder = output if output is not None else Path(str(database)).parent
+    settings = ClassifySettings(
+        input_folder,
+        folder,
+        database,
+        threshold,
+        batch_size,
+        options.threads,
+        overwrite,
+        save_members,
+        forget_missing,
+    )
+    for path in (settings.output, settings.database_path.parent):
+        if path.exists() and not path.is_dir():
+            raise click.UsageError(f"{path}: is a file; the results need a folder")
+    from itk_infer.classify.run import threads_of
+
+    def load() -> Classifier:
+        from itk_infer.classifier import Classifier
+
+        threads = threads_of(settings)
+        return Classifier.load(paths, replace(options, threads=threads), kind=kind, calls=threads)
+
+    if dry_run:
+        return _dry_run(load, settings)
+    from itk_infer.classify.run import classify_folder
+    from itk_infer.cli.classify_progress import make_classify_listener, print_classified
+    from itk_infer.events import Events
+
+    events = Events()
+    listener = make_classify_listener(progress, events.run, quiet=quiet, verbose=verbose)
+    summary = classify_folder(load, settings, Events([listener], events.run))
+    print_classified(summary, settings)
+    return summary.exit_code
+
+
+def _dry_run(load: Any, settings: ClassifySettings) -> int:
+    from contextlib import closing
+
+    from itk_infer.classify.database import ResultsDatabase
+    from itk_infer.classify.plan import make_plan
+    from itk_infer.streams import lost_output
+
+    model = load().model
+    with closing(ResultsDatabase(settings.database_path, read_only=True)) as database:
+        plan = make_plan(database, settings, database.model_id(model), write=False)
+    click.echo(
+        f"{plan.files:,} files: {plan.waiting:,} to read, {plan.up_to_date:,} already done, "
+        f"{len(plan.missing_ids):,} on record and no longer there. Model {model.name}: "
+        f"{', '.join(label.name for label in model.labels)}. Nothing was written."
+    )
+    return 1 if lost_output() else 0
