@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,7 +12,13 @@ from itk_infer.cli.options import decorated, option, with_flags
 from itk_infer.streams import lost_output
 from itk_infer.volume.names import printable
 
+if TYPE_CHECKING:
+    from itk_infer.classifier import Classifier
+    from itk_infer.classify.saliency.settings import SaliencySettings
+    from itk_infer.classify.settings import ClassifySettings
+
 TABLES: Final = "Tables of classified images"
+SALIENCY: Final = "Saliency"
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +40,76 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option("--xlsx", heading=TABLES, is_flag=True, help="Also results.xlsx."),
     ]
     return decorated(command, options)
+
+
+def saliency_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which images are explained, and how."""
+    options = [
+        option(
+            "--saliency",
+            heading=SALIENCY,
+            multiple=True,
+            type=click.Choice(["input_grad", "gradcam", "gradcampp", "occlusion"]),
+            help="Draw what the answers depend on; may be repeated.",
+        ),
+        option(
+            "--saliency-for",
+            heading=SALIENCY,
+            metavar="positives|all|N",
+            help="For which images; N: of each study, those with the most probable labels.  [default: positives]",
+        ),
+        option("--saliency-layer", heading=SALIENCY, metavar="NAME", help="The tensor that Grad-CAM explains."),
+    ]
+    return decorated(command, options)
+
+
+def read_saliency(methods: Sequence[str], wanted: str | None, layer: str | None) -> SaliencySettings | None:
+    """What the options of saliency ask for; None: nothing.
+
+    Raises:
+        click.UsageError: one of them is for nothing.
+        ConfigError: a value is out of range.
+    """
+    if not methods:
+        if wanted or layer:
+            raise click.UsageError(f"--saliency-{'for' if wanted else 'layer'} needs --saliency METHOD")
+        return None
+    from itk_infer.classify.saliency.settings import SaliencySettings
+
+    return SaliencySettings(tuple(dict.fromkeys(methods)), wanted or "positives", layer)
+
+
+def finish_classified(
+    classifier: Classifier, settings: ClassifySettings, saliency: SaliencySettings | None, **tables: Any
+) -> int:
+    """Write the tables and the saliency of a finished run; returns 3 if images could not be explained, else 0.
+
+    Raises:
+        ModelError: a method cannot explain a network.
+        OutputError: a file cannot be written.
+        InterruptedRunError: a signal came.
+    """
+    from itk_infer.files.commit import verified_by
+    from itk_infer.run.lock import FolderLock
+    from itk_infer.run.stop import StopRequest
+
+    database = settings.database_path
+    with (
+        StopRequest() as stop,
+        FolderLock(database.parent, tell=_tell, check=stop.check) as lock,
+        verified_by(lock.verify),
+    ):
+        lines = write_classified(settings.output, database, overwrite=settings.overwrite, speed=False, **tables)
+        click.echo("\n".join(lines), err=True)  # stdout may hold events
+        if saliency is None:
+            return 0
+        from itk_infer.classify.saliency.folder import FOLDER, write_saliency
+
+        made = write_saliency(classifier, database, settings.root, settings.output, saliency, check=stop.check)
+    for name, reason in made.failed.items():
+        _tell(f"{name}: not explained, {reason}")
+    _tell(f"{len(made.panels):,} panels: {settings.output / FOLDER}")
+    return 3 if made.failed else 0
 
 
 def holds_results(folder: Path) -> bool:
@@ -69,6 +145,7 @@ def write_classified(
     database: Path,
     *,
     overwrite: bool = False,
+    speed: bool = True,
     group_by: str | None = None,
     study_rule: str | None = None,
     kaggle: bool = False,
@@ -82,7 +159,7 @@ def write_classified(
     summary = write_tables(folder, settings, database=database)
     for note in summary.notes:
         _tell(note)
-    return [printable(line) for line in summary_lines(summary)]
+    return [printable(line) for line in summary_lines(summary, speed=speed)]
 
 
 def _database_name() -> str:

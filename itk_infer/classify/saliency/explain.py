@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,26 @@ class ModelExplainer:
         self._networks = classifier.model.networks
         self._explainers: list[Explainer] = []
 
+    def try_out(self) -> None:
+        """Explain one picture of noise, where sizes are known: what a method cannot do is refused before a run.
+
+        Raises:
+            ModelError: a method cannot explain one of the networks.
+        """
+        sizes = [one.center_crop or one.size for one in self._classifier.model.inputs]
+        if None in sizes:
+            return
+        rng = np.random.default_rng(0)
+        noise = [
+            rng.normal(size=(len(one.channels), *(size or ()))).astype(np.float32)
+            for one, size in zip(self._classifier.model.inputs, sizes, strict=True)
+        ]
+        for network, explainer in zip(self._networks, self._made(noise), strict=True):
+            picture = noise[self._classifier.model.inputs.index(network.spec.input)][None]
+            methods = [name for name in self.methods if name != "occlusion"]
+            with _named(network):
+                _explained(explainer, picture, np.zeros(1, np.intp), methods, network.batch)
+
     def about(self, inputs: Inputs) -> list[dict[str, str]]:
         """Of each network: name, group, digest, how it is explained, and by which tensor.
 
@@ -91,7 +113,7 @@ class ModelExplainer:
             channels = {label.name: label.channel for label in network.spec.output.labels}
             targets = np.array([channels[name] for name in names], np.intp)
             batch = np.stack([parts[number] for parts in inputs])
-            found.append(explainer.explain(batch, targets, self.methods).maps)
+            found.append(_explained(explainer, batch, targets, self.methods, network.batch))
         return [
             {method: self._mean([maps[method][at] for maps in found], shape) for method in found[0]}
             for at, shape in enumerate(shapes)
@@ -122,10 +144,10 @@ class ModelExplainer:
 def _explainer(
     network: PictureNetwork, methods: Sequence[str], layer: str | None, size: tuple[int, ...], threads: int
 ) -> Explainer:
-    try:
+    with _named(network):
         return explainer_for(
             methods,
-            network.forward,
+            lambda pictures: np.concatenate([network.forward(part) for part in _parts(pictures, network.batch)]),
             onnx=getattr(network, "path", None),
             network=getattr(network, "module", None),
             size=(size[0], size[1], size[2]),
@@ -134,6 +156,35 @@ def _explainer(
             device=network.device,
             threads=threads,
         )
+
+
+def _explained(
+    explainer: Explainer,
+    pictures: NDArray[np.float32],
+    targets: NDArray[np.intp],
+    methods: Sequence[str],
+    fixed: int | None,
+) -> dict[str, NDArray[np.float64]]:
+    """Maps by method, (N, h, w)."""
+    pairs = zip(_parts(pictures, fixed), _parts(targets, fixed), strict=True)
+    found = [explainer.explain(*pair, methods).maps for pair in pairs if methods]
+    return {name: np.concatenate([maps[name] for maps in found])[: len(pictures)] for name in methods}
+
+
+def _parts(items: NDArray[Any], fixed: int | None) -> list[NDArray[Any]]:
+    """Items for a network that takes so many per call and no others; the last is repeated."""
+    if fixed is None:
+        return [items]
+    missing = -len(items) % fixed
+    filled = np.concatenate([items, np.repeat(items[-1:], missing, axis=0)])
+    return [filled[first : first + fixed] for first in range(0, len(filled), fixed)]
+
+
+@contextmanager
+def _named(network: PictureNetwork) -> Iterator[None]:
+    """Errors name the network."""
+    try:
+        yield
     except ModelError as error:
         text = str(error)
         raise ModelError(text if network.name in text else f"{network.name}: {text}") from error

@@ -19,14 +19,14 @@ from itk_infer.classifier import Classifier
 from itk_infer.classify.saliency.explain import Inputs, MethodMap, ModelExplainer
 from itk_infer.classify.saliency.names import panel_stem
 from itk_infer.classify.saliency.panel import NO_LOCALISER, LabelBar, Panel, draw_panel
-from itk_infer.classify.saliency.targets import check_wanted, select, sequences
+from itk_infer.classify.saliency.settings import SaliencySettings
+from itk_infer.classify.saliency.targets import select, sequences
 from itk_infer.classify.tables.rows import rounded
 from itk_infer.classify.tables.source import ImageRow, ResultsSource
 from itk_infer.errors import ConfigError, InputError, OutputError
 from itk_infer.files.cells import Cell, write_csv
 from itk_infer.files.commit import new_file, remove, write_bytes
 from itk_infer.files.folders import make_folder
-from itk_infer.model.saliency.explainer import check_methods
 from itk_infer.model.saliency.maps import TITLES
 from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 from itk_infer.volume.picture_input.opening import open_pictures
@@ -37,25 +37,6 @@ BATCH: Final = 8
 OPEN_FILES: Final = 4
 TOLERANCE: Final = 0.02  # of a probability: reduced precision may differ by half of it
 SHOWN: Final = PictureInput(values="voi", missing_voi="minmax"), PictureChannel()
-
-
-@dataclass(frozen=True, slots=True)
-class SaliencySettings:
-    """What is explained, and how.
-
-    Attributes:
-        methods: Of `model.saliency.maps.METHODS`.
-        wanted: Which images: ``positives``, ``all``, or a number per study.
-        layer: The tensor that Grad-CAM explains; None: found.
-    """
-
-    methods: tuple[str, ...]
-    wanted: str = "positives"
-    layer: str | None = None
-
-    def __post_init__(self) -> None:
-        check_methods(self.methods)
-        check_wanted(self.wanted)
 
 
 @dataclass(slots=True)

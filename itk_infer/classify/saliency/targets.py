@@ -9,18 +9,6 @@ from itertools import groupby
 
 from itk_infer.classify.tables.source import ImageRow, ResultsSource, TableLabel
 from itk_infer.classify.units import natural
-from itk_infer.errors import ConfigError
-
-
-def check_wanted(wanted: str) -> str:
-    """``positives``, ``all``, or a number of images per study.
-
-    Raises:
-        ConfigError: it is none of them.
-    """
-    if wanted in ("positives", "all") or (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
-        return wanted
-    raise ConfigError(f"`saliency_for={wanted}`: give positives, all, or a number of images per study")
 
 
 def explained_label(labels: Sequence[TableLabel], probabilities: Sequence[float]) -> int:
@@ -42,7 +30,7 @@ def select(source: ResultsSource, wanted: str) -> dict[int, int]:
 
     Args:
         source: The results.
-        wanted: See `check_wanted`; a number: the images of each study with the most probable labels.
+        wanted: See `SaliencySettings`; a number: the images of each study with the most probable labels.
     """
     labels, chosen = source.labels, dict[int, int]()
     most: dict[str, list[tuple[float, int, int]]] = defaultdict(list)

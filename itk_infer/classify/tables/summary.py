@@ -9,13 +9,13 @@ from itk_infer.classify.tables.write import PLURAL, TableSummary
 MOST_COMBINATIONS: Final = 10
 
 
-def summary_lines(summary: TableSummary) -> list[str]:
-    """Images, speed, studies, positives per label and in combination."""
+def summary_lines(summary: TableSummary, *, speed: bool = True) -> list[str]:
+    """Images, speed of the last run if wanted, studies, positives per label and in combination."""
     counted = summary.images["counted"]
     other = [f"{count} {state}" for state, count in sorted(summary.images.items()) if state != "counted" and count]
     other += [f"{count} files {state}" for state, count in sorted(summary.files.items())]
     lines = [f"images: {counted}" + (f" ({', '.join(other)})" if other else "")]
-    if summary.run is not None and summary.run[1] > 0:
+    if speed and summary.run is not None and summary.run[1] > 0:
         images, seconds = summary.run
         lines.append(f"last run: {images} images in {seconds:.1f} s, {images / seconds:.1f} images/s")
     empty = f", {summary.empty} of them without a readable image" if summary.empty else ""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import ModelError
 from itk_infer.model.saliency.closed_form import ClosedForm
 from itk_infer.model.saliency.explainer import Explainer, Explanation, check_methods
-from itk_infer.model.saliency.gradients import NO_MAP, Autograd
+from itk_infer.model.saliency.gradients import Autograd
 from itk_infer.model.saliency.occlusion import Occlusion
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def explainer_for(
         parts.append((autograd, wanted))
     elif wanted:
         if "input_grad" in wanted or onnx is None:
-            name = "" if onnx is None else f"{onnx}: "
+            name, cam = ("", "") if onnx is None else (f"{onnx}: ", "`saliency=gradcam` or ")
             raise ModelError(
-                f"{name}`saliency={wanted[0]}` needs gradients, which only torch networks have; use "
-                f"`saliency=gradcam`, or {NO_MAP.partition(', or ')[2]}"
+                f"{name}`saliency={wanted[0]}` needs gradients, which only torch networks have; give the network "
+                f"as TorchScript or .pt2, or use {cam}`saliency=occlusion`, which takes 196 calls per picture"
             )
         parts.append((ClosedForm(onnx, layer=layer, threads=threads), wanted))
     if "occlusion" in asked:

@@ -21,7 +21,7 @@ class Occlusion:
     """Explains a network by its forward pass alone; see `Explainer`.
 
     Args:
-        forward: (N, C, H, W) to logits (N, K).
+        forward: (N, C, H, W) to logits, the first N rows of which count.
         grid: Cells along rows and columns.
     """
 
@@ -36,7 +36,7 @@ class Occlusion:
         self, inputs: NDArray[np.float32], targets: NDArray[np.intp], methods: Sequence[str]
     ) -> Explanation:
         """See `Explainer.explain`. A cell is covered with the picture's mean of each channel."""
-        logits = np.concatenate([np.asarray(self._forward(picture[None])) for picture in inputs])
+        logits = np.concatenate([self._forward(picture[None])[:1] for picture in inputs])
         maps = [
             self._map(picture, int(target), float(answer[target]))
             for picture, target, answer in zip(inputs, targets, logits, strict=True)
@@ -51,6 +51,7 @@ class Occlusion:
         for cell in range(grid * grid):
             i, j = divmod(cell, grid)
             covered[cell, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]] = grey
-        parts = [self._forward(covered[first : first + BATCH]) for first in range(0, len(covered), BATCH)]
-        losses = logit - np.concatenate(parts)[:, target].astype(np.float64)
+        parts = [covered[first : first + BATCH] for first in range(0, len(covered), BATCH)]
+        answers = np.concatenate([self._forward(part)[: len(part)] for part in parts])
+        losses = logit - answers[:, target].astype(np.float64)
         return np.maximum(losses, 0.0).reshape(grid, grid)
