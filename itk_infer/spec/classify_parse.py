@@ -227,8 +227,8 @@ def _labels(value: Any, where: str) -> tuple[ClassLabel, ...]:
             raise Invalid(f"{here} needs a name")
         labels.append(ClassLabel(**{"channel": index, **entry, "name": entry["name"].strip()}))
     names = [label.name for label in labels]
-    for what, all_of_them in (("name", names), ("channel", [label.channel for label in labels])):
-        twice = [item for item in all_of_them if all_of_them.count(item) > 1]
+    for what, texts in (("name", names), ("channel", [str(label.channel) for label in labels])):
+        twice = [item for item in texts if texts.count(item) > 1]
         if twice:
             raise Invalid(f"{where}: {what} {twice[0]} is given to more than one label; each needs its own")
     if not labels:

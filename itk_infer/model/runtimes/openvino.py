@@ -171,6 +171,8 @@ class OpenVinoCalls:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled = import_openvino().Core().compile_model(model, "CPU", settings)
+        # The first call of this makes a table; two threads in it at a time wait for each other for ever (2026.4).
+        import_openvino().Type.f32.to_dtype()
         self._requests = threading.local()
 
     def __call__(self, windows: Windows) -> Logits:
