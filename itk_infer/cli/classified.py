@@ -58,25 +58,28 @@ def saliency_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="positives|all|N",
             help="For which images; N: of each study, those with the most probable labels.  [default: positives]",
         ),
+        option("--saliency-label", heading=SALIENCY, metavar="NAME", help="Explain this label, whatever is positive."),
         option("--saliency-layer", heading=SALIENCY, metavar="NAME", help="The tensor that Grad-CAM explains."),
     ]
     return decorated(command, options)
 
 
-def read_saliency(methods: Sequence[str], wanted: str | None, layer: str | None) -> SaliencySettings | None:
-    """What the options of saliency ask for; None: nothing.
+def read_saliency(methods: Sequence[str], **values: str | None) -> SaliencySettings | None:
+    """What the options of saliency ask for, by the ends of their names; None: nothing.
 
     Raises:
         click.UsageError: one of them is for nothing.
         ConfigError: a value is out of range.
     """
     if not methods:
-        if wanted or layer:
-            raise click.UsageError(f"--saliency-{'for' if wanted else 'layer'} needs --saliency METHOD")
+        given = [name for name, value in values.items() if value]
+        if given:
+            raise click.UsageError(f"--saliency-{given[0]} needs --saliency METHOD")
         return None
     from itk_infer.classify.saliency.settings import SaliencySettings
 
-    return SaliencySettings(tuple(dict.fromkeys(methods)), wanted or "positives", layer)
+    wanted = values["for"] or "positives"
+    return SaliencySettings(tuple(dict.fromkeys(methods)), wanted, values["label"], values["layer"])
 
 
 def finish_classified(

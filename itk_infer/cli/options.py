@@ -32,6 +32,7 @@ RUN_FLAGS = {
     "recursive": "--recursive",
     "saliency": "--saliency",
     "saliency_for": "--saliency-for",
+    "saliency_label": "--saliency-label",
     "saliency_layer": "--saliency-layer",
     "scheduler": "--scheduler",
     "series": "--series",

@@ -97,7 +97,7 @@ def write_saliency(
                 f"{database}: its results are of {source.name}, another model; classify with this one"
             )
         work = _Writer(classifier, source, root, output / FOLDER, settings, threads)
-        chosen = select(source, settings.wanted)
+        chosen = select(source, settings.wanted, settings.label)
         batch: list[_Prepared] = []
         for prepared in work.prepared(chosen):
             if batch and [part.shape for part in prepared.inputs] != [part.shape for part in batch[0].inputs]:
@@ -295,7 +295,7 @@ class _Writer:
             "version": __version__,
             "model": {"name": source.name, "sha256": source.sha256},
             "methods": list(settings.methods),
-            "explained": "the logit of the most probable positive label that is no parent of others",
+            "explained": f"the logit of {settings.label or 'the most probable positive label that is no parent'}",
             "images": settings.wanted,
             "ensemble": "mean over the networks of their maps, each divided by its maximum",
             "networks": self.summary.members,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from itk_infer.classify.saliency.settings import check_label
 from itk_infer.classify.tables.source import ImageRow, ResultsSource, TableLabel
 from itk_infer.classify.units import natural
 
@@ -25,28 +26,34 @@ def explained_label(labels: Sequence[TableLabel], probabilities: Sequence[float]
     return max(range(len(labels)), key=rank)
 
 
-def select(source: ResultsSource, wanted: str) -> dict[int, int]:
+def select(source: ResultsSource, wanted: str, label: str | None = None) -> dict[int, int]:
     """Images to explain, with the index of the label.
 
     Args:
         source: The results.
         wanted: See `SaliencySettings`; a number: the images of each study with the most probable labels.
+        label: Name of the one to explain; None: see `explained_label`.
+
+    Raises:
+        ConfigError: the model has no such label.
     """
     labels, chosen = source.labels, dict[int, int]()
+    names = [one.name for one in labels]
+    check_label(label, names)
     most: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
     for row in source.images():
         if row.state != "counted" or not row.probabilities:
             continue
-        label = explained_label(labels, row.probabilities)
-        probability = row.probabilities[label]
+        index = explained_label(labels, row.probabilities) if label is None else names.index(label)
+        probability = row.probabilities[index]
         if wanted.isdigit():
             best = most[row.study]
-            heapq.heappush(best, (probability, -row.id, label))
+            heapq.heappush(best, (probability, -row.id, index))
             if len(best) > int(wanted):
                 heapq.heappop(best)
-        elif wanted == "all" or probability >= labels[label].threshold:
-            chosen[row.id] = label
-    return chosen | {-number: label for best in most.values() for _, number, label in best}
+        elif wanted == "all" or probability >= labels[index].threshold:
+            chosen[row.id] = index
+    return chosen | {-number: index for best in most.values() for _, number, index in best}
 
 
 def sequences(source: ResultsSource) -> Iterator[list[ImageRow]]:

@@ -76,6 +76,7 @@ def classify_command(
     xlsx: bool,
     saliency: tuple[str, ...],
     saliency_for: str | None,
+    saliency_label: str | None,
     saliency_layer: str | None,
     **model: Any,
 ) -> int:
@@ -94,7 +95,7 @@ def classify_command(
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     paths, kind = named_model(model)
     options = read_options(model)
-    explained = read_saliency(saliency, saliency_for, saliency_layer)
+    explained = read_saliency(saliency, **{"for": saliency_for, "label": saliency_label, "layer": saliency_layer})
     if study_rule is not None:
         from itk_infer.classify.tables.study_rule import study_rule as rule_named
 
@@ -126,7 +127,9 @@ def classify_command(
         classifier = Classifier.load(paths, replace(options, threads=threads), kind=kind, calls=threads)
         if explained is not None:
             from itk_infer.classify.saliency.explain import ModelExplainer
+            from itk_infer.classify.saliency.settings import check_label
 
+            check_label(explained.label, [label.name for label in classifier.model.labels])
             ModelExplainer(classifier, explained.methods, layer=explained.layer).try_out()
         return classifier
 

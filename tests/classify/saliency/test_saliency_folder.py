@@ -60,6 +60,8 @@ def test_images_that_are_wanted(results):
     assert chosen("1") == {"a/10.png:0": 1, "b/2.dcm:0": 0}
     assert len(chosen("all")) == 8
     assert chosen("100") == chosen("all")
+    named = select(results, "positives", "pneumonia")
+    assert {paths[number]: label for number, label in named.items()} == {"a/10.png:0": 1}
 
 
 def test_images_that_are_seen_together(results):

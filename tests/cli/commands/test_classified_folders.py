@@ -149,6 +149,8 @@ def test_saliency_that_cannot_be_is_refused_before_a_run(networks, tmp_path, cap
     assert main((*words, "--saliency", "gradcam", "--saliency-for", "most")) == 2
     assert "--saliency-for most: give positives" in capsys.readouterr().err
     assert main((*words, "--study-rule", "middle")) == 2
+    assert main((*words, "--saliency", "gradcam", "--saliency-label", "nodule")) == 2
+    assert "--saliency-label nodule: the model has no such label; there are pneumonia" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
