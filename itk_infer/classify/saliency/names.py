@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import PurePosixPath
 
 from itk_infer.classify.tables.source import ImageRow
 
@@ -14,7 +15,10 @@ def panel_stem(row: ImageRow) -> str:
     """``<study>/<series>/<position>_<identifier>``, with slashes; frames of one file have numbers."""
     place = "" if row.position is None else f"{row.position:+09.2f}_"
     frame = f"_{row.frame:04d}" if (row.frames or 1) > 1 or row.frame else ""
-    return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}{safe(row.sop)}{frame}"
+    name = row.sop
+    if name.startswith("sha256:"):  # of a file without a UID
+        name = f"{PurePosixPath(row.path).stem[:40]}-{name[7:15]}"
+    return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}{safe(name)}{frame}"
 
 
 def safe(text: str) -> str:

@@ -108,6 +108,7 @@ def test_names_of_panels():
     assert panel_stem(image()) == "1.2/1.3/-00007.50_1.4"
     assert panel_stem(image(position=None, frame=3, frames=12)) == "1.2/1.3/1.4_0003"
     assert panel_stem(image(series=None)).startswith("1.2/series/")
+    assert panel_stem(image(path="a/b.png", sop="sha256:0123456789", position=None)) == "1.2/1.3/b-01234567"
     assert panel_stem(image(study="folder:Grüße/..")) != panel_stem(image(study="folder:Gruesse/.."))
 
 
