@@ -43,6 +43,7 @@ EXTRAS = (
     ),
     Extra("monai", "networks of MONAI", ("monai", "einops")),
     Extra("export", "models to ONNX files", (RUNTIME, "onnx", "onnxscript", "torch")),
+    Extra("saliency", "gradients of ONNX models that classify", ("onnx", "onnx2torch", "torch")),
     Extra("dicom", "compressed slices of DICOM", ("imagecodecs",)),
     Extra("cluster", "Dask clusters and SLURM", ("cryptography", "dask-jobqueue", "distributed")),
 )

@@ -151,6 +151,7 @@ def _explainer(
             onnx=getattr(network, "path", None),
             network=getattr(network, "module", None),
             size=(size[0], size[1], size[2]),
+            batch=network.batch or 1,
             layer=layer,
             probabilities=network.spec.output.activation == "none",
             device=network.device,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import ModelError
 from itk_infer.model.saliency.closed_form import ClosedForm
+from itk_infer.model.saliency.converted import HOW, converted
 from itk_infer.model.saliency.explainer import Explainer, Explanation, check_methods
 from itk_infer.model.saliency.gradients import Autograd
 from itk_infer.model.saliency.occlusion import Occlusion
 
 if TYPE_CHECKING:
     from torch import nn
+
+OCCLUSION: Final = "`saliency=occlusion` explains any network, with 196 calls per picture"
 
 
 class Together:
@@ -46,7 +49,8 @@ def explainer_for(
     *,
     onnx: Path | None = None,
     network: nn.Module | None = None,
-    size: tuple[int, int, int] = (1, 1, 1),
+    size: tuple[int, int, int],
+    batch: int = 1,
     layer: str | None = None,
     probabilities: bool = False,
     device: str = "cpu",
@@ -59,7 +63,8 @@ def explainer_for(
         forward: Runs the network: (N, C, H, W) to (N, K), logits if there are any; for occlusion.
         onnx: Its file, if it is one of ONNX.
         network: The torch network, if it is one.
-        size: C, H, W of its input; of torch networks only.
+        size: C, H, W of its input.
+        batch: Pictures per call that an ONNX network takes.
         layer: Name of the tensor that Grad-CAM explains; None: the last map of rows and columns.
         probabilities: Whether the torch network answers with probabilities.
         device: Where the torch network is.
@@ -72,19 +77,50 @@ def explainer_for(
     asked = check_methods(methods)
     wanted = tuple(name for name in asked if name != "occlusion")
     parts: list[tuple[Explainer, tuple[str, ...]]] = []
-    if wanted and network is not None:
-        autograd = Autograd(network, size, layer=layer, probabilities=probabilities, device=device)
-        if not set(wanted) <= set(autograd.methods):
-            raise ModelError(f"Grad-CAM has nothing to explain: {autograd.why}")
-        parts.append((autograd, wanted))
-    elif wanted:
-        if "input_grad" in wanted or onnx is None:
-            name, cam = ("", "") if onnx is None else (f"{onnx}: ", "`saliency=gradcam` or ")
-            raise ModelError(
-                f"{name}`saliency={wanted[0]}` needs gradients, which only torch networks have; give the network "
-                f"as TorchScript or .pt2, or use {cam}`saliency=occlusion`, which takes 196 calls per picture"
-            )
-        parts.append((ClosedForm(onnx, layer=layer, threads=threads), wanted))
+    if wanted:
+        if network is None:
+            explainer = _of_onnx(wanted, forward, onnx, (batch, *size), layer, threads)
+        else:
+            explainer = Autograd(network, size, layer=layer, probabilities=probabilities, device=device)
+            _check(explainer, wanted)
+        parts.append((explainer, wanted))
     if "occlusion" in asked:
         parts.append((Occlusion(forward), ("occlusion",)))
     return parts[0][0] if len(parts) == 1 else Together(parts)
+
+
+def _of_onnx(
+    wanted: tuple[str, ...],
+    forward: Callable[[NDArray[np.float32]], NDArray[np.floating]],
+    onnx: Path | None,
+    shape: tuple[int, int, int, int],
+    layer: str | None,
+    threads: int,
+) -> Explainer:
+    """The closed form where there is one and it is enough, else gradients of a conversion."""
+    if onnx is None:
+        raise ModelError(f"`saliency={wanted[0]}` needs an ONNX or a torch network; {OCCLUSION}")
+    reason = f"{onnx}: `saliency=input_grad` needs gradients"
+    if "input_grad" not in wanted:
+        try:
+            explainer = ClosedForm(onnx, layer=layer, threads=threads)
+            noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+            explainer.explain(noise, np.zeros(len(noise), np.intp), wanted)
+        except ModelError as error:
+            if layer is not None and "`saliency_layer" in str(error):
+                raise
+            reason = str(error)
+        else:
+            return explainer
+    try:
+        autograd = Autograd(converted(onnx, forward, shape[1:]), shape[1:], layer=layer)
+        _check(autograd, wanted)
+    except ModelError as error:
+        raise ModelError(f"{reason}; {str(error).removeprefix(f'{onnx}: ')}; {OCCLUSION}") from error
+    autograd.how = HOW
+    return autograd
+
+
+def _check(explainer: Autograd, wanted: tuple[str, ...]) -> None:
+    if not set(wanted) <= set(explainer.methods):
+        raise ModelError(f"Grad-CAM has nothing to explain: {explainer.why}")

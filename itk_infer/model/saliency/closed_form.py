@@ -23,7 +23,6 @@ ACTIVATIONS: Final = ("Sigmoid", "Softmax", "HardSigmoid", "LogSoftmax")
 SAME_VALUES: Final = ("Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
 POOLING: Final = ("GlobalAveragePool", "ReduceMean", "AveragePool")
 MAX_RELATIVE_ERROR: Final = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2}
-REMEDY: Final = "`saliency=occlusion` explains any network, with 196 calls per picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class ClosedForm:
         if tail is None:
             raise ModelError(
                 f"{path}: the network does not end in average pooling and one linear layer, so Grad-CAM has no "
-                f"closed form; {REMEDY}"
+                "closed form"
             )
         if layer not in (None, tail.map, tail.before_relu or None):
             names = " and ".join(filter(None, (tail.map, tail.before_relu)))
@@ -121,7 +120,7 @@ class ClosedForm:
                 return candidate
         raise ModelError(
             f"{self._path}: its logits are not the mean of {self._tail.map} times the weights of its last layer, "
-            f"so Grad-CAM has no closed form; {REMEDY}"
+            "so Grad-CAM has no closed form"
         )
 
 

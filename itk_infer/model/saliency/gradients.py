@@ -17,10 +17,7 @@ from itk_infer.model.saliency.recorders import recorder_of
 if TYPE_CHECKING:
     from torch import nn
 
-NO_MAP: Final = (
-    "name a layer with `saliency_layer`, or use `saliency=occlusion`, which explains any network with 196 calls "
-    "per picture"
-)
+NO_MAP: Final = "name a layer with `saliency_layer`, or use `saliency=occlusion`"
 
 
 class Autograd:

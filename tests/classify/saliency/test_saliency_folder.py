@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -304,7 +305,8 @@ def test_another_model_is_refused(archive, shared, tmp_path):
         explained(changed, tmp_path)
 
 
-def test_what_a_method_cannot_do_is_refused_before_a_run(archive):
+def test_what_a_method_cannot_do_is_refused_before_a_run(archive, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)
     from itk_infer.classify.saliency.explain import ModelExplainer
 
     ModelExplainer(archive.classifier, ("gradcam", "occlusion")).try_out()

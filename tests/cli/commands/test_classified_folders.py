@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 
 import pytest
 from support.results_db import ResultsMaker
@@ -136,7 +137,8 @@ def test_classify_with_saliency(networks, tmp_path, capsys):
     assert main((*words, "--saliency", "gradcam")) == 3
 
 
-def test_saliency_that_cannot_be_is_refused_before_a_run(networks, tmp_path, capsys):
+def test_saliency_that_cannot_be_is_refused_before_a_run(networks, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)
     words = ("classify", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"))
     words += ("-m", str(networks / "cxr2_densenet.onnx"), "--provider", "cpu")
     assert main((*words, "--saliency", "input_grad")) == 5

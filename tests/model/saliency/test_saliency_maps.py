@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -172,7 +173,9 @@ def test_heads_without_a_closed_form(tmp_path):
         *(node("MatMul", ["f", "w"], ["m"]), node("Relu", ["m"], ["r"]), node("MatMul", ["r", "w2"], ["y"])),
     ]
     path = head(tmp_path / "two.onnx", two_layers, weights={"w2": np.eye(3)})
-    with pytest.raises(ModelError, match=r"two\.onnx: the network does not end in average pooling .*occlusion"):
+    with pytest.raises(
+        ModelError, match=r"two\.onnx: the network does not end in average pooling and one linear layer"
+    ):
         ClosedForm(path)
     scaled = [
         *(node("GlobalAveragePool", ["map"], ["p"]), node("Flatten", ["p"], ["f"])),
@@ -222,21 +225,80 @@ def test_names_longer_than_a_byte_counts(tmp_path):
 
 def test_the_explainer_follows_from_network_and_methods(tmp_path):
     path = head(tmp_path / "net.onnx", [node(*part[:3]) for part in HEADS["gemm"][0]])
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def forward(pictures):
-        return session.run(None, {"x": pictures})[0]
-
+    forward = forward_of(path)
     inputs = np.random.default_rng(1).normal(size=(1, 2, 28, 28)).astype(np.float32)[:, :, :4, :6]
-    both = explainer_for(("gradcam", "occlusion"), forward, onnx=path)
+    sizes = {"onnx": path, "size": (2, 4, 6)}
+    both = explainer_for(("gradcam", "occlusion"), forward, **sizes)
     assert both.how == "closed form and occlusion of 14 x 14 cells"
     assert (both.layer, both.methods) == ("map", ("gradcam", "occlusion"))
     assert both.explain(inputs, np.array([0]), both.methods).maps.keys() == {"gradcam", "occlusion"}
-    assert explainer_for(("gradcampp",), forward, onnx=path).how == "closed form"
-    with pytest.raises(ModelError, match="`saliency=input_grad` needs gradients, which only torch networks have"):
-        explainer_for(("input_grad",), forward, onnx=path)
-    with pytest.raises(ModelError, match="needs gradients"):
-        explainer_for(("gradcam",), forward)
+    assert explainer_for(("gradcampp",), forward, **sizes).how == "closed form"
+    with pytest.raises(
+        ModelError, match=r"net\.onnx: `saliency_layer=f`: the closed form is known for map and x$"
+    ):
+        explainer_for(("gradcam",), forward, **sizes, layer="f")
+    with pytest.raises(ModelError, match="needs an ONNX or a torch network; `saliency=occlusion` explains any"):
+        explainer_for(("gradcam",), forward, size=(2, 4, 6))
+
+
+TWO_LAYERS = [
+    *(("GlobalAveragePool", ["map"], ["p"]), ("Flatten", ["p"], ["f"]), ("MatMul", ["f", "w"], ["m"])),
+    *(("Relu", ["m"], ["r"]), ("MatMul", ["r", "w2"], ["y"])),
+]
+
+
+def forward_of(path):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda pictures: session.run(None, {"x": pictures})[0]
+
+
+def test_without_onnx2torch_gradients_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)
+    path = head(tmp_path / "two.onnx", [node(*part) for part in TWO_LAYERS], weights={"w2": np.eye(3)})
+    words = r"two\.onnx: the network does not end in .*pip install 'itk_infer\[saliency\]'; `saliency=occlusion`"
+    with pytest.raises(ModelError, match=words):
+        explainer_for(("gradcam",), forward_of(path), onnx=path, size=(2, 4, 6))
+    with pytest.raises(
+        ModelError, match=r"two\.onnx: `saliency=input_grad` needs gradients; gradients of an ONNX"
+    ):
+        explainer_for(("input_grad",), forward_of(path), onnx=path, size=(2, 4, 6))
+
+
+@pytest.fixture
+def onnx2torch():
+    """The package; it imports torchvision, which must fit torch."""
+    try:
+        import onnx2torch
+    except Exception as error:
+        pytest.skip(f"onnx2torch cannot be imported ({error})")
+    return onnx2torch
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_other_heads_of_onnx_by_conversion(tmp_path, onnx2torch, opset):
+    path = head(tmp_path / "two.onnx", [node(*part) for part in TWO_LAYERS], weights={"w2": np.eye(3)})
+    if opset > 17:
+        onnx.save(onnx.version_converter.convert_version(onnx.load(path), opset), path)
+    explainer = explainer_for(("gradcam", "input_grad"), forward_of(path), onnx=path, size=(2, 4, 6))
+    assert explainer.how == "autograd of its conversion by onnx2torch"
+    inputs = np.random.default_rng(1).normal(size=(2, 2, 4, 6)).astype(np.float32)
+    found = explainer.explain(inputs, np.array([0, 2]), ("gradcam", "input_grad")).maps
+    weight = np.random.default_rng(0).normal(size=(2, 3))
+    for picture, target, cam, gradient in zip(inputs, (0, 2), found["gradcam"], found["input_grad"], strict=True):
+        hidden = np.maximum(picture, 0).mean((1, 2)) @ weight
+        slope = weight[:, target] / 24 * (hidden[target] > 0)
+        assert np.allclose(cam, np.maximum(np.tensordot(slope, np.maximum(picture, 0), 1), 0), atol=1e-6)
+        assert np.allclose(gradient, np.abs(slope[:, None, None] * (picture > 0)).mean(0), atol=1e-6)
+
+
+def test_a_conversion_that_answers_differently_is_refused(tmp_path, onnx2torch):
+    path = head(tmp_path / "two.onnx", [node(*part) for part in TWO_LAYERS], weights={"w2": np.eye(3)})
+    with pytest.raises(ModelError, match="its conversion by onnx2torch answers differently, and is not used"):
+        explainer_for(("input_grad",), lambda x: forward_of(path)(x) + 1, onnx=path, size=(2, 4, 6))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ModelError, match="onnx2torch cannot convert it"):
+        explainer_for(("input_grad",), forward_of(path), onnx=broken, size=(2, 4, 6))
 
 
 def test_occlusion_finds_the_bright_corner():
