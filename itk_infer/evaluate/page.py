@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from itk_infer._version import __version__
+from itk_infer.evaluate.html import cell, page_head, table
 from itk_infer.evaluate.plots import BoxRow, bland_altman, box_plot
 from itk_infer.evaluate.scores import CaseScores
 from itk_infer.evaluate.summary import LabelSummary, MetricSummary
@@ -15,30 +16,6 @@ from itk_infer.evaluate.tables import INTERVAL_WORDS
 MOST_PLOTS = 40  # plots of volumes
 SHOWN = ("dice", "nsd", "hd95", "assd", "sensitivity", "precision", "volume_error_ml")
 PLOTTED = {"dice": ("Dice", 1.0), "nsd": ("NSD", 1.0), "hd95": ("HD95, mm", None)}
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de;
-  --mark: #0072b2; --box: #9ecae1; --warm: #d55e00 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #30363d;
-  --mark: #56b4e9; --box: #1f4e6b; --warm: #e69f00 } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child, td.t { text-align: left }
-td small { display: block; opacity: .75; white-space: nowrap }
-.w { color: var(--warm); font-weight: 600 }
-svg { max-width: 100%; height: auto }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
-svg .strong { font-weight: 600 }
-.grid { stroke: var(--line) }
-.whisker { stroke: var(--mark) }
-.box { fill: var(--box); stroke: var(--mark) }
-.median { stroke: var(--warm); stroke-width: 2 }
-.limit { stroke: var(--warm); stroke-dasharray: 5 4 }
-.dots { stroke: var(--mark); stroke-width: 5; stroke-linecap: round; opacity: .65; fill: none }
-.row { display: flex; flex-wrap: wrap; gap: 1rem }
-@media print { body { margin: 0 } }
-"""
 
 
 def page_html(
@@ -58,16 +35,13 @@ def page_html(
         definition: Of the distances.
     """
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>',
-        '<meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" ',
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<style>{STYLE}</style></head><body><h1>Evaluation of {len(cases)} cases</h1>",
+        page_head(f"Evaluation of {len(cases)} cases"),
         f"<p>Definition of distances: {escape(definition)}. Dice, IoU and NSD count a missed label or a ",
         "false alarm as 0; a label that is neither in the mask nor in the truth does not count. In brackets: ",
         f"{escape(INTERVAL_WORDS)}. Written by itk_infer {escape(__version__)}.</p>",
         *(f'<p class="w">{escape(remark)}</p>' for remark in remarks),
         "<h2>Labels</h2>",
-        _table(
+        table(
             ("label", "found", "missed", "false alarms", "absent", *map(_title, SHOWN)),
             [_summary_row(label) for label in summaries],
         ),
@@ -86,10 +60,10 @@ def page_html(
         parts.append(f"<p>Only the first {MOST_PLOTS} of {len(summaries)} labels are drawn.</p>")
     worst = sorted(cases, key=_order)
     header = ("case", "mean Dice", "worst label", "its Dice", "its HD95, mm", "missed", "false alarms", "notes")
-    parts += ["<h2>Cases, the worst first</h2>", _table(header, [_case_row(case) for case in worst])]
+    parts += ["<h2>Cases, the worst first</h2>", table(header, [_case_row(case) for case in worst])]
     if failed:
-        reasons = [(_cell(name), _cell(reason, "t")) for name, reason in failed.items()]
-        parts += ["<h2>Not compared</h2>", _table(("case", "reason"), reasons)]
+        reasons = [(cell(name), cell(reason, "t")) for name, reason in failed.items()]
+        parts += ["<h2>Not compared</h2>", table(("case", "reason"), reasons)]
     return "".join([*parts, "</body></html>\n"]).encode("utf-8", "replace")
 
 
@@ -101,9 +75,9 @@ def _title(metric: str) -> str:
 
 def _summary_row(label: LabelSummary) -> list[str]:
     states = label.states
-    row = [_cell(label.name), _cell(str(states["found"]))]
-    row += [_cell(str(states[key]), "w" if states[key] else "") for key in ("missed", "false alarm")]
-    row.append(_cell(str(states["absent"])))
+    row = [cell(label.name), cell(str(states["found"]))]
+    row += [cell(str(states[key]), "w" if states[key] else "") for key in ("missed", "false alarm")]
+    row.append(cell(str(states["absent"])))
     for name in SHOWN:
         metric = label.metric(name)
         small = [] if metric.low is None else [f"({metric.low:.3g} to {metric.high:.3g})"]
@@ -141,25 +115,14 @@ def _case_row(case: CaseScores) -> list[str]:
     worst = min(scored, key=lambda pair: pair[0])[1] if scored else None
     named = [", ".join(x.name for x in case.labels if x.state == state) for state in ("missed", "false alarm")]
     return [
-        _cell(case.name),
-        _cell(_short(sum(dices) / len(dices) if dices else None)),
-        _cell(worst.name if worst else "", "t"),
-        _cell(_short(worst.dice if worst else None)),
-        _cell(_short(worst.hd95 if worst else None)),
-        *(_cell(text, "t w") for text in named),
-        _cell("; ".join(case.notes), "t"),
+        cell(case.name),
+        cell(_short(sum(dices) / len(dices) if dices else None)),
+        cell(worst.name if worst else "", "t"),
+        cell(_short(worst.dice if worst else None)),
+        cell(_short(worst.hd95 if worst else None)),
+        *(cell(text, "t w") for text in named),
+        cell("; ".join(case.notes), "t"),
     ]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in header)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(text: str, kind: str = "") -> str:
-    start = f'<td class="{kind}">' if kind else "<td>"
-    return f"{start}{escape(text)}</td>"
 
 
 def _short(value: float | None) -> str:

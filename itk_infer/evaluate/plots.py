@@ -41,16 +41,14 @@ def box_plot(rows: Sequence[BoxRow], unit: str, top: float | None = None) -> str
     largest = top or max((max(row.values, default=0.0) for row in rows), default=0.0) or 1.0
     height = TOP + ROW * len(rows) + 44
     scale = (WIDTH - LEFT - RIGHT - 60) / largest
-    parts = [_open(height, f"Box plot, {unit}")]
-    for tick in _ticks(0, largest):
+    parts = [open_svg(height, f"Box plot, {unit}")]
+    for tick in ticks(0, largest):
         x = LEFT + tick * scale
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{height - 40}"/>')
         parts.append(f'<text x="{x:.1f}" y="{height - 24}" text-anchor="middle">{tick:g}</text>')
     for index, row in enumerate(rows):
         y = TOP + ROW * index + ROW / 2
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(_clipped(row.title))}</text>'
-        )
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(clipped(row.title))}</text>')
         if row.values:
             low, first, median, third, high = np.percentile(row.values, (0, 25, 50, 75, 100)) * scale + LEFT
             parts.append(f'<path class="whisker" d="M{low:.1f} {y}H{high:.1f}"/>')
@@ -85,13 +83,13 @@ def bland_altman(truth: Sequence[float], mask: Sequence[float], title: str) -> s
         down = (high - y) / (high - low) * (height - bottom - 34)
         return left + x / right * (width - left - 12), 26 + down
 
-    parts = [_open(height, f"Bland-Altman plot, {title}", width)]
-    parts.append(f'<text x="{left}" y="14" class="strong">{escape(_clipped(title, 44))}</text>')
-    for tick in _ticks(low, high):
+    parts = [open_svg(height, f"Bland-Altman plot, {title}", width)]
+    parts.append(f'<text x="{left}" y="14" class="strong">{escape(clipped(title, 44))}</text>')
+    for tick in ticks(low, high):
         y = place(0, tick)[1]
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{width - 12}"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in _ticks(0, right):
+    for tick in ticks(0, right):
         x = place(tick, 0)[0]
         parts.append(f'<text x="{x:.1f}" y="{height - 24}" text-anchor="middle">{tick:g}</text>')
     for value, kind in ((bias, "median"), (bias - spread, "limit"), (bias + spread, "limit")):
@@ -104,14 +102,15 @@ def bland_altman(truth: Sequence[float], mask: Sequence[float], title: str) -> s
     return "".join(parts)
 
 
-def _open(height: float, title: str, width: int = WIDTH) -> str:
+def open_svg(height: float, title: str, width: int = WIDTH) -> str:
+    """The start of a picture."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:g}" width="{width}" '
         f'height="{height:g}" role="img" aria-label="{escape(title)}">'
     )
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """About five round numbers from `low` to `high`."""
     raw = (high - low) / 5
     power = 10 ** math.floor(math.log10(raw))
@@ -120,5 +119,6 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _clipped(text: str, most: int = 28) -> str:
+def clipped(text: str, most: int = 28) -> str:
+    """The text, shortened where it is too long."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from support.classifier_files import make_archive, make_classifier
 
 from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
@@ -126,6 +127,10 @@ def test_the_page_does_what_it_says(page: Path, scratch: Path) -> None:
     content = page.read_text("utf-8")
     if "old.onnx" in content:
         old_model(scratch / "old.onnx")
+    if "chest.onnx" in content:
+        pytest.importorskip("onnx")
+        make_classifier(scratch / "chest.onnx")
+        make_archive(scratch / "archive")
     namespace: dict[str, Any] = {"__name__": "docs"}
     for language, text in FENCE.findall(content):
         if language == "bash":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.classified import finish_classified, read_saliency, saliency_options, table_options
 from itk_infer.cli.model_files import file_options, named_model
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, read_options
 
@@ -37,6 +39,8 @@ def _model_options(command: Any) -> Any:
     help="Positive from this probability on, for every label; default the model's own.",
 )
 @option("--save-members", heading="What is written", is_flag=True, help="Also each member of an ensemble.")
+@table_options
+@saliency_options
 @option("--overwrite", heading=RUNNING, is_flag=True, help="Compute everything again.")
 @option("--resume", heading=RUNNING, is_flag=True, help="Do only what is missing; this is always so.")
 @option("--forget-missing", heading=RUNNING, is_flag=True, help="Drop results of files that are no longer there.")
@@ -66,11 +70,20 @@ def classify_command(
     progress: str,
     quiet: bool,
     verbose: bool,
+    group_by: str | None,
+    study_rule: str | None,
+    kaggle: bool,
+    xlsx: bool,
+    saliency: tuple[str, ...],
+    saliency_for: str | None,
+    saliency_label: str | None,
+    saliency_layer: str | None,
     **model: Any,
 ) -> int:
     """Classify all pictures below a folder: DICOM frames, PNG, JPEG, TIFF and npy files, slices of volumes.
 
-    Probabilities, and a reason for every file that has none, go to results.db. A second run reads what is new.
+    Probabilities, and a reason for every file that has none, go to results.db, and from there to tables. A second
+    run reads what is new.
     """
     if output is None and database is None:
         raise click.UsageError("no place for the results: give -o OUT")
@@ -82,6 +95,11 @@ def classify_command(
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     paths, kind = named_model(model)
     options = read_options(model)
+    explained = read_saliency(saliency, **{"for": saliency_for, "label": saliency_label, "layer": saliency_layer})
+    if study_rule is not None:
+        from itk_infer.classify.tables.study_rule import study_rule as rule_named
+
+        rule_named(study_rule)
     from itk_infer.classify.settings import ClassifySettings
 
     folder = output if output is not None else Path(str(database)).parent
@@ -101,11 +119,19 @@ def classify_command(
             raise click.UsageError(f"{path}: is a file; the results need a folder")
     from itk_infer.classify.run import threads_of
 
+    @cache
     def load() -> Classifier:
         from itk_infer.classifier import Classifier
 
         threads = threads_of(settings)
-        return Classifier.load(paths, replace(options, threads=threads), kind=kind, calls=threads)
+        classifier = Classifier.load(paths, replace(options, threads=threads), kind=kind, calls=threads)
+        if explained is not None:
+            from itk_infer.classify.saliency.explain import ModelExplainer
+            from itk_infer.classify.saliency.settings import check_label
+
+            check_label(explained.label, [label.name for label in classifier.model.labels])
+            ModelExplainer(classifier, explained.methods, layer=explained.layer).try_out()
+        return classifier
 
     if dry_run:
         return _dry_run(load, settings)
@@ -117,7 +143,10 @@ def classify_command(
     listener = make_classify_listener(progress, events.run, quiet=quiet, verbose=verbose)
     summary = classify_folder(load, settings, Events([listener], events.run))
     print_classified(summary, settings)
-    return summary.exit_code
+    if summary.exit_code > 128 or summary.problem:
+        return summary.exit_code
+    tables = {"group_by": group_by, "study_rule": study_rule, "kaggle": kaggle, "xlsx": xlsx}
+    return finish_classified(load(), settings, explained, **tables) or summary.exit_code
 
 
 def _dry_run(load: Any, settings: ClassifySettings) -> int:

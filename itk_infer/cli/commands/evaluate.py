@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from itk_infer.cli.classified import given_flags, holds_results
+from itk_infer.cli.evaluate_classified import evaluate_classified
 from itk_infer.cli.options import PATH, GroupedCommand, option
 from itk_infer.streams import lost_output
 from itk_infer.volume.names import printable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from itk_infer.evaluate.pairs import Pairs
 
 MOST_NAMED = 20
-METRICS, TABLES, RUNNING = "What is measured", "Output", "Running"
+METRICS, TABLES, CLASSIFIED, RUNNING = "What is measured", "Output", "Classified images", "Running"
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,6 +50,20 @@ METRICS, TABLES, RUNNING = "What is measured", "Output", "Running"
     type=click.Choice(["nearest"]),
     help="Take masks on another grid to that of the truth, instead of refusing them.",
 )
+@option(
+    "--specificity",
+    heading=CLASSIFIED,
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    help="At which the sensitivity is wanted; may be repeated.  [default: 0.9, 0.95]",
+)
+@option(
+    "--group-by",
+    heading=CLASSIFIED,
+    type=click.Choice(["study", "series", "patient", "folder"]),
+    help="What is summed up together.  [default: study]",
+)
+@option("--study-rule", heading=CLASSIFIED, metavar="RULE", help="How.  [default: the model spec's]")
 @option("--workers", heading=RUNNING, type=click.IntRange(min=1), help="Processes.  [default: one per core]")
 def evaluate_command(
     masks: Path,
@@ -62,8 +78,12 @@ def evaluate_command(
     open_border: bool,
     resample: str | None,
     workers: int | None,
+    **classified: Any,
 ) -> int:
     """Compare the label maps in MASKS with those in TRUTHS: overlap, distances, volumes.
+
+    Or the classified images of MASKS, an output folder of itk_infer classify, with the table TRUTHS, a .csv with a
+    row per image or study: ROC and precision-recall curves, calibration.
 
     Files are paired by their names, labels by their names, then by their values. A table of the results of
     finished cases lies beside the output; the same command does what is missing.
@@ -72,6 +92,14 @@ def evaluate_command(
         raise click.UsageError("--html writes a page beside the table; give the table with -o")
     if output is not None and output.suffix.lower() != ".csv":
         raise click.UsageError(f"-o {output}: the table is a .csv file; end its name so")
+    if holds_results(masks):
+        others = {"recursive": recursive, "tolerance": tolerance, "labels": label_file, "lesions": lesions}
+        others |= {"truth_labels": truth_labels, "open_border": open_border, "resample": resample}
+        if given_flags(others):
+            raise click.UsageError(f"{given_flags(others)[0]} is for masks; {masks} holds classified images")
+        return evaluate_classified(masks, truths, output=output, html=html, **classified)
+    if given_flags(classified):
+        raise click.UsageError(f"{given_flags(classified)[0]} is for output folders of itk_infer classify")
     from contextlib import closing
 
     from itk_infer.evaluate.case import CaseTask

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from itk_infer.cli.calibration import calibration_option, read_calibration
+from itk_infer.cli.classified import given_flags, holds_results, report_classified, table_options
 from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.volume.names import printable
 
@@ -29,6 +31,7 @@ from itk_infer.volume.names import printable
     metavar="FILE.csv",
     help="First record the decisions that the page of report.html exported.",
 )
+@table_options
 def report_command(
     output: Path,
     overwrite: bool,
@@ -36,12 +39,21 @@ def report_command(
     html: bool,
     decisions: Path | None,
     calibration: Path | None,
+    **tables: Any,
 ) -> int:
-    """Write confidences.xlsx and labels.csv of the folder OUTPUT again, from its ledger and its masks.
+    """Write the tables of the folder OUTPUT again.
+
+    Of masks: confidences.xlsx and labels.csv, from its ledger and the masks. Of classified images: see below, from
+    its results.db.
 
     Ledgers that shards have left there become part of it first. A decision counts for the mask that was looked
     at: when the mask changes, it no longer does.
     """
+    others = {"forget_missing": forget_missing, "html": html, "decisions": decisions, "calibration": calibration}
+    if holds_results(output):
+        return report_classified(output, overwrite=overwrite, others=others, **tables)
+    if given_flags(tables):
+        raise click.UsageError(f"{given_flags(tables)[0]} is for output folders of itk_infer classify")
     from contextlib import closing
 
     from itk_infer.files.commit import verified_by

@@ -104,6 +104,11 @@ class OnnxPictures:
             answer = answer.reshape(answer.shape[:2])
         return answer
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def in_precision(self, precision: Precision) -> None:
         """See `PictureNetwork.in_precision`."""
         if self.precision != precision and self._dtype != np.float16:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from itk_infer.model.runtimes.precision import Precision
 from itk_infer.model.runtimes.torch import first_line
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_torch_precision
 from itk_infer.model.spec_sources import SpecSources
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def load(
@@ -99,6 +102,11 @@ class TorchPictures:
                 error, f"{self.name}: failed on pictures of shape {pictures.shape}: {first_line(error)}"
             ) from error
         return values.reshape(values.shape[:2]) if all(side == 1 for side in values.shape[2:]) else values
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, on its device."""
+        return self._network
 
     def in_precision(self, precision: Precision) -> None:
         """See `PictureNetwork.in_precision`."""

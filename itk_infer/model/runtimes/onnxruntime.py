@@ -82,7 +82,13 @@ def version_of(distribution: str) -> str | None:
 
 
 def open_session(
-    runtime: Any, model: Path | bytes, providers: list[Any], threads: int, *, optimise: bool = True
+    runtime: Any,
+    model: Path | bytes,
+    providers: list[Any],
+    threads: int,
+    *,
+    optimise: bool = True,
+    folder: Path | None = None,
 ) -> Any:
     """A session.
 
@@ -92,6 +98,7 @@ def open_session(
         providers: As onnxruntime takes them.
         threads: Threads of the CPU provider.
         optimise: False for a session that is only asked about the file.
+        folder: Where weights in other files are, if `model` is a content.
 
     Raises:
         ModelError: onnxruntime cannot load the file.
@@ -99,6 +106,8 @@ def open_session(
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # failures come as exceptions; its own lines would only repeat them
     options.intra_op_num_threads = threads
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

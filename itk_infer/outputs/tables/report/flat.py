@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from itk_infer.files.cells import text_cell
 from itk_infer.outputs.tables.report.entry import Entry
 from itk_infer.outputs.tables.report.summary import Summary
 from itk_infer.outputs.tables.table import FolderView
@@ -74,8 +75,3 @@ def json_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> byt
         "failed": dict(view.failed),
     }
     return json.dumps(document, indent=1).encode()
-
-
-def text_cell(text: str) -> str:
-    """A cell that a spreadsheet does not calculate."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

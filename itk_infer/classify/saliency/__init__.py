@@ -1,0 +1,1 @@
+"""Saliency of classified images: panels, scores, raw maps."""

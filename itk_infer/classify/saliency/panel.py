@@ -1,0 +1,173 @@
+"""One panel per explained image: the image, its overlays, bars of the probabilities, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.model.saliency.maps import resized
+from itk_infer.volume.names import printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+NO_LOCALISER: Final = "Shows what the answer depends on; it does not locate findings, and is no diagnosis."
+SIDE, GAP, TITLE, LINE = 340, 12, 52, 19  # pixels
+MOST_BARS: Final = 12
+OPACITY: Final = 0.65  # of the overlay where the map is 1
+PAPER, INK, FAINT, BAR, MARKED = (16, 18, 22), (235, 238, 242), (150, 155, 162), (86, 180, 233), (230, 159, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBar:
+    """One bar.
+
+    Attributes:
+        name: Of the label.
+        probability: 0 to 1.
+        threshold: Positive from here on.
+        std: Standard deviation over the members of an ensemble; None for a single network.
+        explained: Whether the maps are of this label.
+    """
+
+    name: str
+    probability: float
+    threshold: float
+    std: float | None = None
+    explained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What is drawn.
+
+    Attributes:
+        title: Two lines: the image, and the label that is explained.
+        image: (rows, columns) or (rows, columns, 3), 0 to 1.
+        overlays: Titles with maps from 0 to 1, (h, w), over the whole image.
+        bars: In the order of the model's labels.
+        lines: What the maps and the bars are made of.
+    """
+
+    title: tuple[str, str]
+    image: NDArray[np.float32]
+    overlays: Sequence[tuple[str, NDArray[np.float32]]]
+    bars: Sequence[LabelBar]
+    lines: Sequence[str]
+
+
+def draw_panel(panel: Panel) -> Picture:
+    """Draw it: image, one overlay per map, bars; text above and below."""
+    from PIL import Image, ImageDraw
+
+    image = _scaled(panel.image)
+    fields = [("image", image), *((name, _overlay(image, values)) for name, values in panel.overlays)]
+    width = (SIDE + GAP) * (len(fields) + 1) + GAP
+    lines = [line for text in (*panel.lines, NO_LOCALISER) for line in _wrapped(text, width - 2 * GAP)]
+    height = TITLE + SIDE + LINE + GAP + LINE * len(lines) + GAP
+    canvas = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    for row, text in enumerate(panel.title):
+        pen.text(
+            (GAP, 7 + row * 21), _short(printable(text), width - 2 * GAP, 15 - row), INK, font=_font(15 - row)
+        )
+    for index, (name, field) in enumerate(fields):
+        start = GAP + index * (SIDE + GAP)
+        left, top = start + (SIDE - field.shape[1]) // 2, TITLE + (SIDE - field.shape[0]) // 2
+        canvas.paste(Image.fromarray(field), (left, top))
+        pen.text((start, TITLE + SIDE + 2), _short(printable(name), SIDE, 13), FAINT, font=_font(13))
+    _bars(pen, GAP + len(fields) * (SIDE + GAP), panel.bars)
+    for row, line in enumerate(lines):
+        colour = INK if row >= len(lines) - 1 else FAINT
+        pen.text((GAP, TITLE + SIDE + LINE + GAP + row * LINE), line, colour, font=_font(13))
+    return canvas
+
+
+def _scaled(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image in colour, its longer side `SIDE` pixels."""
+    from PIL import Image
+
+    grey = (np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5).astype(np.uint8)
+    picture = Image.fromarray(grey).convert("RGB")
+    scale = SIDE / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+
+
+def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image under the colours of a map, which are the denser the larger it is."""
+    map_ = np.clip(resized(values, (image.shape[0], image.shape[1])), 0, 1)
+    colours = _jet()[(map_ * 255 + 0.5).astype(np.uint8)]
+    mixed = image + OPACITY * map_[..., None] * (colours - image)
+    blended: NDArray[np.uint8] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return blended
+
+
+@cache
+def _jet() -> NDArray[np.float32]:
+    """256 colours from blue over green and yellow to red."""
+    ramp = np.linspace(0, 1, 256)[:, None]
+    centres = np.array([0.75, 0.5, 0.25])
+    colours: NDArray[np.float32] = (np.clip(1.5 - np.abs(ramp - centres) * 4, 0, 1) * 255).astype(np.float32)
+    return colours
+
+
+def _bars(pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
+    """Bars from 0 to 1; a line at the threshold, a thin line for the standard deviation."""
+    order = sorted(range(len(bars)), key=lambda i: (not bars[i].explained, -bars[i].probability))[:MOST_BARS]
+    shown = [bars[index] for index in sorted(order)]
+    step = min(52, SIDE // max(1, len(shown)))
+    for row, bar in enumerate(shown):
+        top = TITLE + row * step
+        colour = MARKED if bar.explained else BAR
+        value = f"{bar.probability:.3f}" + ("" if bar.std is None else f" ± {bar.std:.3f}")
+        room = SIDE - _font(13).getlength(value) - 8
+        pen.text((left, top), _short(printable(bar.name), room, 13), INK, font=_font(13))
+        pen.text((left + SIDE - _font(13).getlength(value), top), value, INK, font=_font(13))
+        top += 17
+        deep = max(3, min(10, step - 20))
+        pen.rectangle((left, top, left + SIDE - 1, top + deep), outline=(70, 74, 80))
+        pen.rectangle((left, top, left + round(bar.probability * (SIDE - 1)), top + deep), fill=colour)
+        if bar.std is not None:
+            ends = [left + min(max(bar.probability + s * bar.std, 0), 1) * (SIDE - 1) for s in (-1, 1)]
+            pen.line((ends[0], top + deep / 2, ends[1], top + deep / 2), fill=INK)
+        mark = left + bar.threshold * (SIDE - 1)
+        pen.line((mark, top - 2, mark, top + deep + 2), fill=INK, width=2)
+    more = len(bars) - len(shown)
+    text = f"probabilities, 0 to 1{f'; {more} more in the tables' if more else ''}"
+    pen.text((left, TITLE + SIDE + 2), text, FAINT, font=_font(13))
+
+
+def _short(text: str, room: float, size: int) -> str:
+    """The text, without its middle where it is too long."""
+    if _font(size).getlength(text) <= room:
+        return text
+    keep = len(text)
+    while keep > 2 and _font(size).getlength(text[: keep // 2] + "…" + text[-(keep - keep // 2) :]) > room:
+        keep -= max(1, keep // 16)
+    return text[: keep // 2] + "…" + text[-(keep - keep // 2) :]
+
+
+@cache
+def _wrapped(text: str, room: float) -> tuple[str, ...]:
+    """Lines of whole words."""
+    lines, line = [], ""
+    for word in printable(text).split():
+        longer = f"{line} {word}".strip()
+        if line and _font(13).getlength(longer) > room:
+            lines.append(line)
+            longer = word
+        line = longer
+    return (*lines, line)
+
+
+@cache
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

@@ -1,0 +1,1 @@
+"""Tables made from `results.db`: of images, of slices, of studies."""

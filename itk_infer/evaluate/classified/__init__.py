@@ -1,0 +1,1 @@
+"""Probabilities of images and studies against truth."""

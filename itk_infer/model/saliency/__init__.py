@@ -1,0 +1,1 @@
+"""Saliency: which parts of a picture a classifying network's logit depends on."""

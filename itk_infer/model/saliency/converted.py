@@ -1,0 +1,64 @@
+"""ONNX networks as torch networks, by onnx2torch, for gradients that have no closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OPSET: Final = 17  # newer ones have operations that onnx2torch does not know
+MAX_RELATIVE_ERROR: Final = 1e-3
+HOW: Final = "autograd of its conversion by onnx2torch"
+
+
+def converted(
+    path: Path, forward: Callable[[NDArray[np.float32]], NDArray[np.floating]], size: tuple[int, int, int]
+) -> nn.Module:
+    """The torch network that answers as an ONNX file does.
+
+    Args:
+        path: The file.
+        forward: Runs it: (N, C, H, W) to (N, K), the first N rows of which count.
+        size: C, H, W of its input.
+
+    Raises:
+        ModelError: onnx2torch is missing, cannot convert the file, or the two answer differently.
+    """
+    try:
+        import onnx
+        import onnx2torch
+        import torch
+    except Exception as error:  # torchvision, which it imports, fails in many ways beside another torch
+        raise ModelError(
+            f"{path}: gradients of an ONNX network need onnx2torch, which cannot be imported ({error}): "
+            "pip install 'itk_infer[saliency]'"
+        ) from error
+    try:
+        network: Any = onnx2torch.convert(_older(onnx, onnx.load(path))).eval()
+        picture = np.random.default_rng(0).normal(size=(1, *size)).astype(np.float32)
+        with torch.no_grad():
+            answer = network(torch.from_numpy(picture)).flatten(1).double().numpy()
+    except Exception as error:  # each operation of the graph has failures of its own
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise ModelError(f"{path}: onnx2torch cannot convert it ({reason})") from error
+    exact = np.asarray(forward(picture), np.float64)[:1].reshape(answer.shape)
+    if np.abs(answer - exact).max() > MAX_RELATIVE_ERROR * max(1.0, float(np.abs(exact).max())):
+        raise ModelError(f"{path}: its conversion by onnx2torch answers differently, and is not used")
+    module: nn.Module = network
+    return module
+
+
+def _older(onnx: Any, model: Any) -> Any:
+    from onnx import version_converter
+
+    if all(entry.version <= OPSET for entry in model.opset_import if entry.domain in ("", "ai.onnx")):
+        return model
+    return version_converter.convert_version(model, OPSET)
