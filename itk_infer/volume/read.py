@@ -25,6 +25,7 @@ from itk_infer.volume.formats.layout import Layout, check_regular_file
 from itk_infer.volume.formats.stream import check_raw_length, stored_digest, verified_digest
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import SUFFIXES, printable
+from itk_infer.volume.pictures import read_label_picture
 from itk_infer.volume.right_angles import straightened
 from itk_infer.volume.volume import grid_of, image_of, place_on
 
@@ -41,17 +42,26 @@ class Header:
         spacing: Millimetres along Z, Y, X, positive.
         direction_xyz: Row-major 3x3 direction cosines as in SimpleITK.
         dtype: Type of a voxel in memory (integers with NIfTI scale factors become float32).
+        channels: Numbers per voxel; more than one only in pictures.
+        oriented: Whether the axes have directions in a patient.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
     direction_xyz: tuple[float, ...]
     dtype: np.dtype[Any]
+    channels: int = 1
+    oriented: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """The grid, with its origin left open."""
+        return Grid(self.size, self.spacing, direction_xyz=self.direction_xyz, oriented=self.oriented)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the voxels in memory."""
-        return math.prod(self.size) * self.dtype.itemsize
+        return math.prod(self.size) * self.channels * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +89,15 @@ def read_header(path: Path) -> Header:
     with _os_errors(path):
         check_raw_length(path, layout)
     with _confirmed(path, form, layout) as (grid, _):
-        return Header(layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype)
+        return Header(
+            layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype, layout.channels, grid.oriented
+        )
 
 
 def read_image(path: Path) -> ReadImage:
     """Read an image; its header is checked and every stored byte is verified.
+
+    A picture must have one channel; of one with a palette, the indices are read, as of a label map.
 
     Raises:
         InputError: the file is missing, damaged or truncated, or not a 3D scalar image of finite values.
@@ -93,7 +107,10 @@ def read_image(path: Path) -> ReadImage:
     with _os_errors(path):
         digest = verified_digest(path, layout, stored)
     with _confirmed(path, form, layout) as (grid, reader):
-        if layout.encoding == "other" and reader is not None:
+        if form.picture:
+            array = read_label_picture(path)
+            image = image_of(array.view(np.uint8) if array.dtype == np.bool_ else array, grid)
+        elif layout.encoding == "other" and reader is not None:
             image = place_on(reader.Execute(), grid)
         else:
             image = image_of(_values(stored, layout), grid)

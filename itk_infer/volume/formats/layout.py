@@ -38,6 +38,7 @@ class Layout:
             computes it.
         scaling: Slope and intercept: value = stored * slope + intercept.
         warnings: Ambiguities in the header, as sentences without the file's name.
+        channels: Numbers per voxel; more than one only in pictures.
     """
 
     size: tuple[int, int, int]
@@ -51,6 +52,7 @@ class Layout:
     grid: Grid | None = None
     scaling: tuple[float, float] = (1.0, 0.0)
     warnings: tuple[str, ...] = ()
+    channels: int = 1
 
     @property
     def voxel_bytes(self) -> int:
