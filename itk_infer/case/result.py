@@ -152,6 +152,11 @@ class PendingOutputs:
     measurements: Measurements
     rules: tuple[Rule, ...] = ()
 
+    def with_warnings(self, sentences: Sequence[str]) -> PendingOutputs:
+        """The same, with more warnings, which come first."""
+        measured = replace(self.measurements, warnings=(*sentences, *self.measurements.warnings))
+        return replace(self, measurements=measured)
+
     def commit(self) -> Measurements:
         """Post-process the label map, and commit the sinks.
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import InputError
 from itk_infer.volume.names import printable, split_suffix
 from itk_infer.volume.picture_files.stored import StoredHeader
+from itk_infer.volume.unit_values import unit_of
 
 KINDS = {  # what the first bytes say, and the endings that fit
     b"\x89PNG\r\n\x1a\n": ("a PNG", ".png"),
@@ -36,6 +37,7 @@ KINDS = {  # what the first bytes say, and the endings that fit
 TIFF, ARRAYS = (".tif", ".tiff"), (".npy", ".npz")
 LONGEST_MAGIC = 8
 CHANNEL_NUMBER = 5  # characters of ``_0000``
+NO_SPACING = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,27 @@ def read_picture(path: Path) -> Picture:
     return Picture(stored.pages, _spacing(beside), digest.hexdigest(), every)
 
 
+def picture_of(pixels: NDArray[Any]) -> Picture:
+    """A picture in memory.
+
+    Args:
+        pixels: (Y, X) or (Y, X, C); three channels are red, green and blue.
+
+    Raises:
+        InputError: it is of another shape, or holds something else than finite numbers.
+    """
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.dtype.kind not in "buif":
+        raise InputError(
+            f"an array of the shape {pixels.shape} and the type {pixels.dtype} is no picture: give (Y, X) or "
+            "(Y, X, C), of numbers"
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError("the array holds NaN or infinity; replace them with real values")
+    return Picture(
+        np.ascontiguousarray(pixels[None] if pixels.ndim == 3 else pixels[None, ..., None]), NO_SPACING, ""
+    )
+
+
 def picture_header(path: Path) -> tuple[StoredHeader, tuple[float, float, float]]:
     """Size and type of a picture, and its spacing, without decoding it.
 
@@ -128,23 +151,10 @@ def read_label_picture(path: Path) -> NDArray[Any]:
     pages = read_picture(path).pages
     if pages.shape[-1] != 1:
         raise InputError(
-            f"{printable(path.name)}: has {pages.shape[-1]} channels; one number a pixel is needed, as in a label map"
+            f"{printable(path.name)}: has {pages.shape[-1]} channels; "
+            "one number per pixel is needed, as in a label map"
         )
     return pages[..., 0]
-
-
-def unit_of(dtype: np.dtype[Any]) -> float:
-    """What 1.0 is in a type: the largest value of unsigned integers; 1 of floats and of one bit.
-
-    Raises:
-        InputError: signed integers have no white.
-    """
-    if dtype.kind == "i":
-        raise InputError(
-            f"its pixels are signed integers ({dtype}), whose white is not defined; save them as unsigned ones, or "
-            "scale them with intensity steps and input.values 'stored' in the model spec"
-        )
-    return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
 def spacing_file(path: Path) -> Path | None:
@@ -158,11 +168,11 @@ def spacing_file(path: Path) -> Path | None:
 
 def _spacing(beside: Path | None) -> tuple[float, float, float]:
     if beside is None:
-        return 1.0, 1.0, 1.0
+        return NO_SPACING
     try:
         document = json.loads(beside.read_text("utf-8"))
         if not isinstance(document, dict) or "spacing" not in document:
-            return 1.0, 1.0, 1.0  # of another program
+            return NO_SPACING  # of another program
         z, y, x = (float(value) for value in document["spacing"])
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
@@ -186,8 +196,8 @@ def _codec(path: Path, start: bytes) -> tuple[ModuleType, list[str]]:
     found = next((kind for magic, kind in KINDS.items() if start.startswith(magic)), None)
     if found is None:
         raise InputError(
-            f"{printable(path.name)}: its content is no PNG, JPEG, BMP, WebP, TIFF or NumPy file; the file is damaged "
-            "or of another format"
+            f"{printable(path.name)}: its content is no PNG, JPEG, BMP, WebP, TIFF or NumPy file; the file is "
+            "damaged or of another format"
         )
     what, *endings = found
     suffix = split_suffix(path.name)[1]

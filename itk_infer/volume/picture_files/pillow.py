@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
+from itk_infer.volume.names import printable
 from itk_infer.volume.picture_files.stored import (
     Stored,
     StoredHeader,
@@ -87,8 +88,9 @@ def _opened(file: IO[bytes]) -> Iterator[Opened]:
     except InputError:
         raise
     except errors as error:
-        reason = "its content is of no known kind" if "cannot identify" in str(error) else str(error).splitlines()[0]
-        raise InputError(f"the picture is damaged or truncated ({reason[:80]}); copy or export it again") from error
+        text = printable((str(error) or type(error).__name__).splitlines()[0])[:80]
+        reason = "its header is damaged" if "cannot identify" in text else text
+        raise InputError(f"the picture is damaged or truncated ({reason}); copy or export it again") from error
 
 
 def _orientation(picture: Opened) -> int:

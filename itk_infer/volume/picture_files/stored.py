@@ -13,7 +13,6 @@ from itk_infer.errors import InputError
 
 PIXEL_LIMIT = 178_956_970  # of one page: what Pillow takes at most
 MOST_CHANNELS = 64
-UPRIGHT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,13 @@ def checked(header: StoredHeader) -> StoredHeader:
         raise InputError("holds no pixels; write or export it again")
     if header.height * header.width > PIXEL_LIMIT:
         raise InputError(
-            f"its header gives {header.width} x {header.height} pixels, more than the {PIXEL_LIMIT:,} that are read; "
-            "if that is no error, cut it into tiles"
+            f"its header gives {header.width} x {header.height} pixels, more than the {PIXEL_LIMIT:,} that are "
+            "read; if that is no error, cut it into tiles"
         )
     if header.channels > MOST_CHANNELS:
         raise InputError(
-            f"holds {header.channels} channels, and at most {MOST_CHANNELS} are read; save those that the model takes"
+            f"holds {header.channels} channels, and at most {MOST_CHANNELS} are read; save those that the model "
+            "takes"
         )
     if math.prod((header.pages, header.height, header.width, header.channels)) > 2**31:
         raise InputError("holds more than 2,147,483,648 numbers; save its pages as files of their own")
