@@ -154,6 +154,7 @@ class LoadedModel:
             about,
             overlaps=self.spec.output.decision == "threshold",
             picture_style=self.options.picture_style,
+            values=decision.output.values,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

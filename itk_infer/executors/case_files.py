@@ -27,9 +27,11 @@ from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.machine import MemoryBound, ran_out, shortage
 from itk_infer.outputs.opening import open_outputs
-from itk_infer.outputs.registry import needs
+from itk_infer.outputs.registry import LABELS, OUTPUTS, PAGE, PICTURE, needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
+from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import is_picture
 
 OnEvent = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
@@ -131,6 +133,7 @@ def _compute(
     image = read(case, predictor.memory_bound)
     check()
     volume = image.volume
+    _check_outputs(task, volume.grid)
     plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in needs(dict(task.wanted)))
     memory = predictor.host_memory(plan)
     on_memory(memory)
@@ -171,6 +174,26 @@ def _compute(
         return Stopped(case.name)
 
     return PendingCase(case.name, memory.writing, lambda: _settled(task, worker, write), drop)
+
+
+def _check_outputs(task: Task, grid: Grid) -> None:
+    """Refuse files that cannot hold results of a case, before it is computed.
+
+    Raises:
+        OutputError: they are pictures, and the case is a volume, or has several pages where one is written.
+    """
+    for name, path in task.wanted:
+        kind = OUTPUTS[name]
+        if grid.oriented and (PICTURE in kind.needs or (name == LABELS and is_picture(path.name))):
+            raise OutputError(
+                f"the {kind.title} {path.name} is of pictures, and this is a volume; choose another format, or "
+                "leave it out"
+            )
+        if grid.size[0] > 1 and (PAGE in kind.needs or (name == LABELS and path.suffix == ".png")):
+            raise OutputError(
+                f"the {kind.title} {path.name} is of one page, and this picture has {grid.size[0]}; save the "
+                "pages as files of their own, or leave it out"
+            )
 
 
 def _open(task: Task, header: OutputHeader) -> list[Sink]:

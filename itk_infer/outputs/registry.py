@@ -14,9 +14,12 @@ LABELS = "labels"
 REPORT = "report"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
-LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
+LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd", "png", "tif", "npy")
 SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
+# Of pictures: what keeps label values as they are, in one array.
+LOSSLESS = {".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".webp": ".png", ".tiff": ".tif", ".npz": ".npy"}
+PAGE, PICTURE = "page", "picture"  # of `OutputKind.needs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,9 @@ class OutputKind:
         flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
+            ``picture``, or one of one ``page``.
+        module: A package that it needs, of the extra ``images``; empty: none.
     """
 
     name: str
@@ -45,6 +50,7 @@ class OutputKind:
     flags: tuple[str, ...] = ()
     help: str = ""
     needs: frozenset[str] = frozenset()
+    module: str = ""
 
     @property
     def keyword(self) -> str:
@@ -59,11 +65,12 @@ class OutputKind:
             suffix: Of the image, with its dot; empty for a DICOM series.
             label_format: One of `LABEL_FORMATS`.
         """
-        if self.ending is not None:
-            return f"{stem}{self.ending}"
+        labels = f".{label_format}"
         if label_format == "same":
-            return stem + (ONE_FILE.get(suffix, suffix) or SERIES_FORMAT)
-        return f"{stem}.{label_format}"
+            labels = {**ONE_FILE, **LOSSLESS}.get(suffix, suffix) or SERIES_FORMAT
+        if self.ending == labels:  # the label map has that name
+            return f"{stem}.{self.name}{self.ending}"
+        return stem + (labels if self.ending is None else self.ending)
 
     def load(self) -> Any:
         """The class or function behind it; imports its module."""
@@ -96,6 +103,77 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"image"}),
         ),
         OutputKind(
+            "overlays",
+            "case",
+            "itk_infer.outputs.label_colours:OverlayOutput",
+            "overlay",
+            ".overlay.png",
+            ("--overlays",),
+            "Also write <case>.overlay.png: a picture in its own size, labels filled and outlined.",
+            frozenset({"image", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "contours",
+            "case",
+            "itk_infer.outputs.label_colours:ContourOutput",
+            "contours",
+            ".contours.png",
+            ("--contours",),
+            "Also write <case>.contours.png: a picture in its own size, labels outlined.",
+            frozenset({"image", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "palettes",
+            "case",
+            "itk_infer.outputs.label_colours:PaletteOutput",
+            "palette",
+            ".palette.png",
+            ("--palettes",),
+            "Also write <case>.palette.png: the label map of a picture, shown in the labels' colours.",
+            frozenset({PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "probabilities",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityArrays",
+            "probabilities",
+            ".probabilities.npz",
+            ("--probabilities",),
+            "Also write <case>.probabilities.npz: of each label of a picture, float32.",
+            frozenset({"logits", PICTURE}),
+        ),
+        OutputKind(
+            "probability_pages",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityPages",
+            "probabilities",
+            ".probabilities.tif",
+            ("--probability-pages",),
+            "Also write <case>.probabilities.tif: of each label of a picture, a page of float32.",
+            frozenset({"logits", PICTURE}),
+            "tifffile",
+        ),
+        OutputKind(
+            "probability_png",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityPicture",
+            "probability picture",
+            ".probability.png",
+            ("--probability-png",),
+            "Also write <case>.probability.png: of any label of a picture, 16 bits.",
+            frozenset({"logits", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "yolo",
+            "case",
+            "itk_infer.outputs.yolo:YoloOutput",
+            "YOLO polygons",
+            ".txt",
+            ("--yolo",),
+            "Also write <case>.txt: polygons of a picture's labels for YOLO; they lose holes.",
+            frozenset({PICTURE, PAGE}),
+        ),
+        OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
         ),
         OutputKind(
@@ -124,6 +202,25 @@ OUTPUTS: dict[str, OutputKind] = {
             "montage.png",
             ("--montage",),
             "Also write montage.png: the pictures of a folder, the most doubtful first.",
+        ),
+        OutputKind(
+            "coco",
+            "run",
+            "itk_infer.outputs.tables.coco:tables",
+            "COCO table",
+            "coco.json",
+            ("--coco",),
+            "Also write coco.json: the labels of all pictures as objects, in run lengths.",
+            module="pycocotools",
+        ),
+        OutputKind(
+            "coco_polygons",
+            "run",
+            "itk_infer.outputs.tables.coco:polygon_tables",
+            "COCO polygons",
+            "coco-polygons.json",
+            ("--coco-polygons",),
+            "Also write coco-polygons.json: the same as polygons, which lose holes.",
         ),
     )
 }

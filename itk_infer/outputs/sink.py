@@ -29,6 +29,7 @@ class OutputHeader:
         overlaps: Whether a voxel may have several labels.
         image: The case's image as stored, for outputs that need it; else None.
         picture_style: How pictures are drawn.
+        values: What the logits of slabs are: logits, or probabilities.
     """
 
     grid: Grid
@@ -41,6 +42,7 @@ class OutputHeader:
     overlaps: bool = False
     image: Volume | None = None
     picture_style: str = "side-by-side"
+    values: str = "logits"
 
 
 class Sink(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from itk_infer.case.case import Case
@@ -37,7 +38,7 @@ class RunSettings:
         save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
-        ConfigError: `save` names an output that there is not.
+        ConfigError: `save` names an output that there is not, or one whose package is not installed.
     """
 
     input: Path
@@ -58,6 +59,11 @@ class RunSettings:
         unknown = [name for name in self.save if name not in OUTPUTS]
         if unknown:
             raise ConfigError(f"save {unknown[0]!r}: no such output; there are {', '.join(OUTPUTS)}")
+        for kind in OUTPUTS.values():
+            if kind.module and kind.flags and self._is_wanted(kind) and find_spec(kind.module) is None:
+                raise ConfigError(
+                    f"`{kind.keyword}` needs the package {kind.module}: pip install 'itk_infer[images]'"
+                )
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ def picture_volume(pictures: Sequence[Picture], name: str, names: Sequence[str])
     for picture, called in zip(pictures, names, strict=True):
         if len(pictures) > 1 and picture.pages.shape[-1] > 1:
             raise InputError(
-                f"{name}: {called} holds {picture.pages.shape[-1]} channels, and stands for one; save it as a grey "
-                "picture"
+                f"{name}: {called} holds {picture.pages.shape[-1]} channels, and stands for one; save it as a "
+                "grey picture"
             )
         if picture.pages.shape[:-1] != first.pages.shape[:-1]:
             z, y, x = picture.pages.shape[:-1]

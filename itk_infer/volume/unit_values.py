@@ -17,7 +17,7 @@ def unit_of(dtype: np.dtype[Any]) -> float:
     """
     if dtype.kind == "i":
         raise InputError(
-            f"its values are signed integers ({dtype}), and the model takes shares of white; save them as unsigned "
-            "integers, or describe their range in the model spec (input.values 'stored', and intensity steps)"
+            f"its values are signed integers ({dtype}), and the model takes shares of white; save them as "
+            "unsigned integers, or describe their range in the model spec (input.values and input.intensity)"
         )
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
