@@ -133,4 +133,5 @@ def _edges(labels: NDArray[Any], width: int) -> NDArray[np.bool_]:
         for dy, dx in ((-step, 0), (step, 0), (0, -step), (0, step)):
             moved = padded[width + dy : width + dy + rows, width + dx : width + dx + columns]
             found |= moved != labels
-    return found & (labels != 0)
+    edges: NDArray[np.bool_] = found & (labels != 0)
+    return edges

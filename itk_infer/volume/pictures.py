@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,19 +23,33 @@ from itk_infer.volume.names import printable, split_suffix
 from itk_infer.volume.picture_files.stored import StoredHeader
 from itk_infer.volume.unit_values import unit_of
 
-KINDS = {  # what the first bytes say, and the endings that fit
-    b"\x89PNG\r\n\x1a\n": ("a PNG", ".png"),
-    b"\xff\xd8\xff": ("a JPEG", ".jpg", ".jpeg"),
-    b"BM": ("a BMP", ".bmp"),
-    b"RIFF": ("a WebP", ".webp"),
-    b"II*\0": ("a TIFF", ".tif", ".tiff"),
-    b"MM\0*": ("a TIFF", ".tif", ".tiff"),
-    b"II+\0": ("a TIFF", ".tif", ".tiff"),
-    b"MM\0+": ("a TIFF", ".tif", ".tiff"),
-    b"\x93NUMPY": ("a NumPy array", ".npy"),
-    b"PK": ("a packed NumPy array", ".npz"),
+TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file is by its first bytes.
+
+    Attributes:
+        what: In words.
+        module: In `itk_infer.volume.picture_files`, with ``read_header`` and ``decode``.
+        endings: That fit.
+    """
+
+    what: str
+    module: str
+    endings: tuple[str, ...]
+
+
+KINDS = {
+    b"\x89PNG\r\n\x1a\n": Kind("a PNG", "pillow", (".png",)),
+    b"\xff\xd8\xff": Kind("a JPEG", "pillow", (".jpg", ".jpeg")),
+    b"BM": Kind("a BMP", "pillow", (".bmp",)),
+    b"RIFF": Kind("a WebP", "pillow", (".webp",)),
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), Kind("a TIFF", "tiff", TIFF)),
+    b"\x93NUMPY": Kind("a NumPy array", "arrays", (".npy",)),
+    b"PK": Kind("a packed NumPy array", "arrays", (".npz",)),
 }
-TIFF, ARRAYS = (".tif", ".tiff"), (".npy", ".npz")
 LONGEST_MAGIC = 8
 CHANNEL_NUMBER = 5  # characters of ``_0000``
 NO_SPACING = (1.0, 1.0, 1.0)
@@ -66,7 +81,7 @@ class Picture:
         """
         if len(self.pages) > 1:
             raise InputError(f"holds {len(self.pages)} pages, and one picture is needed; save them as files")
-        page = self.pages[0]
+        page: NDArray[Any] = self.pages[0]
         return page[..., 0] if page.shape[-1] == 1 else page
 
     @property
@@ -199,13 +214,6 @@ def _codec(path: Path, start: bytes) -> tuple[ModuleType, list[str]]:
             f"{printable(path.name)}: its content is no PNG, JPEG, BMP, WebP, TIFF or NumPy file; the file is "
             "damaged or of another format"
         )
-    what, *endings = found
-    suffix = split_suffix(path.name)[1]
-    notes = [] if suffix in endings else [f"is {what} by its content, whatever its ending says"]
-    if endings[0] in TIFF:
-        from itk_infer.volume.picture_files import tiff as module
-    elif endings[0] in ARRAYS:
-        from itk_infer.volume.picture_files import arrays as module
-    else:
-        from itk_infer.volume.picture_files import pillow as module
-    return module, notes
+    fits = split_suffix(path.name)[1] in found.endings
+    notes = [] if fits else [f"is {found.what} by its content, whatever its ending says"]
+    return import_module(f"itk_infer.volume.picture_files.{found.module}"), notes

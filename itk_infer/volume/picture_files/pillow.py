@@ -107,7 +107,7 @@ def _is_deep(picture: Opened) -> bool:
     """Whether it is a PNG of 16-bit colours, or of 16-bit grey with alpha."""
     if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA", "LA"):
         return False
-    return any(";16" in str(tile[3]) for tile in picture.tile)
+    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
 
 
 def _pixels(picture: Opened) -> tuple[NDArray[Any], list[str]]:
