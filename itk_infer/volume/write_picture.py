@@ -68,7 +68,7 @@ def write_tiff(pages: NDArray[Any], final: Path, keys: Mapping[str, str], *, tra
     """Write a TIFF of grey pages, (Z, Y, X). Other arguments and errors as of `write_label_picture`."""
     import tifffile
 
-    description = json.dumps({"shape": list(pages.shape), **keys})
+    description = json.dumps(dict(keys))
     with new_file(final, track=track) as partial:
         tifffile.imwrite(
             partial, pages, photometric="minisblack", compression="zlib", metadata=None, description=description

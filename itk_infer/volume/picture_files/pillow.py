@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 ORIENTATION = 0x0112  # tag of EXIF
+PNG, HEADER = b"\x89PNG", 26  # bytes, up to the type of colour
 GREY = {"1": np.bool_, "L": np.uint8, "I": np.int32, "F": np.float32}
 GREY |= dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), np.uint16)
 
@@ -40,9 +41,11 @@ def read_header(file: IO[bytes]) -> StoredHeader:
     Raises:
         InputError: it cannot be trusted.
     """
+    start = file.read(HEADER)
+    file.seek(0)
     with _opened(file) as picture:
-        grey = picture.mode in GREY or picture.mode in ("LA", "La")
-        dtype = _type_of(picture) if picture.mode in GREY else np.uint16 if _is_deep(picture) else np.uint8
+        grey = picture.mode in GREY or picture.mode == "LA" or (start.startswith(PNG) and start[25:26] == b"\x04")
+        dtype = _type_of(picture) if picture.mode in GREY else np.uint16 if _is_deep(start) else np.uint8
         size = turned_size(picture.height, picture.width, _orientation(picture))
         return checked(StoredHeader(1, *size, 1 if grey else 3, np.dtype(dtype)))
 
@@ -55,7 +58,7 @@ def decode(data: bytes) -> Stored:
     """
     with _opened(io.BytesIO(data)) as picture:
         orientation = _orientation(picture)
-        if _is_deep(picture):
+        if _is_deep(data[:HEADER]):
             pages, notes = _deep_pixels(data)
         else:
             pages, notes = _pixels(picture)
@@ -103,11 +106,9 @@ def _type_of(picture: Opened) -> type[np.generic]:
     return np.uint16 if picture.mode == "I" and picture.format == "PNG" else GREY[picture.mode]
 
 
-def _is_deep(picture: Opened) -> bool:
-    """Whether it is a PNG of 16-bit colours, or of 16-bit grey with alpha."""
-    if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA", "LA"):
-        return False
-    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+def _is_deep(start: bytes) -> bool:
+    """Whether the first bytes are of a PNG of 16-bit colours, or of 16-bit grey with alpha."""
+    return start.startswith(PNG) and start[24:25] == b"\x10" and start[25:26] in (b"\x02", b"\x04", b"\x06")
 
 
 def _pixels(picture: Opened) -> tuple[NDArray[Any], list[str]]:
