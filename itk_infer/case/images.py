@@ -10,10 +10,9 @@ import numpy as np
 
 from itk_infer.errors import InputError
 from itk_infer.spec.series_rule import SeriesRule
-from itk_infer.volume.formats.layout import check_regular_file
 from itk_infer.volume.names import is_picture, printable
 from itk_infer.volume.picture_volume import picture_volume
-from itk_infer.volume.pictures import Picture, picture_of, read_picture
+from itk_infer.volume.pictures import picture_of, read_picture
 from itk_infer.volume.read import read_image
 from itk_infer.volume.volume import Volume, image_of, volume_of
 
@@ -72,17 +71,12 @@ def _is_picture(part: Any) -> bool:
 
 
 def _pictures(parts: Sequence[Any]) -> tuple[Volume, tuple[str, ...]]:
-    read = [picture_of(part) if isinstance(part, np.ndarray) else _read(Path(part)) for part in parts]
+    read = [picture_of(part) if isinstance(part, np.ndarray) else read_picture(Path(part)) for part in parts]
     names = [
         f"channel {number}" if isinstance(part, np.ndarray) else printable(Path(part).name)
         for number, part in enumerate(parts)
     ]
     return picture_volume(read, "the picture", names), tuple(note for one in read for note in one.notes)
-
-
-def _read(path: Path) -> Picture:
-    check_regular_file(path)
-    return read_picture(path)
 
 
 def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:

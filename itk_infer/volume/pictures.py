@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
+from itk_infer.volume.formats.layout import check_regular_file
 from itk_infer.volume.names import printable, split_suffix
 from itk_infer.volume.picture_files.stored import StoredHeader
 from itk_infer.volume.unit_values import unit_of
@@ -141,6 +142,7 @@ def picture_header(path: Path) -> tuple[StoredHeader, tuple[float, float, float]
     Raises:
         InputError: the header cannot be trusted.
     """
+    check_regular_file(path)
     with path.open("rb") as file:
         start = file.read(LONGEST_MAGIC)
         file.seek(0)
@@ -198,6 +200,7 @@ def _spacing(beside: Path | None) -> tuple[float, float, float]:
 
 
 def _read(path: Path) -> bytes:
+    check_regular_file(path)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -174,7 +174,7 @@ def test_colours_are_no_label_map(tmp_path):
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):
-    with pytest.raises(InputError, match=r"cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"cannot be opened \(No such file"):
         read_picture(tmp_path / "absent.png")
 
 
@@ -206,6 +206,9 @@ def test_pictures_that_are_channels_must_fit_each_other():
 @pytest.mark.skipif(os.name != "posix", reason="names of Unix")
 def test_unprintable_names_are_escaped(tmp_path):
     path = tmp_path / "a\n.png"
+    path.touch()
+    with pytest.raises(InputError, match="is empty"):
+        read_picture(path)
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"^a\\n\.png: its content is no PNG"):
         read_picture(path)

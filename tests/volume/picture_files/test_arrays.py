@@ -41,7 +41,9 @@ def test_axes(shape, order, kind):
     array = np.arange(np.prod(shape)).reshape(shape).astype(kind)
     stored, header = decode(saved(array)), read_header(io.BytesIO(saved(array)))
     assert (header.pages, header.height, header.width, header.channels) == stored.pages.shape
-    assert stored.pages.dtype == header.dtype == (np.float32 if kind == "<f2" else np.dtype(kind).newbyteorder("="))
+    assert (
+        stored.pages.dtype == header.dtype == (np.float32 if kind == "<f2" else np.dtype(kind).newbyteorder("="))
+    )
     for index in np.ndindex(shape):
         place = dict(zip(order, index))
         assert stored.pages[tuple(place.get(axis, 0) for axis in "zyxc")] == array[index]

@@ -20,7 +20,7 @@ def test_upright_is_what_pillow_makes_of_it(orientation):
     found = upright(RAMP[None, ..., None], orientation)[0, ..., 0]
     np.testing.assert_array_equal(found, expected)
     assert turned_size(3, 4, orientation) == expected.shape
-    assert len(turned_note(orientation)) == (2 <= orientation)
+    assert len(turned_note(orientation)) == (orientation >= 2)
 
 
 @pytest.mark.parametrize(
