@@ -44,5 +44,10 @@ EXTRAS = (
     Extra("monai", "networks of MONAI", ("monai", "einops")),
     Extra("export", "models to ONNX files", (RUNTIME, "onnx", "onnxscript", "torch")),
     Extra("dicom", "compressed slices of DICOM", ("imagecodecs",)),
+    Extra(
+        "images",
+        "TIFF files, PNG files of 16-bit colours, COCO tables",
+        ("tifffile", "imagecodecs", "pycocotools"),
+    ),
     Extra("cluster", "Dask clusters and SLURM", ("cryptography", "dask-jobqueue", "distributed")),
 )

@@ -47,7 +47,7 @@ def test_right(name, base):
 def test_refused(name):
     if name == WITHOUT_NAN and (SHARED / name).read_bytes() == (SHARED / "float32.tif").read_bytes():
         pytest.skip("the file holds no NaN: it is a copy of float32.tif")
-    with pytest.raises(InputError, match=rf"^{name}: ") as caught:
+    with pytest.raises(InputError, match=rf"{name}: ") as caught:
         read_picture(SHARED / name)
     assert len(str(caught.value)) < 250
 
