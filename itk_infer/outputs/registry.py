@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from itk_infer.volume.names import is_picture, split_suffix
+
 LABELS = "labels"
 REPORT = "report"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
@@ -239,6 +241,19 @@ def run_outputs() -> list[OutputKind]:
 def optional_outputs() -> list[OutputKind]:
     """The outputs that are written on request only."""
     return [kind for kind in OUTPUTS.values() if kind.flags]
+
+
+def label_maps(names: Iterable[str]) -> list[str]:
+    """Of the files of one folder those that may be label maps, by their names.
+
+    Pictures beside volumes are drawings of them; among pictures, other outputs of this program are none.
+    """
+    images = [name for name in names if split_suffix(name)[1] and not name.startswith(".")]
+    volumes = [name for name in images if not is_picture(name)]
+    others = tuple(f".{kind.name}{kind.ending}" for kind in case_outputs()) + tuple(
+        str(kind.ending) for kind in case_outputs() if str(kind.ending).count(".") > 1
+    )
+    return volumes or [name for name in images if not name.lower().endswith(others)]
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:

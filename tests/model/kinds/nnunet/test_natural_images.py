@@ -35,7 +35,9 @@ def natural(tmp_path):
     flat = configuration(2, spacing=[1.0, 1.0], **schemes)
     properties = {str(number): {} for number in range(3)}
     plan = plans(
-        {"2d": flat}, image_reader_writer="NaturalImage2DIO", foreground_intensity_properties_per_channel=properties
+        {"2d": flat},
+        image_reader_writer="NaturalImage2DIO",
+        foreground_intensity_properties_per_channel=properties,
     )
     names = {str(number): name for number, name in enumerate(COLOURS)}
     dataset = {**DATASET, "channel_names": names, "file_ending": ".png"}
