@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from itk_infer.errors import OutputError
-from itk_infer.outputs.label_colours import ContourOutput, OverlayOutput, PaletteOutput, draw, shown
+from itk_infer.outputs.label_colours import ContourOutput, OverlayOutput, PaletteOutput
+from itk_infer.outputs.picture import STYLES, PictureOutput, draw_flat
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.yolo import YoloOutput
 from itk_infer.spec import Label
+from itk_infer.volume.drawn_labels import draw, shown
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.marks import label_mark
 from itk_infer.volume.volume import Volume
@@ -126,3 +128,27 @@ def test_an_overlay_needs_its_picture(tmp_path):
     finished = case()
     with pytest.raises(RuntimeError, match="did not come"):
         OverlayOutput(tmp_path / "a.png", finished.header).commit(finished)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_picture_of_a_picture_has_no_sides(tmp_path, style):
+    finished = case(np.full((3, 8, 10), 100, np.uint8))
+    finished = replace(finished, header=replace(finished.header, picture_style=style))
+    found = np.asarray(written(PictureOutput, tmp_path, finished))
+    assert found.shape == (8, 10 * len(STYLES[style]), 3)
+    assert found[1, found.shape[1] - 8].tolist() == [255, 0, 0]  # on a line of the last panel
+    assert (found[0] == 100).all()
+
+
+def test_large_pictures_of_pictures_shrink():
+    labels = np.zeros((10, 3000), np.uint8)
+    assert draw_flat(case(np.zeros((1, 10, 3000), np.uint8), labels=labels), "overlay").size == (1200, 4)
+
+
+def test_of_several_pages_the_one_with_most_labels_is_drawn():
+    labels = np.zeros((2, 8, 10), np.uint8)
+    labels[1, 2:5, 2:5] = 1
+    grid = Grid((2, 8, 10), (1, 1, 1), oriented=False)
+    array = np.stack([np.full((8, 10), 10, np.uint8), np.full((8, 10), 20, np.uint8)])[None]
+    header = replace(case(np.zeros((1, 8, 10), np.uint8)).header, image=Volume(array, grid))
+    assert np.asarray(draw_flat(FinishedCase(header, labels), "contour"))[0, 0, 0] == 20
