@@ -212,3 +212,24 @@ def test_unprintable_names_are_escaped(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"^a\\n\.png: its content is no PNG"):
         read_picture(path)
+
+
+def test_headers_that_are_refused(tmp_path):
+    for name in ("bomb.png", "two_arrays.npz"):
+        if LISTED:
+            with pytest.raises(InputError, match=rf"^{name}: "):
+                picture_header(SHARED / name)
+    np.save(tmp_path / "a.npy", np.zeros(5))
+    with pytest.raises(InputError, match=r"^a\.npy: holds an array of the shape"):
+        picture_header(tmp_path / "a.npy")
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)"):
+        read_picture(tmp_path / "a.png")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.errors import OutputError
 from itk_infer.files.commit import write_bytes
 from itk_infer.files.stamp import sha256_of
 from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
@@ -53,7 +52,7 @@ def document(
         note: A sentence for those who read it.
 
     Raises:
-        OutputError: a mask cannot be read.
+        InputError: a mask cannot be read.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -124,9 +123,6 @@ def _pages(folder: Path, rows: Sequence[CaseRow]) -> Iterator[tuple[CaseRow, int
         path = folder / row.mask
         if not path.is_file():
             continue
-        try:
-            pages = read_label_picture(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read ({error})") from error
+        pages = read_label_picture(path)
         for number, page in enumerate(pages):
             yield row, None if len(pages) == 1 else number, page
