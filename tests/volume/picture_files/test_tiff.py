@@ -138,3 +138,28 @@ def test_without_tifffile(monkeypatch):
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(InputError, match=r"itk_infer\[images\]"):
         decode(data)
+
+
+def test_a_chain_of_pages_that_breaks_off_is_not_a_shorter_one():
+    """tifffile goes on with the pages it finds, and says so in its log alone."""
+    stream = io.BytesIO()
+    pages = RANDOM.integers(0, 256, (3, 50, 70), np.uint8)
+    with tifffile.TiffWriter(stream) as writer:
+        for page in pages:
+            writer.write(page, contiguous=False, metadata=None)
+    data = stream.getvalue()
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        second = file.pages[1].offset
+    assert decode(data).pages.shape == (3, 50, 70, 1)
+    with pytest.raises(InputError, match="damaged|truncated"):
+        decode(data[:second])
+
+
+def test_a_palette_that_is_missing():
+    table = np.zeros((3, 256), np.uint16)
+    data = bytearray(saved(GREY, photometric="palette", colormap=table))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tag = file.pages[0].tags["ColorMap"]
+    data[tag.offset : tag.offset + 2] = (65000).to_bytes(2, "little")  # another tag's number
+    with pytest.raises(InputError, match="palette|damaged"):
+        decode(bytes(data))
