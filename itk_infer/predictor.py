@@ -8,10 +8,10 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from itk_infer.case.idle import idle_options
 from itk_infer.case.images import volume_of_images
@@ -21,6 +21,7 @@ from itk_infer.case.outputs import MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, Result
 from itk_infer.engine.memory import Memory
+from itk_infer.errors import CaseError
 from itk_infer.machine import MemoryBound
 from itk_infer.model.backend import Backend
 from itk_infer.model.registry import load_backend
@@ -35,6 +36,9 @@ from itk_infer.volume.volume import Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+    from numpy.typing import NDArray
+
+    Image: TypeAlias = sitk.Image | str | Path | NDArray[Any]
 
 
 def _ignore(done: int, total: int) -> None:
@@ -152,12 +156,12 @@ class Predictor:
         """Host memory that a case may need besides the network, and what limits it; None: nothing is known."""
         return self.model.workspaces.bound
 
-    def __call__(self, image: sitk.Image | str | Path | Sequence[sitk.Image | str | Path]) -> Result:
+    def __call__(self, image: Image | Sequence[Image]) -> Result:
         """Segment one image.
 
         Args:
-            image: A SimpleITK image, a file, or the folder of a DICOM study; a sequence of them, one per input
-                channel, or a 4D NIfTI file with a volume per channel.
+            image: A SimpleITK image, a file, the folder of a DICOM study, or a picture as an array, (Y, X) or
+                (Y, X, C); a sequence of them, one per input channel, or a 4D NIfTI file with a volume per channel.
 
         Raises:
             CaseError: the image or the network's answer cannot be used.
@@ -172,6 +176,22 @@ class Predictor:
         measurements = self.run(volume, make_sinks)
         measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
         return Result(sinks[0].image, measurements)
+
+    def predict_frames(self, frames: Iterable[Image]) -> Iterator[Result]:
+        """Segment pictures as they come, such as the frames of a camera or a video; one is in memory at a time.
+
+        Args:
+            frames: Each what a call of the predictor takes; colours are red, green, blue, in this order.
+
+        Raises:
+            CaseError: a frame cannot be used; the message begins with its number, counted from 0.
+        """
+        for number, frame in enumerate(frames):
+            try:
+                result = self(frame)
+            except CaseError as error:
+                raise type(error)(f"frame {number}: {error}") from error
+            yield result
 
     def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
         """What a case will take: sizes, windows, memory.

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from itk_infer.errors import InputError
+from itk_infer.outputs.registry import label_maps
 from itk_infer.volume.grid import Reorientation
 from itk_infer.volume.names import split_suffix
 from itk_infer.volume.read import read_image
@@ -32,7 +33,8 @@ def given_mask(folder: Path, volume: Volume, reorientation: Reorientation) -> La
     stem = split_suffix(name.name)[0]
     place = folder / name.parent
     there = sorted(place.iterdir()) if place.is_dir() else []
-    found = [path for path in there if split_suffix(path.name)[0] == stem and split_suffix(path.name)[1]]
+    alike = label_maps(path.name for path in there if split_suffix(path.name)[0] == stem)
+    found = [place / name for name in alike]
     if len(found) != 1:
         what = f"there are {len(found)}" if found else "there is none"
         raise InputError(

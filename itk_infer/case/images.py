@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from itk_infer.errors import InputError
 from itk_infer.spec.series_rule import SeriesRule
-from itk_infer.volume.names import printable
+from itk_infer.volume.names import is_picture, printable
+from itk_infer.volume.picture_volume import picture_volume
+from itk_infer.volume.pictures import picture_of, read_picture
 from itk_infer.volume.read import read_volumes, volumes_in
 from itk_infer.volume.volume import Volume, image_of, volume_of
 
@@ -21,10 +25,11 @@ if TYPE_CHECKING:
 def volume_of_images(
     image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Read what is not in memory, and put the channels together.
+    """Read what is not in memory, and put the channels together; a picture may hold all channels.
 
     Args:
-        image: A SimpleITK image, a file or the folder of a DICOM study; a sequence of them, one per input channel.
+        image: A SimpleITK image, a file, the folder of a DICOM study, or a picture as an array, (Y, X) or
+            (Y, X, C); a sequence of them, one per input channel.
         rules: Which series of a study, one per input channel; empty: the only one.
         channels: Of the model; a single file may hold them as the volumes of a 4D image.
 
@@ -37,6 +42,8 @@ def volume_of_images(
     parts = image if isinstance(image, list | tuple) else [image]
     if not parts:
         raise InputError("no image was given")
+    if all(_is_picture(part) for part in parts):
+        return _pictures(parts)
     images: list[sitk.Image] = []
     names: list[str] = []
     warnings: list[str] = []
@@ -60,6 +67,19 @@ def volume_of_images(
             raise InputError(f"a {type(part).__name__} is not an image: give a SimpleITK image or a path")
     volume = volume_of(images, "the image", names)
     return volume, (*warnings, *volume.warnings)
+
+
+def _is_picture(part: Any) -> bool:
+    return isinstance(part, np.ndarray) or (isinstance(part, str | Path) and is_picture(Path(part).name))
+
+
+def _pictures(parts: Sequence[Any]) -> tuple[Volume, tuple[str, ...]]:
+    read = [picture_of(part) if isinstance(part, np.ndarray) else read_picture(Path(part)) for part in parts]
+    names = [
+        f"channel {number}" if isinstance(part, np.ndarray) else printable(Path(part).name)
+        for number, part in enumerate(parts)
+    ]
+    return picture_volume(read, "the picture", names), tuple(note for one in read for note in one.notes)
 
 
 def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:

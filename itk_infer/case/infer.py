@@ -14,6 +14,7 @@ from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.outputs import CaseSinks, MakeSinks
+from itk_infer.case.picture_channels import with_channels
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, measurements
 from itk_infer.engine.segment import segment
@@ -43,6 +44,12 @@ def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows:
     Raises:
         CaseError: the case cannot be finished; no sink has left anything behind.
     """
+    volume, changed = with_channels(volume, model.spec.input)
+    pending = _inferred(model, volume, make_sinks, on_windows)
+    return pending if not changed else pending.with_warnings(changed)
+
+
+def _inferred(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows) -> PendingOutputs:
     channels = len(model.spec.input.channels)
     if len(volume.array) != channels:
         raise InputError(f"{volume.name}: has {len(volume.array)} channels; the model takes {channels}")

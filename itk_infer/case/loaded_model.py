@@ -161,6 +161,7 @@ class LoadedModel:
             overlaps=self.spec.output.decision == "threshold",
             picture_style=self.options.picture_style,
             seg_type=self.options.seg_type,
+            values=decision.output.values,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

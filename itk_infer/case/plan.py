@@ -131,6 +131,12 @@ def _model_grid(native: Grid, spec: ModelSpec) -> ModelGrid:
 
 def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str, ...]:
     """What to tell where resampling leaves less than one window of image: the spacing may be wrong."""
+    depth = window.patch[0] or 1
+    if not native.oriented and native.size[0] == 1 < depth:
+        return (
+            f"it is one plane, and the model's windows are {depth} planes deep; if it is a slice of a volume, "
+            "stack the slices to a .nii.gz file",
+        )
     patch = tuple(wanted or size for wanted, size in zip(window.patch, model.size, strict=True))
     if model.identity or math.prod(model.size) >= math.prod(patch):
         return ()

@@ -12,6 +12,7 @@ from itk_infer.arrays import Array, like, to_host
 from itk_infer.case.plan import CasePlan
 from itk_infer.model.window import ModelWindow
 from itk_infer.spec import InputSpec, ModelSpec, Padding
+from itk_infer.spec.intensity import IntensityStep, Standardize
 from itk_infer.spec.model_spec import CropRule
 from itk_infer.volume.box import Box, inner_box
 from itk_infer.volume.crop import Crop, foreground_crop
@@ -22,6 +23,7 @@ from itk_infer.volume.padding import NO_PADS, pad_volume, padded_size, pads_to, 
 from itk_infer.volume.resample import to_model_grid
 from itk_infer.volume.resample_labels import resample_labels
 from itk_infer.volume.slab import LabelArray
+from itk_infer.volume.unit_values import unit_of
 
 OUTSIDE = -1
 
@@ -64,7 +66,7 @@ def prepare(
     voxels, part, mask = _used(plan.reorientation.apply(stored), spec.input)
     if part is not None:
         plan = plan.inside(part, spec, window)
-    rule, steps = spec.input.resampling, spec.input.intensity
+    rule, steps = spec.input.resampling, _steps(stored, spec.input)
     labels = None
     if previous is not None:
         inside = _within_crop(previous, part, mask)
@@ -74,7 +76,7 @@ def prepare(
     if not plan.model.identity:
         if rule.order == "after_intensity":
             voxels, steps, mask = apply_intensity(voxels, steps, mask), (), None
-        voxels = to_model_grid(voxels, plan.model, rule.interpolation, clip=rule.clip)
+        voxels = to_model_grid(voxels, plan.model, rule.interpolation, clip=rule.clip, antialias=rule.antialias)
         if mask is not None:
             mask = to_model_grid(mask[None], plan.model, "nearest")[0] > 0
     crop = _crop_after("resampling", lambda rule: foreground(voxels, rule), plan, spec)
@@ -114,6 +116,14 @@ def _padded(volume: ModelVolume, pads: tuple[tuple[int, int], ...], padding: Pad
         return volume
     padded = pad_volume(volume[:], pads, padding)
     return ModelVolume(padded, Intensity(padded, ()))
+
+
+def _steps(stored: Array, wanted: InputSpec) -> tuple[IntensityStep, ...]:
+    """The steps of the spec, behind the one that brings stored integers to 0 ... 1 where it asks for that."""
+    if wanted.values == "stored":
+        return wanted.intensity
+    unit = unit_of(np.dtype(str(stored.dtype).removeprefix("torch.")))
+    return wanted.intensity if unit == 1 else (Standardize((0.0,), (unit,)), *wanted.intensity)
 
 
 def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | None]:

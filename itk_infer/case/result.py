@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from itk_infer.case.clock import Clock
     from itk_infer.case.plan import CasePlan
     from itk_infer.engine.segment import SegmentStats
+    from itk_infer.volume.slab import LabelArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,11 @@ class PendingOutputs:
     measurements: Measurements
     rules: tuple[Rule, ...] = ()
 
+    def with_warnings(self, sentences: Sequence[str]) -> PendingOutputs:
+        """The same, with more warnings, which come first."""
+        measured = replace(self.measurements, warnings=(*sentences, *self.measurements.warnings))
+        return replace(self, measurements=measured)
+
     def commit(self) -> Measurements:
         """Post-process the label map, and commit the sinks.
 
@@ -215,6 +221,14 @@ class Result:
 
     labels: sitk.Image
     measurements: Measurements
+
+    @property
+    def array(self) -> LabelArray:
+        """The label map as an array: (Z, Y, X), of a single plane (Y, X)."""
+        import SimpleITK as sitk
+
+        array: LabelArray = sitk.GetArrayFromImage(self.labels)
+        return array[0] if len(array) == 1 else array
 
     @property
     def confidence(self) -> float | None:

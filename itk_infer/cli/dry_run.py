@@ -45,14 +45,13 @@ def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> s
     from itk_infer.errors import CaseError
     from itk_infer.executors.reading import case_header, check_source
     from itk_infer.outputs.registry import needs
-    from itk_infer.volume.grid import Grid
 
     if planned.action != "run":
         return f"{planned.action}: {planned.reason}"
     try:
         check_source(planned.case, dict(planned.wanted))
         header = case_header(planned.case)
-        grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
+        grid = header.grid
         case = predictor.plan(grid, header.dtype.itemsize, want_logits="logits" in needs(settings.outputs))
         predictor.check_memory(case)
     except CaseError as error:

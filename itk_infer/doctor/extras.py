@@ -47,5 +47,10 @@ EXTRAS = (
     Extra("dicom", "compressed slices of DICOM", ("imagecodecs",)),
     Extra("server", "a server for programs, browsers and 3D Slicer", ("fastapi", "python-multipart", "uvicorn")),
     Extra("client", "sending images to such a server", ("httpx",)),
+    Extra(
+        "images",
+        "TIFF files, PNG files of 16-bit colours, COCO tables",
+        ("tifffile", "imagecodecs", "pycocotools"),
+    ),
     Extra("cluster", "Dask clusters and SLURM", ("cryptography", "dask-jobqueue", "distributed")),
 )

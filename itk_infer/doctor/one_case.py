@@ -89,7 +89,7 @@ def one_case(
     """
     predictor = request.load()
     header = read_header(image)
-    grid = Grid(header.size, header.spacing, direction_xyz=header.direction_xyz)
+    grid = header.grid
     plan = predictor.plan(grid, header.dtype.itemsize)
     fits = ""
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.outputs.registry import label_maps
 from itk_infer.volume.names import SUFFIXES, split_suffix
 
 RULES = (
@@ -118,14 +119,18 @@ def match_names(ours: Iterable[str], theirs: Iterable[str]) -> tuple[dict[str, s
 
 
 def label_files(folder: Path, recursive: bool) -> dict[str, list[Path]]:
-    """Images of a folder by their name below it, without ending."""
+    """Images of a folder that may be label maps, by their name below it, without ending."""
     found: dict[str, list[Path]] = defaultdict(list)
+    of_folder: dict[Path, list[str]] = defaultdict(list)
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
         zarr = any(part.endswith(".zarr") for part in inside.parts)
         if not hidden and not zarr and split_suffix(path.name)[1] and path.is_file():
-            found[(inside.parent / _stem(path.name)).as_posix()].append(path)
+            of_folder[inside.parent].append(path.name)
+    for below, names in of_folder.items():
+        for name in label_maps(names):
+            found[(below / _stem(name)).as_posix()].append(folder / below / name)
     return found
 
 

@@ -27,10 +27,11 @@ from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.machine import MemoryBound, ran_out, shortage
 from itk_infer.outputs.opening import open_outputs
-from itk_infer.outputs.registry import needs
+from itk_infer.outputs.registry import LABELS, OUTPUTS, PAGE, PICTURE, needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
 from itk_infer.volume.dicom.derived import check_referable
+from itk_infer.volume.names import is_picture
 
 OnEvent = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
@@ -132,10 +133,7 @@ def _compute(
     image = read(case, predictor.memory_bound)
     check()
     volume, wanted = image.volume, needs(dict(task.wanted))
-    if "source" in wanted:
-        if image.source is None:
-            raise InputError("is no DICOM series, which the outputs that are asked for refer to")
-        check_referable(image.source)
+    _check_outputs(task, image)
     plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in wanted)
     memory = predictor.host_memory(plan)
     on_memory(memory)
@@ -178,6 +176,32 @@ def _compute(
         return Stopped(case.name)
 
     return PendingCase(case.name, memory.writing, lambda: _settled(task, worker, write), drop)
+
+
+def _check_outputs(task: Task, image: CaseImage) -> None:
+    """Refuse files that cannot hold results of a case, before it is computed.
+
+    Raises:
+        InputError: they refer to a DICOM series, and the case is none.
+        OutputError: they are pictures, and the case is a volume, or has several pages where one is written.
+    """
+    if "source" in needs(dict(task.wanted)):
+        if image.source is None:
+            raise InputError("is no DICOM series, which the outputs that are asked for refer to")
+        check_referable(image.source)
+    grid = image.volume.grid
+    for name, path in task.wanted:
+        kind = OUTPUTS[name]
+        if grid.oriented and (PICTURE in kind.needs or (name == LABELS and is_picture(path.name))):
+            raise OutputError(
+                f"the {kind.title} {path.name} is of pictures, and this is a volume; choose another format, or "
+                "leave it out"
+            )
+        if grid.size[0] > 1 and (PAGE in kind.needs or (name == LABELS and path.suffix == ".png")):
+            raise OutputError(
+                f"the {kind.title} {path.name} is of one page, and this picture has {grid.size[0]}; save the "
+                "pages as files of their own, or leave it out"
+            )
 
 
 def _open(task: Task, header: OutputHeader) -> list[Sink]:

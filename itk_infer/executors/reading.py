@@ -17,7 +17,9 @@ from itk_infer.machine import MemoryBound
 from itk_infer.outputs.registry import needs
 from itk_infer.volume.dicom.derived import check_referable
 from itk_infer.volume.dicom.geometry import Stack
-from itk_infer.volume.names import printable
+from itk_infer.volume.names import is_picture, printable
+from itk_infer.volume.picture_volume import picture_volume
+from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import Header, read_header, read_image, read_volumes
 from itk_infer.volume.same_grid import check_same_grid
 from itk_infer.volume.volume import Volume, volume_of
@@ -57,6 +59,8 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
         bound.check(reading_memory(case) or 0, "to be read", "give it more, or crop or resample the image")
     if case.series:
         return _read_series(case, started)
+    if is_picture(case.paths[0].name):
+        return _read_pictures(case, started)
     names = [printable(path.name) for path in case.paths]
     if case.volumes == 1:
         images = [read_image(path) for path in case.paths]
@@ -69,6 +73,18 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
     )
     volume = volume_of([image.image for image in images], case.name, names)
     warnings = (*(case.unnamed(warning) for image in images for warning in image.warnings), *volume.warnings)
+    return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
+
+
+def _read_pictures(case: Case, started: float) -> CaseImage:
+    stamps = case.stamps()
+    read = [read_picture(path) for path in case.paths]
+    inputs = tuple(
+        InputFile(str(absolute_path(path)), one.sha256, stamp)
+        for path, one, stamp in zip(case.paths, read, stamps, strict=True)
+    )
+    warnings = tuple(case.unnamed(note) for one in read for note in one.notes)
+    volume = picture_volume(read, case.name, [printable(path.name) for path in case.paths])
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
 
 

@@ -11,9 +11,11 @@ from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.slicer_keys import is_segmentation, segment_keys
 from itk_infer.volume.marks import own_keys
+from itk_infer.volume.names import is_picture
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import image_of
 from itk_infer.volume.write import write_image
+from itk_infer.volume.write_picture import write_label_picture
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -80,6 +82,10 @@ class LabelMapSink:
         image = self.image
         if self._path is None:
             return None
+        if is_picture(self._path.name):
+            keys = own_keys(self._frame.about)
+            write_label_picture(self._array, self._path, keys, track=self._frame.track)
+            return self._path
         keys = own_keys(self._frame.about)
         if is_segmentation(self._path):
             keys = segment_keys(self._frame, [0] * len(self._frame.labels))

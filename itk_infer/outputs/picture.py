@@ -14,12 +14,15 @@ from itk_infer.files.commit import new_file
 from itk_infer.outputs.picture_planes import SHADOW, TEXT, Cut, colours_of, cut, drawn, font, inset, mark
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.spec import Label
+from itk_infer.volume.drawn_labels import draw as draw_labels
+from itk_infer.volume.drawn_labels import shown
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+LARGEST = 1200  # pixels of the longest side of a flat picture
 PANEL = 330  # pixels of the longest side of a plane
 GAP, TITLE, LINE = 12, 34, 21
 MOST_ROWS = 3  # of planes
@@ -52,7 +55,10 @@ class PictureOutput:
         """See `CaseOutput.commit`."""
         from PIL import Image
 
-        picture = draw(case, self._path.name.removesuffix(".png"), self._style)
+        if case.header.grid.oriented:
+            picture = draw(case, self._path.name.removesuffix(".png"), self._style)
+        else:
+            picture = draw_flat(case, self._style)
         with new_file(self._path, track=case.header.track) as partial:
             picture.save(partial, format="PNG")
             with Image.open(partial) as read:
@@ -116,6 +122,29 @@ def draw(case: FinishedCase, title: str, style: str = "side-by-side") -> Picture
         top += LINE
     pen.text((GAP, top), CONVENTION, (150, 155, 162), font=font(13))
     return canvas
+
+
+def draw_flat(case: FinishedCase, style: str) -> Picture:
+    """The same of a case that is a picture itself: no planes, sides or millimetres, and no legend.
+
+    Args:
+        case: The case, with its image; of several pages, the one with most labelled pixels is drawn.
+        style: A key of `STYLES`.
+    """
+    from PIL import Image
+
+    if case.header.image is None:
+        raise RuntimeError("a picture was to be drawn, and the case came without its image")
+    number = int(np.count_nonzero(case.labels, axis=(1, 2)).argmax())
+    page, labels, table = shown(case.header.image, number), case.labels[number], case.header.labels
+    panels = {
+        "image": page,
+        "overlay": draw_labels(page, labels, table),
+        "contour": draw_labels(page, labels, table, 0.0),
+    }
+    picture = Image.fromarray(np.hstack([panels[name] for name in STYLES[style]]))
+    picture.thumbnail((LARGEST, LARGEST))
+    return picture
 
 
 def _oriented(case: FinishedCase) -> _Case:

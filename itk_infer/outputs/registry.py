@@ -12,18 +12,22 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from itk_infer.errors import ConfigError
+from itk_infer.volume.names import is_picture, split_suffix
 
 LABELS = "labels"
 REPORT = "report"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
-LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
+LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd", "png", "tif", "npy")
 SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
 DICOM_HELP = (
     "Also write DICOM objects beside the label map, a list: seg (segmentation), sr (volumes and means; needs "
     "seg), report (a picture)."
 )
+# Of pictures: what keeps label values as they are, in one array.
+LOSSLESS = {".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".webp": ".png", ".tiff": ".tif", ".npz": ".npy"}
+PAGE, PICTURE = "page", "picture"  # of `OutputKind.needs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ class OutputKind:
         flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, or ``source``: the
-            DICOM series that it was read from.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
+            ``picture``, or one of one ``page``; or ``source``: the DICOM series that it was read from.
         choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
             without a value.
         refers_to: Name of an output that must be asked for, too; empty: none.
@@ -81,11 +85,12 @@ class OutputKind:
             suffix: Of the image, with its dot; empty for a DICOM series.
             label_format: One of `LABEL_FORMATS`.
         """
-        if self.ending is not None:
-            return f"{stem}{self.ending}"
+        labels = f".{label_format}"
         if label_format == "same":
-            return stem + (ONE_FILE.get(suffix, suffix) or SERIES_FORMAT)
-        return f"{stem}.{label_format}"
+            labels = {**ONE_FILE, **LOSSLESS}.get(suffix, suffix) or SERIES_FORMAT
+        if self.ending == labels:  # the label map has that name
+            return f"{stem}.{self.name}{self.ending}"
+        return stem + (labels if self.ending is None else self.ending)
 
     def load(self) -> Any:
         """The class or function behind it; imports its module."""
@@ -167,6 +172,78 @@ OUTPUTS: dict[str, OutputKind] = {
             extra="dicom",
         ),
         OutputKind(
+            "overlays",
+            "case",
+            "itk_infer.outputs.label_colours:OverlayOutput",
+            "overlay",
+            ".overlay.png",
+            ("--overlays",),
+            "Also write <case>.overlay.png: a picture in its own size, labels filled and outlined.",
+            frozenset({"image", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "contours",
+            "case",
+            "itk_infer.outputs.label_colours:ContourOutput",
+            "contours",
+            ".contours.png",
+            ("--contours",),
+            "Also write <case>.contours.png: a picture in its own size, labels outlined.",
+            frozenset({"image", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "palettes",
+            "case",
+            "itk_infer.outputs.label_colours:PaletteOutput",
+            "palette",
+            ".palette.png",
+            ("--palettes",),
+            "Also write <case>.palette.png: the label map of a picture, shown in the labels' colours.",
+            frozenset({PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "probabilities",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityArrays",
+            "probabilities",
+            ".probabilities.npz",
+            ("--probabilities",),
+            "Also write <case>.probabilities.npz: of each label of a picture, float32.",
+            frozenset({"logits", PICTURE}),
+        ),
+        OutputKind(
+            "probability_pages",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityPages",
+            "probabilities",
+            ".probabilities.tif",
+            ("--probability-pages",),
+            "Also write <case>.probabilities.tif: of each label of a picture, a page of float32.",
+            frozenset({"logits", PICTURE}),
+            library="tifffile",
+            extra="images",
+        ),
+        OutputKind(
+            "probability_png",
+            "slab",
+            "itk_infer.outputs.probabilities:ProbabilityPicture",
+            "probability picture",
+            ".probability.png",
+            ("--probability-png",),
+            "Also write <case>.probability.png: of any label of a picture, 16 bits.",
+            frozenset({"logits", PICTURE, PAGE}),
+        ),
+        OutputKind(
+            "yolo",
+            "case",
+            "itk_infer.outputs.yolo:YoloOutput",
+            "YOLO polygons",
+            ".txt",
+            ("--yolo",),
+            "Also write <case>.txt: polygons of a picture's labels for YOLO; they lose holes.",
+            frozenset({PICTURE, PAGE}),
+        ),
+        OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
         ),
         OutputKind(
@@ -195,6 +272,26 @@ OUTPUTS: dict[str, OutputKind] = {
             "montage.png",
             ("--montage",),
             "Also write montage.png: the pictures of a folder, the most doubtful first.",
+        ),
+        OutputKind(
+            "coco",
+            "run",
+            "itk_infer.outputs.tables.coco:tables",
+            "COCO table",
+            "coco.json",
+            ("--coco",),
+            "Also write coco.json: the labels of all pictures as objects, in run lengths.",
+            library="pycocotools",
+            extra="images",
+        ),
+        OutputKind(
+            "coco_polygons",
+            "run",
+            "itk_infer.outputs.tables.coco:polygon_tables",
+            "COCO polygons",
+            "coco-polygons.json",
+            ("--coco-polygons",),
+            "Also write coco-polygons.json: the same as polygons, which lose holes.",
         ),
     )
 }
@@ -234,9 +331,21 @@ def check_requests(names: Iterable[str]) -> None:
             )
         if kind.library and find_spec(kind.library) is None:
             raise ConfigError(
-                f"`{kind.keyword}`: {kind.library}, which writes DICOM objects, is not installed; "
-                f"pip install 'itk_infer[{kind.extra}]'"
+                f"`{kind.keyword}` needs the package {kind.library}: pip install 'itk_infer[{kind.extra}]'"
             )
+
+
+def label_maps(names: Iterable[str]) -> list[str]:
+    """Of the files of one folder those that may be label maps, by their names.
+
+    Pictures beside volumes are drawings of them; among pictures, other outputs of this program are none.
+    """
+    images = [name for name in names if split_suffix(name)[1] and not name.startswith(".")]
+    volumes = [name for name in images if not is_picture(name)]
+    others = tuple(f".{kind.name}{kind.ending}" for kind in case_outputs()) + tuple(
+        str(kind.ending) for kind in case_outputs() if str(kind.ending).count(".") > 1
+    )
+    return volumes or [name for name in images if not name.lower().endswith(others)]
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:

@@ -33,6 +33,7 @@ class OutputHeader:
         source: The slices of the DICOM series that it was read from, for outputs that refer to them; else None.
         identity: Digest of all that decides what the outputs are: image, model, settings.
         seg_type: How a DICOM SEG is encoded.
+        values: What the logits of slabs are: logits, or probabilities.
     """
 
     grid: Grid
@@ -48,6 +49,7 @@ class OutputHeader:
     source: Stack | None = None
     identity: str = ""
     seg_type: str = "binary"
+    values: str = "logits"
 
 
 class Sink(Protocol):

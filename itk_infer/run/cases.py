@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +10,11 @@ from pathlib import Path, PurePosixPath
 from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.run.passed_over import NAMED, PassedOver, label_map, readable, sentences
+from itk_infer.run.picture_cases import CHANNEL, picture_cases, pictures_beside
 from itk_infer.run.search import Search
 from itk_infer.spec import InputSpec
 from itk_infer.volume.formats import NIFTI, Format, format_of
-from itk_infer.volume.names import SUFFIXES, printable, split_suffix
-
-CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+from itk_infer.volume.names import SUFFIXES, is_picture, printable, split_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,8 @@ def find_cases(
         output: Output folder; never searched. None: there is none, as the output is one file.
         recursive: Search sub-folders, links to folders included.
         wanted: The model's input. Files of more than one channel are ``<case>_0000.ext``, ``<case>_0001.ext``,
-            ...; those of one channel may be, where the spec says so and all files of the folder are.
+            ...; those of one channel may be, where the spec says so and all files of the folder are. A picture
+            holds all its channels, see `picture_cases`; beside volumes, it is a case of 2D models only.
         case_name: Of DICOM cases, with attributes in braces; empty: after the folder.
 
     Raises:
@@ -62,8 +61,15 @@ def find_cases(
     for path in _siblings(source) if numbered and not whole_folder else [source]:
         search.look_at(path)
     found, notes, passed = list(_images(search.images)), list[str](), search.passed
+    pictures = [case for case in found if is_picture(case.paths[0].name)]
+    found = [case for case in found if case not in pictures]
+    if whole_folder and wanted.dimensions == 3 and (found or search.dicom):
+        passed += pictures_beside(pictures)
+        pictures = []
     if len(wanted.channels) > 1 or (numbered and all(CHANNEL.fullmatch(case.stem) for case in found)):
         found = _grouped(found, wanted.channels)
+    pictures = picture_cases(pictures, wanted)
+    found += pictures if whole_folder else [case for case in pictures if source in case.paths]
     if search.dicom:
         from itk_infer.run.dicom_cases import dicom_cases  # NumPy
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from itk_infer.errors import ConfigError
 from itk_infer.outputs.registry import ONE_FILE, run_outputs
 from itk_infer.run.settings import FORMATS, RunSettings
-from itk_infer.volume.names import SUFFIXES
+from itk_infer.volume.names import SUFFIXES, is_picture
 from itk_infer.volume.other_formats import format_of_name, is_sidecar
 
 WRITTEN = tuple(sorted((f".{name}" for name in FORMATS if name != "same"), key=len, reverse=True))
@@ -43,6 +43,10 @@ def with_destination(settings: RunSettings) -> RunSettings:
         )
     if path.exists() and path.samefile(settings.input):
         raise ConfigError(f"{one}, which is the input; give another name")
+    if is_picture(path.name) and not is_picture(settings.input.name):
+        raise ConfigError(
+            f"{one}, which keeps no place in a patient, and -i {settings.input} is no picture; end it in .nii.gz"
+        )
     needing = [
         (f"`{kind.keyword}`", f"the {kind.title} is about a folder")
         for kind in run_outputs()
@@ -73,7 +77,7 @@ def _check_folder(path: Path) -> None:
             f"-o {path}: {detached} is a header apart from its voxels, which is not written; end it in "
             f"{ONE_FILE[detached]}"
         )
-    if format_of_name(name) or is_sidecar(name) or name in (*SUFFIXES, *WRITTEN):
+    if format_of_name(name) or is_picture(name) or is_sidecar(name) or name in (*SUFFIXES, *WRITTEN):
         raise ConfigError(
             f"-o {path}: label maps are not written as {path.suffix or name}; give a folder or, for one image, a "
             f"name that ends in {CHOICES}"

@@ -14,12 +14,12 @@ import numpy as np
 from itk_infer._version import __version__
 from itk_infer.errors import ConfigError, InputError, ItkInferError, NoInputError
 from itk_infer.files.folders import make_folder
-from itk_infer.outputs.registry import ONE_FILE
+from itk_infer.outputs.registry import LOSSLESS, ONE_FILE, label_maps
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
 from itk_infer.spec.postprocessing import Rule, check_labels
 from itk_infer.volume.marks import own_keys
-from itk_infer.volume.names import printable, split_suffix
+from itk_infer.volume.names import is_picture, printable, split_suffix
 
 if TYPE_CHECKING:
     from itk_infer.volume.postprocess import RuleEffect
@@ -84,7 +84,7 @@ def postprocess_masks(
         check()
         name = path.relative_to(folder)
         stem, suffix = split_suffix(path.name)
-        target = output / name.parent / f"{stem}{ONE_FILE.get(suffix, suffix)}"
+        target = output / name.parent / f"{stem}{({**ONE_FILE, **LOSSLESS}).get(suffix, suffix)}"
         yield _one(path, target, name.as_posix(), rules, labels, overwrite)
 
 
@@ -120,7 +120,7 @@ def _found(masks: Path, output: Path, recursive: bool) -> list[Path]:
             for name in folders
             if recursive and not name.startswith(".") and Path(root, name).resolve() != output.resolve()
         )
-        found += [Path(root, name) for name in sorted(names) if split_suffix(name)[1] and not name.startswith(".")]
+        found += [Path(root, name) for name in label_maps(sorted(names))]
     return found
 
 
@@ -131,6 +131,7 @@ def _one(
     from itk_infer.volume.read import read_image
     from itk_infer.volume.volume import grid_of, image_of
     from itk_infer.volume.write import write_image
+    from itk_infer.volume.write_picture import write_label_picture
 
     if os.path.lexists(target) and not overwrite:
         return MaskResult(name, kept=f"{target} is there already; `overwrite` replaces it")
@@ -148,10 +149,14 @@ def _one(
             named = {n for rule in rules for key in ("labels", "of") for n in getattr(rule, key, ())}
             table += tuple(_label(n) for n in sorted(n for n in named if isinstance(n, int)) if n not in there)
         result, effects = apply_rules(array, grid_of(image), table, rules)
-        written = image_of(result, grid_of(image))
-        for key, value in own_keys({"postprocessed": __version__}).items():
-            written.SetMetaData(key, value)
+        keys = own_keys({"postprocessed": __version__})
         make_folder(target.parent)
+        if is_picture(target.name):
+            write_label_picture(result, target, keys)
+            return MaskResult(name, effects)
+        written = image_of(result, grid_of(image))
+        for key, value in keys.items():
+            written.SetMetaData(key, value)
         write_image(written, target)
     except ItkInferError as error:
         return MaskResult(name, failure=str(error).removeprefix(f"{printable(path.name)}: "))

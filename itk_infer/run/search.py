@@ -18,7 +18,7 @@ from itk_infer.run.passed_over import PassedOver, label_map, unread
 from itk_infer.run.shard import shard_ledgers
 from itk_infer.volume.dicom.elements import looks_like_dicom
 from itk_infer.volume.marks import detached_data, label_mark
-from itk_infer.volume.names import split_suffix
+from itk_infer.volume.names import is_picture, split_suffix
 from itk_infer.volume.other_formats import DICOM, PAIR, RAW, ZARR, OtherFormat, is_sidecar, other_format
 
 DICOM_START = 1024  # bytes
@@ -64,7 +64,7 @@ class Search:
                 self._zarr(path, TOP)
                 return
             self._folder(path, TOP)
-            if not self.recursive and not self.images:  # a study lies in sub-folders
+            if not self.recursive and all(is_picture(file.name) for _, file in self.images):  # a study lies deeper
                 self._dicom_below(path, TOP)
         elif split_suffix(path.name)[1]:
             self._image(path, TOP)

@@ -60,7 +60,7 @@ class RunSettings:
         unknown = [name for name in self.save if name not in OUTPUTS]
         if unknown:
             raise ConfigError(f"save {unknown[0]!r}: no such output; there are {', '.join(OUTPUTS)}")
-        check_requests(self.save)
+        check_requests(self.outputs)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[st
     pictures = {output.case: output for output in outputs.values() if output.kind == "pictures"}
     rows = _rows([mask for mask in masks if mask.listed], schemes, pictures)
     tables = {name: list(scheme.labels.values()) for name, scheme in schemes.items()}
-    return FolderView(rows, tables), masks, schemes
+    return FolderView(rows, tables, folder), masks, schemes
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:

@@ -14,6 +14,7 @@ from itk_infer.spec.series_rule import SeriesRule
 
 Triplet = tuple[int, int, int]  # Z, Y, X
 PartialSpacing = tuple[float | None, float | None, float | None]  # Z, Y, X in mm
+PartialSize = tuple[int | None, int | None, int | None]  # Z, Y, X
 
 Interpolation = Literal["linear", "cubic", "nearest"]
 Alignment = Literal["center", "edge"]
@@ -54,6 +55,10 @@ class Resampling:
         clip: Whether values are kept within the range of the source, which splines leave at sharp edges: of the
             channel, or of the slice where an axis is resampled apart.
         anisotropic: How a far coarser axis is treated; None: as the others.
+        aspect: With ``input.size``: ``stretch`` brings every axis to its size; ``fit`` brings the axis that is
+            the largest for its size to it, and the others by the same factor; the window is padded to the size.
+        antialias: Whether linear interpolation takes the mean over what a voxel covers where it shrinks, with
+            the weights of a triangle (as Pillow and torch do), instead of two neighbours.
     """
 
     interpolation: Interpolation = "linear"
@@ -62,6 +67,8 @@ class Resampling:
     size: Literal["extent", "ratio", "centers"] = field(default="extent", metadata=LATER)
     clip: bool = field(default=False, metadata=LATER)
     anisotropic: Anisotropic | None = field(default=None, metadata=LATER)
+    aspect: Literal["stretch", "fit"] = field(default="stretch", metadata=LATER)
+    antialias: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,9 @@ class InputSpec:
     """The network's input: channels, orientation, grid and intensities. Triplets are Z, Y, X; spacing in mm.
 
     Attributes:
+        dimensions: 2 for a model that sees pictures, or single planes.
+        values: ``stored``, or ``unit``: unsigned integers are divided by the largest of their type, before the
+            intensity steps; floats are taken as they are.
         axes: Order in which the network sees the axes of the oriented array: its first axis is the one that is
             named first. All triplets of the spec are in the network's order.
         series: Rules that pick the DICOM series, one per channel; empty: the only one of a study.
@@ -124,12 +134,14 @@ class InputSpec:
     """
 
     channels: tuple[str, ...] = ("",)
+    dimensions: Literal[2, 3] = field(default=3, metadata=LATER)
+    values: Literal["stored", "unit"] = field(default="stored", metadata=LATER)
     numbered_files: bool = field(default=False, metadata=LATER)
     orientation: str | None = "LPI"
     axes: str = field(default="zyx", metadata=LATER)
     crop: CropRule | None = field(default=None, metadata=LATER)
     spacing: PartialSpacing | None = None
-    size: Triplet | None = None
+    size: PartialSize | None = None
     resampling: Resampling = Resampling()
     intensity: tuple[IntensityStep, ...] = ()
     padding: Padding = Padding()

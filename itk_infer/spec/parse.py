@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from itk_infer.errors import SpecError, TaskError
@@ -29,12 +30,14 @@ from itk_infer.spec.model_spec import (
 )
 from itk_infer.spec.parse_rules import rules
 from itk_infer.spec.series_rule import some_rules
+from itk_infer.spec.two_dimensions import with_planes
 from itk_infer.spec.values import (
     Converter,
     Invalid,
     a_color,
     a_list,
     a_number,
+    a_partial_size,
     a_positive,
     a_share,
     a_size,
@@ -53,6 +56,7 @@ from itk_infer.spec.values import (
     some_numbers,
     some_values,
     the_version,
+    two_or_three,
 )
 
 BLOCKS = ("input", "window", "output")
@@ -82,7 +86,7 @@ def parse_spec(document: Any, source: str) -> ModelSpec:
         SpecError: naming `source`, the key, and the nearest valid key or value.
     """
     try:
-        return _model_spec(document)
+        return _model_spec(with_planes(document))
     except _AnotherTask as error:
         raise TaskError(f"{source}: {error}") from None
     except Invalid as error:
@@ -111,7 +115,16 @@ def _model_spec(document: Any) -> ModelSpec:
     )
     for key in ("spec", "task"):
         values.pop(key, None)
-    return ModelSpec(**values)
+    return _letterboxed(ModelSpec(**values))
+
+
+def _letterboxed(spec: ModelSpec) -> ModelSpec:
+    """The same; where pictures are fitted into a size, that is the window, so that they are padded to it."""
+    size = spec.input.size
+    if size is None or spec.input.resampling.aspect != "fit" or spec.window.patch_size is not None:
+        return spec
+    z, y, x = (side or 1 for side in size)
+    return replace(spec, window=replace(spec.window, patch_size=(z, y, x)))
 
 
 def _segment(value: Any, where: str) -> str:
@@ -126,12 +139,14 @@ def _input(value: Any, where: str) -> InputSpec:
         where,
         {
             "channels": some_names,
+            "dimensions": two_or_three,
+            "values": one_of("stored", "unit"),
             "numbered_files": a_switch,
             "orientation": optional(an_orientation),
             "axes": an_order_of_axes,
             "crop": optional(_crop),
             "spacing": optional(a_spacing),
-            "size": optional(a_size),
+            "size": optional(a_partial_size),
             "resampling": _resampling,
             "intensity": anything,
             "padding": _padding,
@@ -142,6 +157,9 @@ def _input(value: Any, where: str) -> InputSpec:
     )
     if values.get("spacing") is not None and values.get("size") is not None:
         raise Invalid(f"{where}.size and {where}.spacing exclude each other; set one of them to null")
+    rule = values.get("resampling", Resampling())
+    if rule.aspect == "fit" and (values.get("dimensions") != 2 or values.get("size") is None):
+        raise Invalid(f"{where}.resampling.aspect 'fit' needs {where}.dimensions 2 and {where}.size")
     channels = values.get("channels", InputSpec().channels)
     if len(values.get("series", ())) not in (0, len(channels)):
         raise Invalid(f"{where}.series needs one rule for each of {len(channels)} channels")
@@ -185,10 +203,14 @@ def _resampling(value: Any, where: str) -> Resampling:
         "size": one_of("extent", "ratio", "centers"),
         "clip": a_switch,
         "anisotropic": optional(_anisotropic),
+        "aspect": one_of("stretch", "fit"),
+        "antialias": a_switch,
     }
     values = read_block(value, where, keys)
     if values.get("anisotropic") is not None and values.get("alignment") != "edge":
         raise Invalid(f"{where}.anisotropic needs {where}.alignment 'edge'")
+    if values.get("antialias") and values.get("interpolation", "linear") != "linear":
+        raise Invalid(f"{where}.antialias needs {where}.interpolation 'linear'")
     return Resampling(**values)
 
 

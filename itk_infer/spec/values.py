@@ -108,6 +108,21 @@ def a_size(value: Any, where: str) -> tuple[int, ...]:
     return items
 
 
+def a_partial_size(value: Any, where: str) -> tuple[int | None, ...] | None:
+    """Three whole numbers of at least 1 or null, Z Y X; None if all are null."""
+    items = tuple(None if item is None else an_integer(item, where) for item in a_triplet(value, where))
+    if any(item is not None and item < 1 for item in items):
+        raise Invalid(f"{where} must be 1 or more on every axis, not {list(items)}")
+    return None if items == (None, None, None) else items
+
+
+def two_or_three(value: Any, where: str) -> int:
+    """2 or 3."""
+    if value not in (2, 3) or isinstance(value, bool):
+        raise Invalid(f"{where} must be 2 or 3, not {repr_short(value)}")
+    return int(value)
+
+
 def a_spacing(value: Any, where: str) -> tuple[float | None, ...] | None:
     """Three numbers above 0 or null, Z Y X; None if all are null."""
     items = tuple(None if item is None else a_positive(item, where) for item in a_triplet(value, where))

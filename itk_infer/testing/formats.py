@@ -110,7 +110,7 @@ class FormatTests:
         array[3, 4, 5:7] = bad
         path = tmp_path / f"a{self.suffix}"
         self.write(path, array, self.grid)
-        with pytest.raises(InputError, match=r"2 voxels that are NaN or infinite"):
+        with pytest.raises(InputError, match=r"2 (voxels|pixels) that are NaN or infinite"):
             read_image(path)
 
     def test_the_case_of_the_suffix_does_not_matter(self, image: Path) -> None:

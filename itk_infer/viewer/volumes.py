@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from itk_infer.viewer.nifti import nifti_bytes, ras_affine
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.names import is_picture
+from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import read_header, read_volumes, volumes_in
 from itk_infer.volume.volume import grid_of
 
@@ -51,12 +53,21 @@ def step_note(path: Path) -> str:
     return f"of {whole} voxels (Z Y X), one of {step} along each axis is shown; measurements are of all voxels"
 
 
-def read_volume(path: Path) -> tuple[NDArray[Any], Grid]:
-    """The voxels that are shown, (Z, Y, X), and their grid; of a 4D file the first. Errors as of `read_image`."""
+def read_volume(path: Path, *, colours: bool = False) -> tuple[NDArray[Any], Grid]:
+    """The voxels that are shown, (Z, Y, X), and their grid; of a 4D file the first. Errors as of `read_image`.
+
+    Args:
+        path: The file.
+        colours: Whether it may be a picture in colour, which is shown in grey.
+    """
     import SimpleITK as sitk
 
-    image = read_volumes(path, volumes_in(path))[0].image
-    array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
+    if colours and is_picture(path.name):
+        pages = read_picture(path).pages
+        array, grid = pages.mean(axis=-1, dtype=np.float32), read_header(path).grid
+    else:
+        image = read_volumes(path, volumes_in(path))[0].image
+        array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
     step = step_for(grid.size)
     array = np.array(array[::step, ::step, ::step])
     spacing = (grid.spacing[0] * step, grid.spacing[1] * step, grid.spacing[2] * step)
@@ -65,7 +76,7 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Grid]:
 
 def image_bytes(path: Path) -> bytes:
     """An image as NIfTI, with a grey window from percentiles."""
-    array, grid = read_volume(path)
+    array, grid = read_volume(path, colours=True)
     sample = array.reshape(-1)[:: max(1, array.size // SAMPLES)]
     low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
     return nifti_bytes(array, grid, window=(float(low), float(high)))

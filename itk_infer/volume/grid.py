@@ -49,12 +49,14 @@ class Grid:
         spacing: Millimetres along Z, Y, X.
         origin_xyz: Centre of the first voxel in patient coordinates (LPS, mm), x first.
         direction_xyz: Row-major 3x3 direction cosines as SimpleITK gives them.
+        oriented: Whether its axes have directions in a patient; pictures have none, and are never turned.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
     origin_xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction_xyz: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    oriented: bool = True
 
     @property
     def voxel_volume_ml(self) -> float:
@@ -73,11 +75,12 @@ class Grid:
         """The grid of the same voxels in another orientation, and the reorientation of arrays to it.
 
         Args:
-            code: Target orientation such as ``"LPI"``; None keeps the axes as stored.
+            code: Target orientation such as ``"LPI"``; None keeps the axes as stored, and so does a grid that is
+                not `oriented`.
             axes: Order of the target's array axes, in letters of the axes in orientation `code`.
         """
         source = self.orientation
-        target = source if code is None else code
+        target = source if code is None or not self.oriented else code
         letter_of = dict(zip("xyz", target, strict=True))
         target = "".join(letter_of[axis] for axis in reversed(axes))
         # Codes begin with x, array axes with Z.
@@ -102,6 +105,7 @@ class Grid:
             (spacing[0], spacing[1], spacing[2]),
             self._point(first),
             tuple(float(value) + 0.0 for value in (direction[:, axes_xyz] * signs).ravel()),
+            self.oriented,
         )
         return reoriented, reorientation
 

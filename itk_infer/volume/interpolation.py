@@ -150,6 +150,30 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
     return above
 
 
+def shrink_axis(array: Array, grid: AxisMap, axis: int) -> Array:
+    """Interpolate along one axis with a triangle as wide as a voxel of the model's grid covers (antialiasing).
+
+    The weights of Pillow's and torch's antialiased bilinear resizing: 1 - |distance| / max(step, 1), cut off at
+    0 and at the edges of the image, and normalised. Where the step is 1 or less, it is linear interpolation.
+
+    Args:
+        array: Any shape and number type.
+        grid: The axis.
+        axis: Its number.
+
+    Returns:
+        float32, with ``grid.model`` entries along `axis`.
+    """
+    xp = namespace(array)
+    positions, width = grid.native_positions(), max(grid.step, 1.0)
+    distances = np.abs(positions[:, None] - np.arange(grid.native)[None])
+    weights = np.clip(1 - distances / width, 0, None)
+    weights[np.arange(grid.model), np.clip(np.round(positions), 0, grid.native - 1).astype(np.intp)] += 1e-12
+    matrix = like((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32), array)
+    source = xp.astype(array, xp.float32, copy=False)
+    return xp.moveaxis(xp.tensordot(matrix, source, axes=((1,), (axis,))), 0, axis)
+
+
 def _spline_matrix(positions: Positions, count: int) -> Floats:
     """Weights (positions, count) of the interpolating cubic B-spline over the edge-replicated signal.
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from itk_infer.volume.file_start import file_start
 from itk_infer.volume.formats import NIFTI
-from itk_infer.volume.names import split_suffix
+from itk_infer.volume.names import is_picture, split_suffix
 
 PREFIX = "itk_infer"  # of the keys that this program writes
+PICTURE_MARKS = (b"tEXtitk_infer_", b'"itk_infer_')  # in text chunks of PNG, in the description of TIFF
 INTENT_OFFSET = 68  # of a NIfTI-1 header
 INTENT_LABEL = 1002  # NIFTI_INTENT_LABEL of nifti1.h
 SEGMENT_KEY = re.compile(r"Segment(ation|\d+)_")
@@ -29,6 +30,8 @@ def label_mark(path: Path) -> str:
     if suffix in NIFTI:
         intents = [struct.unpack_from(order + "h", start, INTENT_OFFSET)[0] for order in "<>" if len(start) >= 348]
         return "marked as a label map (NIfTI intent code 1002)" if INTENT_LABEL in intents else ""
+    if is_picture(path.name):
+        return "a result of itk_infer" if any(mark in start for mark in PICTURE_MARKS) else ""
     for key in _keys(start):
         if key.startswith(PREFIX):
             return "a result of itk_infer"

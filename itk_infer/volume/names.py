@@ -21,6 +21,12 @@ def split_suffix(name: str) -> tuple[str, str]:
     return (name, "") if form is None else form.split(name)
 
 
+def is_picture(name: str) -> bool:
+    """Whether a name's ending stands for a picture or an array: an image without a place in the patient."""
+    form = format_of(name)
+    return form is not None and form.picture
+
+
 def printable(path: Path | str) -> str:
     """A path or text for a message, with unprintable characters escaped."""
     text = os.fspath(path)

@@ -47,11 +47,11 @@ PAIR = OtherFormat(
 )  # fmt: skip
 PICTURE = OtherFormat(
     "a picture", "pictures", "stack the slices of a volume to a .nii.gz file",
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".webp"), True,
+    (".gif", ".jp2"), True,
 )  # fmt: skip
 ARRAY = OtherFormat(
     "an array without a place in the patient", "arrays without a place in the patient",
-    "save as .nii.gz, with spacing and orientation", (".npy", ".npz", ".h5", ".hdf5"),
+    "save as .nii.gz, with spacing and orientation", (".h5", ".hdf5"),
 )  # fmt: skip
 RAW = OtherFormat(
     "raw voxels without a header", "raw voxels without a header", "write an .mhd or .nhdr header beside it",

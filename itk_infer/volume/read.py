@@ -26,6 +26,7 @@ from itk_infer.volume.formats.stream import check_raw_length, stored_digest, ver
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import SUFFIXES, printable
 from itk_infer.volume.no_warnings import no_simpleitk_warnings
+from itk_infer.volume.pictures import read_label_picture
 from itk_infer.volume.right_angles import straightened
 from itk_infer.volume.volume import grid_of, image_of, place_on
 
@@ -43,6 +44,8 @@ class Header:
         direction_xyz: Row-major 3x3 direction cosines as in SimpleITK.
         dtype: Type of a voxel in memory (integers with NIfTI scale factors become float32).
         volumes: Volumes of a 4D file.
+        channels: Numbers per voxel; more than one only in pictures.
+        oriented: Whether the axes have directions in a patient.
     """
 
     size: tuple[int, int, int]
@@ -50,11 +53,18 @@ class Header:
     direction_xyz: tuple[float, ...]
     dtype: np.dtype[Any]
     volumes: int = 1
+    channels: int = 1
+    oriented: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """The grid, with its origin left open."""
+        return Grid(self.size, self.spacing, direction_xyz=self.direction_xyz, oriented=self.oriented)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the voxels in memory."""
-        return self.volumes * math.prod(self.size) * self.dtype.itemsize
+        return math.prod(self.size) * self.volumes * self.channels * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,21 @@ def read_header(path: Path, volumes: int = 1) -> Header:
     with _os_errors(path):
         check_raw_length(path, layout)
     with _confirmed(path, form, layout) as (grid, _):
-        return Header(layout.size, grid.spacing, grid.direction_xyz, layout.value_dtype, layout.volumes)
+        return Header(
+            layout.size,
+            grid.spacing,
+            grid.direction_xyz,
+            layout.value_dtype,
+            layout.volumes,
+            layout.channels,
+            grid.oriented,
+        )
 
 
 def read_image(path: Path) -> ReadImage:
     """Read an image; its header is checked and every stored byte is verified.
+
+    A picture must have one channel; of one with a palette, the indices are read, as of a label map.
 
     Raises:
         InputError: the file is missing, damaged or truncated, or not a 3D scalar image of finite values.
@@ -113,7 +133,10 @@ def read_volumes(path: Path, volumes: int) -> list[ReadImage]:
     with _os_errors(path):
         digest = verified_digest(path, layout, stored)
     with _confirmed(path, form, layout) as (grid, reader):
-        if layout.encoding == "other" and reader is not None:
+        if form.picture:
+            array = read_label_picture(path)
+            images = [image_of(array.view(np.uint8) if array.dtype == np.bool_ else array, grid)]
+        elif layout.encoding == "other" and reader is not None:
             images = [place_on(reader.Execute(), grid)]
         else:
             images = [image_of(values, grid) for values in _values(stored, layout)]

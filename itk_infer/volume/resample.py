@@ -12,7 +12,7 @@ from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
 from itk_infer.spec.model_spec import Interpolation, Resampling
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis
+from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis, shrink_axis
 
 MAX_MODEL_VOXELS = 2**31
 MAX_SHRINKING = 100  # maximum native voxels per model voxel along an axis
@@ -31,10 +31,11 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
         InputError: the model's grid would be too large or too small, as with a wrong spacing in the header.
     """
     axes = []
+    sizes = _sizes(grid.size, wanted)
     for axis, (size, spacing) in enumerate(zip(grid.size, grid.spacing, strict=True)):
         target = wanted.spacing[axis] if wanted.spacing else None
-        if wanted.size:
-            axes.append(axis_map(size, wanted.size[axis], 1.0, "edge"))
+        if sizes:
+            axes.append(axis_map(size, sizes[axis], 1.0, "edge"))
         elif target is None or abs(target - spacing) <= _nearly(target, wanted.resampling):
             axes.append(AxisMap(size, size, 1.0, 0.0))
         else:
@@ -52,6 +53,19 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
             f"instead of {grid.size}; its own spacing is {grid.spacing} mm: check the header"
         )
     return result
+
+
+def _sizes(size: Sequence[int], wanted: InputSpec) -> tuple[int, ...] | None:
+    """Voxels of the model's grid where the spec gives them."""
+    if wanted.size is None:
+        return None
+    if wanted.resampling.aspect == "stretch":
+        return tuple(own if given is None else given for own, given in zip(size, wanted.size, strict=True))
+    shrinking = max(own / given for own, given in zip(size, wanted.size, strict=True) if given is not None)
+    return tuple(
+        own if given is None else min(given, max(1, round(own / shrinking)))
+        for own, given in zip(size, wanted.size, strict=True)
+    )
 
 
 def _nearly(target: float, rule: Resampling) -> float:
@@ -96,7 +110,9 @@ def coarse_axis(current: Sequence[float], new: Sequence[float], threshold: float
     return None
 
 
-def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation, *, clip: bool = False) -> Array:
+def to_model_grid(
+    array: Array, grid: ModelGrid, how: Interpolation, *, clip: bool = False, antialias: bool = False
+) -> Array:
     """Resample an array (C, Z, Y, X) to the model's grid; float32, or `array` itself if nothing changes.
 
     Arrays in host memory are resampled part by part, so that intermediate results stay in the cache.
@@ -106,8 +122,14 @@ def to_model_grid(array: Array, grid: ModelGrid, how: Interpolation, *, clip: bo
         grid: The model's grid.
         how: Of the axes that are not resampled apart.
         clip: Keep splines within the range of the channel; of each slice where an axis is resampled apart.
+        antialias: Take the mean over what a voxel covers where linear interpolation shrinks.
     """
     if grid.identity:
+        return array
+    if antialias and how == "linear":
+        for number, axis_map_ in enumerate(grid.axes):
+            if not axis_map_.identity:
+                array = shrink_axis(array, axis_map_, number + 1)
         return array
     if grid.apart is None:
         return _kept(_resampled(array, grid, how), array, (1, 2, 3) if clip and how == "cubic" else None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from itk_infer.arrays import to_host
 from itk_infer.case.plan import plan_case
 from itk_infer.case.prepare import prepare
 from itk_infer.model.window import ModelWindow
@@ -39,3 +41,24 @@ def test_labels_of_a_previous_stage_outside_the_mask_count_as_within():
     expected = np.where(inside, (values - values[inside].mean()) / values[inside].std(), 0)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     np.testing.assert_array_equal(found[1], previous[box] == 1)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.bool_])
+@pytest.mark.parametrize("device", [False, True], ids=["array", "tensor"])
+def test_shares_of_white_before_the_steps(kind, device):
+    """On a device, too, where the type is torch's."""
+    document = {
+        "input": {
+            "dimensions": 2,
+            "values": "unit",
+            "intensity": [{"op": "standardize", "mean": 0.5, "std": 0.25}],
+        }
+    }
+    spec = parse_spec(document, "test")
+    white = np.iinfo(kind).max if kind in (np.uint8, np.uint16) else 1
+    image = (np.random.default_rng(0).random((1, 1, 4, 5)) * white).round().astype(kind)
+    window, grid = ModelWindow((1, 4, 5), (1, 4, 5)), Grid((1, 4, 5), (1.0, 1.0, 1.0), oriented=False)
+    plan = plan_case(grid, 1, spec, window, channels_out=2, batch=1, want_logits=False)
+    given = pytest.importorskip("torch").from_numpy(image) if device else image
+    found = to_host(prepare(given, plan, spec, window, None).volume[:])
+    np.testing.assert_allclose(found, (image.astype(np.float64) / white - 0.5) / 0.25, atol=1e-5)

@@ -117,7 +117,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--provider", "cuda"), 5, "runs on a GPU"),
         ((*MAIN, "--device", "gpu"), 2, "give auto, cpu, cuda or cuda:N"),
         ((*MAIN, "--orientation", "XYZ"), 2, "LPI, RAS or LPS"),
-        ((*MAIN, "--format", "png"), 2, "seg.nrrd"),
+        ((*MAIN, "--format", "gif"), 2, "seg.nrrd"),
         ((*MAIN, "--gpus", 2), 2, "names one device"),
         (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0,x"), 2, "such as 0,2"),
         (("-i", "scans", "-o", "out", "--onnx", "model.onnx", "--gpu-ids", "0", "--gpus", 1), 2, "exclude"),
@@ -128,7 +128,7 @@ def test_json_progress_is_json_and_nothing_else(work):
         ((*MAIN, "--cluster", "slurm", "--num-proc", 2), 2, "about this machine"),
         ((*MAIN, "--quiet", "--verbose"), 2, "exclude each other"),
         (("-i", "scans", "-o", "seg.nii.gz", "--onnx", "model.onnx"), 2, "is a folder; give -o a folder"),
-        (("-i", "scans", "-o", "seg.png", "--onnx", "model.onnx"), 2, "not written as .png"),
+        (("-i", "scans", "-o", "seg.jpg", "--onnx", "model.onnx"), 2, "not written as .jpg"),
         (("-i", "scans", "-o", "model.onnx", "--onnx", "model.onnx"), 2, "model.onnx is a file"),
         (
             ("-i", "scans/a.nii.gz", "scans/b.mha", "-o", "out", "--onnx", "model.onnx"),

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sysconfig
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from itk_infer.cli.main import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
 DOCKERFILES = sorted(DEPLOY.glob("Dockerfile*"))
 DEFINITIONS = sorted(DEPLOY.glob("*.def"))
+SCRIPTS = sorted(DEPLOY.glob("*.sbatch"))
 INSTRUCTIONS = {"FROM", "ENV", "COPY", "RUN", "USER", "WORKDIR", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
 SECTIONS = {"files", "post", "environment", "runscript", "test"}
 
@@ -24,6 +29,14 @@ SECTIONS = {"files", "post", "environment", "runscript", "test"}
 def extras() -> set[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
     return set(project["optional-dependencies"])
+
+
+def program(name: str) -> str:
+    """A linter, of this environment or of the machine."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
 
 
 def asked_extras(text: str) -> set[str]:
@@ -79,6 +92,82 @@ def test_both_engines_get_the_same_base_and_packages(cuda):
     base = re.search(r"^FROM (\S+)", docker, re.MULTILINE)[1]
     assert f"From: {base}\n" in apptainer
     assert asked_extras(docker) == asked_extras(apptainer)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_hadolint_finds_nothing(path):
+    lint = program("hadolint")
+    done = subprocess.run(
+        [lint, "--failure-threshold", "warning", "--no-color", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(path):
+    done = subprocess.run([program("shellcheck"), str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+class TestClassify:
+    """The job from a folder of DICOM files to tables and panels, with stand-ins that print what they are given."""
+
+    @pytest.fixture
+    def called(self, tmp_path):
+        if shutil.which("bash") is None:
+            pytest.skip("needs bash")
+        (tmp_path / "srun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (tmp_path / "srun").chmod(0o755)
+        (tmp_path / "my dicom").mkdir()
+        (tmp_path / "m.onnx").touch()
+        path = f"{tmp_path}:{os.environ['PATH']}"
+
+        def call(*words, **variables):
+            environment = {"PATH": path, "SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "4", **variables}
+            command = ["bash", str(DEPLOY / "classify.sbatch"), *words]
+            return subprocess.run(
+                command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+            )
+
+        return call
+
+    def words(self, tmp_path, run="runs/77"):
+        return [
+            *("itk_infer", "classify", "-i", str(tmp_path / "my dicom"), "-m", str(tmp_path / "m.onnx")),
+            *("-o", str(tmp_path / run), "--threads", "4", "--saliency", "gradcam", "--saliency-for", "positives"),
+        ]
+
+    def test_each_job_has_its_folder(self, tmp_path, called):
+        done = called("my dicom", "m.onnx", "runs", "--threshold", "0.3")
+        assert done.stdout.splitlines() == [*self.words(tmp_path), "--threshold", "0.3"], done.stderr
+        assert (tmp_path / "runs" / "77").is_dir()
+
+    def test_a_folder_that_is_named_is_gone_on_with(self, tmp_path, called):
+        done = called("my dicom", "m.onnx", "runs", RUN="runs/first")
+        assert done.stdout.splitlines() == self.words(tmp_path, "runs/first")
+
+    def test_in_a_container_images_cannot_be_written(self, tmp_path, called):
+        words = called("my dicom", "m.onnx", "runs", SIF="/images/itk_infer.sif").stdout.splitlines()
+        inside = words.index("/images/itk_infer.sif")
+        assert words[:3] == ["apptainer", "exec", "--containall"]
+        assert words[inside + 1 :] == self.words(tmp_path)
+        binds = [words[i + 1] for i, word in enumerate(words) if word == "--bind"]
+        dicom = tmp_path / "my dicom"
+        assert binds == [f"{dicom}:{dicom}:ro", str(tmp_path), str(tmp_path / "runs" / "77")]
+
+    def test_what_is_missing_is_said(self, called):
+        assert called("my dicom").returncode == 2
+
+    @pytest.mark.skipif("classify" not in COMMANDS, reason="there is no command classify")
+    def test_the_program_takes_these_words(self, tmp_path, called):
+        """Options are parsed by the command itself, up to the point where files are looked for."""
+        module, attribute, _ = COMMANDS["classify"]
+        command = getattr(importlib.import_module(module), attribute)
+        words = called("my dicom", "m.onnx", "runs").stdout.splitlines()
+        command.make_context("classify", words[2:])
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

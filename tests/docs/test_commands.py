@@ -80,6 +80,35 @@ def old_model(path: Path) -> None:
     onnx.save(model, path)
 
 
+def pictures_and_cells(folder: Path) -> None:
+    """Three pictures of bright spots, and a network that finds what is bright."""
+    onnx = pytest.importorskip("onnx")
+    for package in ("tifffile", "pycocotools"):
+        pytest.importorskip(package)
+    from PIL import Image
+
+    (folder / "pictures").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("one.png", "two.jpg", "three.tif"):
+        picture = random.integers(0, 60, (96, 128, 3), np.uint8)
+        for y, x in random.integers(10, 80, (5, 2)):
+            picture[y : y + 12, x : x + 15] += 180
+        Image.fromarray(picture).save(folder / "pictures" / name)
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["picture", "axes"], ["logits"])],
+        "cells",
+        [helper.make_tensor_value_info("picture", kind, ["N", 3, "Y", "X"])],
+        [helper.make_tensor_value_info("logits", kind, ["N", 1, "Y", "X"])],
+        [onnx.numpy_helper.from_array(np.array([1], np.int64), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    page = (REPOSITORY / "docs" / "images2d.md").read_text("utf-8")
+    spec = next(text for language, text in FENCE.findall(page) if language == "json")
+    helper.set_model_props(model, {"itk_infer": spec})
+    onnx.save(model, folder / "cells.onnx")
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the pages take for granted."""
@@ -131,6 +160,8 @@ def test_the_page_does_what_it_says(page: Path, scratch: Path) -> None:
         pytest.importorskip("onnx")
         make_classifier(scratch / "chest.onnx")
         make_archive(scratch / "archive")
+    if "cells.onnx" in content:
+        pictures_and_cells(scratch)
     namespace: dict[str, Any] = {"__name__": "docs"}
     for language, text in FENCE.findall(content):
         if language == "bash":

@@ -135,7 +135,7 @@ REFUSED = {
     "a shard": ("scans/a.nii.gz", "seg.nii", {"shard": Shard(1, 2)}, "leave `shard` out"),
     "two files": ("scans/a.nii.gz", "seg.mhd", {}, "end it in .mha"),
     "packed": ("scans/a.nii.gz", "seg.nii.bz2", {}, "not written as .bz2"),
-    "a picture": ("scans", "seg.png", {}, "not written as .png"),
+    "a picture": ("scans", "seg.jpg", {}, "not written as .jpg"),
     "freesurfer": ("scans/a.nii.gz", "seg.mgz", {}, "not written as .mgz"),
     "a pair": ("scans/a.nii.gz", "seg.hdr", {}, "not written as .hdr"),
     "dicom": ("scans/a.nii.gz", "seg.dcm", {}, "not written as .dcm"),
@@ -161,7 +161,7 @@ def test_refused_before_anything_is_computed(tmp_path, scan, why):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["masks", "v1.0", "2024.01.02", "a.b", "masks.d", "exists.zip", "exists.png"])
+@pytest.mark.parametrize("name", ["masks", "v1.0", "2024.01.02", "a.b", "masks.d", "exists.zip", "exists.gif"])
 def test_folders_stay_folders(tmp_path, scan, name):
     if name.startswith("exists"):
         (tmp_path / name).mkdir()

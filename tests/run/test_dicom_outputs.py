@@ -154,7 +154,6 @@ class TestRun:
         assert all(frame.pixels.sum() == 1 for frame in frames)
         assert measurements(folder.output / "s.sr.dcm")[298]["Volume"][0] == pytest.approx(0.0024)
 
-
     def test_uptake_values_have_their_unit(self, folder):
         from itk_infer.spec.series_rule import parse_rules
 

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from itk_infer.viewer import volumes
 
@@ -85,3 +86,17 @@ def test_places_to_look_at(tmp_path):
     doubt = np.zeros((6, 9, 9), np.uint8)
     doubt[5, 1, 3] = 9
     assert volumes.most_uncertain(write(tmp_path / "b.mha", doubt, (1.0, 2.0, 3.0))).xyz == (-3, -2, 15)
+
+
+def test_a_picture_in_colour_is_shown_in_grey(tmp_path):
+    """Its mask is shown by the numbers of its palette."""
+    colours = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    found = np.asarray(read(volumes.image_bytes(tmp_path / "a.png")).dataobj)
+    np.testing.assert_allclose(found[..., 0].T, colours.mean(axis=-1), atol=1e-4)
+    mask = Image.fromarray(colours[..., 0] % 3)
+    mask.putpalette([0] * 9)
+    mask.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(
+        np.asarray(read(volumes.label_bytes(tmp_path / "m.png")).dataobj)[..., 0].T, colours[..., 0] % 3
+    )

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from itk_infer.errors import InputError
 from itk_infer.volume.formats import stream
-from itk_infer.volume.names import SUFFIXES, split_suffix
+from itk_infer.volume.names import SUFFIXES, is_picture, split_suffix
 from itk_infer.volume.read import file_sha256, read_header, read_image
 
 RNG = np.random.default_rng(7)
@@ -355,7 +355,9 @@ def test_a_zlib_stream_for_metaimage_must_hold_exactly_the_voxels(tmp_path: Path
 
 
 def test_every_real_image_is_read_as_simpleitk_reads_it(shared: Path) -> None:
-    paths = [path for path in sorted(shared.rglob("*")) if split_suffix(path.name)[1]]
+    paths = [
+        path for path in sorted(shared.rglob("*")) if split_suffix(path.name)[1] and not is_picture(path.name)
+    ]
     paths = [path for path in paths if "expected" not in path.parts]  # answers, channels last, are no input
     assert len(paths) > 30
     for path in paths:

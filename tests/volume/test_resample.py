@@ -218,3 +218,35 @@ def test_the_size_by_ratio_rounds_as_nnunet():
         wanted = InputSpec(spacing=(0.6, None, None), resampling=Resampling(size=size))
         assert model_grid(Grid((51, 5, 5), (0.7, 1.0, 1.0)), wanted).size[0] == count
     assert round(51 * 0.7 / 0.6) != round(0.7 / 0.6 * 51)
+
+
+@pytest.mark.parametrize(
+    "sizes", [((37, 50), (12, 50)), ((37, 50), (12, 17)), ((37, 50), (74, 17)), ((9, 9), (1, 20))], ids=str
+)
+def test_antialiased_is_what_pillow_makes_of_it(sizes):
+    """Bilinear on floats, which takes a triangle as wide as an output pixel covers."""
+    from PIL import Image
+
+    (rows, columns), (new_rows, new_columns) = sizes
+    picture = np.random.default_rng(2).normal(100, 30, (rows, columns)).astype(np.float32)
+    wanted = InputSpec(size=(None, new_rows, new_columns), dimensions=2)
+    grid = model_grid(Grid((1, rows, columns), (1.0, 1.0, 1.0)), wanted)
+    found = to_model_grid(picture[None, None], grid, "linear", antialias=True)
+    expected = Image.fromarray(picture).resize((new_columns, new_rows), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(found[0, 0], np.asarray(expected), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "expected"),
+    [
+        ((100, 50), (192, 192), (192, 96)),
+        ((520, 696), (192, 192), (143, 192)),
+        ((256, 256), (192, 192), (192, 192)),
+        ((100, 300), (200, 100), (33, 100)),
+        ((2, 3000), (192, 192), (1, 192)),
+    ],
+    ids=str,
+)
+def test_a_picture_that_is_fitted_keeps_its_shape(size, target, expected):
+    wanted = InputSpec(size=(None, *target), dimensions=2, resampling=Resampling(aspect="fit"))
+    assert model_grid(Grid((5, *size), (1.0, 1.0, 1.0)), wanted).size == (5, *expected)

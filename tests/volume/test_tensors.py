@@ -87,3 +87,12 @@ def test_cropping():
     grid = ModelGrid((z, y, x))
     assert foreground_crop(tensor(array)[0] > 0.5, grid) == foreground_crop(array[0] > 0.5, grid)
     assert foreground_crop(tensor(array)[0] > 2.0, grid) is None
+
+
+def test_antialiased_resampling():
+    z, y, x = (axis_map(n, m, 1.0, "edge") for n, m in zip(STORED.shape[1:], (7, 3, 4)))
+    grid = ModelGrid((z, y, x))
+    found = to_model_grid(tensor(STORED), grid, "linear", antialias=True)
+    np.testing.assert_allclose(
+        to_host(found), to_model_grid(STORED, grid, "linear", antialias=True), rtol=1e-4, atol=2e-3
+    )

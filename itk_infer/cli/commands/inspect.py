@@ -57,7 +57,7 @@ def model_text(about: dict[str, Any]) -> str:
     grid = f"{_triplet(wanted['spacing'], 'as stored')} mm" if wanted["spacing"] else "as stored"
     axes = " ".join(wanted.get("axes", "zyx").upper())
     if wanted["size"]:
-        grid = f"resized to {_triplet(wanted['size'], '')} voxels"
+        grid = f"resized to {_triplet(wanted['size'], 'as many')} voxels"
     rows = [
         ("model", f"{spec['name'] or 'unnamed'} {spec['version']}".strip()),
         ("description", spec["description"]),
@@ -65,6 +65,8 @@ def model_text(about: dict[str, Any]) -> str:
         ("sha256", about["sha256"]),
         ("device", about["device"]),
         ("input", f"{len(wanted['channels'])} channel(s) {', '.join(filter(None, wanted['channels']))}".strip()),
+        ("dimensions", wanted.get("dimensions", "")),
+        ("values", "integers as shares of the largest of their type" if wanted.get("values") == "unit" else ""),
         ("orientation", wanted["orientation"] or "as stored"),
         ("axes", wanted.get("axes", "")),
         ("crop", _words(wanted.get("crop"))),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from itk_infer.volume.formats.layout import Layout
 
 NIFTI = (".nii.gz", ".nii")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy", ".npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class Format:
             is unambiguous.
         grouping: ``module:function`` in the same package, called with all its files in one folder, sorted: returns
             a `FileGroup` per image. None: each file is an image.
+        picture: Whether its files have no place in the patient, and may hold the colours of a pixel.
     """
 
     suffixes: tuple[str, ...]
     header: str
     image_io: str | None = None
     grouping: str | None = None
+    picture: bool = False
 
     def check_header(self, path: Path) -> Layout:
         """Parse and check the header of an image.
@@ -80,6 +83,7 @@ FORMATS = (
     Format(NIFTI, "nifti:check_header"),
     Format((".mha", ".mhd"), "metaimage:check_header", "MetaImageIO"),
     Format((".nrrd", ".nhdr"), "nrrd:check_header", "NrrdImageIO"),
+    Format(PICTURES, "picture:check_header", picture=True),
 )
 
 

@@ -39,6 +39,7 @@ class Layout:
         scaling: Slope and intercept: value = stored * slope + intercept.
         warnings: Ambiguities in the header, as sentences without the file's name.
         volumes: Volumes of this size, one after the other, as in a 4D file.
+        channels: Numbers per voxel; more than one only in pictures.
     """
 
     size: tuple[int, int, int]
@@ -53,6 +54,7 @@ class Layout:
     scaling: tuple[float, float] = (1.0, 0.0)
     warnings: tuple[str, ...] = ()
     volumes: int = 1
+    channels: int = 1
 
     @property
     def voxel_bytes(self) -> int:

@@ -20,7 +20,7 @@ STORED = np.arange(64, dtype=np.uint16).reshape(8, 8) * 16
 pydicom = pytest.importorskip("pydicom", reason="pydicom writes the files")
 
 
-def seen(path: Path, wanted: PictureInput = PictureInput(), channel: PictureChannel = GREY, frame: int = 0) -> Any:  # noqa: B008
+def seen(path: Path, wanted: PictureInput = PictureInput(), channel: PictureChannel = GREY, frame: int = 0) -> Any:
     return open_pictures(path).picture(frame).plane(channel, wanted)
 
 

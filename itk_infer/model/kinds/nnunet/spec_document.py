@@ -109,6 +109,7 @@ def _input(configuration: Configuration, names: Sequence[str], source: str, note
         "orientation": READERS.get(reader),
         "spacing": [*([None] if flat else []), *configuration.spacing],
         "numbered_files": True,
+        **({"dimensions": 2} if reader == "NaturalImage2DIO" else {}),
         "crop": {"to": "nonzero"},
         "resampling": {
             "interpolation": method.interpolation,

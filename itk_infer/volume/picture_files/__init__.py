@@ -1,0 +1,1 @@
+"""What picture files hold: one module per library that decodes them."""
