@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itk_infer.case.doubts import doubts_about
 from itk_infer.case.finish import parts_of, postprocess
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
@@ -178,7 +179,6 @@ class PendingOutputs:
         sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
         if sink is None:
             return self.measurements
-        sink.soft_dice = {item.label.value: item.soft_dice for item in self.measurements.labels}
         effects = postprocess(sink, self.rules) if self.rules else ()
         measured = self._counted()
         parts = parts_of(sink.finished.labels, sink.finished.header.labels)
@@ -189,7 +189,11 @@ class PendingOutputs:
         warnings = [*measured.warnings, *vanished(effects)]
         if parts and parts[0].count is None:
             warnings.append("its labels change so often from voxel to voxel that their parts were not counted")
-        return replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
+        measured = replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
+        sink.soft_dice = {item.label.value: item.soft_dice for item in labels}
+        sink.confidence = {item.label.value: item.confidence for item in labels}
+        sink.doubts = doubts_about(measured)
+        return measured
 
     def _counted(self) -> Measurements:
         """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""

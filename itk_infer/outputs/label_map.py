@@ -30,6 +30,8 @@ class LabelMapSink:
     Attributes:
         voxels: Voxels of each label, in the order of the table, once `replace` was called; None: as decided.
         soft_dice: Of each label by value, for outputs that show it; empty until it is known.
+        confidence: The same.
+        doubts: See `FinishedCase`.
     """
 
     needs_logits = False
@@ -40,6 +42,8 @@ class LabelMapSink:
         self._planes = Planes(frame)
         self.voxels: tuple[int, ...] | None = None
         self.soft_dice: dict[int, float | None] = {}
+        self.confidence: dict[int, float | None] = {}
+        self.doubts: tuple[str, ...] = ()
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
         # The same voxels in the slabs' axes: writing to it reorients them.
@@ -57,7 +61,7 @@ class LabelMapSink:
     def finished(self) -> FinishedCase:
         """The label map as an array, complete after the last slab."""
         self._planes.finish()
-        return FinishedCase(self._frame, self._array, self.soft_dice)
+        return FinishedCase(self._frame, self._array, self.soft_dice, self.confidence, self.doubts)
 
     def replace(self, labels: LabelArray) -> None:
         """Write other labels than were decided. Their voxels are counted, and the counts are the case's results.

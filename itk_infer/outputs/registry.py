@@ -96,6 +96,16 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"image"}),
         ),
         OutputKind(
+            "report_picture",
+            "case",
+            "itk_infer.outputs.report_picture:ReportPictureOutput",
+            "report picture",
+            ".report.png",
+            ("--report-picture",),
+            "Also write <case>.report.png: planes with contours, volumes, doubts, model and versions on one page.",
+            frozenset({"image"}),
+        ),
+        OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
         ),
         OutputKind(

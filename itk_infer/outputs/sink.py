@@ -72,11 +72,15 @@ class FinishedCase:
         header: The case.
         labels: Label values on ``header.grid``, (Z, Y, X), as the label file has them; not to be changed.
         soft_dice: Of each label that was found, by value, where it was measured.
+        confidence: Of each label, by value, where it was measured.
+        doubts: Why a person should look at it; empty if there is no reason in the case itself.
     """
 
     header: OutputHeader
     labels: LabelArray
     soft_dice: Mapping[int, float | None] = field(default_factory=dict)
+    confidence: Mapping[int, float | None] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 class CaseOutput(Protocol):

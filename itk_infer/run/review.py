@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LOW_CONFIDENCE = 0.5
+from itk_infer.case.doubts import LOW_CONFIDENCE
+
 ENOUGH_CASES = 8  # below this, quartiles say little
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from itk_infer.errors import OutputError
+from itk_infer.outputs.drawing.planes import OKABE_ITO, colours_of, cut, drawn
 from itk_infer.outputs.picture import STYLES, PictureOutput, draw
-from itk_infer.outputs.picture_planes import OKABE_ITO, colours_of, cut, drawn
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itk_infer.files.commit import new_file
+from itk_infer.outputs.drawing.words import drawable
 from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
-from itk_infer.volume.names import printable
 
 MONTAGE = "montage.png"
 TILE, HEAD, GAP, PER_ROW = 360, 22, 8, 6
@@ -64,7 +64,7 @@ def write_montage(path: Path, rows: Sequence[CaseRow], cases: int) -> None:
         for number, (row, small) in enumerate(line):
             left = GAP + number * (TILE + GAP)
             certain = "" if row.soft_dice is None else f"{row.soft_dice:.2f}  "
-            text = f"{certain}{printable(row.file)}"
+            text = f"{certain}{drawable(row.file)}"
             pen.text((left, top), text if len(text) <= 44 else f"{text[:41]}...", TEXT, font=font)
             if small is None:
                 pen.text((left, top + HEAD), "no picture", (150, 155, 162), font=font)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.outputs.drawing.words import font
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
 
@@ -195,10 +196,3 @@ def colours_of(labels: Sequence[Label]) -> list[tuple[int, int, int]]:
 
 def _text(draw: Any, place: tuple[float, float], text: str, size: int) -> None:
     draw.text(place, text, TEXT, font=font(size), stroke_width=2, stroke_fill=SHADOW)
-
-
-def font(size: int) -> Any:
-    """Pillow's own font."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
