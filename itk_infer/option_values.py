@@ -63,6 +63,13 @@ def count_of(what: str) -> Check:
     return check
 
 
+def dots_per_inch(value: Any) -> Any:
+    """A whole number that a picture can have in either direction."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 50 <= value <= 600:
+        raise ValueError("give a whole number from 50 to 600")
+    return value
+
+
 def number_of_bytes(value: Any) -> Any:
     """A number of bytes."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:

@@ -30,6 +30,7 @@ from itk_infer.spec.model_spec import Blend
 USERS = {"spec", "backend", "predictor"}
 # Text on the command line, and the value that it stands for, where that does not follow from the type.
 GIVEN = {
+    "picture_dpi": (("300",), 300),
     "orientation": (("ras",), "RAS"),
     "device": (("cuda:1",), "cuda:1"),
     "folds": (("2,0",), ("0", "2")),
@@ -49,7 +50,7 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
     if isinstance(about.text, tuple):
         value = next(choice for choice in about.text if choice != default_of(name))
         words = (value,)
-    elif about.text is int:
+    elif about.text is int and name not in GIVEN:
         numbers = tuple(range(3, 3 + about.count))
         words, value = tuple(map(str, numbers)), numbers if about.count > 1 else numbers[0]
     else:
@@ -60,7 +61,7 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
 def request_of(*words: str) -> ModelRequest:
     seen = []
     command = model_options(lambda **given: seen.append(model_request(**given)))
-    for name in ("orientation", "picture_style", "threads"):  # stand under headings of the main job
+    for name in ("orientation", "picture_style", "picture_dpi", "threads"):  # stand under headings of the main job
         command = flags_of(name)[0](command)
     click.command()(command).main(["--onnx", "model.onnx", *words], standalone_mode=False)
     return seen[0]

@@ -172,4 +172,5 @@ def _attempt(
         raise
     warnings = [*notes, *run.finish()]
     measured = measurements(stats, sinks.labels, plan, len(plan.windows), clock, warnings)
-    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
+    rules, uncertainty = model.spec.output.postprocessing, sinks.on_file_grid(stats.uncertainty)
+    return PendingOutputs(sinks.open_outputs, measured, rules, uncertainty)

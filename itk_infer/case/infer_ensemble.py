@@ -81,7 +81,8 @@ def infer_ensemble(
         raise
     warnings = [*plan.warnings, *(text for run in runs for text in (*run.notes, *run.finish()))]
     measured = measurements(stats, sinks.labels, plan, every, clock, warnings, on_model_grid=False)
-    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
+    rules, uncertainty = model.spec.output.postprocessing, sinks.on_file_grid(stats.uncertainty)
+    return PendingOutputs(sinks.open_outputs, measured, rules, uncertainty)
 
 
 def _whole(

@@ -62,11 +62,11 @@ def infer_recipe(
 
     sinks = CaseSinks(make_sinks, header, None, volume.grid.size)
     try:
-        take, want_logits = sinks.open(decision)
-        if want_logits:
+        opened = sinks.open(decision)
+        if opened.logits:
             raise ConfigError("a recipe merges label maps, and has no logits: leave `save_logits` out")
         for slab in _slabs(merged):
-            take(slab)
+            opened.take(slab)
     except BaseException:
         sinks.abort()
         raise

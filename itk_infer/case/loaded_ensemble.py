@@ -29,9 +29,18 @@ class LoadedEnsemble(LoadedMembers):
         self.weights, self.orders = backend.weights, backend.orders
         self.mean: Mean = backend.mean
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """The first member's plan, beside those of the others."""
-        first, *others = (leaf.plan(grid, itemsize, want_logits=want_logits, batch=batch) for leaf in self.leaves)
+        asked = {"want_logits": want_logits, "want_uncertainty": want_uncertainty}
+        first, *others = (leaf.plan(grid, itemsize, batch=batch, **asked) for leaf in self.leaves)
         return replace(first, beside=tuple(others))
 
 

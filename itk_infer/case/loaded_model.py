@@ -114,7 +114,15 @@ class LoadedModel:
         options = self.options.changed(tta=self.mirror_axes is not None)
         return model_identity(self.backend.digest, self.spec, self.window, options, self._precision)
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """See `Predictor.plan`."""
         return plan_case(
             grid,
@@ -124,6 +132,7 @@ class LoadedModel:
             channels_out=self.backend.shape.channels_out,
             batch=(batch or self.batch) * self.mirrored_copies,
             want_logits=want_logits,
+            want_uncertainty=want_uncertainty,
         )
 
     def header(self, stored: Grid, plan: CasePlan, decision: Decision) -> OutputHeader:
@@ -154,6 +163,7 @@ class LoadedModel:
             about,
             overlaps=self.spec.output.decision == "threshold",
             picture_style=self.options.picture_style,
+            picture_dpi=self.options.picture_dpi,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itk_infer.case.doubts import doubts_about
 from itk_infer.case.finish import parts_of, postprocess
 from itk_infer.outputs.label_map import LabelMapSink
@@ -147,11 +150,13 @@ class PendingOutputs:
         sinks: To be committed, once, or aborted.
         measurements: What is known before that.
         rules: Post-processing of the label map.
+        uncertainty: Of each voxel, on the grid of the file; None where it was not wanted.
     """
 
     sinks: Sequence[Sink]
     measurements: Measurements
     rules: tuple[Rule, ...] = ()
+    uncertainty: NDArray[np.uint8] | None = None
 
     def commit(self) -> Measurements:
         """Post-process the label map, and commit the sinks.
@@ -192,7 +197,7 @@ class PendingOutputs:
         measured = replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
         sink.soft_dice = {item.label.value: item.soft_dice for item in labels}
         sink.confidence = {item.label.value: item.confidence for item in labels}
-        sink.doubts = doubts_about(measured)
+        sink.doubts, sink.uncertainty = doubts_about(measured), self.uncertainty
         return measured
 
     def _counted(self) -> Measurements:

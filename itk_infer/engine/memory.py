@@ -66,6 +66,7 @@ class CaseSize:
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
         postprocess: Bytes per native voxel that post-processing takes; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
+        want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
     """
 
     model: ModelGrid
@@ -78,6 +79,7 @@ class CaseSize:
     cubic: bool = False
     scaled_first: bool = False
     postprocess: int = 0
+    want_uncertainty: bool = False
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -144,6 +146,8 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
     if len(case.windows) == 1:  # the decision reads the network's output, which `accumulator` counts
         in_flight = 4 * math.prod(case.windows.patch) * case.channels_in
     running = case.stored + voxels
+    if case.want_uncertainty and not on_device:
+        running += math.prod(case.model.size)
     if on_device:
         running += PINNED_SLABS * case.slab(DEVICE_SLAB_BYTES) // (2 if case.want_logits else 4)
     else:
@@ -152,7 +156,8 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + (4 + case.postprocess) * voxels)
+    writing = 4 + case.postprocess + 2 * case.want_uncertainty  # bytes per voxel
+    return Memory(2 * case.stored, preparing, running, case.stored + writing * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:
@@ -163,4 +168,5 @@ def predict_device_memory(case: CaseSize) -> int:
     flights = case.batch if len(case.windows) == 1 else 2 * case.batch
     answer = 4 * math.prod(case.windows.patch) * case.channels_out
     running = case.stored + case.floats + case.accumulator + flights * case.window + answer
+    running += math.prod(case.model.size) * case.want_uncertainty
     return max(case.preparing, running + DEVICE_SLAB_FACTOR * case.slab(DEVICE_SLAB_BYTES))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError, NoInputError
-from itk_infer.volume.names import SUFFIXES, split_suffix
+from itk_infer.volume.names import SUFFIXES, UNCERTAINTY, split_suffix
 
 RULES = (
     "a mask belongs to the truth of the same name, endings aside (.nii.gz, .mha, .seg.nrrd ...); where there "
@@ -124,7 +124,8 @@ def label_files(folder: Path, recursive: bool) -> dict[str, list[Path]]:
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
         zarr = any(part.endswith(".zarr") for part in inside.parts)
-        if not hidden and not zarr and split_suffix(path.name)[1] and path.is_file():
+        beside = zarr or path.name.endswith(UNCERTAINTY)
+        if not hidden and not beside and split_suffix(path.name)[1] and path.is_file():
             found[(inside.parent / _stem(path.name)).as_posix()].append(path)
     return found
 

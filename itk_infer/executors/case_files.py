@@ -131,7 +131,13 @@ def _compute(
     image = read(case, predictor.memory_bound)
     check()
     volume = image.volume
-    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in needs(dict(task.wanted)))
+    needed = needs(dict(task.wanted))
+    plan = predictor.plan(
+        volume.grid,
+        volume.array.itemsize,
+        want_logits="logits" in needed,
+        want_uncertainty="uncertainty" in needed,
+    )
     memory = predictor.host_memory(plan)
     on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
@@ -143,7 +149,7 @@ def _compute(
         check()
 
     # Only outputs that draw it keep the image until they are written.
-    shown = volume if "image" in needs(dict(task.wanted)) else None
+    shown = volume if "image" in needed else None
     computed = predictor.compute(volume, lambda header: _open(task, replace(header, image=shown)), on_windows)
     identity = output_identity(predictor.identity, image.inputs)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels

@@ -34,7 +34,7 @@ class OutputKind:
         flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
             Empty: always written.
         help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, ``uncertainty``.
     """
 
     name: str
@@ -86,14 +86,24 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"logits"}),
         ),
         OutputKind(
+            "uncertainty",
+            "case",
+            "itk_infer.outputs.uncertainty:UncertaintyOutput",
+            "map of uncertainty",
+            ".uncertainty.nii.gz",
+            ("--save-uncertainty",),
+            "Also write <case>.uncertainty.nii.gz: how uncertain each voxel is, 0 to 250.",
+            frozenset({"uncertainty"}),
+        ),
+        OutputKind(
             "pictures",
             "case",
             "itk_infer.outputs.picture:PictureOutput",
             "picture",
             ".png",
             ("--pictures",),
-            "Also write <case>.png: planes through the labels, with contours and a legend.",
-            frozenset({"image"}),
+            "Also write <case>.png: planes through the labels, with contours, uncertainty and a legend.",
+            frozenset({"image", "uncertainty"}),
         ),
         OutputKind(
             "report_picture",

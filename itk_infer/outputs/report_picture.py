@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from itk_infer.outputs.drawing.case import SeenCase, seen
 from itk_infer.outputs.drawing.file import write_png
-from itk_infer.outputs.drawing.planes import SHADOW, TEXT, cut, drawn, mark
+from itk_infer.outputs.drawing.planes import SHADOW, TEXT, drawn, mark
 from itk_infer.outputs.drawing.words import drawable, fitting, font, wrapped
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.spec import Label
@@ -133,7 +133,7 @@ def table_of(labels: Sequence[Label]) -> list[Row]:
 
 
 def _paste_planes(page: Picture, shown: SeenCase) -> None:
-    cuts = [cut(shown.grey, shown.labels, shown.grid.spacing, *shown.largest_section(axis)) for axis in shown.axes]
+    cuts = [shown.cut(shown.largest_section(axis)) for axis in shown.axes]
     gap = EDGE // 2
     scale = min(
         PANEL / max(plane.size_mm[0] for plane in cuts),

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.slab import DecidedSlab, LabelArray
@@ -29,6 +32,7 @@ class OutputHeader:
         overlaps: Whether a voxel may have several labels.
         image: The case's image as stored, for outputs that need it; else None.
         picture_style: How pictures are drawn.
+        picture_dpi: Their dots per inch.
     """
 
     grid: Grid
@@ -41,6 +45,7 @@ class OutputHeader:
     overlaps: bool = False
     image: Volume | None = None
     picture_style: str = "side-by-side"
+    picture_dpi: int = 100
 
 
 class Sink(Protocol):
@@ -74,6 +79,8 @@ class FinishedCase:
         soft_dice: Of each label that was found, by value, where it was measured.
         confidence: Of each label, by value, where it was measured.
         doubts: Why a person should look at it; empty if there is no reason in the case itself.
+        uncertainty: Of each voxel, (Z, Y, X) as `labels`, from 0 to 250 where all classes are equally likely; None
+            where no output asked for it.
     """
 
     header: OutputHeader
@@ -81,6 +88,7 @@ class FinishedCase:
     soft_dice: Mapping[int, float | None] = field(default_factory=dict)
     confidence: Mapping[int, float | None] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    uncertainty: NDArray[np.uint8] | None = None
 
 
 class CaseOutput(Protocol):

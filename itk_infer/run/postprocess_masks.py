@@ -19,7 +19,7 @@ from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
 from itk_infer.spec.postprocessing import Rule, check_labels
 from itk_infer.volume.marks import own_keys
-from itk_infer.volume.names import printable, split_suffix
+from itk_infer.volume.names import UNCERTAINTY, printable, split_suffix
 
 if TYPE_CHECKING:
     from itk_infer.volume.postprocess import RuleEffect
@@ -120,7 +120,8 @@ def _found(masks: Path, output: Path, recursive: bool) -> list[Path]:
             for name in folders
             if recursive and not name.startswith(".") and Path(root, name).resolve() != output.resolve()
         )
-        found += [Path(root, name) for name in sorted(names) if split_suffix(name)[1] and not name.startswith(".")]
+        images = [name for name in sorted(names) if split_suffix(name)[1] and not name.startswith(".")]
+        found += [Path(root, name) for name in images if not name.endswith(UNCERTAINTY)]
     return found
 
 

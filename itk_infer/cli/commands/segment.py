@@ -89,6 +89,7 @@ class MainJob(GroupedCommand):
 @output_options
 @flags_of("orientation")[0]
 @flags_of("picture_style")[0]
+@flags_of("picture_dpi")[0]
 @option(
     "--format",
     "file_format",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.outputs.drawing.planes import Cut
+from itk_infer.outputs.drawing.planes import Cut, cut
 from itk_infer.outputs.sink import FinishedCase
 from itk_infer.spec import Label
 from itk_infer.volume.grid import Grid
@@ -25,12 +25,14 @@ class SeenCase:
         labels: Label values of these voxels.
         grid: Where they lie.
         present: Labels of the table that have voxels.
+        uncertainty: Of these voxels, 0 to 250; None if it is not known.
     """
 
     grey: NDArray[np.uint8]
     labels: NDArray[Any]
     grid: Grid
     present: tuple[Label, ...]
+    uncertainty: NDArray[np.uint8] | None = None
 
     @property
     def axes(self) -> list[int]:
@@ -48,6 +50,10 @@ class SeenCase:
         mask = self.labels != 0 if values is None else np.isin(self.labels, sorted(values))
         counts = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis}))
         return axis, int(counts.argmax()) if counts.any() else self.labels.shape[axis] // 2
+
+    def cut(self, plane: Plane, around: NDArray[np.bool_] | None = None) -> Cut:
+        """See `planes.cut`."""
+        return cut(self.grey, self.labels, self.grid.spacing, *plane, self.uncertainty, around)
 
     def position(self, plane: Cut) -> str:
         """Where a plane lies at the middle of the volume, in millimetres, with the letter of the side."""
@@ -74,7 +80,8 @@ def seen(case: FinishedCase) -> SeenCase:
     voxels, labels = to_lps.apply(image.array[0]), labels_to_lps.apply(case.labels)
     found = set(np.unique(labels).tolist())
     present = tuple(label for label in case.header.labels if label.value in found)
-    return SeenCase(_grey(voxels), labels, grid, present)
+    uncertainty = None if case.uncertainty is None else labels_to_lps.apply(case.uncertainty)
+    return SeenCase(_grey(voxels), labels, grid, present, uncertainty)
 
 
 def _grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
