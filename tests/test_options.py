@@ -137,7 +137,7 @@ def test_python_names_the_argument():
         Options(patch_size=(0, 8, 8))
     again = pickle.loads(pickle.dumps(caught.value))  # from a worker
     assert (str(again), again.option) == (str(caught.value), "patch_size")
-    with pytest.raises(TypeError, match="unknown option 'devise'; there are batch, "):
+    with pytest.raises(TypeError, match="unknown option 'devise'; there are agreement, batch, "):
         Options.from_keywords(devise="cpu")
     with pytest.raises(TypeError, match="'device' is used where a model is loaded"):
         Predictor(FakeBackend(), device="cpu")

@@ -20,4 +20,7 @@ def doubts_about(found: Measurements) -> tuple[str, ...]:
         doubts.append("low confidence")
     if worst is not None and (worst.soft_dice or 0.0) < LOW_CONFIDENCE:
         doubts.append(f"low soft Dice of {worst.label.name}")
+    least = found.least_agreed
+    if least is not None and (least.agreement or 0.0) < LOW_CONFIDENCE:
+        doubts.append(f"the members disagree about {least.label.name}")
     return (*doubts, *found.warnings)

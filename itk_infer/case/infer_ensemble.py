@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
@@ -13,8 +14,9 @@ from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import PendingOutputs, measurements
+from itk_infer.engine.agreement import Agreement
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.ensemble import around, mean_of, probabilities, reordered
+from itk_infer.engine.ensemble import activated, around, mean_of, probabilities, reordered
 from itk_infer.engine.native import to_native
 from itk_infer.engine.segment import decide
 from itk_infer.engine.slabs import finished_slabs
@@ -64,13 +66,21 @@ def infer_ensemble(
     sinks = CaseSinks(make_sinks, lambda decision: model.header(volume.grid, plan, decision), None, size)
     leaves = iter([(run, counter(number)) for number, run in enumerate(runs)])
 
+    agreement, output = Agreement(model.spec.output, model.weights), model.spec.output
+
+    def compare(parts: Sequence[Array], mean: Array) -> None:
+        if model.mean == "logits":
+            parts = [activated(part, output) for part in parts]
+            mean = sum(weight * part for weight, part in zip(model.weights, parts, strict=True))
+        agreement.add(parts, mean)
+
     def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
         if not isinstance(one, LoadedEnsemble):
             return _whole(*next(leaves), workspace, size, wanted)
         parts = [
             reordered(stream(each, one.mean), order) for each, order in zip(one.members, one.orders, strict=True)
         ]
-        mean = mean_of(parts, one.weights)
+        mean = mean_of(parts, one.weights, compare if one is model else None)
         return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
 
     try:
@@ -80,7 +90,10 @@ def infer_ensemble(
         sinks.abort()
         raise
     warnings = [*plan.warnings, *(text for run in runs for text in (*run.notes, *run.finish()))]
-    measured = measurements(stats, sinks.labels, plan, every, clock, warnings, on_model_grid=False)
+    compared = agreement.result()
+    measured = measurements(
+        stats, sinks.labels, plan, every, clock, warnings, on_model_grid=False, compared=compared
+    )
     rules, uncertainty = model.spec.output.postprocessing, sinks.on_file_grid(stats.uncertainty)
     return PendingOutputs(sinks.open_outputs, measured, rules, uncertainty)
 

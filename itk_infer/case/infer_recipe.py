@@ -101,6 +101,11 @@ def _together(
         confidence_foreground=_lowest([measured.confidence_foreground for measured in found]),
         windows=sum(measured.windows for measured in found),
         seconds=seconds,
+        members=max(measured.members for measured in found),
+        mutual_information=max(
+            (measured.mutual_information for measured in found if measured.mutual_information is not None),
+            default=None,
+        ),
         warnings=tuple(dict.fromkeys(text for measured in found for text in measured.warnings)),
     )
 

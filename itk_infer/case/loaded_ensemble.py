@@ -8,6 +8,7 @@ from itk_infer.case.loaded_members import LoadedMembers
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.plan import CasePlan
+from itk_infer.errors import ConfigError
 from itk_infer.model.backend import Backend
 from itk_infer.model.ensemble import Ensemble, Mean
 from itk_infer.model.recipe import Recipe
@@ -25,7 +26,13 @@ class LoadedEnsemble(LoadedMembers):
     """
 
     def __init__(self, backend: Ensemble, options: Options) -> None:
-        super().__init__(backend, options, tuple(loaded(member, options) for member in backend.members))
+        for name in ("stability", "mc_dropout"):
+            if getattr(options, name):
+                raise ConfigError(
+                    f"`{name}`: the models of an ensemble are compared as they are; leave it out, or give one"
+                )
+        single = options.changed(agreement=False)
+        super().__init__(backend, options, tuple(loaded(member, single) for member in backend.members))
         self.weights, self.orders = backend.weights, backend.orders
         self.mean: Mean = backend.mean
 

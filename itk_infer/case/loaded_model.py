@@ -17,6 +17,7 @@ from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.auto import AutoBatch
 from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.inferer.mirror import Mirrored
+from itk_infer.model.members import Member, members_of
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS
 from itk_infer.model.window import fit_window
 from itk_infer.options import Options
@@ -24,6 +25,8 @@ from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
 from itk_infer.spec.postprocessing import check_labels
 from itk_infer.volume.grid import Grid
+
+ONE_MEMBER: dict[str, Any] = {"agreement": False, "stability": 0, "mc_dropout": 0}  # options
 
 
 class LoadedModel:
@@ -75,7 +78,8 @@ class LoadedModel:
         self.answers_known = False
         self._precision = backend.precision  # as asked for, whatever the check finds
         stage: Backend | None = getattr(backend, "previous", None)  # few kinds of models have one
-        self.previous = None if stage is None else LoadedModel(stage, options)
+        self.previous = None if stage is None else LoadedModel(stage, options.changed(**ONE_MEMBER))
+        _ = self.blended_apart  # refuses what the model does not have
         self.given_masks: Path | None = getattr(backend, "given_masks", None)
 
     def in_safe_mode(self) -> LoadedModel:
@@ -90,6 +94,11 @@ class LoadedModel:
     def spec(self) -> ModelSpec:
         """The model spec, complete."""
         return self.backend.spec
+
+    @property
+    def blended_apart(self) -> tuple[Member, ...]:
+        """What is run on every window, and blended apart; see `members_of`."""
+        return members_of(self.backend, self.options, self.mirror_axes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -133,6 +142,7 @@ class LoadedModel:
             batch=(batch or self.batch) * self.mirrored_copies,
             want_logits=want_logits,
             want_uncertainty=want_uncertainty,
+            members=len(self.blended_apart),
         )
 
     def header(self, stored: Grid, plan: CasePlan, decision: Decision) -> OutputHeader:

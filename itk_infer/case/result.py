@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from itk_infer.case.clock import Clock
     from itk_infer.case.plan import CasePlan
+    from itk_infer.engine.agreement import AgreementStats
     from itk_infer.engine.segment import SegmentStats
 
 
@@ -41,6 +42,7 @@ class LabelMeasurement:
         expected_ml: Sum of its probability over all voxels, in millilitres; None if not known.
         components: Connected components (26 neighbours) of the label map that is written; None if not counted.
         outside_largest: Share of its voxels outside the largest of them; None if there are none.
+        agreement: Mean Dice of pairs of the model's members; None if none found it, or there is one member.
     """
 
     label: Label
@@ -51,6 +53,7 @@ class LabelMeasurement:
     expected_ml: float | None = None
     components: int | None = None
     outside_largest: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Measurements:
         warnings: What was noticed and did not stop the case.
         paths: Files written.
         effects: What post-processing rules changed.
+        members: Of the model, whose answers were blended apart; 1 where there are none.
+        mutual_information: See `itk_infer.engine.agreement`; None where there are none.
     """
 
     labels: tuple[LabelMeasurement, ...]
@@ -76,6 +81,22 @@ class Measurements:
     warnings: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
     effects: tuple[RuleEffect, ...] = ()
+    members: int = 1
+    mutual_information: float | None = None
+
+    @property
+    def least_agreed(self) -> LabelMeasurement | None:
+        """The label about which the members agree least, the first of several; None if it was not measured."""
+        known = [item for item in self.labels if item.agreement is not None]
+        return min(known, key=lambda item: item.agreement or 0.0, default=None)
+
+    @property
+    def agreement(self) -> float | None:
+        """That of `least_agreed`; 0 if no member found any label, None where the model has no members."""
+        least = self.least_agreed
+        if least is not None:
+            return least.agreement
+        return 0.0 if self.members > 1 else None
 
     @property
     def worst(self) -> LabelMeasurement | None:
@@ -112,6 +133,7 @@ def measurements(
     warnings: Sequence[str],
     *,
     on_model_grid: bool = True,
+    compared: AgreementStats | None = None,
 ) -> Measurements:
     """What the engine counted, in the units of the case.
 
@@ -123,22 +145,28 @@ def measurements(
         clock: Time spent.
         warnings: What was noticed.
         on_model_grid: Whether probabilities were measured on the model's grid; if not, on the native one.
+        compared: The model's members; None where it has none.
     """
     voxel_ml = plan.native.voxel_volume_ml
     steps = math.prod(axis.step for axis in plan.model.axes) if on_model_grid else 1.0
     found = stats.confidence
-    measured = zip(table, stats.voxels, found.per_label, found.soft_dice, found.expected, strict=True)
+    agreed = compared.dice if compared is not None else (None,) * len(table)
+    measured = zip(table, stats.voxels, found.per_label, found.soft_dice, found.expected, agreed, strict=True)
     clipped = f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"
     return Measurements(
         labels=tuple(
-            LabelMeasurement(label, n, n * voxel_ml, confidence, soft_dice, expected * voxel_ml * steps)
-            for label, n, confidence, soft_dice, expected in measured
+            LabelMeasurement(
+                label, n, n * voxel_ml, confidence, soft_dice, expected * voxel_ml * steps, agreement=agreement
+            )
+            for label, n, confidence, soft_dice, expected, agreement in measured
         ),
         confidence=found.overall,
         confidence_foreground=found.foreground,
         windows=windows,
         seconds=clock.seconds,
         warnings=(*warnings, *([clipped] if stats.clipped else [])),
+        members=1 if compared is None else compared.members,
+        mutual_information=None if compared is None else compared.mutual_information,
     )
 
 

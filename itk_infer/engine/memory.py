@@ -67,6 +67,7 @@ class CaseSize:
         postprocess: Bytes per native voxel that post-processing takes; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
         want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
+        members: Answers of one network that are blended apart, each in a ring of its own.
     """
 
     model: ModelGrid
@@ -80,6 +81,7 @@ class CaseSize:
     scaled_first: bool = False
     postprocess: int = 0
     want_uncertainty: bool = False
+    members: int = 1
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -129,6 +131,10 @@ class CaseSize:
         """Bytes of one window and its logits."""
         return 4 * math.prod(self.windows.patch) * (self.channels_in + self.channels_out)
 
+    def further_members(self, slab_bytes: int) -> int:
+        """Bytes of the rings, slabs and probabilities of all members but the first."""
+        return (self.members - 1) * (self.accumulator + 2 * self.slab(slab_bytes))
+
     def slab(self, slab_bytes: int) -> int:
         """Bytes of one slab of logits."""
         return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
@@ -152,6 +158,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         running += PINNED_SLABS * case.slab(DEVICE_SLAB_BYTES) // (2 if case.want_logits else 4)
     else:
         running += case.floats + case.accumulator + in_flight + SLAB_FACTOR * case.slab(SLAB_BYTES)
+        running += case.further_members(SLAB_BYTES)
     if case.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
@@ -168,5 +175,5 @@ def predict_device_memory(case: CaseSize) -> int:
     flights = case.batch if len(case.windows) == 1 else 2 * case.batch
     answer = 4 * math.prod(case.windows.patch) * case.channels_out
     running = case.stored + case.floats + case.accumulator + flights * case.window + answer
-    running += math.prod(case.model.size) * case.want_uncertainty
+    running += math.prod(case.model.size) * case.want_uncertainty + case.further_members(DEVICE_SLAB_BYTES)
     return max(case.preparing, running + DEVICE_SLAB_FACTOR * case.slab(DEVICE_SLAB_BYTES))

@@ -209,14 +209,28 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "expected_ml": item.expected_ml,
                 "components": item.components,
                 "outside_largest": item.outside_largest,
+                **({} if found.members == 1 else {"agreement": item.agreement}),
             }
             for item in found.labels
         ],
         "soft_dice": found.soft_dice,
         "worst_label": None if found.worst is None else found.worst.label.name,
+        **_of_members(found),
         "postprocessing": [{**asdict(effect), "label": effect.label.name} for effect in found.effects],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         "warnings": warnings,
         "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _of_members(found: Measurements) -> dict[str, Any]:
+    if found.members == 1:
+        return {}
+    least = found.least_agreed
+    return {
+        "members": found.members,
+        "agreement": found.agreement,
+        "least_agreed_label": None if least is None else least.label.name,
+        "mutual_information": found.mutual_information,
     }
