@@ -58,9 +58,9 @@ def _calibrated(found: dict[str, Any]) -> list[str]:
     ]
     splits = next(iter(judged.values()))["splits"]
     return [
-        "With a calibration of half of the images (soft Dice of the worst label, bounds for 90 % of cases), the versions "
-        f"of the other half are judged; all {splits} halves. Versions of one image are not independent, which bounds "
-        "assume.",
+        "With a calibration of half of the images (soft Dice of the worst label, bounds for 90 % of cases), the "
+        f"versions of the other half are judged; all {splits} halves. Versions of one image are not independent, "
+        "which bounds assume.",
         "",
         *table(
             ("least Dice that is good enough", "accepted", "of these below it", "Dice above the lower bound"), rows
