@@ -72,7 +72,7 @@ class Session:
                 continue
             record = records.get(entry.row.file)
             paths = [Path(path) for path in (record.paths if record else ())]
-            beside = mask.with_name(split_suffix(mask.name)[0] + UNCERTAINTY)
+            beside = mask.with_name(split_suffix(mask.name)[0].removesuffix(".seg") + UNCERTAINTY)
             cases[hashlib.sha256(os.fsencode(entry.row.mask)).hexdigest()[:16]] = ViewedCase(
                 entry,
                 mask,
