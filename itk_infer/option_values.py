@@ -63,6 +63,25 @@ def count_of(what: str) -> Check:
     return check
 
 
+def from_0_to(most: int, *, but: int | None = None) -> Check:
+    """A whole number from 0, which is off, to `most`, without `but`."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most or value == but:
+            least = 1 if but is None else but + 1
+            raise ValueError(f"give a whole number from {least} to {most}, or 0 for none")
+        return value
+
+    return check
+
+
+def dots_per_inch(value: Any) -> Any:
+    """A whole number that a picture can have in either direction."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 50 <= value <= 600:
+        raise ValueError("give a whole number from 50 to 600")
+    return value
+
+
 def number_of_bytes(value: Any) -> Any:
     """A number of bytes."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:

@@ -18,6 +18,7 @@ from itk_infer.option_values import (
     batch_size,
     count_of,
     folder_or_switch,
+    from_0_to,
     one_of,
     or_none,
     parse_batch,
@@ -144,6 +145,50 @@ class Options(ModelOptions):
         used_by=PREDICTOR,
         result="other mirroring",
         identity=bool,  # a model that mirrors by itself is settled before
+    )
+    agreement: bool = option(
+        "--agreement",
+        default=False,
+        heading=WINDOWS,
+        help="Blend folds, or mirrored copies, apart, average probabilities, and measure how far they agree.",
+        doc="blend the folds of a model, or else its mirrorings, apart, average their probabilities, and measure "
+        "how far they agree, see [several members](quality.md#several-members)",
+        values="`True` or `False`",
+        unset="off; the models of an ensemble are always compared",
+        text=bool,
+        check=true_or_false,
+        used_by=PREDICTOR,
+        result="other members",
+    )
+    stability: int = option(
+        "--stability",
+        default=0,
+        heading=WINDOWS,
+        help="Also run N slightly changed copies of each window, and measure how far the answers agree.",
+        doc="also run N copies of each window with a little noise, another gamma or shifted by a voxel, average, "
+        "and measure how far the answers agree",
+        values="a whole number, at most 16",
+        unset="off",
+        text=int,
+        metavar="N",
+        check=from_0_to(16),
+        used_by=PREDICTOR,
+        result="another number of perturbed copies",
+    )
+    mc_dropout: int = option(
+        "--mc-dropout",
+        default=0,
+        heading=WINDOWS,
+        help="Run a torch network N times with its dropout switched on, and measure how far the answers agree.",
+        doc="run a torch network N times with its dropout layers switched on, average, and measure how far the "
+        "answers agree; refused where it has none",
+        values="a whole number from 2 to 64",
+        unset="off",
+        text=int,
+        metavar="N",
+        check=from_0_to(64, but=1),
+        used_by=PREDICTOR,
+        result="another number of dropout samples",
     )
     crop_foreground: float | None = option(
         "--crop-foreground",

@@ -10,6 +10,7 @@ from itk_infer.option import Shorthand, option
 from itk_infer.option_values import (
     a_path,
     device_name,
+    dots_per_inch,
     fold_names,
     number_of_bytes,
     one_of,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # the modules of the spec take 13 ms, a tenth of the time of 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 PrecisionChoice = Literal["auto", "half", "fp32", "fp16", "bf16"]  # half: the best kind that the device has
 CheckpointChoice = Literal["final", "best"]
-PictureStyle = Literal["side-by-side", "overlay", "contour"]
+PictureStyle = Literal["side-by-side", "overlay", "contour", "heatmap", "montage"]
 SegType = Literal["binary", "labelmap"]
 
 MODEL, WINDOWS, WRITTEN, WORKERS = "Model", "Intensity and windows", "What is written", "Workers"
@@ -67,9 +68,9 @@ class ModelOptions:
         "--picture-style",
         default="side-by-side",
         heading=WRITTEN,
-        help="How --pictures draws: fill and contours, contours, or image and overlay.",
-        doc="how `--pictures` draws: image and overlay side by side, the overlay alone (fill and contours), or "
-        "contours alone. Pictures that are there stay as they are until `--overwrite`",
+        help="How --pictures draws; side-by-side: image, overlay and uncertainty of each plane.",
+        doc="how `--pictures` draws: image, overlay and uncertainty side by side, one of these alone, contours "
+        "alone, or many planes. Pictures that are there stay as they are until `--overwrite`",
         values="as on the command line",
         text=get_args(PictureStyle),
         check=one_of(*get_args(PictureStyle)),
@@ -88,6 +89,19 @@ class ModelOptions:
         used_by=PREDICTOR,
         result="another encoding of the DICOM SEG",
         outputs=("dicom_seg", "dicom_sr"),  # the latter refers to the former
+    )
+    picture_dpi: int = option(
+        "--picture-dpi",
+        default=100,
+        heading=WRITTEN,
+        help="Dots per inch of --pictures: 300 gives three times as many pixels, for print.",
+        doc="dots per inch of `--pictures`: 300 gives the same picture three times as wide and high, for print",
+        values="a whole number from 50 to 600",
+        unset="100",
+        text=int,
+        metavar="N",
+        check=dots_per_inch,
+        used_by=PREDICTOR,
     )
     postprocess: Path | None = option(
         "--postprocess",

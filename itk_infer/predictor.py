@@ -193,7 +193,15 @@ class Predictor:
                 raise type(error)(f"frame {number}: {error}") from error
             yield result
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """What a case will take: sizes, windows, memory.
 
         Args:
@@ -201,8 +209,11 @@ class Predictor:
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
             batch: Windows per call, if other than the predictor's.
+            want_uncertainty: Whether a map of uncertainty is drawn or written.
         """
-        return self.model.plan(grid, itemsize, want_logits=want_logits, batch=batch)
+        return self.model.plan(
+            grid, itemsize, want_logits=want_logits, batch=batch, want_uncertainty=want_uncertainty
+        )
 
     def check_memory(self, plan: CasePlan) -> None:
         """Refuse a case that needs more host memory than it may have.

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from itk_infer.case.identity import BEFORE, PARTS
+from itk_infer.cli.commands.classify import classify_command
 from itk_infer.cli.commands.export import export_command
 from itk_infer.cli.commands.node import node_command
 from itk_infer.cli.commands.push import push_command
@@ -32,6 +33,7 @@ from itk_infer.spec.model_spec import Blend
 USERS = {"spec", "backend", "predictor"}
 # Text on the command line, and the value that it stands for, where that does not follow from the type.
 GIVEN = {
+    "picture_dpi": (("300",), 300),
     "orientation": (("ras",), "RAS"),
     "device": (("cuda:1",), "cuda:1"),
     "folds": (("2,0",), ("0", "2")),
@@ -51,7 +53,7 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
     if isinstance(about.text, tuple):
         value = next(choice for choice in about.text if choice != default_of(name))
         words = (value,)
-    elif about.text is int:
+    elif about.text is int and name not in GIVEN:
         numbers = tuple(range(3, 3 + about.count))
         words, value = tuple(map(str, numbers)), numbers if about.count > 1 else numbers[0]
     else:
@@ -62,7 +64,13 @@ def sample(name: str) -> tuple[tuple[str, ...], Any]:
 def request_of(*words: str) -> ModelRequest:
     seen = []
     command = model_options(lambda **given: seen.append(model_request(**given)))
-    for name in ("orientation", "picture_style", "seg_type", "threads"):  # stand under headings of the main job
+    for name in (
+        "orientation",
+        "picture_style",
+        "picture_dpi",
+        "seg_type",
+        "threads",
+    ):  # under headings of the main job
         command = flags_of(name)[0](command)
     click.command()(command).main(["--onnx", "model.onnx", *words], standalone_mode=False)
     return seen[0]
@@ -138,7 +146,7 @@ def test_python_names_the_argument():
         Options(patch_size=(0, 8, 8))
     again = pickle.loads(pickle.dumps(caught.value))  # from a worker
     assert (str(again), again.option) == (str(caught.value), "patch_size")
-    with pytest.raises(TypeError, match="unknown option 'devise'; there are batch, "):
+    with pytest.raises(TypeError, match="unknown option 'devise'; there are agreement, batch, "):
         Options.from_keywords(devise="cpu")
     with pytest.raises(TypeError, match="'device' is used where a model is loaded"):
         Predictor(FakeBackend(), device="cpu")
@@ -184,7 +192,15 @@ def test_messages_get_flags():
 def test_flags_of_runs_are_options_of_the_commands():
     there = {
         flag
-        for command in (segment_command, report_command, serve_command, export_command, node_command, push_command)
+        for command in (
+            segment_command,
+            classify_command,
+            report_command,
+            serve_command,
+            export_command,
+            node_command,
+            push_command,
+        )
         for item in command.params
         for flag in item.opts
     }

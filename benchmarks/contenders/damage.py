@@ -5,10 +5,13 @@ damage.py MODEL.onnx IMAGES LABELS
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,8 +19,10 @@ from scipy import ndimage
 from scipy.stats import spearmanr
 
 from itk_infer import Predictor
+from itk_infer.evaluate.calibrate import ScoredCase, calibrate
 
 FAILED = 0.7  # Dice
+LIMITS = (0.7, 0.8)  # of a calibration
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -127,9 +132,57 @@ def versions(image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.ascontiguousarray(damage(scaled, np.random.default_rng(number)), np.float32)
 
 
+def results_of(found) -> dict[str, Any]:
+    """What a calibration looks at, as the ledger has it."""
+    findings = [{"name": item.label.name, "volume_ml": item.volume_ml} for item in found.labels]
+    return {"soft_dice": found.soft_dice, "findings": findings}
+
+
+def calibrated(
+    results: list[dict[str, Any]], dices: np.ndarray, owners: list[str], limit: float
+) -> dict[str, float]:
+    """A calibration of half of the images, for all halves, judges the versions of the others.
+
+    Args:
+        results: Of each version.
+        dices: Its Dice.
+        owners: The image that it is a version of.
+        limit: The least Dice that is good enough; below it, a mask is a failure.
+    """
+    names = sorted(set(owners))
+    accepted, failures, tested, covered = 0, 0, 0, 0
+    for half in itertools.combinations(names, len(names) // 2):
+        cases = [
+            ScoredCase(
+                str(number),
+                result["soft_dice"],
+                float(dices[number]),
+                {finding["name"]: finding["volume_ml"] for finding in result["findings"]},
+            )
+            for number, result in enumerate(results)
+            if owners[number] in half
+        ]
+        made = calibrate(cases, model="model", score="soft_dice", limit=limit)
+        for result, owner, value in zip(results, owners, dices, strict=True):
+            if owner in half:
+                continue
+            judged = made.judge(result, "model")
+            tested += 1
+            covered += judged.low is not None and value >= judged.low
+            accepted += judged.verdict == "accept"
+            failures += judged.verdict == "accept" and value < limit
+    return {
+        "splits": math.comb(len(names), len(names) // 2),
+        "accepted": accepted / tested,
+        "failures": failures / max(accepted, 1),
+        "covered": covered / tested,
+    }
+
+
 def main(model: str, images: str, labels: str) -> None:
     predictor = Predictor.load(model, device="cpu", orientation="input")
-    risks, keys = [], []
+    stable = Predictor.load(model, device="cpu", orientation="input", stability=4)
+    risks, keys, results, owners = [], [], [], []
     files = sorted(Path(images).glob("*.nii.gz"))
     for path in files:
         image = sitk.ReadImage(str(path))
@@ -140,6 +193,11 @@ def main(model: str, images: str, labels: str) -> None:
             result = predictor(damaged)
             risks.append(1 - dice(sitk.GetArrayFromImage(result.labels), truth_of(name, truth)))
             keys.append(keys_of(result.measurements))
+            compared = stable(damaged).measurements
+            missing = any(not item.voxels for item in compared.labels)
+            keys[-1]["agreement of five members (--stability 4)"] = 0.0 if missing else compared.agreement
+            results.append(results_of(result.measurements))
+            owners.append(path.name)
     risk = np.array(risks)
     failed = risk > 1 - FAILED
     found = {}
@@ -157,6 +215,7 @@ def main(model: str, images: str, labels: str) -> None:
                 "random": float(risk.mean()),
                 "best": best,
                 "keys": found,
+                "calibrated": {str(limit): calibrated(results, 1 - risk, owners, limit) for limit in LIMITS},
             }
         )
     )

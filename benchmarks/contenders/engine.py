@@ -87,7 +87,7 @@ def loaded(folder: Path, classes: int):
 def ours(provider: str, precision: str):
     def prepare(folder: Path, classes: int, threads: int, array: np.ndarray):
         from itk_infer.engine.host import HostWorkspace
-        from itk_infer.engine.segment import segment
+        from itk_infer.engine.segment import Opened, segment
         from itk_infer.engine.windows import place_windows
         from itk_infer.model.kinds.onnx import OnnxBackend
         from itk_infer.model.spec_sources import SpecSources
@@ -126,7 +126,7 @@ def ours(provider: str, precision: str):
                 same,
                 forward,
                 OutputSpec(),
-                lambda decision: (take, False),
+                lambda decision: Opened(take),
                 workspace=HostWorkspace(threads),
             )
             return labels

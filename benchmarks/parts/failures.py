@@ -45,7 +45,27 @@ def section(found: dict[str, Any]) -> list[str]:
         "",
         *table(("sorted by", "AURC", "AUROC", "rank correlation with Dice"), rows),
         "",
+        *_calibrated(found),
         "`make bench DATA=... ONLY=failures`",
+    ]
+
+
+def _calibrated(found: dict[str, Any]) -> list[str]:
+    judged = found["calibrated"]
+    rows = [
+        (limit, f"{each['accepted']:.0%}", f"{each['failures']:.1%}", f"{each['covered']:.0%}")
+        for limit, each in judged.items()
+    ]
+    splits = next(iter(judged.values()))["splits"]
+    return [
+        "With a calibration of half of the images (soft Dice of the worst label, bounds for 90 % of cases), the "
+        f"versions of the other half are judged; all {splits} halves. Versions of one image are not independent, "
+        "which bounds assume.",
+        "",
+        *table(
+            ("least Dice that is good enough", "accepted", "of these below it", "Dice above the lower bound"), rows
+        ),
+        "",
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itk_infer.case.clock import Clock
 from itk_infer.case.given_masks import given_mask
 from itk_infer.case.infer_ensemble import infer_ensemble
+from itk_infer.case.infer_members import mean_slabs
 from itk_infer.case.infer_recipe import UNCHANGED, infer_recipe
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
@@ -17,7 +18,8 @@ from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.picture_channels import with_channels
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, measurements
-from itk_infer.engine.segment import segment
+from itk_infer.engine.agreement import Agreement, AgreementStats
+from itk_infer.engine.segment import OpenOutputs, SegmentStats, decide, segment
 from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
 from itk_infer.outputs.label_map import LabelMapSink
@@ -159,23 +161,40 @@ def _attempt(
     sinks = CaseSinks(
         make_sinks, lambda decision: model.header(volume.grid, plan, decision), run.prepared.part, plan.native.size
     )
+    every = len(plan.windows) * len(run.networks)
+    compared: AgreementStats | None = None
     try:
-        stats = segment(
-            run.prepared.volume,
-            plan.windows,
-            plan.model,
-            run.forward,
-            model.spec.output,
-            sinks.open,
-            workspace=workspace,
-            repair=run.repair,
-            batch=model.batch,
-            on_windows=lambda done: on_windows(done, len(plan.windows)),
-        )
+        if len(run.networks) > 1:
+            stats, compared = _members(run, workspace, sinks.open, lambda done: on_windows(done, every))
+        else:
+            stats = segment(
+                run.prepared.volume,
+                plan.windows,
+                plan.model,
+                run.forward,
+                model.spec.output,
+                sinks.open,
+                workspace=workspace,
+                repair=run.repair,
+                batch=model.batch,
+                on_windows=lambda done: on_windows(done, every),
+            )
         clock.lap("engine")
     except BaseException:
         sinks.abort()
         raise
     warnings = [*notes, *run.finish()]
-    measured = measurements(stats, sinks.labels, plan, len(plan.windows), clock, warnings)
-    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
+    measured = measurements(stats, sinks.labels, plan, every, clock, warnings, compared=compared)
+    rules, uncertainty = model.spec.output.postprocessing, sinks.on_file_grid(stats.uncertainty)
+    return PendingOutputs(sinks.open_outputs, measured, rules, uncertainty)
+
+
+def _members(
+    run: NetworkRun, workspace: Workspace, open_outputs: OpenOutputs, on_windows: Callable[[int], None]
+) -> tuple[SegmentStats, AgreementStats]:
+    """As `segment`, with all members of a model; and how far they agree."""
+    output = run.model.spec.output
+    agreement = Agreement(output, [network.member.weight for network in run.networks])
+    slabs = mean_slabs(run, workspace, agreement, on_windows)
+    stats = decide(slabs, run.plan.model, replace(output, values="probabilities"), open_outputs, workspace)
+    return stats, agreement.result()

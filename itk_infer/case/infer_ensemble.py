@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
@@ -14,8 +15,9 @@ from itk_infer.case.one_by_one import OneByOne
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import PendingOutputs, measurements
+from itk_infer.engine.agreement import Agreement, AgreementStats
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.ensemble import around, mean_of, probabilities, reordered
+from itk_infer.engine.ensemble import activated, around, mean_of, probabilities, reordered
 from itk_infer.engine.native import to_native
 from itk_infer.engine.segment import decide
 from itk_infer.engine.slabs import finished_slabs
@@ -66,8 +68,18 @@ def infer_ensemble(
         sinks.abort()
         raise
     warnings = [*plan.warnings, *dict.fromkeys(members.warnings())]
-    measured = measurements(stats, sinks.labels, plan, members.windows, clock, warnings, on_model_grid=False)
-    return PendingOutputs(sinks.open_outputs, measured, model.spec.output.postprocessing)
+    measured = measurements(
+        stats,
+        sinks.labels,
+        plan,
+        members.windows,
+        clock,
+        warnings,
+        on_model_grid=False,
+        compared=members.compared(),
+    )
+    rules, uncertainty = model.spec.output.postprocessing, sinks.on_file_grid(stats.uncertainty)
+    return PendingOutputs(sinks.open_outputs, measured, rules, uncertainty)
 
 
 class InStep:
@@ -96,6 +108,7 @@ class InStep:
         self._runs = [begin(number) for number in range(len(model.leaves))]
         self._done = [0] * len(self._runs)
         self._on_windows = on_windows
+        self._agreement = Agreement(model.spec.output, model.weights)
         self.windows = sum(len(run.plan.windows) for run in self._runs)
 
     def slabs(self) -> Iterator[Slab]:
@@ -106,7 +119,8 @@ class InStep:
             if not isinstance(one, LoadedEnsemble):
                 return _whole(*next(leaves), self._workspace, self._size, wanted)
             members = zip(one.members, one.orders, strict=True)
-            mean = mean_of([reordered(stream(each, one.mean), order) for each, order in members], one.weights)
+            parts = [reordered(stream(each, one.mean), order) for each, order in members]
+            mean = mean_of(parts, one.weights, self._compare if one is self._model else None)
             return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
 
         return stream(self._model, self._model.mean)
@@ -114,6 +128,17 @@ class InStep:
     def warnings(self) -> list[str]:
         """What was noticed, once all windows have run."""
         return [text for run in self._runs for text in (*run.notes, *run.finish())]
+
+    def compared(self) -> AgreementStats | None:
+        """How far the members agree, once all windows have run."""
+        return self._agreement.result()
+
+    def _compare(self, parts: Sequence[Array], mean: Array) -> None:
+        model = self._model
+        if model.mean == "logits":
+            parts = [activated(part, model.spec.output) for part in parts]
+            mean = sum(weight * part for weight, part in zip(model.weights, parts, strict=True))
+        self._agreement.add(parts, mean)
 
     def _counter(self, number: int) -> Callable[[int], None]:
         def count(windows: int) -> None:

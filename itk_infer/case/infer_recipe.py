@@ -62,11 +62,11 @@ def infer_recipe(
 
     sinks = CaseSinks(make_sinks, header, None, volume.grid.size)
     try:
-        take, want_logits = sinks.open(decision)
-        if want_logits:
+        opened = sinks.open(decision)
+        if opened.logits:
             raise ConfigError("a recipe merges label maps, and has no logits: leave `save_logits` out")
         for slab in _slabs(merged):
-            take(slab)
+            opened.take(slab)
     except BaseException:
         sinks.abort()
         raise
@@ -101,6 +101,11 @@ def _together(
         confidence_foreground=_lowest([measured.confidence_foreground for measured in found]),
         windows=sum(measured.windows for measured in found),
         seconds=seconds,
+        members=max(measured.members for measured in found),
+        mutual_information=max(
+            (measured.mutual_information for measured in found if measured.mutual_information is not None),
+            default=None,
+        ),
         warnings=tuple(dict.fromkeys(text for measured in found for text in measured.warnings)),
     )
 

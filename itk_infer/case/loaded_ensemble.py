@@ -8,6 +8,7 @@ from itk_infer.case.loaded_members import LoadedMembers
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
 from itk_infer.case.plan import CasePlan
+from itk_infer.errors import ConfigError
 from itk_infer.machine import MIB
 from itk_infer.model.backend import Backend
 from itk_infer.model.ensemble import Ensemble, Mean
@@ -26,13 +27,28 @@ class LoadedEnsemble(LoadedMembers):
     """
 
     def __init__(self, backend: Ensemble, options: Options) -> None:
-        super().__init__(backend, options, tuple(loaded(member, options) for member in backend.members))
+        for name in ("stability", "mc_dropout"):
+            if getattr(options, name):
+                raise ConfigError(
+                    f"`{name}`: the models of an ensemble are compared as they are; leave it out, or give one"
+                )
+        single = options.changed(agreement=False)
+        super().__init__(backend, options, tuple(loaded(member, single) for member in backend.members))
         self.weights, self.orders = backend.weights, backend.orders
         self.mean: Mean = backend.mean
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """The first member's plan, beside those of the others; in ranges where memory is too small for all."""
-        first, *others = (leaf.plan(grid, itemsize, want_logits=want_logits, batch=batch) for leaf in self.leaves)
+        asked = {"want_logits": want_logits, "want_uncertainty": want_uncertainty}
+        first, *others = (leaf.plan(grid, itemsize, batch=batch, **asked) for leaf in self.leaves)
         together, bound = replace(first, beside=tuple(others)), self.workspaces.bound
         needed = together.memory.peak
         if bound is None or needed <= bound.bytes:
@@ -43,7 +59,7 @@ class LoadedEnsemble(LoadedMembers):
                 told = (
                     f"the {len(self.leaves)} models need about {needed / MIB:,.0f} MiB together, and "
                     f"{bound.bytes / MIB:,.0f} MiB may be used: they run one after the other, in each of {ranges} "
-                    "ranges of planes, which takes longer"
+                    "ranges of planes, which takes longer, and are not compared"
                 )
                 return replace(plan, warnings=(*plan.warnings, told))
         return together

@@ -6,7 +6,7 @@ import copy
 from functools import cached_property
 from typing import Any, Self
 
-from itk_infer.case.loaded_model import LoadedModel
+from itk_infer.case.loaded_model import ONE_MEMBER, LoadedModel
 from itk_infer.model.backend import Backend
 from itk_infer.options import Options
 
@@ -24,7 +24,8 @@ class LoadedMembers(LoadedModel):
     """
 
     def __init__(self, backend: Backend, options: Options, members: tuple[LoadedModel, ...]) -> None:
-        super().__init__(backend, options.changed(tta=False, batch=1))  # of the members, not of all together
+        # Of the members, not of all together.
+        super().__init__(backend, options.changed(tta=False, batch=1, **ONE_MEMBER))
         self.options = options
         self.members = members
 

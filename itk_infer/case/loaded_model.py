@@ -18,6 +18,7 @@ from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.auto import AutoBatch
 from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.inferer.mirror import Mirrored
+from itk_infer.model.members import Member, members_of
 from itk_infer.model.runtimes.onnxruntime_gpu import PROVIDERS
 from itk_infer.model.window import fit_window
 from itk_infer.options import Options
@@ -25,6 +26,8 @@ from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
 from itk_infer.spec.postprocessing import check_labels
 from itk_infer.volume.grid import Grid
+
+ONE_MEMBER: dict[str, Any] = {"agreement": False, "stability": 0, "mc_dropout": 0}  # options
 
 
 class LoadedModel:
@@ -81,7 +84,8 @@ class LoadedModel:
         self.answers_known = False
         self._precision = backend.precision  # as asked for, whatever the check finds
         stage: Backend | None = getattr(backend, "previous", None)  # few kinds of models have one
-        self.previous = None if stage is None else LoadedModel(stage, options)
+        self.previous = None if stage is None else LoadedModel(stage, options.changed(**ONE_MEMBER))
+        _ = self.blended_apart  # refuses what the model does not have
         self.given_masks: Path | None = getattr(backend, "given_masks", None)
 
     def in_safe_mode(self) -> LoadedModel:
@@ -96,6 +100,11 @@ class LoadedModel:
     def spec(self) -> ModelSpec:
         """The model spec, complete."""
         return self.backend.spec
+
+    @property
+    def blended_apart(self) -> tuple[Member, ...]:
+        """What is run on every window, and blended apart; see `members_of`."""
+        return members_of(self.backend, self.options, self.mirror_axes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -120,7 +129,15 @@ class LoadedModel:
         options = self.options.changed(tta=self.mirror_axes is not None)
         return model_identity(self.backend.digest, self.spec, self.window, options, self._precision)
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """See `Predictor.plan`."""
         return plan_case(
             grid,
@@ -130,6 +147,8 @@ class LoadedModel:
             channels_out=self.backend.shape.channels_out,
             batch=(batch or self.batch) * self.mirrored_copies,
             want_logits=want_logits,
+            want_uncertainty=want_uncertainty,
+            members=len(self.blended_apart),
         )
 
     def header(self, stored: Grid, plan: CasePlan, decision: Decision) -> OutputHeader:
@@ -162,6 +181,7 @@ class LoadedModel:
             picture_style=self.options.picture_style,
             seg_type=self.options.seg_type,
             values=decision.output.values,
+            picture_dpi=self.options.picture_dpi,
         )
 
     def note_max_batch(self, max_batch: int) -> None:

@@ -21,7 +21,16 @@ class LoadedRecipe(LoadedMembers):
         super().__init__(backend, options, members)
         self.recipe = backend
 
-    def plan(self, grid: Grid, itemsize: int, *, want_logits: bool = False, batch: int | None = None) -> CasePlan:
+    def plan(
+        self,
+        grid: Grid,
+        itemsize: int,
+        *,
+        want_logits: bool = False,
+        batch: int | None = None,
+        want_uncertainty: bool = False,
+    ) -> CasePlan:
         """The plan of the model that needs the most memory: they run one after the other."""
-        plans = [member.plan(grid, itemsize, want_logits=want_logits, batch=batch) for member in self.members]
+        asked = {"want_logits": want_logits, "want_uncertainty": want_uncertainty}
+        plans = [member.plan(grid, itemsize, batch=batch, **asked) for member in self.members]
         return max(plans, key=lambda plan: plan.memory.peak)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itk_infer.arrays import Array
+from collections.abc import Callable
+
+from itk_infer.arrays import Array, namespace
 from itk_infer.case.clock import Clock
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.plan import CasePlan
@@ -12,8 +14,40 @@ from itk_infer.engine.slabs import Forward
 from itk_infer.engine.workspace import Workspace
 from itk_infer.model.inferer.answer_check import AnswerCheck
 from itk_infer.model.inferer.inferer import WindowInferer
+from itk_infer.model.members import Member
 from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
+
+
+class MemberNetwork:
+    """One member's network on one case.
+
+    Args:
+        member: The member.
+        inferer: Runs it.
+        watched: Calls a network with windows, and watches it.
+        keep: Whether answers must stay valid while other members run.
+
+    Attributes:
+        member: See above.
+        inferer: See above.
+    """
+
+    def __init__(
+        self, member: Member, inferer: WindowInferer, watched: Callable[[Forward, Array], Array], *, keep: bool
+    ) -> None:
+        self.member, self.inferer = member, inferer
+        self._watched, self._keep = watched, keep
+
+    def forward(self, windows: Array) -> Array:
+        """The network's answer to windows, see `Backend.forward`."""
+        answers = self._watched(self.inferer, windows)
+        return namespace(answers).asarray(answers, copy=True) if self._keep else answers
+
+    @property
+    def repair(self) -> Forward | None:
+        """Runs windows again that overflowed; None for a network in fp32."""
+        return None if self.member.backend.precision == "fp32" else self.inferer.repair
 
 
 class NetworkRun:
@@ -32,6 +66,7 @@ class NetworkRun:
         prepared: The image as the network sees it.
         plan: Of what is left of it after cropping.
         notes: What stays true if the case is begun again.
+        networks: The members of the model, usually one.
     """
 
     def __init__(
@@ -59,27 +94,35 @@ class NetworkRun:
             clock.lap("batch")
         below = None if isinstance(options.skip_empty, bool) else options.skip_empty
         lowest = self.prepared.volume.min() if below is not None else 0.0  # not needed without a bound
-        self._inferer = WindowInferer(
-            model.backend,
-            model.mirror_axes,
-            None if options.skip_empty is False else lowest,
-            below,
-            model.max_batch,
-        )
+        skip = None if options.skip_empty is False else lowest
         self._check = None if model.answers_known else AnswerCheck(model.spec.output)
+        members = model.blended_apart
+        # Members may share a network, which may use the memory of an answer again.
+        self.networks = [
+            MemberNetwork(
+                member,
+                WindowInferer(member.backend, member.mirror_axes, skip, below, model.max_batch, member.view),
+                self._watched,
+                keep=len(members) > 1,
+            )
+            for member in members
+        ]
 
     def forward(self, windows: Array) -> Array:
-        """The network's answer to windows, see `Backend.forward`."""
-        with self._clock.inside("network"):
-            answers = self._inferer(windows)
-        if self._check is not None:
-            self._check.look(answers)
-        return answers
+        """The answer of the first member, or only one, to windows; see `Backend.forward`."""
+        return self.networks[0].forward(windows)
 
     @property
     def repair(self) -> Forward | None:
-        """Runs windows again that overflowed; None for a network in fp32."""
-        return None if self.model.backend.precision == "fp32" else self._inferer.repair
+        """See `MemberNetwork.repair`, of the same."""
+        return self.networks[0].repair
+
+    def _watched(self, network: Forward, windows: Array) -> Array:
+        with self._clock.inside("network"):
+            answers = network(windows)
+        if self._check is not None:
+            self._check.look(answers)
+        return answers
 
     def finish(self) -> list[str]:
         """Keep what was learned of the model; returns warnings, once all windows have run."""
@@ -88,11 +131,14 @@ class NetworkRun:
         if crop is not None and model.options.crop_foreground is not None:
             saved = f"{self._every - len(self.plan.windows)} of {self._every} windows saved"
             warnings.append(f"cropped to {crop.share:.0%} of its voxels: {saved}, background outside")
-        warnings += self._inferer.warnings(len(self.plan.windows))
+        for network in self.networks:
+            found = network.inferer.warnings(len(self.plan.windows))
+            warnings += [text for text in found if text not in warnings]
         if self._check is not None:
             doubts = self._check.warnings()
             warnings += doubts
             model.answers_known = self._check.done or bool(doubts)
-        if self._inferer.max_batch is not None:
-            model.note_max_batch(self._inferer.max_batch)
+        most = [network.inferer.max_batch for network in self.networks if network.inferer.max_batch is not None]
+        if most:
+            model.note_max_batch(min(most))
         return warnings

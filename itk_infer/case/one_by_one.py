@@ -13,6 +13,7 @@ from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.network_run import NetworkRun
 from itk_infer.case.plan import CasePlan
+from itk_infer.engine.agreement import AgreementStats
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.ensemble import around, probabilities
 from itk_infer.engine.native import to_native
@@ -69,6 +70,10 @@ class OneByOne:
     def warnings(self) -> list[str]:
         """What was noticed, once all windows have run."""
         return self._warnings
+
+    def compared(self) -> AgreementStats | None:
+        """None: the members are never in memory together, and are not compared."""
+        return None
 
     def _mean(self, one: LoadedModel, wanted: Mean, planes: range, numbers: Iterator[int]) -> Floats:
         """The planes of one member, or the mean of the members of an ensemble, (C, planes, Y, X)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.segment import TakeSlab
+from itk_infer.engine.segment import Opened
 from itk_infer.errors import OutputError
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
@@ -44,15 +45,17 @@ class CaseSinks:
     ) -> None:
         self.open_outputs: list[Sink] = []
         self.labels: tuple[Label, ...] = ()
+        self._header: OutputHeader | None = None
         self._make = make
         self._frame = frame
         self._part = part
         self._size = size
 
-    def open(self, decision: Decision) -> tuple[TakeSlab, bool]:
-        """Open them; returns what takes slabs, and whether these shall carry logits."""
+    def open(self, decision: Decision) -> Opened:
+        """Open them."""
         self.labels = decision.table
-        header, rules = self._frame(decision), decision.output.postprocessing
+        self._header = header = self._frame(decision)
+        rules = decision.output.postprocessing
         check_labels(rules, decision.table)
         self.open_outputs.extend(self._make(header))
         if rules and any(isinstance(sink, LayeredSegmentationSink) for sink in self.open_outputs):
@@ -64,10 +67,22 @@ class CaseSinks:
             # Counts and parts are those of the label map, also where it is not written.
             self.open_outputs.append(LabelMapSink(None, header))
         want_logits = any(sink.needs_logits for sink in self.open_outputs)
+        uncertainty = any(isinstance(sink, LabelMapSink) and sink.wants_uncertainty for sink in self.open_outputs)
         if self._part is None:
-            return self._take, want_logits
+            return Opened(self._take, want_logits, uncertainty)
         outside = decision.outside().astype(np.float16)
-        return Uncrop(self._take, self._part, self._size, outside), want_logits
+        return Opened(Uncrop(self._take, self._part, self._size, outside), want_logits, uncertainty)
+
+    def on_file_grid(self, values: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+        """One value per voxel of the slabs, (Z, Y, X), on the grid of the files; 0 outside of what they are of."""
+        if values is None or self._header is None:
+            return None
+        if self._part is not None:
+            whole = np.zeros(self._size, np.uint8)
+            whole[self._part] = values
+            values = whole
+        turned: NDArray[np.uint8] = self._header.reorientation.apply(values)
+        return turned
 
     def abort(self) -> None:
         """Leave nothing behind."""

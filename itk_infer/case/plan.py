@@ -88,6 +88,8 @@ def plan_case(
     channels_out: int | None,
     batch: int,
     want_logits: bool,
+    want_uncertainty: bool = False,
+    members: int = 1,
 ) -> CasePlan:
     """Plan a case.
 
@@ -99,6 +101,8 @@ def plan_case(
         channels_out: Output channels; None: as many as there are labels, and a background.
         batch: Windows per call.
         want_logits: Whether logits will be written.
+        want_uncertainty: Whether a map of uncertainty is drawn or written.
+        members: Answers of the network that are blended apart.
     """
     native, reorientation = grid.reoriented(spec.input.orientation, spec.input.axes)
     model = _model_grid(native, spec)
@@ -116,6 +120,8 @@ def plan_case(
         cubic=rule.interpolation == "cubic" and not model.identity,
         scaled_first=rule.order == "after_intensity" and not model.identity,
         postprocess=bytes_per_voxel(spec.output.postprocessing),
+        want_uncertainty=want_uncertainty,
+        members=members,
     )
     return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
 

@@ -9,6 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from itk_infer.case.doubts import doubts_about
 from itk_infer.case.finish import parts_of, postprocess
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from itk_infer.case.clock import Clock
     from itk_infer.case.plan import CasePlan
+    from itk_infer.engine.agreement import AgreementStats
     from itk_infer.engine.segment import SegmentStats
     from itk_infer.volume.slab import LabelArray
 
@@ -38,6 +43,7 @@ class LabelMeasurement:
         expected_ml: Sum of its probability over all voxels, in millilitres; None if not known.
         components: Connected components (26 neighbours) of the label map that is written; None if not counted.
         outside_largest: Share of its voxels outside the largest of them; None if there are none.
+        agreement: Mean Dice of pairs of the model's members; None if none found it, or there is one member.
     """
 
     label: Label
@@ -48,6 +54,7 @@ class LabelMeasurement:
     expected_ml: float | None = None
     components: int | None = None
     outside_largest: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Measurements:
         warnings: What was noticed and did not stop the case.
         paths: Files written.
         effects: What post-processing rules changed.
+        members: Of the model, whose answers were blended apart; 1 where there are none.
+        mutual_information: See `itk_infer.engine.agreement`; None where there are none.
     """
 
     labels: tuple[LabelMeasurement, ...]
@@ -73,6 +82,22 @@ class Measurements:
     warnings: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
     effects: tuple[RuleEffect, ...] = ()
+    members: int = 1
+    mutual_information: float | None = None
+
+    @property
+    def least_agreed(self) -> LabelMeasurement | None:
+        """The label about which the members agree least, the first of several; None if it was not measured."""
+        known = [item for item in self.labels if item.agreement is not None]
+        return min(known, key=lambda item: item.agreement or 0.0, default=None)
+
+    @property
+    def agreement(self) -> float | None:
+        """That of `least_agreed`; 0 if no member found any label, None where the model has no members."""
+        least = self.least_agreed
+        if least is not None:
+            return least.agreement
+        return 0.0 if self.members > 1 else None
 
     @property
     def worst(self) -> LabelMeasurement | None:
@@ -109,6 +134,7 @@ def measurements(
     warnings: Sequence[str],
     *,
     on_model_grid: bool = True,
+    compared: AgreementStats | None = None,
 ) -> Measurements:
     """What the engine counted, in the units of the case.
 
@@ -120,22 +146,28 @@ def measurements(
         clock: Time spent.
         warnings: What was noticed.
         on_model_grid: Whether probabilities were measured on the model's grid; if not, on the native one.
+        compared: The model's members; None where it has none.
     """
     voxel_ml = plan.native.voxel_volume_ml
     steps = math.prod(axis.step for axis in plan.model.axes) if on_model_grid else 1.0
     found = stats.confidence
-    measured = zip(table, stats.voxels, found.per_label, found.soft_dice, found.expected, strict=True)
+    agreed = compared.dice if compared is not None else (None,) * len(table)
+    measured = zip(table, stats.voxels, found.per_label, found.soft_dice, found.expected, agreed, strict=True)
     clipped = f"{stats.clipped:,} logits lie beyond the range of float16 and were clipped to it"
     return Measurements(
         labels=tuple(
-            LabelMeasurement(label, n, n * voxel_ml, confidence, soft_dice, expected * voxel_ml * steps)
-            for label, n, confidence, soft_dice, expected in measured
+            LabelMeasurement(
+                label, n, n * voxel_ml, confidence, soft_dice, expected * voxel_ml * steps, agreement=agreement
+            )
+            for label, n, confidence, soft_dice, expected, agreement in measured
         ),
         confidence=found.overall,
         confidence_foreground=found.foreground,
         windows=windows,
         seconds=clock.seconds,
         warnings=(*warnings, *([clipped] if stats.clipped else [])),
+        members=1 if compared is None else compared.members,
+        mutual_information=None if compared is None else compared.mutual_information,
     )
 
 
@@ -147,11 +179,13 @@ class PendingOutputs:
         sinks: To be committed, once, or aborted.
         measurements: What is known before that.
         rules: Post-processing of the label map.
+        uncertainty: Of each voxel, on the grid of the file; None where it was not wanted.
     """
 
     sinks: Sequence[Sink]
     measurements: Measurements
     rules: tuple[Rule, ...] = ()
+    uncertainty: NDArray[np.uint8] | None = None
 
     def with_warnings(self, sentences: Sequence[str]) -> PendingOutputs:
         """The same, with more warnings, which come first."""
@@ -184,7 +218,6 @@ class PendingOutputs:
         sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
         if sink is None:
             return self.measurements
-        sink.soft_dice = {item.label.value: item.soft_dice for item in self.measurements.labels}
         effects = postprocess(sink, self.rules) if self.rules else ()
         measured = self._counted()
         parts = parts_of(sink.finished.labels, sink.finished.header.labels)
@@ -195,7 +228,11 @@ class PendingOutputs:
         warnings = [*measured.warnings, *vanished(effects)]
         if parts and parts[0].count is None:
             warnings.append("its labels change so often from voxel to voxel that their parts were not counted")
-        return replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
+        measured = replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
+        sink.soft_dice = {item.label.value: item.soft_dice for item in labels}
+        sink.confidence = {item.label.value: item.confidence for item in labels}
+        sink.doubts, sink.uncertainty = doubts_about(measured), self.uncertainty
+        return measured
 
     def _counted(self) -> Measurements:
         """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""

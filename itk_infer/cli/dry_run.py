@@ -52,7 +52,9 @@ def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> s
         check_source(planned.case, dict(planned.wanted))
         header = case_header(planned.case)
         grid = header.grid
-        case = predictor.plan(grid, header.dtype.itemsize, want_logits="logits" in needs(settings.outputs))
+        needed = needs(settings.outputs)
+        asked = {"want_logits": "logits" in needed, "want_uncertainty": "uncertainty" in needed}
+        case = predictor.plan(grid, header.dtype.itemsize, **asked)
         predictor.check_memory(case)
     except CaseError as error:
         return f"will fail: {error}"

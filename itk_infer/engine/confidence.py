@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, namespace
 from itk_infer.engine.decision import Decision
+
+if TYPE_CHECKING:  # it imports what is for its part built on this module
+    from itk_infer.engine.uncertainty import UncertaintyMap
 
 Floats = NDArray[np.float32]
 VANISHES = -200.0  # exp of it is 0 in float32, and 0 times it is 0, not NaN
@@ -43,10 +47,16 @@ class Confidence:
 
 
 class ConfidenceSum:
-    """Sums confidences slab by slab, in float64."""
+    """Sums confidences slab by slab, in float64.
 
-    def __init__(self, decision: Decision) -> None:
+    Args:
+        decision: The rule.
+        uncertainty: Gets the confidence of each voxel, too; None: it is not wanted.
+    """
+
+    def __init__(self, decision: Decision, uncertainty: UncertaintyMap | None = None) -> None:
         self._decision = decision
+        self._uncertainty = uncertainty
         # Row 0: all voxels; row 1: foreground; then one row per label. Columns: sum, voxels.
         self._sums = np.zeros((2 + len(decision.table), 2))
         # Per label: sum of its probability over all voxels, and over its own.
@@ -68,6 +78,8 @@ class ConfidenceSum:
             for z, plane in enumerate(np.moveaxis(values, 1, 0)):
                 sure[z], top[z], sums = categorical(plane, probabilities)
                 expected += sums
+            if self._uncertainty is not None:
+                self._uncertainty.add(sure)
             self._add(0, sure)
             self._add(1, sure[labels != 0])
             flat = labels.ravel()
@@ -85,12 +97,16 @@ class ConfidenceSum:
         """Add one plane of a threshold model, (C, Y, X) and (L, Y, X): label by label, as above."""
         probabilities = self._decision.output.values == "probabilities"
         total = np.zeros(masks.shape[1:], np.float32)
+        lowest = np.ones(masks.shape[1:], np.float32)
         for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
             sure, share = binary(values[label.channel], probabilities)
             inside = mask.ravel().astype(np.float32)
             self._sums[row + 2] += sure.ravel() @ inside, np.count_nonzero(mask)
             self._expected[row] += share.sum(), share.ravel() @ inside
             total += sure
+            np.minimum(lowest, sure, out=lowest)
+        if self._uncertainty is not None:
+            self._uncertainty.add(lowest[None])
         total /= len(self._decision.table)
         self._add(0, total)
         self._add(1, total[masks.any(axis=0)])

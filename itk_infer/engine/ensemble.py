@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from itk_infer.volume.box import Box
 def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
     """Slabs of logits as slabs of probabilities: softmax over the channels, or a sigmoid for each."""
     for slab in slabs:
-        yield Slab(slab.z0, slab.logits if output.values == "probabilities" else _activated(slab.logits, output))
+        yield Slab(slab.z0, slab.logits if output.values == "probabilities" else activated(slab.logits, output))
 
 
-def _activated(logits: Array, output: OutputSpec) -> Array:
+def activated(logits: Array, output: OutputSpec) -> Array:
+    """Logits, (C, ...), as probabilities."""
     xp = namespace(logits)
     if output.decision == "threshold":
         # Half of it plus half a hyperbolic tangent, which does not overflow.
@@ -77,12 +78,18 @@ def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Sl
         yield slab if order is None else Slab(slab.z0, slab.logits[list(order)])
 
 
-def mean_of(streams: Sequence[Iterator[Slab]], weights: Sequence[float] | None = None) -> Iterator[Slab]:
+Watch = Callable[[Sequence[Array], Array], None]
+
+
+def mean_of(
+    streams: Sequence[Iterator[Slab]], weights: Sequence[float] | None = None, watch: Watch | None = None
+) -> Iterator[Slab]:
     """The mean of slabs on one grid, whose streams cut it at different planes.
 
     Args:
         streams: Each ascending and without gaps, all of the same number of planes.
         weights: One per stream, whose sum is 1; None: all the same.
+        watch: Called with the planes of all streams, and their mean.
     """
     shares = weights or [1 / len(streams)] * len(streams)
     waiting: list[Array | None] = [None] * len(streams)
@@ -101,6 +108,8 @@ def mean_of(streams: Sequence[Iterator[Slab]], weights: Sequence[float] | None =
         total *= shares[0]
         for planes, share in zip(ready[1:], shares[1:], strict=True):
             total += share * planes[:, :height]
+        if watch is not None:
+            watch([planes[:, :height] for planes in ready], total)
         yield Slab(done, total)
         done += height
         waiting = [None if planes.shape[1] == height else planes[:, height:] for planes in ready]

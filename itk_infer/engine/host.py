@@ -15,6 +15,7 @@ from itk_infer.engine.decision import Decision
 from itk_infer.engine.finite import all_finite
 from itk_infer.engine.native import to_native
 from itk_infer.engine.native_decision import decide_on_native
+from itk_infer.engine.uncertainty import UncertaintyMap
 from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
@@ -53,9 +54,11 @@ class HostWorkspace:
         flags = [all_finite(window.astype(np.float32, copy=False)) for window in windows]
         return lambda: flags
 
-    def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> HostDecider:
+    def decider(
+        self, decision: Decision, model: ModelGrid, want_logits: bool, want_uncertainty: bool = False
+    ) -> HostDecider:
         """See `Workspace.decider`."""
-        return HostDecider(decision, model, want_logits, self._threads, self.slab_bytes)
+        return HostDecider(decision, model, want_logits, self._threads, self.slab_bytes, want_uncertainty)
 
 
 class HostDecider:
@@ -67,10 +70,17 @@ class HostDecider:
         want_logits: Whether decided slabs carry logits.
         threads: Threads of the decision on the native grid.
         slab_bytes: Maximum bytes of a slab's float32 logits.
+        want_uncertainty: Whether the uncertainty of each voxel is kept.
     """
 
     def __init__(
-        self, decision: Decision, model: ModelGrid, want_logits: bool, threads: int, slab_bytes: int
+        self,
+        decision: Decision,
+        model: ModelGrid,
+        want_logits: bool,
+        threads: int,
+        slab_bytes: int,
+        want_uncertainty: bool = False,
     ) -> None:
         self.clipped = 0
         self._decision = decision
@@ -78,7 +88,8 @@ class HostDecider:
         self._want_logits = want_logits
         self._threads = threads
         self._slab_bytes = slab_bytes
-        self._sum = ConfidenceSum(decision)
+        self._uncertainty = UncertaintyMap(model) if want_uncertainty else None
+        self._sum = ConfidenceSum(decision, self._uncertainty)
         self._voxels = np.zeros(len(decision.table), np.int64)
 
     def voxels(self) -> NDArray[np.int64]:
@@ -88,6 +99,10 @@ class HostDecider:
     def confidence(self) -> Confidence:
         """See `Decider.confidence`."""
         return self._sum.result()
+
+    def uncertainty(self) -> NDArray[np.uint8] | None:
+        """See `Decider.uncertainty`."""
+        return None if self._uncertainty is None else self._uncertainty.on_native_grid()
 
     def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         """See `Decider.decide`."""

@@ -76,6 +76,8 @@ class CaseSize:
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
         postprocess: Bytes per native voxel that post-processing takes; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
+        want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
+        members: Answers of one network that are blended apart, each in a ring of its own.
     """
 
     model: ModelGrid
@@ -88,6 +90,8 @@ class CaseSize:
     cubic: bool = False
     scaled_first: bool = False
     postprocess: int = 0
+    want_uncertainty: bool = False
+    members: int = 1
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -137,6 +141,10 @@ class CaseSize:
         """Bytes of one window and its logits."""
         return 4 * math.prod(self.windows.patch) * (self.channels_in + self.channels_out)
 
+    def further_members(self, slab_bytes: int) -> int:
+        """Bytes of the rings, slabs and probabilities of all members but the first."""
+        return (self.members - 1) * (self.accumulator + 2 * self.slab(slab_bytes))
+
     def slab(self, slab_bytes: int) -> int:
         """Bytes of one slab of logits."""
         return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
@@ -154,15 +162,19 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
     if len(case.windows) == 1:  # the decision reads the network's output, which `accumulator` counts
         in_flight = 4 * math.prod(case.windows.patch) * case.channels_in
     running = case.stored + voxels
+    if case.want_uncertainty and not on_device:
+        running += math.prod(case.model.size)
     if on_device:
         running += PINNED_SLABS * case.slab(DEVICE_SLAB_BYTES) // (2 if case.want_logits else 4)
     else:
         running += case.floats + case.accumulator + in_flight + SLAB_FACTOR * case.slab(SLAB_BYTES)
+        running += case.further_members(SLAB_BYTES)
     if case.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
-    return Memory(2 * case.stored, preparing, running, case.stored + (4 + case.postprocess) * voxels)
+    writing = 4 + case.postprocess + 2 * case.want_uncertainty  # bytes per voxel
+    return Memory(2 * case.stored, preparing, running, case.stored + writing * voxels)
 
 
 def predict_device_memory(case: CaseSize) -> int:
@@ -173,4 +185,5 @@ def predict_device_memory(case: CaseSize) -> int:
     flights = case.batch if len(case.windows) == 1 else 2 * case.batch
     answer = 4 * math.prod(case.windows.patch) * case.channels_out
     running = case.stored + case.floats + case.accumulator + flights * case.window + answer
+    running += math.prod(case.model.size) * case.want_uncertainty + case.further_members(DEVICE_SLAB_BYTES)
     return max(case.preparing, running + DEVICE_SLAB_FACTOR * case.slab(DEVICE_SLAB_BYTES))

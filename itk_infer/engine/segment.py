@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from itk_infer.arrays import Array
 from itk_infer.engine.confidence import Confidence
@@ -21,6 +25,23 @@ from itk_infer.volume.slab import DecidedSlab
 TakeSlab = Callable[[DecidedSlab], None]
 
 
+class Opened(NamedTuple):
+    """What takes the results of a case.
+
+    Attributes:
+        take: Takes decided slabs.
+        logits: Whether these shall carry logits.
+        uncertainty: Whether the uncertainty of each voxel is wanted.
+    """
+
+    take: TakeSlab
+    logits: bool = False
+    uncertainty: bool = False
+
+
+OpenOutputs = Callable[[Decision], Opened]
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentStats:
     """What was counted during the segmentation of one volume.
@@ -29,11 +50,13 @@ class SegmentStats:
         voxels: Native voxels of each label, in the order of the label table.
         confidence: On the model's grid, without padding.
         clipped: Logits beyond the range of float16, which were clipped to it.
+        uncertainty: See `UncertaintyMap`, on the native grid, (Z, Y, X); None if it was not wanted.
     """
 
     voxels: tuple[int, ...]
     confidence: Confidence
     clipped: int
+    uncertainty: NDArray[np.uint8] | None = None
 
 
 def segment(
@@ -42,7 +65,7 @@ def segment(
     model: ModelGrid,
     forward: Forward,
     output: OutputSpec,
-    open_outputs: Callable[[Decision], tuple[TakeSlab, bool]],
+    open_outputs: OpenOutputs,
     *,
     workspace: Workspace | None = None,
     repair: Forward | None = None,
@@ -57,8 +80,7 @@ def segment(
         model: How the model's grid and the case's native grid correspond.
         forward: The network.
         output: The meaning of its channels.
-        open_outputs: Called once the number of channels is known; returns the function that takes decided
-            slabs, and whether these shall carry logits.
+        open_outputs: Called once the number of channels is known.
         workspace: Memory in which windows are summed and decided; None: host memory.
         repair: Repeats single windows whose logits were not finite, see `finished_slabs`.
         batch: Windows per call.
@@ -80,15 +102,17 @@ def decide(
     slabs: Iterator[Slab],
     model: ModelGrid,
     output: OutputSpec,
-    open_outputs: Callable[[Decision], tuple[TakeSlab, bool]],
+    open_outputs: OpenOutputs,
     workspace: Workspace,
 ) -> SegmentStats:
     """Decide finished slabs of the model's grid on the native grid. Arguments and errors as of `segment`."""
     first = [next(slabs)]
     decision = Decision(output, len(first[0].logits))
     slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple would keep the first slab for the whole case
-    take, want_logits = open_outputs(decision)
-    decider = workspace.decider(decision, model, want_logits)
+    opened = open_outputs(decision)
+    decider = workspace.decider(decision, model, opened.logits, opened.uncertainty)
     for slab in decider.decide(slabs):
-        take(slab)
-    return SegmentStats(tuple(decider.voxels().tolist()), decider.confidence(), decider.clipped)
+        opened.take(slab)
+    return SegmentStats(
+        tuple(decider.voxels().tolist()), decider.confidence(), decider.clipped, decider.uncertainty()
+    )

@@ -76,6 +76,10 @@ class Decider(Protocol):
         """Mean confidences over all slabs, on the model's grid."""
         ...
 
+    def uncertainty(self) -> NDArray[np.uint8] | None:
+        """See `UncertaintyMap.on_native_grid`, once, after the last slab; None if it was not wanted."""
+        ...
+
 
 class Workspace(Protocol):
     """Memory of the host or of a device, and the computations on it.
@@ -107,6 +111,15 @@ class Workspace(Protocol):
         """
         ...
 
-    def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> Decider:
-        """A decider for one case: its rule, its grids, and whether decided slabs shall carry logits."""
+    def decider(
+        self, decision: Decision, model: ModelGrid, want_logits: bool, want_uncertainty: bool = False
+    ) -> Decider:
+        """A decider for one case.
+
+        Args:
+            decision: Its rule.
+            model: Its grids.
+            want_logits: Whether decided slabs shall carry logits.
+            want_uncertainty: Whether the uncertainty of each voxel shall be kept.
+        """
         ...

@@ -27,7 +27,7 @@ from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.machine import MemoryBound, ran_out, shortage
 from itk_infer.outputs.opening import open_outputs
-from itk_infer.outputs.registry import LABELS, OUTPUTS, PAGE, PICTURE, needs
+from itk_infer.outputs.registry import LABELS, OUTPUTS, PAGE, PICTURE, VOLUME, needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
 from itk_infer.volume.dicom.derived import check_referable
@@ -132,9 +132,14 @@ def _compute(
     case, started = task.case, time.perf_counter()
     image = read(case, predictor.memory_bound)
     check()
-    volume, wanted = image.volume, needs(dict(task.wanted))
+    volume, needed = image.volume, needs(dict(task.wanted))
     _check_outputs(task, image)
-    plan = predictor.plan(volume.grid, volume.array.itemsize, want_logits="logits" in wanted)
+    plan = predictor.plan(
+        volume.grid,
+        volume.array.itemsize,
+        want_logits="logits" in needed,
+        want_uncertainty="uncertainty" in needed,
+    )
     memory = predictor.host_memory(plan)
     on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
@@ -147,8 +152,8 @@ def _compute(
 
     identity = output_identity(predictor.identity, image.inputs)
     # Only outputs that draw or measure it keep the image until they are written.
-    shown = volume if "image" in wanted else None
-    source = image.source if "source" in wanted else None
+    shown = volume if "image" in needed else None
+    source = image.source if "source" in needed else None
     about: dict[str, Any] = {"image": shown, "source": source, "identity": digest_of(identity)}
     computed = predictor.compute(volume, lambda header: _open(task, replace(header, **about)), on_windows)
     inputs, read_seconds, read_warnings = image.inputs, image.seconds, image.warnings  # not the voxels
@@ -183,7 +188,8 @@ def _check_outputs(task: Task, image: CaseImage) -> None:
 
     Raises:
         InputError: they refer to a DICOM series, and the case is none.
-        OutputError: they are pictures, and the case is a volume, or has several pages where one is written.
+        OutputError: they are of pictures, and the case is a volume, or the reverse; or it has several pages where
+            one is written.
     """
     if "source" in needs(dict(task.wanted)):
         if image.source is None:
@@ -197,6 +203,8 @@ def _check_outputs(task: Task, image: CaseImage) -> None:
                 f"the {kind.title} {path.name} is of pictures, and this is a volume; choose another format, or "
                 "leave it out"
             )
+        if not grid.oriented and VOLUME in kind.needs:
+            raise OutputError(f"the {kind.title} {path.name} is of volumes, and this is a picture; leave it out")
         if grid.size[0] > 1 and (PAGE in kind.needs or (name == LABELS and path.suffix == ".png")):
             raise OutputError(
                 f"the {kind.title} {path.name} is of one page, and this picture has {grid.size[0]}; save the "
@@ -234,14 +242,28 @@ def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]
                 "expected_ml": item.expected_ml,
                 "components": item.components,
                 "outside_largest": item.outside_largest,
+                **({} if found.members == 1 else {"agreement": item.agreement}),
             }
             for item in found.labels
         ],
         "soft_dice": found.soft_dice,
         "worst_label": None if found.worst is None else found.worst.label.name,
+        **_of_members(found),
         "postprocessing": [{**asdict(effect), "label": effect.label.name} for effect in found.effects],
         "windows": found.windows,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         "warnings": warnings,
         "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _of_members(found: Measurements) -> dict[str, Any]:
+    if found.members == 1:
+        return {}
+    least = found.least_agreed
+    return {
+        "members": found.members,
+        "agreement": found.agreement,
+        "least_agreed_label": None if least is None else least.label.name,
+        "mutual_information": found.mutual_information,
     }

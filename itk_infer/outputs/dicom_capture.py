@@ -29,10 +29,10 @@ class CaptureOutput:
 
     def commit(self, case: FinishedCase) -> Path:
         """See `CaseOutput.commit`."""
-        from itk_infer.outputs.picture import draw
+        from itk_infer.outputs.report_picture import report_picture
 
         dicom = DicomCase.of(case)
-        picture = np.asarray(draw(case, f"itk_infer {dicom.model}", case.header.picture_style).convert("RGB"))
+        picture = report_picture(case, f"itk_infer {dicom.model}")  # no time: the same work gives the same bytes
         with building(self._path):
             made = capture(picture, dicom)
         return write_object(dicom, made, self._path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
@@ -32,6 +33,10 @@ class LabelMapSink:
     Attributes:
         voxels: Voxels of each label, in the order of the table, once `replace` was called; None: as decided.
         soft_dice: Of each label by value, for outputs that show it; empty until it is known.
+        confidence: The same.
+        doubts: See `FinishedCase`.
+        wants_uncertainty: Whether an output of the case takes `uncertainty`.
+        uncertainty: See `FinishedCase`; None until it is known, or where it was not wanted.
     """
 
     needs_logits = False
@@ -42,6 +47,10 @@ class LabelMapSink:
         self._planes = Planes(frame)
         self.voxels: tuple[int, ...] | None = None
         self.soft_dice: dict[int, float | None] = {}
+        self.confidence: dict[int, float | None] = {}
+        self.doubts: tuple[str, ...] = ()
+        self.wants_uncertainty = False
+        self.uncertainty: NDArray[np.uint8] | None = None
         self._highest = max((label.value for label in frame.labels), default=0)
         self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
         # The same voxels in the slabs' axes: writing to it reorients them.
@@ -59,7 +68,9 @@ class LabelMapSink:
     def finished(self) -> FinishedCase:
         """The label map as an array, complete after the last slab."""
         self._planes.finish()
-        return FinishedCase(self._frame, self._array, self.soft_dice)
+        return FinishedCase(
+            self._frame, self._array, self.soft_dice, self.confidence, self.doubts, self.uncertainty
+        )
 
     def replace(self, labels: LabelArray) -> None:
         """Write other labels than were decided. Their voxels are counted, and the counts are the case's results.

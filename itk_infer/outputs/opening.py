@@ -39,6 +39,7 @@ def open_outputs(wanted: Sequence[tuple[str, Path]], header: OutputHeader) -> li
             if labels is None:
                 labels = LabelMapSink(None, header)
                 opened.append(labels)
+            labels.wants_uncertainty = any("uncertainty" in OUTPUTS[name].needs for name, _ in wanted)
             for output in at_end:
                 output.labels = labels
     except BaseException:

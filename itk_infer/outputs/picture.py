@@ -1,42 +1,32 @@
-"""One picture per case: planes through the labels, the image above its overlay, with a legend."""
+"""One picture per case: planes through the labels, as image, overlay and uncertainty, with a legend."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from itk_infer.errors import OutputError
-from itk_infer.files.commit import new_file
-from itk_infer.outputs.picture_planes import SHADOW, TEXT, Cut, colours_of, cut, drawn, font, inset, mark
+from itk_infer.outputs.drawing.case import Plane, SeenCase, seen
+from itk_infer.outputs.drawing.file import PART, write_png
+from itk_infer.outputs.drawing.flat import draw_flat
+from itk_infer.outputs.drawing.legend import Item, draw_lines, in_lines
+from itk_infer.outputs.drawing.planes import SHADOW, TEXT, Cut, colours_of, drawn, heat_colours, inset, mark
+from itk_infer.outputs.drawing.words import drawable, fitting, font, named, wrapped
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
-from itk_infer.spec import Label
-from itk_infer.volume.drawn_labels import draw as draw_labels
-from itk_infer.volume.drawn_labels import shown
-from itk_infer.volume.grid import Grid
-from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-LARGEST = 1200  # pixels of the longest side of a flat picture
-PANEL = 330  # pixels of the longest side of a plane
-GAP, TITLE, LINE = 12, 34, 21
+PANEL, TILE = 330, 200  # pixels of the longest side of a plane, and of one of many, at 100 dots per inch
+GAP, LINE = 12, 21
 MOST_ROWS = 3  # of planes
-STYLES = {"side-by-side": ("image", "overlay"), "overlay": ("overlay",), "contour": ("contour",)}
+PER_ROW, MOST_TILES = 6, 24
+STYLES = ("side-by-side", "overlay", "contour", "heatmap", "montage")
+LOOK_FIRST = "look first"
 CONVENTION = "radiological view: the patient's right is on the left"
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A case in LPS: axial planes have the patient's right on the left and anterior on top."""
-
-    grey: NDArray[np.uint8]
-    labels: NDArray[Any]
-    grid: Grid
+AMBER, DIM = (255, 190, 70), (150, 155, 162)
+Colours = dict[int, tuple[int, int, int]]
 
 
 class PictureOutput:
@@ -49,133 +39,124 @@ class PictureOutput:
 
     def __init__(self, path: Path, header: OutputHeader) -> None:
         self._path = path
-        self._style = header.picture_style
 
     def commit(self, case: FinishedCase) -> Path:
         """See `CaseOutput.commit`."""
-        from PIL import Image
-
+        style, dpi = case.header.picture_style, case.header.picture_dpi
         if case.header.grid.oriented:
-            picture = draw(case, self._path.name.removesuffix(".png"), self._style)
+            picture = draw(case, self._path.name.removesuffix(".png"), style, dpi)
         else:
-            picture = draw_flat(case, self._style)
-        with new_file(self._path, track=case.header.track) as partial:
-            picture.save(partial, format="PNG")
-            with Image.open(partial) as read:
-                if read.size != picture.size or read.tobytes() != picture.tobytes():
-                    raise OutputError(f"{self._path}: does not read back as it was written; is the disk full?")
+            picture = draw_flat(case, style)
+        write_png(picture, self._path, track=case.header.track, dpi=dpi)
         return self._path
 
     def abort(self) -> None:
         """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""
 
 
-def draw(case: FinishedCase, title: str, style: str = "side-by-side") -> Picture:
+def draw(case: FinishedCase, title: str, style: str = "side-by-side", dpi: int = 100) -> Picture:
     """The picture of a case.
 
     Args:
         case: The case, with its image.
         title: Its first line.
-        style: A key of `STYLES`.
+        style: One of `STYLES`.
+        dpi: Dots per inch: more give a larger picture of the same things.
     """
     from PIL import Image, ImageDraw
 
-    seen = _oriented(case)
-    table = case.header.labels
-    present = [label for label in table if np.any(seen.labels == label.value)] if table else []
+    zoom, shown, table = dpi / 100, seen(case), case.header.labels
     colours = dict(zip((label.value for label in table), colours_of(table), strict=True))
-    rows = [
-        [cut(seen.grey, seen.labels, seen.grid.spacing, *plane) for plane in row] for row in _planes(seen, present)
-    ]
-    styles = STYLES[style]
-    pictures: list[list[Picture]] = []
-    for row in rows:
-        scale = PANEL / max(max(plane.size_mm) for plane in row)
-        for name in styles:
-            pictures.append([_panel(seen, plane, scale, present, colours, name) for plane in row])
-    legend = _legend(case, present, colours)
-    width = max(
-        *(sum(panel.width + GAP for panel in row) + GAP for row in pictures),
-        480,
-    )
-    lines = _wrapped(legend, width)
-    heights = [max(panel.height for panel in row) for row in pictures]
-    height = TITLE + sum(heights) + GAP * (len(heights) + 1) + LINE * (len(lines) + 1) + GAP
+    rows = _tiles(shown, colours, zoom) if style == "montage" else _panels(shown, colours, style, zoom)
+    gap, line = round(GAP * zoom), round(LINE * zoom)
+    columns = _columns(rows) if style == "side-by-side" else None
+    widths = [sum(columns or (panel.width for panel in row)) + gap * (len(row) + 1) for row in rows]
+    width = max(*widths, round(480 * zoom))
+    room = width - 2 * gap
+    legend = in_lines(_legend(case, shown, colours), room, zoom)
+    doubts = wrapped(drawable("; ".join(case.doubts)), round(14 * zoom), room)[:2] if case.doubts else []
+    heat = shown.uncertainty is not None and style in ("side-by-side", "heatmap")
+    top = round(GAP * zoom * 0.7 + LINE * zoom * 1.4)  # of the first line below the title
+    planes = sum(max(panel.height for panel in row) + gap for row in rows)
+    height = top + line * (len(doubts) + len(legend) + heat + 1) + planes + gap
     canvas = Image.new("RGB", (width, height), SHADOW)
-    pen = ImageDraw.Draw(canvas)
-    pen.text((GAP, 8), _short(printable(title), width), TEXT, font=font(17))
-    top = TITLE
-    for panels, tallest in zip(pictures, heights, strict=True):
-        left = GAP
-        for panel in panels:
-            canvas.paste(panel, (left, top + (tallest - panel.height) // 2))
-            left += panel.width + GAP
-        top += tallest + GAP
-    for line in lines:
-        left = GAP
-        for text, colour in line:
-            if colour is not None:
-                pen.rectangle((left, top + 4, left + 11, top + 15), fill=colour)
-                left += 18
-            pen.text((left, top), text, TEXT, font=font(14))
-            left += round(pen.textlength(text, font=font(14))) + 22
-        top += LINE
-    pen.text((GAP, top), CONVENTION, (150, 155, 162), font=font(13))
+    pen, large, normal = ImageDraw.Draw(canvas), round(17 * zoom), round(14 * zoom)
+    chip = round(font(normal).getlength(LOOK_FIRST) + 16 * zoom) if doubts else 0
+    pen.text((gap, gap * 0.7), fitting(drawable(title), large, room - chip - gap), TEXT, font=font(large))
+    if doubts:
+        place = (width - gap - chip, gap * 0.7, width - gap, gap * 0.7 + line)
+        pen.rounded_rectangle(place, radius=5 * zoom, fill=AMBER)
+        pen.text((place[0] + 8 * zoom, gap * 0.7 + 2 * zoom), LOOK_FIRST, SHADOW, font=font(normal))
+    for text in doubts:
+        pen.text((gap, top), text, AMBER, font=font(normal))
+        top += line
+    top, part = _paste(canvas, rows, columns, (gap, top))
+    canvas.info[PART] = " ".join(map(str, part))
+    top = draw_lines(pen, legend, (gap, top), zoom, line)
+    if heat:
+        _colour_bar(canvas, pen, (gap, top), zoom)
+        top += line
+    pen.text((gap, top), CONVENTION, DIM, font=font(round(13 * zoom)))
     return canvas
 
 
-def draw_flat(case: FinishedCase, style: str) -> Picture:
-    """The same of a case that is a picture itself: no planes, sides or millimetres, and no legend.
+def _columns(rows: list[list[Picture]]) -> list[int]:
+    """Widths of columns."""
+    return [max(panel.width for panel in column) for column in zip(*rows, strict=True)]
+
+
+def _paste(
+    canvas: Picture, rows: list[list[Picture]], columns: list[int] | None, place: tuple[int, int]
+) -> tuple[int, tuple[int, int, int, int]]:
+    """Paste rows of panels below each other.
 
     Args:
-        case: The case, with its image; of several pages, the one with most labelled pixels is drawn.
-        style: A key of `STYLES`.
+        canvas: Picture to paste into.
+        rows: The panels.
+        columns: Widths of columns, of which the second shows the labels; None: there are none, and all panels do.
+        place: Left and top of the first one; the left is also the gap between two.
+
+    Returns:
+        Top of what follows; and left, top, right and bottom of the part that shows the labels.
     """
-    from PIL import Image
-
-    if case.header.image is None:
-        raise RuntimeError("a picture was to be drawn, and the case came without its image")
-    number = int(np.count_nonzero(case.labels, axis=(1, 2)).argmax())
-    page, labels, table = shown(case.header.image, number), case.labels[number], case.header.labels
-    panels = {
-        "image": page,
-        "overlay": draw_labels(page, labels, table),
-        "contour": draw_labels(page, labels, table, 0.0),
-    }
-    picture = Image.fromarray(np.hstack([panels[name] for name in STYLES[style]]))
-    picture.thumbnail((LARGEST, LARGEST))
-    return picture
-
-
-def _oriented(case: FinishedCase) -> _Case:
-    image = case.header.image
-    if image is None:
-        raise RuntimeError("a picture was to be drawn, and the case came without its image")
-    grid, to_lps = image.grid.reoriented("LPS")
-    _, labels_to_lps = case.header.grid.reoriented("LPS")
-    voxels, labels = to_lps.apply(image.array[0]), labels_to_lps.apply(case.labels)
-    # A sample gives the grey window; all voxels would take longer than the drawing.
-    step = [max(1, size // 96) for size in voxels.shape]
-    sample = voxels[:: step[0], :: step[1], :: step[2]]
-    low, high = (float(value) for value in np.percentile(sample, (1, 99.7)))
-    if high <= low:
-        low, high = float(sample.min()), float(sample.max())
-    width = max(high - low, 1e-9)
-    grey = np.empty(voxels.shape, np.uint8)
-    for plane, target in zip(voxels, grey, strict=True):
-        target[...] = np.clip((plane.astype(np.float32) - low) * (255 / width), 0, 255)
-    return _Case(grey, labels, grid)
+    (gap, top), boxes = place, []
+    for row in rows:
+        left, tallest = gap, max(panel.height for panel in row)
+        for number, panel in enumerate(row):
+            space = columns[number] if columns else panel.width
+            x, y = left + (space - panel.width) // 2, top + (tallest - panel.height) // 2
+            canvas.paste(panel, (x, y))
+            if columns is None or number == 1:
+                boxes.append((x, y, x + panel.width, y + panel.height))
+            left += space + gap
+        top += tallest + gap
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return top, (min(lefts), min(tops), max(rights), max(bottoms))
 
 
-def _planes(case: _Case, present: list[Label]) -> list[list[tuple[int, int]]]:
-    """Rows of planes, as axis and index: the largest section of all labels, then of those not seen there."""
-    axes = [axis for axis in range(3) if all(case.labels.shape[other] > 1 for other in {0, 1, 2} - {axis})] or [0]
-    unseen = {label.value for label in present}
-    rows: list[list[tuple[int, int]]] = []
+def _panels(shown: SeenCase, colours: Colours, style: str, zoom: float) -> list[list[Picture]]:
+    """Rows of planes; side by side: one plane per row, as image, overlay and uncertainty."""
+    rows = _planes(shown)
+    if style != "side-by-side":
+        cuts = [[shown.cut(plane) for plane in row] for row in rows]
+        scales = [PANEL * zoom / max(max(plane.size_mm) for plane in row) for row in cuts]
+        return [
+            [_panel(shown, plane, scale, colours, style, zoom) for plane in row]
+            for row, scale in zip(cuts, scales, strict=True)
+        ]
+    # Of the planes for labels that the first ones do not show, one per row is enough.
+    planes = [shown.cut(plane) for row in (rows[0], *(row[:1] for row in rows[1:])) for plane in row]
+    scale = PANEL * zoom / max(max(plane.size_mm) for plane in planes)
+    styles = ("image", "overlay", *(["heatmap"] if shown.uncertainty is not None else []))
+    return [[_panel(shown, plane, scale, colours, each, zoom) for each in styles] for plane in planes]
+
+
+def _planes(case: SeenCase) -> list[list[Plane]]:
+    """Rows of planes: the largest section of all labels, then of those not seen there."""
+    unseen = {label.value for label in case.present}
+    rows: list[list[Plane]] = []
     while len(rows) < MOST_ROWS:
-        mask = np.isin(case.labels, sorted(unseen)) if rows else case.labels != 0
-        counts = [np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
-        row = [(axis, int(counts[axis].argmax()) if mask.any() else case.labels.shape[axis] // 2) for axis in axes]
+        row = [case.largest_section(axis, unseen if rows else None) for axis in case.axes]
         rows.append(row)
         for axis, index in row:
             unseen -= set(np.unique(np.take(case.labels, index, axis)).tolist())
@@ -184,68 +165,55 @@ def _planes(case: _Case, present: list[Label]) -> list[list[tuple[int, int]]]:
     return rows
 
 
+def _tiles(shown: SeenCase, colours: Colours, zoom: float) -> list[list[Picture]]:
+    """Planes at equal distances through the labels, superior first, all cut to the same part."""
+    axis, found = shown.axes[0], shown.labels != 0
+    across = np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis})))
+    first, last = (int(across[0]), int(across[-1])) if len(across) else (0, found.shape[axis] - 1)
+    chosen = np.linspace(last, first, min(MOST_TILES, last - first + 1)).round().astype(int).tolist()
+    around = found.any(axis=axis)
+    planes = [shown.cut((axis, index), around) for index in chosen]
+    scale = TILE * zoom / max(max(plane.size_mm) for plane in planes)
+    panels = [_panel(shown, plane, scale, colours, "overlay", zoom * 0.8, whole=False) for plane in planes]
+    return [panels[start : start + PER_ROW] for start in range(0, len(panels), PER_ROW)]
+
+
 def _panel(
-    case: _Case,
-    plane: Cut,
-    scale: float,
-    labels: list[Label],
-    colours: dict[int, tuple[int, int, int]],
-    style: str,
+    shown: SeenCase, plane: Cut, scale: float, colours: Colours, style: str, zoom: float, *, whole: bool = True
 ) -> Picture:
-    picture = drawn(plane, scale, labels, [colours[label.value] for label in labels], style)
-    mark(picture, plane, scale, _position(case.grid, plane))
-    if plane.whole != plane.size_mm and style != "image":
-        whole = np.take(case.grey, plane.index, plane.axis)
-        inset(picture, plane, whole[::-1] if plane.axis else whole)
+    present = shown.present
+    picture = drawn(plane, scale, present, [colours[label.value] for label in present], style, zoom)
+    mark(picture, plane, scale, shown.position(plane), zoom)
+    if whole and plane.whole != plane.size_mm and style in ("overlay", "contour"):
+        grey = np.take(shown.grey, plane.index, plane.axis)
+        inset(picture, plane, grey[::-1] if plane.axis else grey)
     return picture
 
 
-def _position(grid: Grid, plane: Cut) -> str:
-    """Where a plane lies at the middle of the volume, in millimetres, with the letter of the side."""
-    middle = [(size - 1) / 2 for size in grid.size]
-    middle[plane.axis] = plane.index
-    direction = np.reshape(grid.direction_xyz, (3, 3))
-    point = np.asarray(grid.origin_xyz) + direction @ (np.asarray(middle[::-1]) * np.asarray(grid.spacing[::-1]))
-    value = float(point[2 - plane.axis])
-    side = ("SI", "PA", "LR")[plane.axis][value < 0]
-    return f"{side} {abs(value):.0f} mm"
-
-
-def _legend(
-    case: FinishedCase, present: list[Label], colours: dict[int, tuple[int, int, int]]
-) -> list[tuple[str, tuple[int, int, int] | None]]:
+def _legend(case: FinishedCase, shown: SeenCase, colours: Colours) -> list[Item]:
     voxel_ml = case.header.grid.voxel_volume_ml
-    items: list[tuple[str, tuple[int, int, int] | None]] = []
-    for label in present:
-        volume = np.count_nonzero(case.labels == label.value) * voxel_ml
+    counts = np.bincount(case.labels.ravel())
+    items: list[Item] = []
+    for label in shown.present:
         soft_dice = case.soft_dice.get(label.value)
         certain = "" if soft_dice is None else f", soft Dice {soft_dice:.2f}"
-        items.append((f"{printable(label.name)} {volume:.4g} ml{certain}", colours[label.value]))
-    missing = [printable(label.name) for label in case.header.labels if label not in present]
+        items.append((f"{named(label)} {counts[label.value] * voxel_ml:.4g} ml{certain}", colours[label.value]))
+    missing = [named(label) for label in case.header.labels if label not in shown.present]
     if missing:
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         items.append((f"not found: {', '.join(missing[:6])}{more}", None))
     return items
 
 
-def _wrapped(
-    items: list[tuple[str, tuple[int, int, int] | None]], width: int
-) -> list[list[tuple[str, tuple[int, int, int] | None]]]:
-    """The legend in lines that fit."""
-    lines: list[list[tuple[str, tuple[int, int, int] | None]]] = [[]]
-    left = GAP
-    for text, colour in items:
-        text = _short(text, width)
-        needed = round(font(14).getlength(text)) + 40
-        if lines[-1] and left + needed > width:
-            lines.append([])
-            left = GAP
-        lines[-1].append((text, colour))
-        left += needed
-    return lines
+def _colour_bar(canvas: Picture, pen: Any, place: tuple[int, int], zoom: float) -> None:
+    """The colours of uncertainty, with words."""
+    from PIL import Image
 
-
-def _short(text: str, width: int) -> str:
-    """A text that fits into a width."""
-    most = max(10, (width - 60) // 10)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    left, top = place
+    words = font(round(13 * zoom))
+    pen.text((left, top), "certain", DIM, font=words)
+    left += round(words.getlength("certain") + 8 * zoom)
+    shades = heat_colours(np.linspace(0, 1, round(120 * zoom), dtype=np.float32))
+    bar = Image.fromarray(np.repeat(shades[None].astype(np.uint8), round(10 * zoom), axis=0))
+    canvas.paste(bar, (left, round(top + 4 * zoom)))
+    pen.text((left + bar.width + 8 * zoom, top), "all classes equally likely", DIM, font=words)

@@ -27,7 +27,7 @@ DICOM_HELP = (
 )
 # Of pictures: what keeps label values as they are, in one array.
 LOSSLESS = {".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".webp": ".png", ".tiff": ".tif", ".npz": ".npy"}
-PAGE, PICTURE = "page", "picture"  # of `OutputKind.needs`
+PAGE, PICTURE, VOLUME = "page", "picture", "volume"  # of `OutputKind.needs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class OutputKind:
             Empty: always written.
         help: Of the flags, for the command line.
         needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
-            ``picture``, or one of one ``page``; or ``source``: the DICOM series that it was read from.
+            ``volume``, a ``picture``, or one of one ``page``; ``uncertainty``; or ``source``: the DICOM series that
+            it was read from.
         choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
             without a value.
         refers_to: Name of an output that must be asked for, too; empty: none.
@@ -122,14 +123,34 @@ OUTPUTS: dict[str, OutputKind] = {
             "Also write <case>_channels.nii.gz: 4D, one mask per label.",
         ),
         OutputKind(
+            "uncertainty",
+            "case",
+            "itk_infer.outputs.uncertainty:UncertaintyOutput",
+            "map of uncertainty",
+            ".uncertainty.nii.gz",
+            ("--save-uncertainty",),
+            "Also write <case>.uncertainty.nii.gz: how uncertain each voxel is, 0 to 250.",
+            frozenset({"uncertainty"}),
+        ),
+        OutputKind(
             "pictures",
             "case",
             "itk_infer.outputs.picture:PictureOutput",
             "picture",
             ".png",
             ("--pictures",),
-            "Also write <case>.png: planes through the labels, with contours and a legend.",
-            frozenset({"image"}),
+            "Also write <case>.png: planes through the labels, with contours, uncertainty and a legend.",
+            frozenset({"image", "uncertainty"}),
+        ),
+        OutputKind(
+            "report_picture",
+            "case",
+            "itk_infer.outputs.report_picture:ReportPictureOutput",
+            "report picture",
+            ".report.png",
+            ("--report-picture",),
+            "Also write <case>.report.png: planes with contours, volumes, doubts, model and versions on one page.",
+            frozenset({"image", VOLUME}),
         ),
         OutputKind(
             "dicom_seg",
@@ -338,14 +359,14 @@ def check_requests(names: Iterable[str]) -> None:
 def label_maps(names: Iterable[str]) -> list[str]:
     """Of the files of one folder those that may be label maps, by their names.
 
-    Pictures beside volumes are drawings of them; among pictures, other outputs of this program are none.
+    Other outputs of this program are none, and pictures beside volumes are drawings of them.
     """
-    images = [name for name in names if split_suffix(name)[1] and not name.startswith(".")]
-    volumes = [name for name in images if not is_picture(name)]
     others = tuple(f".{kind.name}{kind.ending}" for kind in case_outputs()) + tuple(
         str(kind.ending) for kind in case_outputs() if str(kind.ending).count(".") > 1
     )
-    return volumes or [name for name in images if not name.lower().endswith(others)]
+    images = [name for name in names if split_suffix(name)[1] and not name.startswith(".")]
+    maps = [name for name in images if not name.lower().endswith(others)]
+    return [name for name in maps if not is_picture(name)] or maps
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:

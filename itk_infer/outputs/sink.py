@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itk_infer.spec import Label
 from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.grid import Grid, Reorientation
@@ -34,6 +37,7 @@ class OutputHeader:
         identity: Digest of all that decides what the outputs are: image, model, settings.
         seg_type: How a DICOM SEG is encoded.
         values: What the logits of slabs are: logits, or probabilities.
+        picture_dpi: Their dots per inch.
     """
 
     grid: Grid
@@ -50,6 +54,7 @@ class OutputHeader:
     identity: str = ""
     seg_type: str = "binary"
     values: str = "logits"
+    picture_dpi: int = 100
 
 
 class Sink(Protocol):
@@ -81,11 +86,18 @@ class FinishedCase:
         header: The case.
         labels: Label values on ``header.grid``, (Z, Y, X), as the label file has them; not to be changed.
         soft_dice: Of each label that was found, by value, where it was measured.
+        confidence: Of each label, by value, where it was measured.
+        doubts: Why a person should look at it; empty if there is no reason in the case itself.
+        uncertainty: Of each voxel, (Z, Y, X) as `labels`, from 0 to 250 where all classes are equally likely; None
+            where no output asked for it.
     """
 
     header: OutputHeader
     labels: LabelArray
     soft_dice: Mapping[int, float | None] = field(default_factory=dict)
+    confidence: Mapping[int, float | None] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    uncertainty: NDArray[np.uint8] | None = None
 
 
 class CaseOutput(Protocol):

@@ -148,6 +148,8 @@ def _one(
         if not labels:  # a value that a rule names may be absent from this mask
             named = {n for rule in rules for key in ("labels", "of") for n in getattr(rule, key, ())}
             table += tuple(_label(n) for n in sorted(n for n in named if isinstance(n, int)) if n not in there)
+        highest = max((label.value for label in table), default=0)
+        array = array.astype(np.promote_types(array.dtype, np.min_scalar_type(highest)), copy=False)
         result, effects = apply_rules(array, grid_of(image), table, rules)
         keys = own_keys({"postprocessed": __version__})
         make_folder(target.parent)

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LOW_CONFIDENCE = 0.5
+from itk_infer.case.doubts import LOW_CONFIDENCE
+
 ENOUGH_CASES = 8  # below this, quartiles say little
 
 
@@ -16,8 +17,8 @@ def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
     Reasons: nothing was found; a label is absent that most other cases have; the foreground
     confidence or the soft Dice of the worst label is below `LOW_CONFIDENCE`, or lies below the first quartile of
-    the folder by more than 1.5 times the distance between the quartiles (Tukey's fence); something was noticed on
-    the way.
+    the folder by more than 1.5 times the distance between the quartiles (Tukey's fence); the same holds for the
+    agreement of the model's members; something was noticed on the way.
 
     Args:
         results: What each case measured, by case name, as the ledger holds it.
@@ -26,7 +27,11 @@ def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     fence = _fence(sure)
     soft_fence = _fence([value for result in results.values() if (value := result.get("soft_dice")) is not None])
     usual = _usual_labels(list(results.values()))
-    return {name: "; ".join(_reasons(result, fence, soft_fence, usual)) for name, result in results.items()}
+    agreed = _fence([value for result in results.values() if (value := result.get("agreement")) is not None])
+    return {
+        name: "; ".join((*_reasons(result, fence, soft_fence, usual), *_disagreement(result, agreed)))
+        for name, result in results.items()
+    }
 
 
 def missing_labels(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -61,6 +66,16 @@ def _reasons(result: Mapping[str, Any], fence: float, soft_fence: float, usual: 
     elif worst and soft is not None and soft < soft_fence:
         reasons.append(f"soft Dice of {worst} far below the other cases")
     return [*reasons, *result.get("warnings", ())]
+
+
+def _disagreement(result: Mapping[str, Any], fence: float) -> list[str]:
+    """Whether the members of the model agree less than elsewhere."""
+    value, label = result.get("agreement"), result.get("least_agreed_label")
+    if value is None or label is None:
+        return []
+    if value < LOW_CONFIDENCE:
+        return [f"the members disagree about {label}"]
+    return [f"the members agree about {label} far less than in the other cases"] if value < fence else []
 
 
 def _confidence(result: Mapping[str, Any]) -> float | None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from itk_infer._version import __version__
 from itk_infer.files.intent import is_intended, remove_intent
@@ -124,6 +125,12 @@ def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, Label
     return sentences
 
 
+def _agreement(known: Mapping[str, Any] | None, lacks: str) -> float | None:
+    """Of the label where it is lowest; 0 where a label is missing that most cases have."""
+    value: float | None = known.get("agreement") if known else None
+    return 0.0 if lacks and value is not None else value
+
+
 def _named(names: Sequence[str]) -> str:
     names = list(dict.fromkeys(names))
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
@@ -176,6 +183,9 @@ def _rows(
                 expected_ml={f["name"]: f.get("expected_ml") for f in findings},
                 components={f["name"]: f.get("components") for f in findings},
                 outside_largest={f["name"]: f.get("outside_largest") for f in findings},
+                agreement=_agreement(known, lacks),
+                agreement_per_label={f["name"]: f.get("agreement") for f in findings},
+                mutual_information=known.get("mutual_information") if known else None,
             )
         )
     return rows

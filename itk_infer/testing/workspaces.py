@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from itk_infer.arrays import Array, namespace, to_host
 from itk_infer.engine.host import HostWorkspace
 from itk_infer.engine.probe_windows import probe_windows
-from itk_infer.engine.segment import SegmentStats, segment
+from itk_infer.engine.segment import Opened, SegmentStats, segment
 from itk_infer.engine.slabs import Forward
 from itk_infer.engine.windows import place_windows
 from itk_infer.engine.workspace import Workspace
@@ -65,6 +65,7 @@ def outcome(
     output: OutputSpec | None = None,
     model: ModelGrid | None = None,
     logits: bool = False,
+    uncertainty: bool = False,
     batch: int = 1,
     net: Forward = network,
     repair: Forward | None = None,
@@ -85,7 +86,7 @@ def outcome(
         model,
         net,
         output or OutputSpec(),
-        lambda decision: (slabs.append, logits),
+        lambda decision: Opened(slabs.append, logits, uncertainty),
         workspace=workspace,
         batch=batch,
         repair=repair,
@@ -112,6 +113,10 @@ def assert_alike(ours: tuple[SegmentStats, dict[str, Any]], hosts: tuple[Segment
             np.testing.assert_allclose(parts[name], array, rtol=2e-3, atol=2e-3)
         else:  # a voxel between two labels may fall to the other side
             assert np.mean(parts[name] != array) <= 0.01
+    assert (measured.uncertainty is None) == (expected.uncertainty is None)
+    if measured.uncertainty is not None and expected.uncertainty is not None:
+        difference = measured.uncertainty.astype(int) - expected.uncertainty
+        assert np.abs(difference).max(initial=0) <= 2
     np.testing.assert_allclose(measured.voxels, expected.voxels, atol=max(2, 0.01 * parts["labels"].size))
     pairs = zip(
         (measured.confidence.overall, *measured.confidence.per_label),
@@ -139,6 +144,7 @@ class WorkspaceTests:
             volume = np.random.default_rng(seed).normal(size=(2, *size)).astype(np.float32)
             z, y, x = (max(1, round(n * (zoom or 1))) for n in size)
             asked: dict[str, Any] = {"output": OUTPUTS[output], "logits": logits, "batch": 1 + seed}
+            asked["uncertainty"] = True
             asked["model"] = None if zoom is None else model_of((z, y, x), size)
             expected = outcome(HostWorkspace(slab_bytes=slab_bytes), volume, (4, 5, 3), (2, 2, 1), **asked)
             assert_alike(outcome(self.make(slab_bytes), volume, (4, 5, 3), (2, 2, 1), **asked), expected)

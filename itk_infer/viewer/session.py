@@ -21,9 +21,7 @@ from itk_infer.run.lock import FolderLock
 from itk_infer.run.tables import report_view
 from itk_infer.spec import Label
 from itk_infer.viewer import volumes
-from itk_infer.volume.names import printable, split_suffix
-
-UNCERTAINTY = ".uncertainty.nii.gz"  # behind the stem of the mask
+from itk_infer.volume.names import UNCERTAINTY, printable, split_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Session:
                 continue
             record = records.get(entry.row.file)
             paths = [Path(path) for path in (record.paths if record else ())]
-            beside = mask.with_name(split_suffix(mask.name)[0] + UNCERTAINTY)
+            beside = mask.with_name(split_suffix(mask.name)[0].removesuffix(".seg") + UNCERTAINTY)
             cases[hashlib.sha256(os.fsencode(entry.row.mask)).hexdigest()[:16]] = ViewedCase(
                 entry,
                 mask,

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from itk_infer.volume.file_start import file_start
 from itk_infer.volume.formats import NIFTI
-from itk_infer.volume.names import is_picture, split_suffix
+from itk_infer.volume.names import UNCERTAINTY, is_picture, split_suffix
 
 PREFIX = "itk_infer"  # of the keys that this program writes
 PICTURE_MARKS = (b"tEXtitk_infer_", b'"itk_infer_')  # in text chunks of PNG, in the description of TIFF
 INTENT_OFFSET = 68  # of a NIfTI-1 header
 INTENT_LABEL = 1002  # NIFTI_INTENT_LABEL of nifti1.h
+INTENT_ESTIMATE = 1001  # NIFTI_INTENT_ESTIMATE: the value of some parameter
 SEGMENT_KEY = re.compile(r"Segment(ation|\d+)_")
 LONGEST_VALUE = 200  # characters; MetaIO cuts lines at 499
 
@@ -26,6 +27,8 @@ LONGEST_VALUE = 200  # characters; MetaIO cuts lines at 499
 def label_mark(path: Path) -> str:
     """The mark of an image file as a label map, as a phrase for messages; empty if it has none."""
     _, suffix = split_suffix(path.name)
+    if path.name.endswith(UNCERTAINTY):
+        return "a map of uncertainty of itk_infer"
     start = file_start(path)
     if suffix in NIFTI:
         intents = [struct.unpack_from(order + "h", start, INTENT_OFFSET)[0] for order in "<>" if len(start) >= 348]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from itk_infer.volume.formats import FORMATS, format_of
 
+UNCERTAINTY = ".uncertainty.nii.gz"  # ending of maps of uncertainty, which lie beside label maps and are none
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 

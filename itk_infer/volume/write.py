@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TOLERANCE_VOXELS = 0.05
 
 
-def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
+def write_image(image: sitk.Image, final: Path, *, track: bool = False, intent: int = INTENT_LABEL) -> None:
     """Write a 3D or 4D label map, compressed, in the format of the extension; read back, then renamed to `final`.
 
     SimpleITK reports no error when the disk fills up during the writing of a NIfTI file, and later reads the
@@ -32,9 +32,10 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
 
     Args:
         image: Scalar or vector image. ``.nrrd`` files keep all its metadata, ``.mha`` files only this program's;
-            ``.nii`` files cannot hold any, and get the intent code of a label map.
+            ``.nii`` files cannot hold any, and get the intent code.
         final: The final path: ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``.
         track: Write an intent, which the ledger's writer removes.
+        intent: What the voxels are, as a code of NIfTI; other formats do not say it.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written; no file is left then.
@@ -55,7 +56,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
     with new_file(final, track=track) as partial:
         try:
             if is_nifti:
-                _write_nifti(image, partial)
+                _write_nifti(image, partial, intent)
             else:
                 sitk.WriteImage(image, str(partial), useCompression=True)
             if is_nrrd and image.GetNumberOfComponentsPerPixel() > 1:
@@ -76,8 +77,8 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False) -> None:
             )
 
 
-def _write_nifti(image: sitk.Image, path: Path) -> None:
-    """Write a NIfTI file and set the intent code of a label map, which SimpleITK cannot set."""
+def _write_nifti(image: sitk.Image, path: Path, intent: int) -> None:
+    """Write a NIfTI file and set its intent code, which SimpleITK cannot set."""
     import SimpleITK as sitk
 
     packed = path.name.lower().endswith(".gz")
@@ -86,7 +87,7 @@ def _write_nifti(image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, str(plain))
         with plain.open("rb+") as file:
             file.seek(INTENT_OFFSET)
-            file.write(struct.pack("=h", INTENT_LABEL))
+            file.write(struct.pack("=h", intent))
         if packed:
             _pack(plain, path)
     finally:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itk_infer.engine.host import HostWorkspace
-from itk_infer.engine.segment import segment
+from itk_infer.engine.segment import Opened, segment
 from itk_infer.engine.slabs import finished_slabs
 from itk_infer.engine.windows import place_windows
 from itk_infer.errors import InferenceError, SpecError
@@ -69,7 +69,7 @@ def run(volume, patch, stride, blend, *, batch=1, workspace=None, output=OutputS
         model or same(size),
         net,
         output,
-        lambda decision: (slabs.append, True),
+        lambda decision: Opened(slabs.append, True),
         batch=batch,
         workspace=workspace,
     )

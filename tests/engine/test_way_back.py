@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from itk_infer.engine.host import HostWorkspace
-from itk_infer.engine.segment import segment
+from itk_infer.engine.segment import Opened, segment
 from itk_infer.engine.windows import place_windows
 from itk_infer.spec import OutputSpec
 from itk_infer.volume.interpolation import AxisMap, ModelGrid
@@ -58,7 +58,7 @@ def test_against_interpolation_of_the_whole_volume(where, decision, resample, wa
 
     def open_outputs(found):
         opened.append(found.output.values)
-        return slabs.append, want_logits
+        return Opened(slabs.append, want_logits)
 
     segment(volume, grid, ModelGrid(tuple(axes)), network, output, open_outputs, workspace=workspace)
     labels = np.concatenate([slab.labels for slab in slabs])

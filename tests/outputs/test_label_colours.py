@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from itk_infer.errors import OutputError
+from itk_infer.outputs.drawing.flat import draw_flat
 from itk_infer.outputs.label_colours import ContourOutput, OverlayOutput, PaletteOutput
-from itk_infer.outputs.picture import STYLES, PictureOutput, draw_flat
+from itk_infer.outputs.picture import STYLES, PictureOutput
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.yolo import YoloOutput
 from itk_infer.spec import Label
@@ -135,7 +136,7 @@ def test_the_picture_of_a_picture_has_no_sides(tmp_path, style):
     finished = case(np.full((3, 8, 10), 100, np.uint8))
     finished = replace(finished, header=replace(finished.header, picture_style=style))
     found = np.asarray(written(PictureOutput, tmp_path, finished))
-    assert found.shape == (8, 10 * len(STYLES[style]), 3)
+    assert found.shape == (8, 20 if style == "side-by-side" else 10, 3)
     assert found[1, found.shape[1] - 8].tolist() == [255, 0, 0]  # on a line of the last panel
     assert (found[0] == 100).all()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,3 +63,23 @@ def test_content_changes_with_a_picture(rows):
     ]
     assert tables(FolderView(rows, {}))[MONTAGE].content == first
     assert tables(FolderView(changed, {}))[MONTAGE].content != first
+
+
+def test_tiles_are_sorted_by_agreement_where_there_are_members(rows, tmp_path):
+    agreed = [replace(row, agreement=value) for row, value in zip(rows, (0.1, 0.9, 0.5), strict=True)]
+    found = places(written(agreed, tmp_path))
+    assert sorted(found, key=found.__getitem__) == ["a", "c", "b"]
+
+
+def test_a_verdict_is_a_word_and_part_of_the_content(rows, tmp_path):
+    words = [
+        replace(rows[0], verdict="accept: Dice 0.91 expected"),
+        replace(rows[1], verdict="reject: nothing was found"),
+        replace(rows[2], review="low confidence", verdict="no verdict: the calibration is of another model"),
+    ]
+    assert [row.word for row in words] == ["accept", "reject", "look first"]
+    assert rows[0].word == ""
+    pixels = written(words, tmp_path)
+    for colour in (*montage.COLOURS.values(), montage.AMBER):
+        assert (np.abs(pixels - np.asarray(colour)).max(axis=-1) < 12).any()
+    assert tables(FolderView(words, {}))[MONTAGE].content != tables(FolderView(rows, {}))[MONTAGE].content

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from itk_infer.errors import OutputError
-from itk_infer.outputs.picture import STYLES, PictureOutput, draw
-from itk_infer.outputs.picture_planes import OKABE_ITO, colours_of, cut, drawn
+from itk_infer.outputs.drawing.file import PART, part_of
+from itk_infer.outputs.drawing.planes import OKABE_ITO, colours_of, cut, drawn
+from itk_infer.outputs.picture import AMBER, STYLES, PictureOutput, draw
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
@@ -99,18 +100,107 @@ def test_the_contour_lies_on_the_edge():
     assert pixels[40:90].max() == pixels[110:160].max() == 0
 
 
+def uncertain(labels, values=250):
+    """Uncertainty along the edge of a label."""
+    from scipy.ndimage import binary_dilation
+
+    found = np.zeros(labels.shape, np.uint8)
+    found[binary_dilation(labels != 0) & (labels == 0)] = values
+    return found
+
+
 def test_styles():
     labels = blob()
     image = np.full(labels.shape, 100, np.int16)
     image[0] = 0
     heights = {style: draw(case(labels, image=image), "a", style) for style in STYLES}
     assert heights["side-by-side"].height > heights["overlay"].height == heights["contour"].height
+    assert heights["montage"].width > heights["overlay"].width
     tint = {style: share_of(picture, (255, 0, 0)) for style, picture in heights.items()}
     assert tint["contour"] > 0.001
     filled = np.asarray(heights["overlay"]).astype(int)
     reddish = (filled[..., 0] - filled[..., 1] > 20).mean()
     lines = np.asarray(heights["contour"]).astype(int)
     assert reddish > 3 * (lines[..., 0] - lines[..., 1] > 20).mean()
+
+
+def test_uncertainty_is_a_third_column_and_on_one_scale_for_all_cases():
+    labels = blob()
+    image = np.full(labels.shape, 100, np.int16)
+    image[0] = 0
+    plain = case(labels, image=image)
+    with_map = replace(plain, uncertainty=uncertain(labels))
+    assert draw(with_map, "a").width > draw(plain, "a").width
+    bright = (252, 255, 164)  # the last colour of inferno
+    shares = [
+        share_of(draw(replace(plain, uncertainty=uncertain(labels, values)), "a", "heatmap"), bright)
+        for values in (0, 60, 250)
+    ]
+    assert shares[0] < 0.001 + shares[1]
+    assert shares[1] < 0.5 * shares[2]
+    # Certain tissue stays grey: nothing but the thin line and the words has a colour.
+    certain = np.asarray(draw(replace(plain, uncertainty=uncertain(labels, 0)), "a", "heatmap")).astype(int)[
+        60:300
+    ]
+    assert (np.abs(certain[..., 0] - certain[..., 2]) > 30).mean() < 0.002
+
+
+def test_a_model_without_a_map_of_uncertainty_has_the_other_columns():
+    assert draw(case(blob()), "a").width < draw(replace(case(blob()), uncertainty=uncertain(blob())), "a").width
+
+
+def test_planes_of_a_montage_are_those_of_the_labels_from_superior_to_inferior():
+    labels = blob((40, 30, 40), (slice(5, 15), slice(8, 22), slice(10, 30)))
+    image = np.zeros(labels.shape, np.int16)
+    for z in range(40):
+        image[z] = 4 * z
+    picture = draw(case(labels, image=image), "a", "montage")
+    wide = draw(case(blob((40, 30, 40), (slice(0, 40), slice(8, 22), slice(10, 30))), image=image), "a", "montage")
+    assert wide.height > 1.5 * picture.height  # 24 planes of 40 in four rows, 10 in two
+    line = np.asarray(picture.convert("L")).astype(float)
+    first, last = line[60:180, 40:60].mean(), line[60:180, 850:870].mean()
+    assert first > last > 20
+
+
+def test_dots_per_inch(tmp_path):
+    finished = replace(case(blob()), uncertainty=uncertain(blob()))
+    small, large = (draw(finished, "a", dpi=dpi) for dpi in (100, 300))
+    assert large.width == pytest.approx(3 * small.width, rel=0.01)
+    assert large.height == pytest.approx(3 * small.height, rel=0.02)
+    header = replace(finished.header, picture_dpi=200, picture_style="overlay")
+    PictureOutput(tmp_path / "a.png", header).commit(replace(finished, header=header))
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+        assert picture.size == draw(finished, "a", "overlay", 200).size
+
+
+def test_the_part_that_shows_labels_is_told_to_the_montage(tmp_path):
+    finished = replace(case(blob()), uncertainty=uncertain(blob()))
+    PictureOutput(tmp_path / "a.png", finished.header).commit(finished)
+    with Image.open(tmp_path / "a.png") as picture:
+        part = part_of(picture)
+        assert part.width < 0.5 * picture.width
+        assert share_of(part, RED.rgb) > 2 * share_of(picture, RED.rgb)
+        for words in (
+            "",
+            "1 2 3",
+            "0 0 9999999 1",
+            "5 5 4 9",
+            f"0 0 {picture.width + 1} 5",
+            "a b c d",
+            "-1 0 5 5",
+        ):
+            picture.info[PART] = words
+            assert part_of(picture) is picture
+
+
+def test_a_case_with_doubts_says_so_in_words():
+    plain = draw(case(blob()), "a", "overlay")
+    doubtful = draw(replace(case(blob()), doubts=("low confidence", "x" * 500)), "a", "overlay")
+    assert doubtful.height > plain.height
+    amber = np.abs(np.asarray(doubtful).astype(int) - AMBER).max(axis=-1) < 10
+    assert amber[:40, -100:].mean() > 0.2  # the chip
+    assert not (np.abs(np.asarray(plain).astype(int) - AMBER).max(axis=-1) < 10).any()
 
 
 def test_labels_that_no_plane_shows_get_a_row_of_their_own():

@@ -321,3 +321,30 @@ def test_a_thousand_cases_open_quickly(tmp_path):
     with Page() as browser:
         assert browser.open(page.as_uri()) < 20  # seconds; docs/quality.md has what was measured
         assert browser.run("document.querySelectorAll('tbody tr').length") == 1000
+
+
+def test_the_verdict_of_a_calibration_and_the_agreement_of_members(tmp_path):
+    """One word each, and what is known beside it; escaped, as everything."""
+    cases = [
+        replace(row("a"), verdict="accept: Dice 0.91 expected, 0.80 to 0.97", soft_dice=0.2, agreement=0.9),
+        replace(row("b", review="low"), verdict="no verdict: <b>", soft_dice=0.9, agreement=0.1),
+        replace(row("c", review="low"), agreement=None),
+    ]
+    page = write(view_of(*cases), tmp_path).read_text()
+    assert (
+        '<span class="word accept">accept</span> Dice 0.91 expected, 0.80 to 0.97; agreement of the members 0.90'
+        in page
+    )
+    assert (
+        '<span class="word look-first">look first</span> no verdict: &lt;b&gt;; agreement of the members 0.10'
+        in page
+    )
+    assert page.count('<p class="judged">') == 3
+    entries = entries_of(view_of(*cases))
+    assert [entry.row.file for entry in entries] == ["b", "c", "a"]  # reasons first, then agreement
+    assert entries[0].certainty == 0.1
+    first = json.loads((tmp_path / "report.json").read_text())["cases"][0]
+    assert (first["agreement"], first["calibrated_verdict"]) == (0.1, "no verdict: <b>")
+    table = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    assert table[2]["calibrated verdict"].startswith("accept: Dice 0.91")
+    assert table[2]["agreement"] == "0.9"

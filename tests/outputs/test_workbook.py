@@ -158,3 +158,20 @@ def test_former_workbook_is_replaced_and_a_link_not_followed(tmp_path: Path) -> 
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"confidences\.xlsx"):
         write_workbook(tmp_path / "absent" / "confidences.xlsx", [], [])
+
+
+def test_members_come_first_and_have_columns(tmp_path: Path) -> None:
+    """How far they agree is the first sort key, also where the soft Dice says otherwise."""
+    path = tmp_path / "confidences.xlsx"
+    rows = [
+        CaseRow("a", 0.9, None, soft_dice=0.2, agreement=0.9, agreement_per_label={"liver": 0.9, "spleen": None}),
+        CaseRow("b", 0.9, None, soft_dice=0.8, agreement=0.1, agreement_per_label={"liver": 0.1, "spleen": 0.7}),
+        CaseRow("c", 0.9, None, soft_dice=0.5, agreement=0.5, mutual_information=0.25),
+    ]
+    write_workbook(path, rows, LABELS)
+    sheet = sheet_of(path)
+    assert column(sheet, "file") == ["b", "c", "a"]
+    assert column(sheet, "worst agreement") == [0.1, 0.5, 0.9]
+    assert column(sheet, "agreement liver") == [0.1, None, 0.9]
+    assert column(sheet, "agreement spleen") == [0.7, None, None]
+    assert column(sheet, "mutual information") == [None, 0.25, None]

@@ -27,24 +27,22 @@ SIDES = {"right": "mni152_hippocampus_right.nii.gz", "left": "mni152_hippocampus
 def demo_command(output: Path) -> int:
     """Segment both hippocampi of a bundled brain template on the CPU, and draw what was found.
 
-    Two crops of the ICBM152 T1 template and a small 3D U-Net come with the package. Label maps,
-    confidences.xlsx and demo.png are written to the output folder.
+    Two crops of the ICBM152 T1 template and a small 3D U-Net come with the package. Label maps, a picture of each,
+    confidences.xlsx and demo.png with both pictures are written to the output folder.
     """
-    import SimpleITK as sitk
-
     from itk_infer.cli.progress import Lines
     from itk_infer.cli.summary import print_summary
     from itk_infer.events import Events
-    from itk_infer.outputs.overlay import Drawn, draw_cases
     from itk_infer.predictor import Predictor
     from itk_infer.run.destination import with_destination
     from itk_infer.run.folder import run_folder
     from itk_infer.run.ledger import Ledger
     from itk_infer.run.settings import RunSettings
+    from itk_infer.volume.names import split_suffix
 
     with resources.as_file(resources.files("itk_infer") / "demo") as bundled:
-        predictor = Predictor.from_onnx(bundled / MODEL, device="cpu")
-        settings = with_destination(RunSettings(bundled, output, save_conf=True))
+        predictor = Predictor.from_onnx(bundled / MODEL, device="cpu", picture_style="overlay")
+        settings = with_destination(RunSettings(bundled, output, save=("pictures", "workbook")))
         summary = run_folder(predictor, settings, Events([Lines(quiet=False, verbose=False)]), sys.argv)
         print_summary(summary, settings, verbose=False)
         if summary.failed or summary.exit_code:
@@ -53,7 +51,6 @@ def demo_command(output: Path) -> int:
         records = ledger.cases()
         ledger.close()
         table = predictor.spec.output.label_table(predictor.backend.shape.channels_out or 0)
-        rows = []
         for side, name in SIDES.items():
             results = records[name].results or {}
             findings = {finding["value"]: finding for finding in results["findings"]}
@@ -61,11 +58,23 @@ def demo_command(output: Path) -> int:
             for label in table:
                 found = findings[label.value]
                 click.echo(f"  {label.name:<24}{found['voxels']:>6} voxels{found['volume_ml']:>8.2f} ml")
-            notes = tuple((label, f"{findings[label.value]['volume_ml']:.2f} ml") for label in table)
-            title = f"{side.capitalize()} hippocampus, confidence {results['confidence_foreground']:.2f}"
-            image, labels = (sitk.ReadImage(str(folder / name)) for folder in (bundled, output))
-            rows.append(Drawn(title, image, labels, notes))
     picture = output / "demo.png"
-    draw_cases(picture, rows)
+    _draw(picture, [output / f"{split_suffix(name)[0]}.png" for name in SIDES.values()])
     click.echo(f"picture: {picture}")
     return 0
+
+
+def _draw(path: Path, pictures: list[Path]) -> None:
+    """Draw pictures below each other."""
+    from PIL import Image
+
+    from itk_infer.outputs.drawing.file import write_png
+
+    opened = [Image.open(each) for each in pictures]
+    canvas = Image.new("RGB", (max(each.width for each in opened), sum(each.height for each in opened)))
+    top = 0
+    for each in opened:
+        canvas.paste(each, (0, top))
+        top += each.height
+        each.close()
+    write_png(canvas, path, track=False)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from itk_infer.engine.confidence import Confidence, binary, categorical, confidence_of
 from itk_infer.engine.decision import Decision
+
+if TYPE_CHECKING:  # it imports what is for its part built on this module
+    from itk_infer.engine.uncertainty import UncertaintyMap
 
 SPREAD = 64  # rows per channel: thousands of threads that add to a single row would wait for each other
 
@@ -14,8 +19,11 @@ SPREAD = 64  # rows per channel: thousands of threads that add to a single row w
 class DeviceConfidenceSum:
     """As `ConfidenceSum`, without synchronising with the device before `result`."""
 
-    def __init__(self, decision: Decision, device: torch.device) -> None:
+    def __init__(
+        self, decision: Decision, device: torch.device, uncertainty: UncertaintyMap | None = None
+    ) -> None:
         self._decision = decision
+        self._uncertainty = uncertainty
         # Column 0: sums; column 1: voxels; column 2 of argmax models: top probabilities. Rows of argmax models:
         # `SPREAD` per channel; of others: all voxels, foreground, then one per label.
         rows = decision.channels * SPREAD if decision.output.decision == "argmax" else 2 + len(decision.table)
@@ -36,6 +44,8 @@ class DeviceConfidenceSum:
         probabilities = self._decision.output.values == "probabilities"
         if masks is None:
             confidence, top, expected = categorical(values, probabilities)
+            if self._uncertainty is not None:
+                self._uncertainty.add(confidence)
             self._expected += expected
             sure = confidence.double().flatten()
             triples = torch.stack([sure, torch.ones_like(sure), top.double().flatten()], dim=1)
@@ -44,12 +54,16 @@ class DeviceConfidenceSum:
             self._sums.index_add_(0, rows, triples)
             return
         total = torch.zeros(winners.shape, device=winners.device)
+        lowest = torch.ones(winners.shape, device=winners.device)
         for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
             own, share = binary(values[label.channel], probabilities)
             self._add(row + 2, own, mask)
             self._expected[row, 0] += share.sum(dtype=torch.float64)
             self._expected[row, 1] += torch.where(mask, share, 0).sum(dtype=torch.float64)
             total += own
+            torch.minimum(lowest, own, out=lowest)
+        if self._uncertainty is not None:
+            self._uncertainty.add(lowest)
         total /= len(self._decision.table)
         self._add(0, total, torch.ones_like(winners))
         self._add(1, total, winners)

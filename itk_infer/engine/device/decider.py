@@ -14,6 +14,7 @@ from itk_infer.engine.device.confidence import DeviceConfidenceSum
 from itk_infer.engine.device.to_host import DeviceSlab, to_host_slabs
 from itk_infer.engine.native import in_plane, stacks, to_native
 from itk_infer.engine.slabs import height_that_fits
+from itk_infer.engine.uncertainty import UncertaintyMap
 from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid, resample_axis
 from itk_infer.volume.slab import DecidedSlab
@@ -28,16 +29,24 @@ class DeviceDecider:
         want_logits: Whether decided slabs carry logits.
         device: Device of the slabs.
         slab_bytes: Maximum bytes of a slab's float32 logits.
+        want_uncertainty: Whether the uncertainty of each voxel is kept.
     """
 
     def __init__(
-        self, decision: Decision, model: ModelGrid, want_logits: bool, device: torch.device, slab_bytes: int
+        self,
+        decision: Decision,
+        model: ModelGrid,
+        want_logits: bool,
+        device: torch.device,
+        slab_bytes: int,
+        want_uncertainty: bool = False,
     ) -> None:
         self._decision = decision
         self._model = model
         self._want_logits = want_logits
         self._slab_bytes = slab_bytes
-        self._sum = DeviceConfidenceSum(decision, device)
+        self._uncertainty = UncertaintyMap(model) if want_uncertainty else None
+        self._sum = DeviceConfidenceSum(decision, device, self._uncertainty)
         self._clipped = torch.zeros((), dtype=torch.int64, device=device)
         self._voxels = torch.zeros(len(decision.table), dtype=torch.int64, device=device)
         self._label_values = torch.tensor([label.value for label in decision.table], device=device)
@@ -62,6 +71,10 @@ class DeviceDecider:
     def confidence(self) -> Confidence:
         """See `Decider.confidence`."""
         return self._sum.result()
+
+    def uncertainty(self) -> NDArray[np.uint8] | None:
+        """See `Decider.uncertainty`; waits for the device."""
+        return None if self._uncertainty is None else self._uncertainty.on_native_grid()
 
     def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         """See `Decider.decide`."""

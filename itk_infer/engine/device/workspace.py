@@ -78,9 +78,11 @@ class DeviceWorkspace:
 
         return flags
 
-    def decider(self, decision: Decision, model: ModelGrid, want_logits: bool) -> DeviceDecider:
+    def decider(
+        self, decision: Decision, model: ModelGrid, want_logits: bool, want_uncertainty: bool = False
+    ) -> DeviceDecider:
         """See `Workspace.decider`."""
-        return DeviceDecider(decision, model, want_logits, self._device, self.slab_bytes)
+        return DeviceDecider(decision, model, want_logits, self._device, self.slab_bytes, want_uncertainty)
 
 
 def ran_out(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itk_infer.model.backend import Backend, Logits, Windows
 from itk_infer.model.inferer.mirror import Forward, Mirrored
 from itk_infer.model.inferer.out_of_memory import OutOfMemoryRetry
+from itk_infer.model.inferer.perturb import View, unchanged
 from itk_infer.model.inferer.skip_empty import EmptyWindowSkipper
 
 
@@ -19,6 +20,7 @@ class WindowInferer:
         lowest: Minimum of the padded volume, if empty windows are to be skipped; None: run all windows.
         below: Largest value of an empty window; None: only windows of a single value are empty.
         max_batch: Windows per call, mirrored copies included, if memory ran out in an earlier case.
+        view: How it sees windows, mirrored copies included.
     """
 
     def __init__(
@@ -28,9 +30,11 @@ class WindowInferer:
         lowest: float | None,
         below: float | None,
         max_batch: int | None = None,
+        view: View = unchanged,
     ) -> None:
         self._backend = backend
         self._mirror_axes = mirror_axes
+        self._view = view
         self._notes = backend.notes
         self._redone = 0
         self._full: Backend | None = None
@@ -56,7 +60,7 @@ class WindowInferer:
         return self._mirrored(OutOfMemoryRetry(self._full.forward))(windows)
 
     def _mirrored(self, network: Forward) -> Forward:
-        return network if self._mirror_axes is None else Mirrored(network, self._mirror_axes)
+        return self._view(network if self._mirror_axes is None else Mirrored(network, self._mirror_axes))
 
     @property
     def max_batch(self) -> int | None:

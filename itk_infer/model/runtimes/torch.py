@@ -8,18 +8,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itk_infer.errors import InferenceError, OutOfMemoryError
+from itk_infer.errors import ConfigError, InferenceError, OutOfMemoryError
 from itk_infer.machine import usable_cores
 from itk_infer.model.backend import Backend, BackendOptions, Logits, NetworkShape, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision_check import relative_error
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
+from itk_infer.model.runtimes.torch_dropout import DropoutSample, dropout_layers
 from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, registered, traceable
 from itk_infer.spec import ModelSpec
 
@@ -44,6 +46,7 @@ class TorchModel:
         notes: What the person at the screen should know.
         channels_out: Output channels; None: a pass with fake tensors finds out, whose imports take seconds.
         trace_size: Z Y X of a small window, whose trace is right for windows of every size; None: a window's own.
+        folds: The networks whose logits `network` averages, called as it is; empty where it is one.
     """
 
     network: nn.Module
@@ -54,6 +57,7 @@ class TorchModel:
     notes: tuple[str, ...] = ()
     channels_out: int | None = None
     trace_size: tuple[int, int, int] | None = None
+    folds: tuple[nn.Module, ...] = ()
 
 
 class TorchBackend:
@@ -92,6 +96,8 @@ class TorchBackend:
         self.tensor_device = None if self.device == "cpu" else self.device
         self.precision, chosen = choose_torch_precision(options.precision, self.device, self.provider)
         self._trace_size = model.trace_size
+        self._folds = model.folds
+        self._dropout: DropoutSample | None = None
         self._compiled = self._compile()
         self._proven: set[tuple[int, ...]] = set()
         self.shape = NetworkShape(
@@ -106,6 +112,9 @@ class TorchBackend:
         """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
         if self._flat and windows.shape[2] != 1:
             raise InferenceError(f"a 2D network runs on one plane at a time, not on {windows.shape[2]}")
+        if self._dropout is not None:
+            with self._dropout.next(len(windows)):
+                return self._eager(windows)
         if self._compiled is None:
             return self._eager(windows)
         if windows.shape in self._proven:
@@ -121,7 +130,41 @@ class TorchBackend:
         if self.precision == "fp32":
             return self
         twin = copy.copy(self)
+        twin.__dict__.pop("folds", None)
         twin.precision = "fp32"
+        twin._compiled, twin._proven = twin._compile(), set()
+        return twin
+
+    @cached_property
+    def folds(self) -> tuple[Backend, ...]:
+        """The folds whose logits are averaged, each by itself; empty where there is one network."""
+        return tuple(self._twin(fold) for fold in self._folds)
+
+    def dropout_samples(self, count: int) -> tuple[Backend, ...]:
+        """The network so many times, its dropout layers switched on, a seed each; normalisation stays as it is.
+
+        Raises:
+            ConfigError: it has no such layers.
+        """
+        layers = dropout_layers(self._network)
+        if not layers:
+            raise ConfigError(
+                "`mc_dropout`: this network has no dropout layers that drop anything; take `stability` instead"
+            )
+        samples = []
+        for number in range(count):
+            sample = copy.copy(self)
+            sample._compiled, sample._dropout = None, DropoutSample(layers, number, self.device)
+            if sample.provider == "openvino":  # a compiled network has none
+                sample.provider, sample.precision = "torch", "fp32"
+            samples.append(sample)
+        return tuple(samples)
+
+    def _twin(self, network: nn.Module) -> TorchBackend:
+        """The same for a part of the network."""
+        twin = copy.copy(self)
+        twin.__dict__.pop("folds", None)
+        twin._network, twin._call, twin._folds = network, network, ()
         twin._compiled, twin._proven = twin._compile(), set()
         return twin
 

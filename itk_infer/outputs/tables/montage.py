@@ -7,26 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itk_infer.files.commit import new_file
+from itk_infer.outputs.drawing.file import part_of
+from itk_infer.outputs.drawing.words import drawable, fitting
 from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
-from itk_infer.volume.names import printable
 
 MONTAGE = "montage.png"
-TILE, HEAD, GAP, PER_ROW = 360, 22, 8, 6
+HEAD, GAP, PER_ROW = 22, 8, 6
+LARGEST, NARROWEST = (360, 480), 220  # width and height of a picture at most; width at least, for its name
 MOST = 60  # pictures in one montage
 BACKGROUND, TEXT = (16, 18, 22), (235, 238, 242)
+AMBER = (255, 190, 70)
+COLOURS = {"accept": (120, 200, 255), "reject": (255, 130, 90)}  # of words; others are amber
 
 
 def tables(view: FolderView) -> dict[str, Table]:
     """The montage of a folder, by file name."""
     rows = sorted(view.rows, key=_sort_key)
     shown = rows[:MOST]
-    content = [[row.file, row.soft_dice, row.picture, row.picture_sha256] for row in shown], len(rows)
+    content = [[row.file, row.certainty, row.word, row.picture, row.picture_sha256] for row in shown], len(rows)
     return {MONTAGE: Table(content, lambda path: write_montage(path, shown, len(rows)))}
 
 
 def _sort_key(row: CaseRow) -> tuple[float, str]:
-    known = row.soft_dice is not None and math.isfinite(row.soft_dice)
-    return row.soft_dice if known and row.soft_dice is not None else math.inf, row.file
+    return math.inf if row.certainty is None else row.certainty, row.file
 
 
 def write_montage(path: Path, rows: Sequence[CaseRow], cases: int) -> None:
@@ -48,24 +51,31 @@ def write_montage(path: Path, rows: Sequence[CaseRow], cases: int) -> None:
         small = None
         if row.picture and picture.is_file():
             with Image.open(picture) as whole:
-                small = whole.convert("RGB")
-                small.thumbnail((TILE, TILE))
+                small = part_of(whole).convert("RGB")
+                small.thumbnail(LARGEST)
         tiles.append((row, small))
     columns = min(PER_ROW, max(1, len(tiles)))
+    wide = max([NARROWEST, *(small.width for _, small in tiles if small)])
     lines = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    heights = [max(small.height if small else TILE // 3 for _, small in line) + HEAD for line in lines]
-    size = columns * (TILE + GAP) + GAP, sum(heights) + GAP * (len(lines) + 2) + HEAD
+    heights = [max(small.height if small else 3 * HEAD for _, small in line) + HEAD for line in lines]
+    size = columns * (wide + GAP) + GAP, sum(heights) + GAP * (len(lines) + 2) + HEAD
     canvas = Image.new("RGB", size, BACKGROUND)
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    agreement = any(row.agreement is not None for row in rows)
+    first = "lowest agreement of the members" if agreement else "lowest soft Dice"
     several = f"the {len(rows)} most doubtful of {cases} masks" if len(rows) < cases else f"{cases} masks"
-    pen.text((GAP, GAP), f"{several}, lowest soft Dice first", TEXT, font=font)
+    pen.text((GAP, GAP), f"{several}, {first} first", TEXT, font=font)
     top = GAP + HEAD
     for line, height in zip(lines, heights, strict=True):
         for number, (row, small) in enumerate(line):
-            left = GAP + number * (TILE + GAP)
-            certain = "" if row.soft_dice is None else f"{row.soft_dice:.2f}  "
-            text = f"{certain}{printable(row.file)}"
-            pen.text((left, top), text if len(text) <= 44 else f"{text[:41]}...", TEXT, font=font)
+            left = GAP + number * (wide + GAP)
+            certain = "" if row.certainty is None else f"{row.certainty:.2f}  "
+            word = f"{row.word}  " if row.word else ""
+            pen.text((left, top), certain, TEXT, font=font)
+            before = left + font.getlength(certain)
+            pen.text((before, top), word, COLOURS.get(row.word, AMBER), font=font)
+            before += font.getlength(word)
+            pen.text((before, top), fitting(drawable(row.file), 14, left + wide - before), TEXT, font=font)
             if small is None:
                 pen.text((left, top + HEAD), "no picture", (150, 155, 162), font=font)
             else:

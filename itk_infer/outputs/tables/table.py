@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,10 @@ class CaseRow:
         picture: Its picture, below the output folder; empty if there is none.
         picture_sha256: Digest of that file.
         verdict: What a calibration says of it, in words; empty without one.
+        agreement: Mean Dice of pairs of the model's members, of the label where it is lowest, 0 to 1; None where
+            there are no members.
+        agreement_per_label: By label name.
+        mutual_information: Of the members and the label, mean over the voxels with a label, 0 to 1; None likewise.
     """
 
     file: str
@@ -51,6 +56,21 @@ class CaseRow:
     picture: str = ""
     picture_sha256: str = ""
     verdict: str = ""
+    agreement: float | None = None
+    agreement_per_label: dict[str, float | None] = field(default_factory=dict)
+    mutual_information: float | None = None
+
+    @property
+    def certainty(self) -> float | None:
+        """The sort key: how far the members agree, else the soft Dice of the worst label; None if unknown."""
+        known = (value for value in (self.agreement, self.soft_dice) if value is not None)
+        return next((value for value in known if math.isfinite(value)), None)
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word: that of a calibration, else whether there is a reason to look; else empty."""
+        word = self.verdict.partition(":")[0]
+        return word if word in ("accept", "review", "reject") else "look first" if self.review else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WORKBOOK = "confidences.xlsx"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT, _CONFIDENCE, _MILLILITRES, _COUNT = "@", "0.000", "0.00", "0"
+Column = tuple[str, str, Iterable[str | float | None]]  # title, format of the cells, one value per row
 _WIDTHS = {_TEXT: 45, _CONFIDENCE: 13, _MILLILITRES: 13, _COUNT: 13}
 
 
@@ -57,7 +58,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
             *(name for row in rows for name in (*row.confidence_per_label, *row.volumes_ml)),
         )
     )
-    columns: list[tuple[str, str, Iterable[str | float | None]]] = [
+    columns: list[Column] = [
         ("file", _TEXT, (row.file for row in rows)),
         ("confidence", _CONFIDENCE, (row.confidence for row in rows)),
         ("foreground confidence", _CONFIDENCE, (row.confidence_foreground for row in rows)),
@@ -76,6 +77,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
             (f"outside largest component {n}", _CONFIDENCE, [row.outside_largest.get(n) for row in rows])
             for n in names
         ),
+        *(_of_members(rows, names) if any(row.agreement is not None for row in rows) else []),
     ]
     for index, (title, number_format, values) in enumerate(columns, 1):
         _fill(sheet, index, title, number_format, values)
@@ -85,10 +87,19 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
     write_bytes(content.getvalue(), path, track=track)
 
 
+def _of_members(rows: Sequence[CaseRow], names: Iterable[str]) -> list[Column]:
+    """What is measured where a model has members."""
+    return [
+        ("worst agreement", _CONFIDENCE, [row.agreement for row in rows]),
+        *((f"agreement {n}", _CONFIDENCE, [row.agreement_per_label.get(n) for row in rows]) for n in names),
+        ("mutual information", _CONFIDENCE, [row.mutual_information for row in rows]),
+    ]
+
+
 def _sort_key(row: CaseRow) -> tuple[float, float, str, str]:
-    """By soft Dice, then by confidence; masks that were measured before soft Dice was come behind the others."""
+    """By certainty, then by confidence; masks that were measured before soft Dice was come behind the others."""
     values = [
-        math.inf if value is None or math.isnan(value) else value for value in (row.soft_dice, row.confidence)
+        math.inf if value is None or math.isnan(value) else value for value in (row.certainty, row.confidence)
     ]
     return values[0], values[1], row.file, row.mask
 

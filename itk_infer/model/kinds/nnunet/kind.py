@@ -115,6 +115,7 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources, postproces
         notes=(*model.notes, *note, *changes),
         channels_out=model.labels.channels,
         trace_size=_smallest_window(model),
+        folds=tuple(getattr(network, "networks", ())),
     )
 
 

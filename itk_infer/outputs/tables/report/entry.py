@@ -23,8 +23,8 @@ class Entry:
 
     @property
     def certainty(self) -> float | None:
-        """The soft Dice of the worst label where it was measured, else the confidence; None if unknown."""
-        values = (self.row.soft_dice, self.row.confidence_foreground, self.row.confidence)
+        """See `CaseRow.certainty`; where nothing of that was measured, the confidence; None if unknown."""
+        values = (self.row.certainty, self.row.confidence_foreground, self.row.confidence)
         return next((float(value) for value in values if value is not None and math.isfinite(value)), None)
 
 

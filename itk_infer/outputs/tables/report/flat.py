@@ -17,6 +17,7 @@ SCHEMA = "itk_infer.report/1"
 COLUMNS = (
     *("rank", "case", "mask", "sha256", "certainty", "confidence", "foreground confidence", "reasons"),
     *("verdict", "who", "when", "note", "seconds", "picture"),
+    *("calibrated verdict", "agreement", "mutual information"),
 )
 
 
@@ -32,6 +33,7 @@ def csv_of(entries: Sequence[Entry]) -> bytes:
             *(rank, row.file, row.mask, facts.sha256, entry.certainty, row.confidence),
             *(row.confidence_foreground, row.review, facts.verdict, facts.who, facts.time, facts.note),
             *(round(sum(facts.seconds.values()), 4), facts.picture),
+            *(row.verdict, row.agreement, row.mutual_information),
             *(row.volumes_ml.get(name) for name in names),
         )
         table.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
@@ -59,6 +61,10 @@ def json_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> byt
                 "confidence_foreground": entry.row.confidence_foreground,
                 "confidence_per_label": entry.row.confidence_per_label,
                 "volumes_ml": entry.row.volumes_ml,
+                "agreement": entry.row.agreement,
+                "agreement_per_label": entry.row.agreement_per_label,
+                "mutual_information": entry.row.mutual_information,
+                "calibrated_verdict": entry.row.verdict,
                 "reasons": entry.row.review,
                 "label_table": entry.row.label_table,
                 "seconds": dict(entry.facts.seconds),

@@ -19,10 +19,10 @@ from itk_infer.outputs.tables.report.charts import histogram, stacked_bar
 from itk_infer.outputs.tables.report.entry import Entry
 from itk_infer.outputs.tables.report.pictures import are_inside, data_uri
 from itk_infer.outputs.tables.report.summary import Summary
-from itk_infer.outputs.tables.table import FolderView
+from itk_infer.outputs.tables.table import CaseRow, FolderView
 from itk_infer.volume.names import printable
 
-LAYOUT = 1  # counted up when the page changes, so that older pages are written again
+LAYOUT = 2  # counted up when the page changes, so that older pages are written again
 MAX_VOLUMES = 12  # per case; all are in report.csv
 MAX_OPEN_CHARTS = 12  # labels; more are folded in
 
@@ -91,14 +91,26 @@ def _row(number: int, entry: Entry, folder: Path | None, inside: bool) -> str:
     attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items() if value)
     certainty = "" if entry.certainty is None else f"{entry.certainty:.3f}"
     reason = f'<p class="reason">{escape(printable(row.review))}</p>' if row.review else ""
+    judged = f'<p class="judged">{_judged(entry.row)}</p>' if row.word or row.agreement is not None else ""
     note = f'<p class="note">{escape(facts.note)}</p>'
     return (
         f'<tr id="c{number}" {attributes}><td class="picture">{_picture(entry, folder, inside)}</td>'
-        f'<td class="about"><b>{escape(printable(row.file))}</b>{reason}'
+        f'<td class="about"><b>{escape(printable(row.file))}</b>{judged}{reason}'
         f'<p class="volumes">{_volumes(entry)}</p></td>'
         f'<td class="certainty">{certainty}</td>'
         f'<td class="decision"><span class="verdict">{facts.verdict}</span>{note}</td></tr>'
     )
+
+
+def _judged(row: CaseRow) -> str:
+    """The verdict in one word, what a calibration says beside it, and how far the members agree."""
+    word, _, rest = row.verdict.partition(":")
+    rest = rest if word == row.word else row.verdict
+    parts = [rest.strip()] if rest else []
+    if row.agreement is not None:
+        parts.append(f"agreement of the members {row.agreement:.2f}")
+    chip = f'<span class="word {row.word.replace(" ", "-")}">{row.word}</span> ' if row.word else ""
+    return chip + escape(printable("; ".join(parts)))
 
 
 def _picture(entry: Entry, folder: Path | None, inside: bool) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.outputs.drawing.words import font
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 NAMES = ("axial", "coronal", "sagittal")
 SIDES = (("R", "L", "A", "P"), ("R", "L", "S", "I"), ("A", "P", "S", "I"))  # left, right, top, bottom
-FILL, CONTOUR, HALO = 0.25, 1.6, 3.6  # opacity of the fill; widths of the lines in pixels
+FILL, CONTOUR, HALO, THIN = 0.25, 1.6, 3.6, 0.6  # opacity of the fill; widths of the lines in pixels
 MARGIN_MM = 15.0  # around the labels, where a plane is cut to them
 SMALL = 0.1  # share of a plane that labels fill; below it, it is cut to them
 TEXT, SHADOW = (235, 238, 242), (16, 18, 22)
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+INFERNO = (
+    *((0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85)),
+    *((227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164)),
+)
 GREY = 40  # difference of red, green and blue, of 255, below which a colour is a grey
 
 
@@ -37,6 +42,7 @@ class Cut:
         spacing: Millimetres between rows and between columns.
         whole: Millimetres of the whole plane, (rows, columns).
         corner: Of this part in the whole plane, in millimetres; (0, 0) where nothing was cut.
+        uncertainty: Of these voxels, 0 to 250; None if it is not known.
     """
 
     axis: int
@@ -46,6 +52,7 @@ class Cut:
     spacing: tuple[float, float]
     whole: tuple[float, float]
     corner: tuple[float, float] = (0.0, 0.0)
+    uncertainty: NDArray[np.uint8] | None = None
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -53,7 +60,15 @@ class Cut:
         return self.grey.shape[0] * self.spacing[0], self.grey.shape[1] * self.spacing[1]
 
 
-def cut(grey: NDArray[np.uint8], labels: NDArray[Any], spacing: Sequence[float], axis: int, index: int) -> Cut:
+def cut(
+    grey: NDArray[np.uint8],
+    labels: NDArray[Any],
+    spacing: Sequence[float],
+    axis: int,
+    index: int,
+    uncertainty: NDArray[np.uint8] | None = None,
+    around: NDArray[np.bool_] | None = None,
+) -> Cut:
     """A plane, cut to its labels where they fill little of it.
 
     Args:
@@ -62,28 +77,41 @@ def cut(grey: NDArray[np.uint8], labels: NDArray[Any], spacing: Sequence[float],
         spacing: Millimetres along Z, Y, X.
         axis: 0 axial, 1 coronal, 2 sagittal.
         index: Of the plane.
+        uncertainty: Of its voxels; None if it is not known.
+        around: What it is cut to, (rows, columns) of the plane; None: its own labels.
     """
     rows, columns = (other for other in range(3) if other != axis)
     step = float(spacing[rows]), float(spacing[columns])
-    planes = [np.take(array, index, axis) for array in (grey, labels)]
+    arrays = [grey, labels, *([] if uncertainty is None else [uncertainty])]
+    planes = [np.take(array, index, axis) for array in arrays]
+    planes.append(planes[1] != 0 if around is None else around)
     if axis:
         planes = [plane[::-1] for plane in planes]  # superior up
+    found = planes.pop()
     whole = planes[0].shape[0] * step[0], planes[0].shape[1] * step[1]
-    found = planes[1] != 0
-    if not found.any() or found.mean() >= SMALL:
-        return Cut(axis, index, planes[0], planes[1], step, whole)
-    sides = []
-    for across, side in ((1, step[0]), (0, step[1])):
-        there = np.flatnonzero(found.any(axis=across))
-        margin = int(np.ceil(MARGIN_MM / side))
-        sides.append(slice(max(0, int(there[0]) - margin), int(there[-1]) + 1 + margin))
-    part = sides[0], sides[1]
-    corner = sides[0].start * step[0], sides[1].start * step[1]
-    return Cut(axis, index, planes[0][part], planes[1][part], step, whole, corner)
+    part, corner = (slice(None), slice(None)), (0.0, 0.0)
+    if found.any() and found.mean() < SMALL:
+        part = _around(found, 1, step[0]), _around(found, 0, step[1])
+        corner = part[0].start * step[0], part[1].start * step[1]
+    planes = [plane[part] for plane in planes]
+    doubt = planes[2] if uncertainty is not None else None
+    return Cut(axis, index, planes[0], planes[1], step, whole, corner, doubt)
+
+
+def _around(found: NDArray[np.bool_], across: int, step: float) -> slice:
+    """Rows or columns that hold something, and a margin."""
+    there = np.flatnonzero(found.any(axis=across))
+    margin = int(np.ceil(MARGIN_MM / step))
+    return slice(max(0, int(there[0]) - margin), int(there[-1]) + 1 + margin)
 
 
 def drawn(
-    plane: Cut, scale: float, labels: Sequence[Label], colours: Sequence[tuple[int, int, int]], style: str
+    plane: Cut,
+    scale: float,
+    labels: Sequence[Label],
+    colours: Sequence[tuple[int, int, int]],
+    style: str,
+    zoom: float = 1.0,
 ) -> Picture:
     """A plane with its labels.
 
@@ -92,7 +120,9 @@ def drawn(
         scale: Pixels per millimetre.
         labels: Those to draw, later ones above.
         colours: Of each, RGB.
-        style: ``image``: no labels; ``contour``: lines; ``overlay``: fill and lines.
+        style: ``image``: no labels; ``contour``: lines; ``overlay``: fill and lines; ``heatmap``: uncertainty, and
+            thin lines.
+        zoom: Width of lines; 1 for a picture of 100 dots per inch.
     """
     from PIL import Image
 
@@ -102,6 +132,8 @@ def drawn(
     canvas = np.repeat(np.asarray(picture, np.float32)[..., None], 3, axis=2)
     if style == "image":
         return Image.fromarray(canvas.astype(np.uint8))
+    if style == "heatmap":
+        _heat(canvas, plane, size)
     lines: list[tuple[NDArray[np.float32], tuple[int, int, int]]] = []
     for label, colour in zip(labels, colours, strict=True):
         mask = plane.labels == label.value
@@ -111,11 +143,34 @@ def drawn(
         if style == "overlay":
             _blend(canvas, np.clip(share, 0, 1) * FILL, colour)
         lines.append((_distance(share), colour))
-    for distance, _ in lines:
-        _blend(canvas, 0.6 * np.clip((HALO + 1) / 2 - distance, 0, 1), (0, 0, 0))
+    thin = style == "heatmap"
+    for distance, _ in [] if thin else lines:
+        _blend(canvas, 0.6 * np.clip((HALO * zoom + 1) / 2 - distance, 0, 1), (0, 0, 0))
     for distance, colour in lines:
-        _blend(canvas, np.clip((CONTOUR + 1) / 2 - distance, 0, 1), colour)
+        width, strength = (THIN, 0.7) if thin else (CONTOUR, 1.0)
+        opacity = strength * np.clip((width * zoom + 1) / 2 - distance, 0, 1)
+        _blend(canvas, opacity, (255, 255, 255) if thin else colour)
     return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
+
+
+def _heat(canvas: NDArray[np.float32], plane: Cut, size: tuple[int, int]) -> None:
+    """Lay the uncertainty over a darkened image; certain tissue stays grey. All cases have the same scale."""
+    from PIL import Image
+
+    canvas *= 0.8
+    if plane.uncertainty is None:
+        return
+    values = Image.fromarray(np.ascontiguousarray(plane.uncertainty)).resize(size, Image.Resampling.BILINEAR)
+    share = np.asarray(values, np.float32) / 250
+    opacity = np.clip(2 * share, 0, 1) * 0.9
+    canvas += opacity[..., None] * (heat_colours(share) - canvas)
+
+
+def heat_colours(share: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Colours of uncertainty, (...) of 0 to 1 to (..., 3): those of matplotlib's inferno, linear between nine."""
+    at = np.linspace(0, 1, len(INFERNO))
+    channels = [np.interp(share, at, channel) for channel in np.transpose(INFERNO)]
+    return np.stack(channels, axis=-1).astype(np.float32)
 
 
 def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -140,24 +195,36 @@ def _blend(canvas: NDArray[np.float32], opacity: NDArray[np.float32], colour: tu
     canvas += opacity[..., None] * (np.asarray(colour, np.float32) - canvas)
 
 
-def mark(picture: Picture, plane: Cut, scale: float, position: str) -> None:
-    """Write name, position, sides and a bar of 10 mm into a plane."""
+def mark(picture: Picture, plane: Cut, scale: float, position: str, zoom: float = 1.0) -> None:
+    """Write name, position, sides and a bar of 10 mm into a plane.
+
+    Args:
+        picture: Of the plane.
+        plane: The plane.
+        scale: Pixels per millimetre.
+        position: Where it lies.
+        zoom: Size of the letters; 1 for a picture of 100 dots per inch.
+    """
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(picture)
     width, height = picture.size
+    small, normal = round(13 * zoom), round(14 * zoom)
     name = f"{NAMES[plane.axis]} {position}"
-    _text(draw, (6, 4), name, 13)
+    _text(draw, (6 * zoom, 4 * zoom), name, small)
     left, right, top, bottom = SIDES[plane.axis]
-    _text(draw, (6, height // 2 - 8), left, 14)
-    _text(draw, (width - 16, height // 2 - 8), right, 14)
-    _text(draw, (width // 2 - 5, 22 if font(13).getlength(name) + 20 > width / 2 else 4), top, 14)
-    _text(draw, (width // 2 - 5, height - 22), bottom, 14)
+    _text(draw, (6 * zoom, height / 2 - 8 * zoom), left, normal)
+    _text(draw, (width - 16 * zoom, height / 2 - 8 * zoom), right, normal)
+    below = font(small).getlength(name) + 20 * zoom > width / 2
+    _text(draw, (width / 2 - 5 * zoom, (22 if below else 4) * zoom), top, normal)
+    _text(draw, (width / 2 - 5 * zoom, height - 22 * zoom), bottom, normal)
     bar = round(10 * scale)
     if bar < width // 2:
-        draw.rectangle((width - 9 - bar, height - 11, width - 7, height - 7), fill=SHADOW)
-        draw.rectangle((width - 8 - bar, height - 10, width - 8, height - 8), fill=TEXT)
-        _text(draw, (width - 8 - max(bar, font(12).getlength("10 mm")), height - 28), "10 mm", 12)
+        edge, floor = width - 8 * zoom, height - 8 * zoom
+        draw.rectangle((edge - bar - 1, floor - 3 * zoom, edge + 1, floor + 1), fill=SHADOW)
+        draw.rectangle((edge - bar, floor - 2 * zoom, edge, floor), fill=TEXT)
+        words = round(12 * zoom)
+        _text(draw, (edge - max(bar, font(words).getlength("10 mm")), height - 28 * zoom), "10 mm", words)
 
 
 def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
@@ -195,10 +262,3 @@ def colours_of(labels: Sequence[Label]) -> list[tuple[int, int, int]]:
 
 def _text(draw: Any, place: tuple[float, float], text: str, size: int) -> None:
     draw.text(place, text, TEXT, font=font(size), stroke_width=2, stroke_fill=SHADOW)
-
-
-def font(size: int) -> Any:
-    """Pillow's own font."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)

@@ -1,0 +1,49 @@
+"""The legend of a picture: colours and words in lines that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from itk_infer.outputs.drawing.planes import TEXT
+from itk_infer.outputs.drawing.words import fitting, font
+
+SIZE, SWATCH, SPACE = 14, 18, 22  # of letters, before and behind them, in pixels at 100 dots per inch
+Item = tuple[str, tuple[int, int, int] | None]  # words, and a colour before them
+
+
+def in_lines(items: Sequence[Item], room: int, zoom: float) -> list[list[Item]]:
+    """Items in lines of at most so many pixels.
+
+    Args:
+        items: What to draw.
+        room: Pixels of a line.
+        zoom: 1 for a picture of 100 dots per inch.
+    """
+    lines: list[list[Item]] = [[]]
+    letters, around, left = round(SIZE * zoom), (SWATCH + SPACE) * zoom, 0.0
+    for text, colour in items:
+        text = fitting(text, letters, room - around)
+        needed = font(letters).getlength(text) + around
+        if lines[-1] and left + needed > room:
+            lines.append([])
+            left = 0.0
+        lines[-1].append((text, colour))
+        left += needed
+    return lines
+
+
+def draw_lines(pen: Any, lines: Sequence[Sequence[Item]], place: tuple[int, int], zoom: float, line: int) -> int:
+    """Draw lines of items, each `line` pixels high, from a place on; returns where the last one ends."""
+    start, top = place
+    words = font(round(SIZE * zoom))
+    for items in lines:
+        left = start
+        for text, colour in items:
+            if colour is not None:
+                pen.rectangle((left, top + 4 * zoom, left + 11 * zoom, top + 15 * zoom), fill=colour)
+                left += round(SWATCH * zoom)
+            pen.text((left, top), text, TEXT, font=words)
+            left += round(pen.textlength(text, font=words) + SPACE * zoom)
+        top += line
+    return top

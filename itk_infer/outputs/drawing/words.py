@@ -1,0 +1,54 @@
+"""Words in pictures, in Pillow's own font."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from itk_infer.spec import Label
+from itk_infer.volume.names import printable
+
+SPELT = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "œ": "oe", "ł": "l", "–": "-"})
+
+
+def drawable(text: str) -> str:
+    """A text in the letters that Pillow's own font has, which are those of ASCII.
+
+    Accents are left out; a letter of another script becomes a question mark, never a box.
+    """
+    plain = unicodedata.normalize("NFKD", printable(text).translate(SPELT))
+    return "".join(c if c.isascii() else "?" for c in plain if not unicodedata.combining(c))
+
+
+def named(label: Label) -> str:
+    """The name of a label, and its value where the name cannot be drawn in full."""
+    name = drawable(label.name)
+    return name if "?" not in name or "?" in label.name else f"{name} (label {label.value})"
+
+
+def font(size: int) -> Any:
+    """Pillow's own font."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def fitting(words: str, size: int, width: float) -> str:
+    """Words that take at most so many pixels; what does not fit is cut off, with dots."""
+    if font(size).getlength(words) <= width:
+        return words
+    while words and font(size).getlength(f"{words}...") > width:
+        words = words[: -max(1, len(words) // 16)]
+    return f"{words}..."
+
+
+def wrapped(words: str, size: int, width: float) -> list[str]:
+    """Words in lines of at most so many pixels."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font(size).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [fitting(line, size, width) for line in lines]

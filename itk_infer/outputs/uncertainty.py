@@ -1,0 +1,43 @@
+"""The map of uncertainty: one byte per voxel, on the grid of the label map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from itk_infer.errors import OutputError
+from itk_infer.outputs.sink import FinishedCase, OutputHeader
+from itk_infer.volume.marks import INTENT_ESTIMATE
+from itk_infer.volume.volume import image_of
+from itk_infer.volume.write import write_image
+
+
+class UncertaintyOutput:
+    """Writes the map of a case once it is finished; see `CaseOutput`.
+
+    Values are 250 times one minus the confidence of the voxel (for threshold models: of the label that is most
+    uncertain there): 0 is certain, 250 that all classes are equally likely.
+
+    Args:
+        path: ``<case>.uncertainty.nii.gz``.
+        header: The case.
+    """
+
+    def __init__(self, path: Path, header: OutputHeader) -> None:
+        self._path = path
+
+    def commit(self, case: FinishedCase) -> Path:
+        """See `CaseOutput.commit`.
+
+        Raises:
+            OutputError: the file cannot be written, or the model has no such map.
+        """
+        if case.uncertainty is None:
+            raise OutputError(
+                "this model merges label maps and has no map of uncertainty: leave `save_uncertainty` out"
+            )
+        image = image_of(case.uncertainty, case.header.grid)
+        write_image(image, self._path, track=case.header.track, intent=INTENT_ESTIMATE)
+        return self._path
+
+    def abort(self) -> None:
+        """Nothing to undo: before the commit there is no file, and a commit that fails leaves none."""
