@@ -169,7 +169,7 @@ class DicomCase:
             file.text("SeriesInstanceUID"),
         )
         image.FrameOfReferenceUID = file.text("FrameOfReferenceUID")
-        image.Modality = file.text("Modality") or "OT"
+        image.Modality = "OT"  # highdicom asks for one and writes it nowhere
         for keyword in (
             "PatientID",
             "PatientName",

@@ -219,6 +219,21 @@ class TestText:
         assert "Doe" not in reason
         assert folder.names() == ["itk_infer.db"]
 
+    @pytest.mark.parametrize("name", ["axial", "wrong-charset", "unknown-charset"])
+    def test_nothing_of_the_patient_is_anywhere_else(self, folder, shared, capfd, name):
+        """In no message, event, name or file but the objects, which are the patient's."""
+        cases = shared / "dicom" / "cases"
+        canaries = json.loads((cases / "expected.json").read_text("utf-8"))["canaries"].values()
+        shutil.copytree(cases / name, folder.source / name)
+        assert folder.run(lambda w: np.concatenate([1300 - w, w - 1300], axis=1), save=ALL).exit_code == 0
+        printed = capfd.readouterr()
+        said = [printed.out, printed.err, *map(repr, folder.events), *folder.names()]
+        others = [path.read_bytes() for path in folder.output.iterdir() if path.suffix != ".dcm"]
+        everything = b"".join([*(text.encode("utf-8", "replace") for text in said), *others])
+        assert not [canary for canary in canaries if canary.encode() in everything]
+        assert b"Canary" not in everything
+        assert b"CANARY-4711" in (folder.output / f"{name}.seg.dcm").read_bytes()
+
 
 class TestReport:
     def test_the_picture_is_a_secondary_capture(self, folder):
