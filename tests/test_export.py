@@ -100,6 +100,15 @@ def test_the_demo_network(shared, configs, tmp_path, capsys):
     for name, model in (("new", tmp_path / "demo.onnx"), ("old", demo / "hippocampus_unet.onnx")):
         run_without_torch("-i", image, "-o", tmp_path / f"{name}.nii.gz", "-m", model, "--device", "cpu")
     np.testing.assert_array_equal(labels(tmp_path / "new.nii.gz"), labels(tmp_path / "old.nii.gz"))
+    new, old = (
+        Predictor.load(path, device="cpu").spec.output.labels
+        for path in (tmp_path / "demo.onnx", demo / "hippocampus_unet.onnx")
+    )
+    assert new == old
+    assert [label.code.words for label in new] == [
+        "Hippocampus (SCT 5366008), Anterior",
+        "Hippocampus (SCT 5366008), Posterior",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,6 @@ EXTRAS = (
     ),
     Extra("monai", "networks of MONAI", ("monai", "einops")),
     Extra("export", "models to ONNX files", (RUNTIME, "onnx", "onnxscript", "torch")),
-    Extra("dicom", "compressed slices of DICOM", ("imagecodecs",)),
+    Extra("dicom", "compressed slices of DICOM, DICOM objects", ("imagecodecs", "highdicom")),
     Extra("cluster", "Dask clusters and SLURM", ("cryptography", "dask-jobqueue", "distributed")),
 )

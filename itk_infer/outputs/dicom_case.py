@@ -129,7 +129,7 @@ class DicomCase:
 
     @cached_property
     def slices(self) -> list[Dataset]:
-        """The slices as single images without patient, for highdicom; `unique` undoes what was simplified."""
+        """The slices as single images without patient, whose UIDs are their numbers, from 1; for highdicom."""
         from pydicom.dataset import Dataset
 
         grid = self.stack.grid
@@ -164,22 +164,11 @@ class DicomCase:
     def _study(self, image: Dataset) -> None:
         """UIDs of the series; what highdicom copies of patient and study, empty."""
         file = self.stack.frames[0].file
-        image.StudyInstanceUID, image.SeriesInstanceUID = (
-            file.text("StudyInstanceUID"),
-            file.text("SeriesInstanceUID"),
-        )
-        image.FrameOfReferenceUID = file.text("FrameOfReferenceUID")
-        image.Modality = file.text("Modality") or "OT"
-        for keyword in (
-            "PatientID",
-            "PatientName",
-            "PatientBirthDate",
-            "PatientSex",
-            "AccessionNumber",
-            "StudyID",
-        ):
-            setattr(image, keyword, "")
-        image.StudyDate = image.StudyTime = image.ReferringPhysicianName = ""
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            setattr(image, keyword, file.text(keyword))
+        image.Modality = "OT"  # highdicom asks for one and writes it nowhere
+        image.PatientID = image.PatientName = image.PatientBirthDate = image.PatientSex = ""
+        image.AccessionNumber = image.StudyID = image.StudyDate = image.StudyTime = ""
 
     def complete(self, made: Dataset) -> bytes:
         """An object with patient, study and fixed dates, as the bytes of its file."""

@@ -104,7 +104,10 @@ def _even(segments: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any
         What to build from, and the segments as they are: the same array where nothing is to be done.
     """
     pixels = segments[0].size
-    full = np.array([[np.any(plane == number) for plane in segments] for number in range(1, count + 1)])
+    if not pixels % 16:
+        return segments, segments
+    counts = np.stack([np.bincount(plane.ravel(), minlength=count + 1) for plane in segments])
+    full = counts[:, 1:].T > 0  # of labels, by plane
     frames = np.count_nonzero(full) or full.size  # without any label all frames are written
     if frames == full.size or not -(-frames * pixels // 8) % 2:
         return segments, segments

@@ -34,6 +34,7 @@ INTENSITY = {
     "CT": (("112031", "DCM", "Attenuation Coefficient"), ("[hnsf'U]", "UCUM", "Hounsfield unit")),
     "MR": (("110852", "DCM", "MR signal intensity"), ("1", "UCUM", "no units")),
 }
+SUV = (("126401", "DCM", "SUVbw"), ("g/ml{SUVbw}", "UCUM", "Standardized Uptake Value body weight"))
 VALUE = ("Q4LE", "IBSI", "Mean intensity")
 UNITS = {"BQML": ("Bq/ml", "UCUM", "Becquerels/milliliter"), "GML": ("g/ml", "UCUM", "Gram/milliliter")}
 NO_UNITS = ("1", "UCUM", "no units")
@@ -162,6 +163,8 @@ def _sites(case: DicomCase, label: Label) -> Any:
 
 def _values(case: DicomCase) -> tuple[Triple, Triple]:
     """What the values of the series are, and their unit."""
+    if case.stack.values == "SUVbw":
+        return SUV
     file = case.stack.frames[0].file
     modality, kind = file.text("Modality"), file.text("RescaleType")
     if modality in INTENSITY and (modality != "CT" or kind in ("", "HU")):

@@ -18,6 +18,7 @@ from itk_infer.spec.series_rule import SeriesRule
 from itk_infer.volume.dicom.choice import Candidate, candidates, chosen, rule_tags, verdict
 from itk_infer.volume.dicom.series import Scan, Series, scan
 from itk_infer.volume.dicom.series_files import SeriesFiles
+from itk_infer.volume.dicom.uptake import suv_factor
 from itk_infer.volume.names import printable
 from itk_infer.volume.other_formats import DAMAGED_DICOM, DICOM
 
@@ -164,7 +165,9 @@ def _case(
         else [candidate.series for candidate in picked]
     )
     files = tuple(
-        SeriesFiles(tuple(file.path for file in item.series.files), rule.instances if rule else ())
+        SeriesFiles(
+            tuple(file.path for file in item.series.files), *((rule.instances, rule.values) if rule else ())
+        )
         for item, rule in zip(picked, rules, strict=True)
     )
     problem = next(
@@ -191,7 +194,13 @@ def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path
                 f"{printable(suspect.name)}, beside its files, is damaged or empty, and may be one of its slices; "
                 "copy or send it again, or remove it"
             )
-    return verdict(item, rule.instances if rule else ())[0]
+    problem = verdict(item, rule.instances if rule else ())[0]
+    if not problem and rule and rule.values == "SUVbw":
+        try:
+            suv_factor(item.series.files)
+        except InputError as error:
+            return str(error)
+    return problem
 
 
 def _suspects(source: Path, found: Scan, unread_names: Sequence[str]) -> dict[Path, Path]:

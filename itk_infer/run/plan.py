@@ -90,18 +90,9 @@ def _planned(
     names = settings.outputs
     asked = {name: path for name, path in paths.items() if name in names}
     unasked = {name: path for name, path in paths.items() if name not in asked}
-    if not case.series:
-        needing = [OUTPUTS[name] for name in asked if "source" in OUTPUTS[name].needs]
-        for kind in needing:
-            return CaseAction(
-                case,
-                "fail",
-                f"is no DICOM series, and a {kind.title} refers to one: give the series, or leave "
-                f"`{kind.keyword}` out",
-            )
-    danger = _danger(paths.values(), settings.output, known)
-    if danger:
-        return CaseAction(case, "fail", danger)
+    refusal = _without_source(case, asked) or _danger(paths.values(), settings.output, known)
+    if refusal:
+        return CaseAction(case, "fail", refusal)
     if settings.overwrite:
         earlier = _other_source(case, asked.values(), settings.output, known)
         reason = f"replaces the result of {earlier}" if earlier else ""
@@ -144,6 +135,14 @@ def _planned(
 def _missing(titles: Sequence[str]) -> str:
     several = len(titles) > 1 or titles[0].endswith("s")
     return f"its {' and '.join(titles)} {'were' if several else 'was'} missing"
+
+
+def _without_source(case: Case, asked: Iterable[str]) -> str:
+    """Why outputs that refer to a DICOM series cannot be made of a case; empty if they can."""
+    kind = next((OUTPUTS[name] for name in asked if "source" in OUTPUTS[name].needs), None)
+    if kind is None or case.series:
+        return ""
+    return f"is no DICOM series, and a {kind.title} refers to one: give the series, or leave `{kind.keyword}` out"
 
 
 def _danger(paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> str:

@@ -139,7 +139,11 @@ class Service:
             raise Refusal("not_found", f"there is no model of this name; there are {names}")
         if entry.state == "failed":
             raise Refusal("invalid", f"the model cannot be loaded: {entry.problem}")
-        possible = [kind.name for kind in OUTPUTS.values() if kind.flags and kind.stage != "run"]
+        possible = [
+            kind.name
+            for kind in OUTPUTS.values()
+            if kind.flags and kind.stage != "run" and "source" not in kind.needs  # no series come here
+        ]
         unknown = [name for name in save if name not in possible]
         if unknown:
             raise Refusal("invalid", f"save: no such output; there are {', '.join(possible) or 'none'}")

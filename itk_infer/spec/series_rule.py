@@ -9,10 +9,10 @@ from typing import Any
 
 from itk_infer.errors import SpecError
 from itk_infer.spec.dicom_keywords import KEYWORDS, PLANES, VIRTUAL, tag_of
-from itk_infer.spec.values import Invalid, a_list, a_number, a_text, one_of, read_block, repr_short
+from itk_infer.spec.values import Converter, Invalid, a_list, a_number, a_text, one_of, read_block, repr_short
 
 PREFERENCES = ("thinnest", "most_slices")
-PARTS = ("all", "any", "instances", "prefer")
+PARTS = ("all", "any", "instances", "prefer", "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,22 @@ class SeriesRule:
         any: Conditions of which one holds; empty: no such demand.
         instances: Conditions on the slices of the series; slices that do not meet them are left out.
         prefer: What decides among several that fit: `PREFERENCES`, in this order.
+        values: ``stored``, in the units of the series, or ``SUVbw``, of PET.
     """
 
     all: tuple[Condition, ...] = ()
     any: tuple[Condition, ...] = ()
     instances: tuple[Condition, ...] = ()
     prefer: tuple[str, ...] = ()
+    values: str = "stored"
 
     def document(self) -> dict[str, Any]:
         """As JSON that `parse_rules` reads."""
         conditions = {part: [item.document() for item in getattr(self, part)] for part in ("all", "any")}
         instances = {key: value for item in self.instances for key, value in item.document().items()}
-        return {**conditions, "instances": instances, "prefer": list(self.prefer)}
+        values = {"values": self.values} if self.values != "stored" else {}
+        about = {"instances": instances} if instances else {}
+        return {**conditions, **about, "prefer": list(self.prefer), **values}
 
 
 def some_rules(value: Any, where: str) -> tuple[SeriesRule, ...]:
@@ -126,7 +130,13 @@ def _rule(value: Any, where: str) -> SeriesRule:
         raise Invalid(f"{where} must be an object with conditions, not {repr_short(value)}")
     if not set(value) & set(PARTS):
         return SeriesRule(all=_conditions(value, where))
-    keys = {"all": _condition_list, "any": _condition_list, "instances": _conditions, "prefer": _preferences}
+    keys: dict[str, Converter] = {
+        "all": _condition_list,
+        "any": _condition_list,
+        "instances": _conditions,
+        "prefer": _preferences,
+        "values": one_of("stored", "SUVbw"),
+    }
     return SeriesRule(**read_block(value, where, keys))
 
 

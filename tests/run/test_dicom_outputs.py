@@ -148,11 +148,46 @@ class TestRun:
         def function(windows):
             return -np.abs(windows - np.arange(300, dtype=np.float32)[:, None, None, None])
 
-        folder.run(function, spec=spec, save=("dicom_seg", "dicom_sr"))
+        folder.run(function, spec=spec, save=("dicom_seg",))
         frames = seg_frames(folder.output / "s.seg.dcm")
-        assert len(frames) == 299
-        assert all(frame.pixels.sum() == 1 for frame in frames)
-        assert measurements(folder.output / "s.sr.dcm")[298]["Volume"][0] == pytest.approx(0.0024)
+        assert sorted(frame.segment for frame in frames if frame.pixels.sum() == 1) == list(range(1, 300))
+
+    def test_losses_of_the_source_are_noted(self, folder):
+        given = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "12.5"}
+        series(folder.source / "s", **given, LossyImageCompressionMethod="ISO_10918_1")
+        folder.run(save=("dicom_seg",))
+        ds = pydicom.dcmread(folder.output / "s.seg.dcm")
+        assert ds.LossyImageCompression == "01"
+        assert (ds.LossyImageCompressionRatio, ds.LossyImageCompressionMethod) == (12.5, "ISO_10918_1")
+        assert complaints(folder.output / "s.seg.dcm") == []
+
+    def test_an_even_number_of_bytes_takes_a_frame_with_room(self):
+        from itk_infer.outputs.dicom_seg import _even
+
+        full = np.ones((3, 3, 5), np.uint8)  # 45 bits of one label in all its frames: nothing can be added
+        assert _even(full, 1)[0] is full
+        segments = full.copy()
+        segments[2] = 0  # 30 bits are 4 bytes already
+        assert _even(segments, 1)[0] is segments
+        segments = np.ones((3, 3, 4), np.uint8)  # 36 bits are 5 bytes; label 2 has no free voxel in any plane
+        assert _even(segments, 2)[0] is segments
+        segments[1, 0, 0] = 0  # now it has in one
+        further, kept = _even(segments, 2)
+        assert kept is segments
+        assert further[1, 0, 0] == 2
+        assert np.count_nonzero(further != segments) == 1
+
+    def test_uptake_values_have_their_unit(self, folder):
+        from itk_infer.spec.series_rule import parse_rules
+
+        given = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "Modality": "PT", "Units": "GML"}
+        series(folder.source / "s", **given)
+        rules = parse_rules({"all": [{"Modality": "PT"}], "values": "SUVbw"}, "rule")
+        folder.run(save=("dicom_seg", "dicom_sr"), series=rules)
+        (group,) = measurements(folder.output / "s.sr.dcm")
+        values = voxels((5, 12, 10), np.int16) - 30
+        assert group["SUVbw"] == (pytest.approx(values[values > 0].mean(), rel=1e-6), "g/ml{SUVbw}")
+        assert complaints(folder.output / "s.sr.dcm") == []
 
 
 class TestText:
@@ -183,6 +218,21 @@ class TestText:
         assert "cannot be made of this series (ValueError in highdicom)" in reason
         assert "Doe" not in reason
         assert folder.names() == ["itk_infer.db"]
+
+    @pytest.mark.parametrize("name", ["axial", "wrong-charset", "unknown-charset"])
+    def test_nothing_of_the_patient_is_anywhere_else(self, folder, shared, capfd, name):
+        """In no message, event, name or file but the objects, which are the patient's."""
+        cases = shared / "dicom" / "cases"
+        canaries = json.loads((cases / "expected.json").read_text("utf-8"))["canaries"].values()
+        shutil.copytree(cases / name, folder.source / name)
+        assert folder.run(lambda w: np.concatenate([1300 - w, w - 1300], axis=1), save=ALL).exit_code == 0
+        printed = capfd.readouterr()
+        said = [printed.out, printed.err, *map(repr, folder.events), *folder.names()]
+        others = [path.read_bytes() for path in folder.output.iterdir() if path.suffix != ".dcm"]
+        everything = b"".join([*(text.encode("utf-8", "replace") for text in said), *others])
+        assert not [canary for canary in canaries if canary.encode() in everything]
+        assert b"Canary" not in everything
+        assert b"CANARY-4711" in (folder.output / f"{name}.seg.dcm").read_bytes()
 
 
 class TestReport:

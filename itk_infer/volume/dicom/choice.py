@@ -103,7 +103,7 @@ def series_in(folder: Path, rule: SeriesRule | None) -> SeriesFiles:
     if item.series.problem:
         raise InputError(item.series.problem)
     files = tuple(file.path for file in item.series.files)
-    return SeriesFiles(files, rule.instances if rule else ())
+    return SeriesFiles(files, rule.instances, rule.values) if rule else SeriesFiles(files)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -22,10 +22,10 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
-# Sequences whose items are kept: the groups of attributes of frames, and what positions and slopes lie in.
+# Sequences whose items are kept: the groups of attributes of frames, and what positions, slopes and tables lie in.
 KEPT_SEQUENCES = frozenset(
     (0x52009229, 0x52009230, 0x00283000, 0x00289110, 0x00209113, 0x00209116, 0x00289145, 0x00209111, 0x00189114)
-)
+) | {0x00540016}  # RadiopharmaceuticalInformationSequence
 MAX_DEPTH = 20
 MAX_INFLATED = 1 << 28  # bytes of a deflated data set
 

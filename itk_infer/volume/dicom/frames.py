@@ -16,6 +16,7 @@ from itk_infer.volume.dicom.header import (
     numbers_of,
     text_of,
 )
+from itk_infer.volume.dicom.lookup import LookupTable, lookup_table
 
 Vector = tuple[float, ...]
 
@@ -32,6 +33,7 @@ class Frame:
         spacing: Millimetres between rows and between columns; None: not given.
         slope: Value = stored * slope + intercept.
         intercept: See there.
+        table: Gives the values in place of slope and intercept; None: those hold.
     """
 
     file: FileHeader
@@ -41,6 +43,7 @@ class Frame:
     spacing: Vector | None
     slope: float
     intercept: float
+    table: LookupTable | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +107,7 @@ def _frame(file: FileHeader, index: int) -> Frame:
         numbers(MEASURES, "PixelSpacing", 2),
         (slope or (1.0,))[0],
         (intercept or (0.0,))[0],
+        lookup_table(file),
     )
 
 

@@ -51,11 +51,13 @@ class Stack:
         frames: From the first slice along the normal to the last.
         grid: Of the volume; X along rows, Y along columns, Z along the normal.
         notes: What was put up with, as sentences without a name.
+        values: What its voxels were read as: ``stored``, in the units of the series, or ``SUVbw``.
     """
 
     frames: tuple[Frame, ...]
     grid: Grid
     notes: tuple[str, ...] = ()
+    values: str = "stored"
 
 
 def stack_of(frames: Sequence[Frame]) -> Stack:

@@ -15,7 +15,8 @@ from itk_infer.volume.names import printable
 
 FIRST_BYTES = 1 << 15
 SHARED, PER_FRAME = 0x52009229, 0x52009230
-TAGS = frozenset(KEYWORDS.values()) | READ
+SUV_TAGS = frozenset((0x00280051, 0x00541006, 0x00541102, 0x70531000))  # used in uptake.py
+TAGS = frozenset(KEYWORDS.values()) | READ | SUV_TAGS
 MEASURES, POSITION, ORIENTATION, TRANSFORMATION = 0x00289110, 0x00209113, 0x00209116, 0x00289145
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 

@@ -26,6 +26,8 @@ JPEG_8, JPEG_12 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
 LOSSLESS, LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_LS_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K = (f"1.2.840.10008.1.2.4.{end}" for end in (201, 202, 203))
+# OpenJPEG decodes HTJ2K, too; the decoder of its own in imagecodecs returns what it has when a stream is damaged.
 DECODERS = {  # functions of imagecodecs
     RLE: "dicomrle_decode",
     JPEG_8: "jpeg8_decode",
@@ -36,8 +38,11 @@ DECODERS = {  # functions of imagecodecs
     JPEG_LS_LOSSY: "jpegls_decode",
     JPEG_2000_LOSSLESS: "jpeg2k_decode",
     JPEG_2000: "jpeg2k_decode",
+    HTJ2K_LOSSLESS: "jpeg2k_decode",
+    HTJ2K_RPCL: "jpeg2k_decode",
+    HTJ2K: "jpeg2k_decode",
 }
-LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000))
+LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000, HTJ2K))
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
@@ -90,10 +95,6 @@ def pixel_form(file: FileHeader) -> PixelForm:
         "MONOCHROME"
     ):
         raise InputError(f"{name}: its pixels are colours, not one number each; give another series")
-    if file.data.elements.get(0x00283000):
-        raise InputError(
-            f"{name}: its values go through a table (Modality LUT), which is not read; convert the series"
-        )
     allocated = file.integer("BitsAllocated")
     stored = file.integer("BitsStored", allocated)
     high = file.integer("HighBit", stored - 1)
@@ -203,7 +204,7 @@ def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
             if found.size != form.rows * form.columns:
                 raise Damaged("its RLE data are cut short")
             return found.reshape(shape)
-        if syntax in (JPEG_2000, JPEG_2000_LOSSLESS):
+        if DECODERS[syntax] == "jpeg2k_decode":
             codestream.check_jpeg_2000(stream, form.rows, form.columns)
         else:
             codestream.check_jpeg(stream, form.rows, form.columns)

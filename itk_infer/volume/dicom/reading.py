@@ -23,6 +23,7 @@ from itk_infer.volume.dicom.geometry import Stack, is_mosaic, stack_of
 from itk_infer.volume.dicom.header import FIRST_BYTES, FileHeader, header_of, read_file_header, without_voxels
 from itk_infer.volume.dicom.pixels import LOSSY, PixelForm, check_decoder, pixel_form, stored_frames
 from itk_infer.volume.dicom.series_files import SeriesFiles
+from itk_infer.volume.dicom.uptake import suv_factor
 from itk_infer.volume.formats.layout import VOXEL_LIMIT
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import printable
@@ -128,6 +129,10 @@ def read_series(series: SeriesFiles) -> SeriesVolume:
     """
     extra = _extra_tags(series.instances)
     plan = read_plan(series)
+    factor = None
+    if series.values == "SUVbw":
+        factor = suv_factor([frame.file for frame in plan.stack.frames])
+        plan = replace(plan, dtype=np.dtype(np.float32))
     array = np.empty(plan.stack.grid.size, plan.dtype)
     places: dict[Path, list[tuple[int, Frame]]] = {path: [] for path in series.files}
     for z, frame in enumerate(plan.stack.frames):
@@ -144,10 +149,13 @@ def read_series(series: SeriesFiles) -> SeriesVolume:
         return hashlib.sha256(data).hexdigest()
 
     digests = _map(read, series.files)
+    if factor is not None:
+        array *= np.float32(factor)
     used = {frame.file.path: frame.file for frame in plan.stack.frames}
     lossy = any(file.data.syntax in LOSSY or file.text("LossyImageCompression") == "01" for file in used.values())
     notes = [*plan.stack.notes, *(["its pixels were compressed with losses"] if lossy else [])]
-    return SeriesVolume(array, plan.stack.grid, _digest(digests, series), plan.stack, tuple(notes))
+    stack = replace(plan.stack, values=series.values)
+    return SeriesVolume(array, stack.grid, _digest(digests, series), stack, tuple(notes))
 
 
 def series_sha256(series: SeriesFiles) -> str:
@@ -161,7 +169,7 @@ def series_sha256(series: SeriesFiles) -> str:
 
 
 def _digest(digests: Sequence[str], series: SeriesFiles) -> str:
-    words = [*sorted(digests), *([repr(series.instances)] if series.instances else [])]
+    words = [*sorted(digests), *([series.reading] if series.reading != repr(()) else [])]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
@@ -191,7 +199,9 @@ def _fill(
 
 
 def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
-    if target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
+    if frame.table is not None:
+        target[...] = frame.table.apply(stored)
+    elif target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
         target[...] = stored
         if frame.slope != 1:
             target *= target.dtype.type(frame.slope)
@@ -203,6 +213,9 @@ def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
 
 def _dtype(frames: Sequence[Frame], forms: dict[Path, PixelForm]) -> np.dtype[Any]:
     """The smallest integer type for all values that may be stored, or float32."""
+    tables = {None if frame.table is None else frame.table.itemsize for frame in frames}
+    if tables != {None}:
+        return np.dtype(np.float32 if None in tables else f"u{max(size for size in tables if size)}")
     scalings = {(frame.slope, frame.intercept) for frame in frames}
     slope, intercept = next(iter(scalings))
     if len(scalings) == 1 and slope.is_integer() and intercept.is_integer():

@@ -18,14 +18,21 @@ class SeriesFiles:
     Attributes:
         files: Of the series, sorted; without copies, and without localizers.
         instances: Conditions on its slices; those that do not meet them are left out.
+        values: ``stored``, or ``SUVbw``.
     """
 
     files: tuple[Path, ...]
     instances: tuple[Condition, ...] = ()
+    values: str = "stored"
 
     def absolute(self) -> SeriesFiles:
         """The same for a process with another current folder."""
         return replace(self, files=tuple(path.absolute() for path in self.files))
+
+    @property
+    def reading(self) -> str:
+        """What besides its files decides the voxels, as text."""
+        return repr(self.instances) + (self.values if self.values != "stored" else "")
 
     def stamp(self) -> Stamp:
         """One stamp for all files: bytes, newest modification, and a number made of all names and stamps.
@@ -34,7 +41,7 @@ class SeriesFiles:
             OSError: the status of a file cannot be read.
         """
         stamps = [stamp_of(path) for path in self.files]
-        digest = hashlib.sha256(repr(self.instances).encode())
+        digest = hashlib.sha256(self.reading.encode())
         for path, stamp in zip(self.files, stamps, strict=True):
             digest.update(os.fsencode(path.absolute()))
             digest.update(f"\0{stamp.size} {stamp.mtime_ns} {stamp.inode}\0".encode())

@@ -17,6 +17,7 @@ ENCODERS = {
     "jpeg-ls": ("1.2.840.10008.1.2.4.80", codecs.jpegls_encode),
     "jpeg-2000": ("1.2.840.10008.1.2.4.90", lambda p: codecs.jpeg2k_encode(p, codecformat="J2K", reversible=True)),
     "jpeg-2000 in a JP2 file": ("1.2.840.10008.1.2.4.90", lambda p: codecs.jpeg2k_encode(p, reversible=True)),
+    "htj2k": ("1.2.840.10008.1.2.4.201", lambda p: codecs.htj2k_encode(p, reversible=True)),
     "jpeg lossless": ("1.2.840.10008.1.2.4.70", lambda p: codecs.ljpeg_encode(p, bitspersample=16)),
 }
 
@@ -149,9 +150,9 @@ def test_a_number_of_frames_that_is_none(tmp_path):
 
 def test_an_unknown_syntax_is_named(tmp_path):
     def change(ds, plane):
-        return compressed(ds, b"\0" * 20, "1.2.840.10008.1.2.4.201")
+        return compressed(ds, b"\0" * 20, "1.2.840.10008.1.2.4.102")
 
-    with pytest.raises(InputError, match=r"transfer syntax 1\.2\.840\.10008\.1\.2\.4\.201"):
+    with pytest.raises(InputError, match=r"transfer syntax 1\.2\.840\.10008\.1\.2\.4\.102"):
         read(series(tmp_path, voxels(), change))
 
 
