@@ -25,7 +25,7 @@ PACKAGES = (
     *("openvino", "torch", "onnx", "onnxscript", "monai", "einops", "safetensors"),
     *("mmengine", "mmengine-lite", "mmsegmentation", "mmcv", "mmcv-lite", "setuptools"),
     *("onedl-mmengine", "onedl-mmsegmentation", "onedl-mmcv"),
-    *("distributed", "dask-jobqueue", "cryptography", "imagecodecs", "pydicom", "highdicom"),
+    *("distributed", "dask-jobqueue", "cryptography", "imagecodecs", "pydicom", "highdicom", "pynetdicom"),
 )
 IMPORTED = {"SimpleITK": "SimpleITK", "zarr": "zarr", "onnx": "onnx", "mmengine": "mmengine", "torch": "torch"}
 # Those that decide how fast convolutions are, best last.

@@ -20,11 +20,12 @@ class Delivery:
     """The end of one attempt.
 
     Attributes:
-        state: ``sent``; ``rejected``: the same object will never be taken; ``waiting``: try again later.
+        state: ``sent``; ``rejected``: the same object will never be taken; ``waiting``: try again later; ``dead``:
+            it was tried for too long.
         reason: Why, in words without anything of the patient.
     """
 
-    state: Literal["sent", "rejected", "waiting"]
+    state: Literal["sent", "rejected", "waiting", "dead"]
     reason: str = ""
 
 

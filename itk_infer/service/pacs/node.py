@@ -29,7 +29,7 @@ from itk_infer.service.pacs.destinations import destination
 from itk_infer.service.pacs.kept_open import KeptOpen
 from itk_infer.service.pacs.node_settings import NodeSettings
 from itk_infer.service.pacs.orthanc import Orthanc
-from itk_infer.service.pacs.outbox import Outbox
+from itk_infer.service.pacs.outbox import DEAD, Outbox
 from itk_infer.service.pacs.pull import OrthancSource
 from itk_infer.service.pacs.receiver import Receiver
 from itk_infer.service.pacs.sender import send_due
@@ -112,8 +112,8 @@ class Node:
     def _open_source(self) -> Source:
         settings = self.settings
         if settings.orthanc is not None:
-            self._orthanc = Orthanc(settings.orthanc, settings.access)
-            return OrthancSource(self._orthanc, self.studies, only_new=settings.only_new, check=self._check)
+            orthanc = Orthanc(settings.orthanc, settings.access)
+            return OrthancSource(orthanc, self.studies, only_new=settings.only_new, check=self._check)
         return Spool(self._home / RECEIVED, self.studies)
 
     def _recover(self) -> None:
@@ -264,7 +264,6 @@ class Node:
             return True
         except Gone:
             done, reason, results = False, "lost: the study was deleted before it could be fetched", {}
-            self.tell(f"{name}: FAILED, {reason}")
         except Unfinished:
             self.queue.put_back(job.id)
             return False
@@ -283,7 +282,6 @@ class Node:
             raise
         except ItkInferError as error:
             done, reason, results = False, str(error), {}
-            self.tell(f"{name}: FAILED, {reason}")
         if not done and not self._has_room():  # perhaps for that reason
             self.queue.put_back(job.id)
             return False
@@ -294,14 +292,17 @@ class Node:
             self.tell(f"{name}: {'skipped, ' + results['skipped'] if 'skipped' in results else end}")
         else:
             self.queue.fail(job.id, reason)
+            self.tell(f"{name}: FAILED, {reason}")
             self._failed += 1
         return True
 
     def send(self, there: Destination) -> None:
         """Try to send what is due."""
         for path, delivery in send_due(self.outbox, there, self._check).items():
-            if delivery.state == "rejected":
-                self.tell(f"{path}: REJECTED by {there.name}, {delivery.reason}; it stays in the outbox")
+            if delivery.state in DEAD:
+                self.tell(
+                    f"{path}: {delivery.state.upper()}, {there.name}: {delivery.reason}; it stays in the outbox"
+                )
             elif delivery.state == "waiting":
                 self._ill(there.name, delivery.reason)
             else:

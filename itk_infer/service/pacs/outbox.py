@@ -141,28 +141,31 @@ class Outbox:
                 "UPDATE letters SET tries = tries + 1 WHERE target = ? AND uid = ?", (letter.target, letter.uid)
             )
 
-    def settle(self, letter: Letter, delivery: Delivery, *, verified: bool = False) -> None:
-        """Note how an attempt ended; one that failed is due again after a pause, which doubles each time."""
+    def settle(self, letter: Letter, delivery: Delivery, *, verified: bool = False) -> Delivery:
+        """Note how an attempt ended; one that failed is due again after a pause, which doubles each time.
+
+        Returns:
+            How it ended: ``dead`` where it was tried for too long.
+        """
         now = time.time()
-        state, reason = delivery.state, delivery.reason
-        final: str = state
-        if state == "waiting" and now - letter.since > self._patience:
-            final, reason = "dead", f"{reason}; tried {letter.tries + 1} times, and given up"
+        if delivery.state == "waiting" and now - letter.since > self._patience:
+            delivery = Delivery("dead", f"{delivery.reason}; tried {letter.tries + 1} times, and given up")
         pause = min(MOST_PAUSE_S, 2.0 ** min(letter.tries, 30)) * random.uniform(0.75, 1.25)
         with self._change():
             self._db.execute(
                 "UPDATE letters SET state = ?, reason = ?, due = ?, ended = ?, verified = ?"
                 " WHERE target = ? AND uid = ?",
                 (
-                    final,
-                    reason,
+                    delivery.state,
+                    delivery.reason,
                     now + pause,
-                    None if final == "waiting" else now,
+                    None if delivery.state == "waiting" else now,
                     int(verified),
                     letter.target,
                     letter.uid,
                 ),
             )
+        return delivery
 
     def retry(self, targets: Iterable[str] | None = None) -> int:
         """Let dead letters, and those in a pause, be tried at once.

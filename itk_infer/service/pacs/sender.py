@@ -28,8 +28,7 @@ def send_due(
     ended: dict[str, Delivery] = {}
 
     def settle(letter: Letter, delivery: Delivery, verified: bool = False) -> None:
-        outbox.settle(letter, delivery, verified=verified)
-        ended[letter.path] = delivery
+        ended[letter.path] = outbox.settle(letter, delivery, verified=verified)
 
     ready = []
     for letter in outbox.due(destination.name):

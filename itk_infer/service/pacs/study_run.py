@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import InterruptedRunError, NoInputError
-from itk_infer.events import CaseFailed, Event, Events, Warned
+from itk_infer.events import Event, Events, Warned
 from itk_infer.executors.executor import Executor
 from itk_infer.files.commit import remove
 from itk_infer.run.folder import run_cases
@@ -140,10 +140,5 @@ class StudyRun:
 
     def _listen(self, event: Event) -> None:
         name = self._job.request.name
-        match event:
-            case Warned():
-                self._tell(f"{name}: warning: {event.message.removeprefix(f'{name}: ')}")
-            case CaseFailed() if not event.reason.startswith(NO_FIT):
-                self._tell(f"{name}: FAILED, {event.reason}")
-            case _:
-                pass
+        if isinstance(event, Warned):
+            self._tell(f"{name}: warning: {event.message.removeprefix(f'{name}: ')}")

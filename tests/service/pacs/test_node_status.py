@@ -55,6 +55,7 @@ def test_states_in_words_json_and_metrics(tmp_path, capsys):
     home = received(tmp_path / "home", good(tmp_path), tilted, screenshot, grey)
     running = run_once(home, listen=LISTEN, send=(f"orthanc=http://127.0.0.1:{free_port()}",))
     assert running.code == 3
+    assert sum("FAILED" in words for words in running.said) == 1
     assert main(("status", str(home))) == 0
     words = capsys.readouterr().out
     for part in (
@@ -74,6 +75,17 @@ def test_states_in_words_json_and_metrics(tmp_path, capsys):
     assert 'itk_infer_node_results{destination="0",state="waiting"} 1' in text
     for secret in ("P1", "made up", uid("good"), uid("bad")):
         assert secret not in words + json.dumps(status) + "".join(running.said)
+
+
+def test_dead_letters_are_named_and_tried_again_at_the_next_start(tmp_path):
+    home, down = received(tmp_path / "home", good(tmp_path)), (f"orthanc=http://127.0.0.1:{free_port()}",)
+    running = run_once(home, listen=LISTEN, send=down, patience=-1.0)
+    assert ".seg.dcm: DEAD, orthanc=" in running.said[-1]
+    assert node_status(home)["results"][down[0]]["dead"] == 1
+    assert running.code == 3
+    again = run_once(home, listen=LISTEN, send=down)
+    assert "cannot be reached" in again.said[-1]
+    assert node_status(home)["results"][down[0]]["waiting"] == 1
 
 
 def test_a_study_without_what_the_rule_asks_for_is_skipped(tmp_path):
@@ -101,12 +113,13 @@ def test_the_page(tmp_path):
         assert "1 done" in get("")
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get("jobs.db")
-        (tmp_path / "home" / "node.db").rename(tmp_path / "away")
-        with pytest.raises(urllib.error.HTTPError, match="503"):
-            get("status")
-        (tmp_path / "away").rename(tmp_path / "home" / "node.db")
         with pytest.raises(ConfigError, match="cannot be listened on"):
             StatusPage(tmp_path, "127.0.0.1", int(page.address.rstrip("/").rpartition(":")[2]))
+
+
+def test_a_page_of_nothing(tmp_path):
+    with StatusPage(tmp_path, "127.0.0.1", 0) as page, pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(page.address, timeout=20)
 
 
 def test_a_home_belongs_to_one_node_and_to_nothing_else(tmp_path):

@@ -39,7 +39,7 @@ def _collected():
 
 
 def listening(home, **given):
-    return node(home, listen="NODE@127.0.0.1:0", **{"quiet": 0.3, "send": (), **given})
+    return node(home, listen="NODE@127.0.0.1:0", **{"quiet": 0.5, "send": (), **given})
 
 
 def address(running):
@@ -61,7 +61,7 @@ def send(running, files, **access):
 def test_seven_associations_at_a_time(tmp_path):
     """126 images; nothing is lost, and each study is computed once, with all of its slices."""
     studies = [save_series(tmp_path / str(k), voxels((18, 5, 6), seed=k), study=f"parallel {k}") for k in range(7)]
-    with listening(tmp_path / "home", places=2, quiet=1.0) as running, ThreadPoolExecutor(7) as pool:
+    with listening(tmp_path / "home", places=2, quiet=3.0) as running, ThreadPoolExecutor(7) as pool:
         sent = list(pool.map(lambda files: storescu(address(running), *files).returncode, studies))
         assert sent == [0] * 7
         wait_until(lambda: running.queue.counts()["done"] == 7)
@@ -72,7 +72,7 @@ def test_seven_associations_at_a_time(tmp_path):
 
 def test_late_slices_and_what_is_sent_again(tmp_path):
     files = save_series(tmp_path / "in", voxels((4, 5, 6)), study="late")
-    with listening(tmp_path / "home") as running:
+    with listening(tmp_path / "home", quiet=2.0) as running:
         send(running, files[:3])
         wait_until(lambda: running.queue.counts()["done"] == 1)
         send(running, files[:3])  # the same once more: nothing new
