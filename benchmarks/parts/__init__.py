@@ -7,7 +7,20 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, dicom, engine, evaluate, export, failures, folder, nnunet, start
+from parts import (
+    accumulate,
+    accuracy,
+    classify,
+    depth,
+    dicom,
+    engine,
+    evaluate,
+    export,
+    failures,
+    folder,
+    nnunet,
+    start,
+)
 
 
 class Part(Protocol):
@@ -35,4 +48,5 @@ PARTS: dict[str, Part] = {
     "start": start,
     "evaluate": evaluate,
     "dicom": dicom,
+    "classify": classify,
 }

@@ -18,6 +18,7 @@ from support.classifier_files import make_archive, make_classifier
 
 from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
+from itk_infer.spec.classify_parse import is_classification, parse_classify_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / "itk_infer" / "demo"
@@ -38,6 +39,7 @@ NOT_RUN = {
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
     **({} if importlib.util.find_spec("highdicom") else {"--dicom ": "highdicom is missing"}),
+    **({} if importlib.util.find_spec("pydicom") else {"chest.onnx": "likewise"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
     "itk_infer serve": "it serves until it is stopped; see tests/service",
     "itk_infer submit": "it needs a server; see tests/client",
@@ -109,6 +111,15 @@ def pictures_and_cells(folder: Path) -> None:
     onnx.save(model, folder / "cells.onnx")
 
 
+def chest_model(folder: Path) -> None:
+    """What docs/classify.md takes for granted: a network with its spec, and pictures."""
+    from support.classify_files import CLASSIFY, brightness_network, grey_dicom
+
+    brightness_network(folder / "chest.onnx", CLASSIFY)
+    for number in range(3):
+        grey_dicom(folder / f"pictures/a/{number}.dcm", number / 4, number)
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the pages take for granted."""
@@ -156,10 +167,13 @@ def test_the_page_does_what_it_says(page: Path, scratch: Path) -> None:
     content = page.read_text("utf-8")
     if "old.onnx" in content:
         old_model(scratch / "old.onnx")
-    if "chest.onnx" in content:
+    if "-i archive" in content:
         pytest.importorskip("onnx")
         make_classifier(scratch / "chest.onnx")
         make_archive(scratch / "archive")
+    elif "chest.onnx" in content:
+        pytest.importorskip("onnx")
+        chest_model(scratch)
     if "cells.onnx" in content:
         pictures_and_cells(scratch)
     namespace: dict[str, Any] = {"__name__": "docs"}
@@ -175,7 +189,9 @@ def test_the_page_does_what_it_says(page: Path, scratch: Path) -> None:
 def test_every_json_block_is_valid(page: Path) -> None:
     for language, text in FENCE.findall(page.read_text("utf-8")):
         document = json.loads(text) if language == "json" else {}
-        if not {"event", "recipe", "ensemble"} & document.keys():  # those are no specs
+        if is_classification(document):
+            parse_classify_spec(document, page.name)
+        elif not {"event", "recipe", "ensemble"} & document.keys():  # those are no specs
             parse_spec(document, page.name)
 
 

@@ -15,12 +15,12 @@ from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRul
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture
 
-GREY = PictureChannel()
+GREY, VOI = PictureChannel(), PictureInput()
 STORED = np.arange(64, dtype=np.uint16).reshape(8, 8) * 16
 pydicom = pytest.importorskip("pydicom", reason="pydicom writes the files")
 
 
-def seen(path: Path, wanted: PictureInput = PictureInput(), channel: PictureChannel = GREY, frame: int = 0) -> Any:
+def seen(path: Path, wanted: PictureInput = VOI, channel: PictureChannel = GREY, frame: int = 0) -> Any:
     return open_pictures(path).picture(frame).plane(channel, wanted)
 
 
@@ -61,7 +61,7 @@ def test_every_encoding_of_one_radiograph(shared: Path) -> None:
 def test_every_broken_file_ends_as_it_should(shared: Path) -> None:
     pytest.importorskip("imagecodecs", reason="the decoders are not installed")
     folder = shared / "classify" / "broken"
-    states = {}
+    states, reasons = {}, {}
     for name in json.loads((folder / "broken.json").read_text("utf-8")):
         try:
             pictures = open_pictures(folder / name)
@@ -72,10 +72,10 @@ def test_every_broken_file_ends_as_it_should(shared: Path) -> None:
         except NotAPicture:
             states[name] = "skipped"
         except InputError as error:
-            assert str(error).startswith(name)
-            states[name] = "failed"
+            states[name], reasons[name] = "failed", str(error)
     wanted = json.loads((folder / "broken.json").read_text("utf-8"))
     assert len(wanted) == 26
+    assert all(reason.startswith(f"{name}: ") for name, reason in reasons.items())
     assert states == {name: about["state"] for name, about in wanted.items()}
 
 
@@ -237,3 +237,20 @@ def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:
     second = open_pictures(made(tmp_path, series="another", WindowCenter="1", WindowWidth="9")).picture(0).sha256
     assert first == second
     assert open_pictures(made(tmp_path, STORED + 1)).picture(0).sha256 != first
+
+
+def test_luma_and_differences(tmp_path: Path) -> None:
+    """YBR_FULL of white, black and red; PS3.3, C.7.6.3.1.2."""
+    stored = np.array([[[255, 128, 128], [0, 128, 128], [76, 85, 255]]], np.uint8)
+    ds = slice_of(0, stored[..., 0])
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL", 1
+    ds.PixelData = np.moveaxis(stored, -1, 0).tobytes() + bytes(1)
+    path = save(ds, tmp_path / "ybr.dcm")
+    red, green = (seen(path, channel=PictureChannel(name))[0] for name in ("red", "green"))
+    np.testing.assert_allclose(red, [1, 0, 254 / 255], atol=1.5 / 255)
+    np.testing.assert_allclose(green, [1, 0, 0], atol=1.5 / 255)
+
+
+def test_a_window_without_a_width(tmp_path: Path) -> None:
+    path = made(tmp_path, WindowCenter="500", WindowWidth="0.5")
+    np.testing.assert_allclose(seen(path), STORED / STORED.max(), atol=1e-6)
