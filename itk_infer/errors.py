@@ -3,6 +3,7 @@
     ItkInferError                1  an error in the program itself
     ├── ConfigError              2  options, spec or folders that cannot work
     │   └── SpecError            2  an invalid model spec
+    │       └── TaskError        2  a model for another command
     ├── CaseError                3  one case cannot be finished; the others continue
     │   ├── InputError           3  its image cannot be read, or is damaged or ambiguous
     │   ├── InferenceError       3  the network failed, or its output cannot be used
@@ -33,6 +34,10 @@ class ConfigError(ItkInferError):
 
 class SpecError(ConfigError):
     """An invalid model spec; the message names the file and the key."""
+
+
+class TaskError(SpecError):
+    """A spec of a model for another task, which another command runs."""
 
 
 class CaseError(ItkInferError):

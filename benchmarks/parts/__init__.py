@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, evaluate, export, failures, folder, nnunet, start
+from parts import accumulate, accuracy, classify, depth, engine, evaluate, export, failures, folder, nnunet, start
 
 
 class Part(Protocol):
@@ -34,4 +34,5 @@ PARTS: dict[str, Part] = {
     "failures": failures,
     "start": start,
     "evaluate": evaluate,
+    "classify": classify,
 }

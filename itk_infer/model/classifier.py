@@ -134,8 +134,12 @@ def group_of(
                 f"{first.name} and {network.name} answer with different labels ({differ}) and cannot be averaged; "
                 "name them alike in their specs, or run them one after the other into folders of their own"
             )
-        if mean == "logits" and "none" in (first.spec.output.activation, network.spec.output.activation):
-            raise ConfigError(f"{network.name}: answers with probabilities, so logits cannot be averaged")
+    for network in group.networks if mean == "logits" else ():
+        if network.spec.output.activation != "sigmoid":
+            raise ConfigError(
+                f"{network.name}: its activation is {network.spec.output.activation}, so logits cannot be averaged; "
+                "average the probabilities"
+            )
     return group
 
 

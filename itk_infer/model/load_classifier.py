@@ -8,10 +8,13 @@ from pathlib import Path
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.classifier import Group, PictureClassifier, PictureNetwork, group_of
+from itk_infer.model.classify_sources import SIDECARS
 from itk_infer.model.kinds.ensemble_file import Group as FileGroup
 from itk_infer.model.kinds.ensemble_file import is_ensemble, read_ensemble
 from itk_infer.model.registry import MODEL_KINDS, function_named, kind_named, kind_of
+from itk_infer.model.spec_json import read_json
 from itk_infer.model.spec_sources import SpecSources
+from itk_infer.spec.classify_parse import is_classification
 
 
 def load_classifier(
@@ -44,6 +47,30 @@ def load_classifier(
     if options.weights is not None and not isinstance(models[0], Group):
         raise ConfigError("`weights` is for several models; give `-m` more than once, or an ensemble file")
     return PictureClassifier(models[0])
+
+
+def says_it_classifies(paths: Sequence[Path], spec: Path | None) -> bool:
+    """Whether a spec beside a model, or the user's, says that it classifies; nothing is loaded.
+
+    Args:
+        paths: Files of models, or of ensembles.
+        spec: The user's spec file.
+
+    Raises:
+        SpecError: a file is no JSON, or an ensemble file is invalid.
+    """
+    if spec is not None and is_classification(read_json(spec)):
+        return True
+    path = paths[0]
+    if is_ensemble(path):
+        return says_it_classifies([_first_model(read_ensemble(path))], None)
+    beside = [path.with_name(f"{path.stem}{ending}") for ending in SIDECARS]
+    return any(is_classification(read_json(file)) for file in beside if file.is_file())
+
+
+def _first_model(group: FileGroup) -> Path:
+    content = group.members[0].content
+    return _first_model(content) if isinstance(content, FileGroup) else content
 
 
 class _Loader:

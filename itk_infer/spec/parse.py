@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
-from itk_infer.errors import SpecError
+from itk_infer.errors import SpecError, TaskError
 from itk_infer.spec.intensity import OPS, IntensityStep, Standardize, ZScore
 from itk_infer.spec.labels import Label, default_color
 from itk_infer.spec.model_spec import (
@@ -81,8 +81,14 @@ def parse_spec(document: Any, source: str) -> ModelSpec:
     """
     try:
         return _model_spec(document)
+    except _AnotherTask as error:
+        raise TaskError(f"{source}: {error}") from None
     except Invalid as error:
         raise SpecError(f"{source}: {error}") from None
+
+
+class _AnotherTask(Invalid):
+    """A spec of a model that does not segment."""
 
 
 def _model_spec(document: Any) -> ModelSpec:
@@ -108,7 +114,7 @@ def _model_spec(document: Any) -> ModelSpec:
 
 def _segment(value: Any, where: str) -> str:
     if value in ("classify", "classification"):
-        raise Invalid("the model classifies pictures; run it with itk_infer classify")
+        raise _AnotherTask("the model classifies pictures; run it with itk_infer classify")
     return str(one_of("segment")(value, where))
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from itk_infer.cli.classifier_text import classifier_about, classifier_text
 from itk_infer.cli.model import load_predictor, model_options, model_request
 from itk_infer.cli.options import GroupedCommand, option, with_flags
+from itk_infer.errors import TaskError
 from itk_infer.streams import lost_output
 
 
@@ -22,15 +24,23 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     """
     from itk_infer.executors.loader import describe, described
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
+    from itk_infer.model.load_classifier import says_it_classifies
 
-    about = described(model_request(**model))  # of kinds that need not be loaded for it
+    request, text = model_request(**model), model_text
+    classifies = says_it_classifies(request.paths, request.options.spec)
+    about = None if classifies else described(request)  # of kinds that need not be loaded for it
     if about is None:
         with temporary_folder(SHARED_MEMORY):
-            about = describe(load_predictor(**model))
+            try:
+                about = None if classifies else describe(load_predictor(**model))
+            except TaskError:
+                pass
+            if about is None:
+                about, text = classifier_about(request), classifier_text
     if as_json:
         click.echo(json.dumps(about))
     else:
-        click.echo(model_text(about))
+        click.echo(text(about))
         for note in about["notes"]:
             click.echo(with_flags(note), err=True)
     return 1 if lost_output() else 0

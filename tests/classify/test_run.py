@@ -1,0 +1,232 @@
+"""A folder classified: what is recorded, what a second run does, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from itk_infer.classify.run import ClassifySummary
+from itk_infer.errors import ConfigError, NoInputError
+from itk_infer.events import CaseFailed, CaseSkipped, Progress, RunDone, RunStarted, Warned
+
+pytest.importorskip("pydicom", reason="pydicom writes the files")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom  # noqa: E402
+
+PROBABILITIES = (
+    "SELECT f.path, p.probability FROM predictions p JOIN images i ON i.id = p.image JOIN files f ON f.id = i.file "
+    "WHERE p.model = (SELECT model FROM runs ORDER BY id DESC LIMIT 1) ORDER BY f.path"
+)
+
+
+def counts(summary: ClassifySummary) -> tuple[int, int, int, int, int]:
+    return summary.done, summary.up_to_date, summary.unchanged, summary.failed, summary.skipped
+
+
+def test_probabilities_of_an_archive(archive: Path, run: Any, rows: Any) -> None:
+    events: list[Any] = []
+    summary = run(archive, listener=events.append)
+    assert counts(summary) == (3, 0, 0, 0, 0)
+    assert summary.exit_code == 0
+    found = dict(rows(PROBABILITIES))
+    wanted = {"a/1.dcm": answer(0.2), "a/2.dcm": answer(0.6), "b/1.dcm": answer(0.9)}
+    assert found == pytest.approx(wanted, abs=1e-5)
+    logit = rows("SELECT logit, std FROM predictions ORDER BY logit")[0]
+    assert logit == (pytest.approx(-3, abs=1e-4), None)
+    assert rows("SELECT count(DISTINCT study), count(DISTINCT sop) FROM images") == [(2, 3)]
+    assert rows("SELECT patient, frames, folder FROM files WHERE path = 'a/1.dcm'") == [("P1", 1, "a")]
+    assert rows("SELECT name, threshold, parent FROM labels") == [("bright", 0.5, None)]
+    assert rows("SELECT images, exit_code, ended IS NOT NULL FROM runs") == [(3, 0, 1)]
+    assert [type(event) for event in events] == [RunStarted, Progress, RunDone]
+
+
+def test_a_second_run_reads_nothing(archive: Path, run: Any, rows: Any) -> None:
+    run(archive)
+    before = rows(PROBABILITIES)
+    assert counts(run(archive)) == (0, 3, 0, 0, 0)
+    assert rows(PROBABILITIES) == before
+    assert counts(run(archive, overwrite=True)) == (3, 0, 0, 0, 0)
+    assert rows(PROBABILITIES) == before
+
+
+def test_new_and_changed_files_are_read(archive: Path, run: Any, rows: Any) -> None:
+    run(archive)
+    grey_dicom(archive / "c/1.dcm", 0.5, 7, study="c")
+    grey_dicom(archive / "a/1.dcm", 0.8, 0, study="a")
+    os.utime(archive / "a/1.dcm", ns=(1, 1))
+    os.utime(archive / "b/1.dcm", ns=(1, 1))  # touched
+    assert counts(run(archive)) == (2, 1, 1, 0, 0)
+    assert dict(rows(PROBABILITIES))["a/1.dcm"] == pytest.approx(answer(0.8), abs=1e-5)
+    assert rows("SELECT count(*) FROM images") == [(4,)]
+    assert counts(run(archive)) == (0, 4, 0, 0, 0)
+
+
+def test_another_model_computes_everything_and_keeps_the_old(archive: Path, run: Any, rows: Any, tmp_path: Path) -> None:
+    run(archive)
+    other = brightness_network(tmp_path / "other.onnx", CLASSIFY, shift=1.0)
+    assert counts(run(archive, other)) == (3, 0, 0, 0, 0)
+    assert dict(rows(PROBABILITIES))["a/1.dcm"] == pytest.approx(answer(0.2, 1.0), abs=1e-5)
+    assert rows("SELECT count(*) FROM predictions") == [(6,)]
+    assert rows("SELECT count(*) FROM images") == [(3,)]
+    document = CLASSIFY | {"output": {"activation": "sigmoid", "labels": [{"name": "bright", "threshold": 0.9}]}}
+    again = brightness_network(tmp_path / "other.onnx", document, shift=1.0)
+    assert counts(run(archive, again)) == (0, 3, 0, 0, 0), "a threshold changes no probability"
+    assert ("bright", 0.9) in rows("SELECT name, threshold FROM labels")
+    run(archive, again, threshold=0.25)
+    assert ("bright", 0.25) in rows("SELECT name, threshold FROM labels")
+
+
+def test_files_that_fail_and_files_that_are_none(archive: Path, run: Any, rows: Any) -> None:
+    (archive / "a/notes.txt").write_text("words", "utf-8")
+    (archive / "a/.hidden.dcm").write_bytes(b"")
+    (archive / "a/3.dcm").write_bytes(b"no DICOM")
+    cut = (archive / "b/1.dcm").read_bytes()
+    (archive / "b/2.dcm").write_bytes(cut[:-40])
+    (archive / "c").mkdir()
+    (archive / "c/1.dcm").write_bytes(b"")
+    events: list[Any] = []
+    summary = run(archive, listener=events.append)
+    assert (summary.exit_code, *counts(summary)) == (3, 3, 0, 0, 3, 1)
+    failed = {event.case: event.reason for event in events if isinstance(event, CaseFailed)}
+    assert failed["c/1.dcm"].startswith("1.dcm: is empty")
+    assert "is cut short" in failed["b/2.dcm"]
+    assert [event.case for event in events if isinstance(event, CaseSkipped)] == ["a/notes.txt"]
+    studies = dict(rows("SELECT path, study FROM files"))
+    assert studies["a/3.dcm"] == studies["a/1.dcm"], "the study of its folder"
+    assert studies["b/2.dcm"] == studies["b/1.dcm"], "its own header names it"
+    assert studies["c/1.dcm"] == "folder:c"
+    assert rows("SELECT count(*) FROM files WHERE state != 'done' AND reason IS NULL") == [(0,)]
+    (archive / "c/1.dcm").unlink()
+    grey_dicom(archive / "a/3.dcm", 0.5, 9, study="a")
+    (archive / "b/2.dcm").unlink()
+    assert run(archive, forget_missing=True).exit_code == 0
+
+
+def test_all_fail(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/1.dcm").write_bytes(b"x")
+    assert run(tmp_path / "in").exit_code == 4
+
+
+def test_there_is_no_picture(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "in").mkdir()
+    empty = run(tmp_path / "in")
+    assert (empty.exit_code, "holds no file" in empty.problem) == (NoInputError.exit_code, True)
+    (tmp_path / "in/notes.txt").write_text("words", "utf-8")
+    assert run(tmp_path / "in").exit_code == NoInputError.exit_code
+    with pytest.raises(NoInputError, match="no such file"):
+        run(tmp_path / "elsewhere")
+
+
+def test_copies_count_once_and_conflicts_are_left_out(archive: Path, run: Any, rows: Any) -> None:
+    """Whatever their names: the folder with more images of the study counts."""
+    (archive / "0").mkdir()
+    shutil.copy(archive / "a/1.dcm", archive / "0/copy.dcm")
+    grey_dicom(archive / "0/conflict.dcm", 0.7, 1, study="a")
+    for number in (10, 11):
+        grey_dicom(archive / f"a/{number}.dcm", 0.1, number, study="a")
+    summary = run(archive)
+    assert (summary.copies, summary.conflicts) == (1, 1)
+    marks = rows(
+        "SELECT f.path, i.state, g.path FROM images i JOIN files f ON f.id = i.file JOIN images j ON j.id = i.same_as "
+        "JOIN files g ON g.id = j.file ORDER BY f.path"
+    )
+    assert marks == [("0/conflict.dcm", "conflict", "a/2.dcm"), ("0/copy.dcm", "copy", "a/1.dcm")]
+    (archive / "0/conflict.dcm").unlink()
+    again = run(archive, forget_missing=True)
+    assert (again.copies, again.conflicts) == (1, 0)
+
+
+def test_pictures_and_volumes(tmp_path: Path, run: Any, rows: Any) -> None:
+    import SimpleITK as sitk
+    from PIL import Image
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("L", (9, 9), 255).save(folder / "a.png")
+    np.save(folder / "b.npy", np.full((5, 5), 0.25))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 4), np.uint8)), str(folder / "c.nii.gz"))
+    summary = run(folder)
+    assert (summary.done, summary.images) == (3, 5)
+    found = rows(PROBABILITIES)
+    assert [path for path, _ in found] == ["a.png", "b.npy", *["c.nii.gz"] * 3]
+    assert [value for _, value in found] == pytest.approx([answer(1), answer(0.25), *[answer(0)] * 3], abs=1e-5)
+    assert rows("SELECT DISTINCT study FROM images") == [("folder:.",)]
+
+
+def test_one_file(archive: Path, run: Any, rows: Any) -> None:
+    assert run(archive / "a/2.dcm").done == 1
+    assert rows("SELECT path, folder FROM files") == [("2.dcm", "")]
+
+
+def test_files_that_vanish(archive: Path, run: Any, rows: Any) -> None:
+    run(archive)
+    (archive / "a/1.dcm").unlink()
+    shutil.rmtree(archive / "b")
+    events: list[Any] = []
+    run(archive, listener=events.append)
+    words = next(event.message for event in events if isinstance(event, Warned))
+    assert words.startswith("files that are no longer there keep their results: a/1.dcm, b/1.dcm")
+    assert rows("SELECT count(*) FROM predictions") == [(3,)]
+    run(archive, forget_missing=True)
+    for table in ("files", "images", "predictions"):
+        assert rows(f"SELECT count(*) FROM {table}") == [(1,)]
+
+
+def test_results_inside_the_input_are_not_searched(archive: Path, run: Any, tmp_path: Path) -> None:
+    run(archive)
+    assert run(tmp_path).done == 3, "neither out nor the lock and the database in it"
+
+
+def test_another_run_is_at_work(archive: Path, run: Any, tmp_path: Path) -> None:
+    from itk_infer.run.lock import FolderLock
+
+    (tmp_path / "out").mkdir()
+    with FolderLock(tmp_path / "out"), pytest.raises(ConfigError, match="another run"):
+        run(archive)
+
+
+def test_a_file_that_is_no_database(archive: Path, run: Any, tmp_path: Path, rows: Any) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/results.db").write_text("words " * 200, "utf-8")
+    with pytest.raises(ConfigError, match="cannot be used as a database"):
+        run(archive)
+    (tmp_path / "out/results.db").unlink()
+    run(archive)
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "out/results.db") as db:
+        db.execute("UPDATE about SET value = '99'")
+    db.close()
+    with pytest.raises(ConfigError, match="newer itk_infer"):
+        run(archive)
+
+
+def test_members_of_an_ensemble(archive: Path, run: Any, rows: Any, tmp_path: Path) -> None:
+    import json
+
+    for number in range(2):
+        brightness_network(tmp_path / f"{number}.onnx", CLASSIFY, shift=float(number))
+    path = tmp_path / "both.json"
+    path.write_text(json.dumps({"ensemble": 1, "members": ["0.onnx", "1.onnx"]}), "utf-8")
+    run(archive, path, save_members=True)
+    one, two = answer(0.2), answer(0.2, 1.0)
+    query = "SELECT probability, std FROM predictions ORDER BY probability LIMIT 1"
+    assert rows(query) == [(pytest.approx((one + two) / 2, abs=1e-5), pytest.approx((two - one) / 2, abs=1e-5))]
+    assert rows("SELECT count(*) FROM member_predictions") == [(6,)]
+
+
+def test_a_picture_that_the_network_fails_on_fails_alone(archive: Path, run: Any, tmp_path: Path, rows: Any) -> None:
+    """Of pictures of their own size, one is too small for the network."""
+    document = CLASSIFY | {"input": {"channels": ["grey"], "values": "stored"}}
+    path = brightness_network(tmp_path / "free.onnx", document, shape=("n", 1, "y", "x"))
+    np.save(archive / "nan.npy", np.full((8, 8), 1e38))
+    np.save(archive / "small.npy", np.full((2, 2), 0.5))
+    summary = run(archive, path, batch=4)
+    assert summary.done == 5 or summary.failed == 1
+    assert rows("SELECT count(*) FROM files WHERE state = 'waiting'") == [(0,)]
