@@ -58,7 +58,9 @@ def saliency_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="positives|all|N",
             help="For which images; N: of each study, those with the most probable labels.  [default: positives]",
         ),
-        option("--saliency-label", heading=SALIENCY, metavar="NAME", help="Explain this label, whatever is positive."),
+        option(
+            "--saliency-label", heading=SALIENCY, metavar="NAME", help="Explain this label, whatever is positive."
+        ),
         option("--saliency-layer", heading=SALIENCY, metavar="NAME", help="The tensor that Grad-CAM explains."),
     ]
     return decorated(command, options)
@@ -136,7 +138,9 @@ def report_classified(folder: Path, *, overwrite: bool, others: dict[str, Any], 
     from itk_infer.run.lock import FolderLock
 
     if given_flags(others):
-        raise click.UsageError(f"{given_flags(others)[0]} is for folders of masks; {folder} holds classified images")
+        raise click.UsageError(
+            f"{given_flags(others)[0]} is for folders of masks; {folder} holds classified images"
+        )
     with FolderLock(folder, tell=_tell) as lock, verified_by(lock.verify):
         lines = write_classified(folder, folder / _database_name(), overwrite=overwrite, **tables)
     click.echo("\n".join(lines))

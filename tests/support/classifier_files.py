@@ -24,6 +24,7 @@ SPEC = {
 def make_classifier(path: Path) -> Path:
     """Two labels: a bright spot, and a dark picture. Four channels, a ReLU, their means, a linear layer."""
     import onnx
+
     from support.onnx_files import save
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT

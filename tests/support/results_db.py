@@ -41,7 +41,9 @@ class ResultsMaker:
             (model,),
         )
 
-    def file(self, path: str, study=None, *, state="done", reason=None, series=None, sop=None, patient=None, frames=1):
+    def file(
+        self, path: str, study=None, *, state="done", reason=None, series=None, sop=None, patient=None, frames=1
+    ):
         folder = path.rpartition("/")[0]
         row = (path, folder, state, reason, study, series, sop, patient, frames)
         return self.db.execute(
@@ -53,7 +55,9 @@ class ResultsMaker:
     def image(
         self, file: int, probabilities=(), *, frame=0, state="counted", position=None, stds=None, sop=None, model=1
     ) -> int:
-        study, series, known = self.db.execute("SELECT study, series, sop FROM files WHERE id = ?", (file,)).fetchone()
+        study, series, known = self.db.execute(
+            "SELECT study, series, sop FROM files WHERE id = ?", (file,)
+        ).fetchone()
         image = self.db.execute(
             "INSERT INTO images (file, frame, study, series, sop, position, pixels_sha256, state) "
             "VALUES (?, ?, ?, ?, ?, ?, '', ?)",
