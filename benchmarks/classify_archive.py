@@ -3,9 +3,9 @@
     python benchmarks/classify_archive.py kill [--images 20000] [--kills 20]
     python benchmarks/classify_archive.py resume [--images 500000]
 
-``kill``: an archive of small pictures is classified once undisturbed, and once more with SIGKILL at random moments;
-both databases must be intact and hold the same. ``resume``: seconds and memory of deciding that nothing is to do.
-Needs pydicom and onnx.
+``kill``: an archive of small pictures is classified once undisturbed, and once more with SIGKILL at random
+moments; both databases must be intact and hold the same. ``resume``: seconds and memory of deciding
+that nothing is to do. Needs pydicom and onnx.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.classify_files import CLASSIFY, brightness_network, grey_dicom
 
 from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.plan import make_plan
 from itk_infer.classify.settings import ClassifySettings
 
+ROOT = Path(__file__).resolve().parents[1]
 EVERYTHING = (
-    "SELECT f.path, i.frame, i.state, i.pixels_sha256, p.label, p.probability FROM files f JOIN images i ON i.file = f.id "
-    "JOIN predictions p ON p.image = i.id WHERE f.state = 'done' ORDER BY f.path, i.frame, p.label"
+    "SELECT f.path, i.frame, i.state, i.pixels_sha256, p.label, p.probability FROM files f "
+    "JOIN images i ON i.file = f.id JOIN predictions p ON p.image = i.id "
+    "WHERE f.state = 'done' ORDER BY f.path, i.frame, p.label"
 )
 PER_FOLDER = 100
 
@@ -44,7 +45,19 @@ def kill(images: int, kills: int, scratch: Path) -> None:
     for number in range(images):
         grey_dicom(source / f"{number // PER_FOLDER:05d}/{number}.dcm", number % 997 / 1000, number)
     model = brightness_network(scratch / "m.onnx", CLASSIFY)
-    command = [sys.executable, "-m", "itk_infer", "classify", "-i", source, "-m", model, "--quiet", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "itk_infer",
+        "classify",
+        "-i",
+        source,
+        "-m",
+        model,
+        "--quiet",
+        "--device",
+        "cpu",
+    ]
     start = time.perf_counter()
     subprocess.run([*map(str, command), "-o", str(scratch / "once")], check=True, cwd=ROOT)
     whole = time.perf_counter() - start
@@ -121,7 +134,8 @@ def resume(images: int, scratch: Path) -> None:
             [(row[0], row[0], f"study {row[0] // 15}", f"1.2.{row[0]}") for row in rows],
         )
         database.db.executemany(
-            "INSERT INTO predictions VALUES (?, 1, ?, 0.5, 0.0, NULL)", [(row[0], k) for row in rows for k in range(2)]
+            "INSERT INTO predictions VALUES (?, 1, ?, 0.5, 0.0, NULL)",
+            [(row[0], k) for row in rows for k in range(2)],
         )
     database.commit()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from itk_infer.case.result import LabelMeasurement as LabelMeasurement
     from itk_infer.case.result import Measurements as Measurements
     from itk_infer.case.result import Result as Result
+    from itk_infer.classifier import Classifier as Classifier
+    from itk_infer.classifier import PictureScores as PictureScores
+    from itk_infer.classify.run import ClassifySummary as ClassifySummary
+    from itk_infer.classify.run import classify_folder as classify_folder
+    from itk_infer.classify.settings import ClassifySettings as ClassifySettings
     from itk_infer.engine.workspace import Workspace as Workspace
     from itk_infer.errors import CaseError as CaseError
     from itk_infer.errors import ConfigError as ConfigError
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from itk_infer.errors import OutOfMemoryError as OutOfMemoryError
     from itk_infer.errors import OutputError as OutputError
     from itk_infer.errors import SpecError as SpecError
+    from itk_infer.errors import TaskError as TaskError
     from itk_infer.events import CaseDone as CaseDone
     from itk_infer.events import CaseFailed as CaseFailed
     from itk_infer.events import CaseSkipped as CaseSkipped
@@ -70,9 +76,12 @@ if TYPE_CHECKING:
 # The same names by their modules; a test compares the two lists, and both with docs/python-api.md.
 _MODULES = {
     "case.result": "LabelMeasurement Measurements Result",
+    "classifier": "Classifier PictureScores",
+    "classify.run": "ClassifySummary classify_folder",
+    "classify.settings": "ClassifySettings",
     "engine.workspace": "Workspace",
     "errors": "CaseError ConfigError InferenceError InputError InterruptedRunError ItkInferError LockLostError"
-    " ModelError NoInputError OutOfMemoryError OutputError SpecError",
+    " ModelError NoInputError OutOfMemoryError OutputError SpecError TaskError",
     "events": "CaseDone CaseFailed CaseSkipped CaseStarted Event Events Listener Progress RunDone RunStarted"
     " Warned",
     "executors.executor": "Executor",

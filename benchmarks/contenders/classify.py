@@ -3,9 +3,10 @@
     python -m contenders.classify make KIND FOLDER FILES
     python -m contenders.classify PROGRAM FOLDER [PRECISION]
 
-KIND: native, jpegls, j2k, frames (one file of many frames of 1536 x 1024). PROGRAM: ``loop`` (each frame is read from the file anew,
-decoded by pydicom, windowed, made 8 bits, resized by LANCZOS, in batches of 32 through onnxruntime, rows into SQLite),
-``ours``, or ``limit`` (the same threads decode and run the network, and do nothing else). Prints one JSON object.
+KIND: native, jpegls, j2k, frames (one file of many frames of 1536 x 1024). PROGRAM: ``loop`` (each frame is read
+from the file anew, decoded by pydicom, windowed, made 8 bits, resized by LANCZOS, in batches of 32 through
+onnxruntime, rows into SQLite), ``ours``, or ``limit`` (the same threads
+decode and run the network, and do nothing else). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ SPEC = {
     "output": {"activation": "sigmoid", "labels": ["a", "b"]},
 }
 # MobileNetV2: expansion, channels, repeats, stride
-BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+BLOCKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 def network(path: Path) -> None:
@@ -46,7 +55,15 @@ def network(path: Path) -> None:
     rng = np.random.default_rng(0)
     nodes, weights = [], []
 
-    def conv(name: str, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, clip: bool = True):
+    def conv(
+        name: str,
+        channels_in: int,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        clip: bool = True,
+    ):
         fan = kernel * kernel * channels_in // groups
         shape = (channels, channels_in // groups, kernel, kernel)
         values = rng.normal(0, np.sqrt(2 / fan), shape).astype(np.float32)
@@ -171,7 +188,8 @@ def loop(folder: Path, _: str) -> int:
             for (path, frame), row in zip(tasks[start : start + 32], found, strict=True):
                 name = f"{path.stem}_frame{frame:04d}"
                 db.execute(
-                    "INSERT OR IGNORE INTO r VALUES (?, ?, ?, ?)", (name, path.parent.name, float(row[0]), float(row[1]))
+                    "INSERT OR IGNORE INTO r VALUES (?, ?, ?, ?)",
+                    (name, path.parent.name, float(row[0]), float(row[1])),
                 )
             db.commit()
     return len(tasks)

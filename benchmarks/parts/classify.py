@@ -8,7 +8,12 @@ from plots import Figure
 from setting import Setting, rounds
 from tables import median, ratio, spread, table
 
-KINDS = {"native": "CT, native", "jpegls": "CT, JPEG-LS", "j2k": "CT, JPEG 2000", "frames": "one file of 24 frames of 1536 x 1024, JPEG-LS"}
+KINDS = {
+    "native": "CT, native",
+    "jpegls": "CT, JPEG-LS",
+    "j2k": "CT, JPEG 2000",
+    "frames": "one file of 24 frames of 1536 x 1024, JPEG-LS",
+}
 FILES = {"native": 480, "jpegls": 480, "j2k": 160, "frames": 24}
 PROGRAMS = {
     "loop fp32": "the loop, onnxruntime",
@@ -52,9 +57,10 @@ def section(found: dict[str, Any]) -> list[str]:
     return [
         "## Classification of folders",
         "",
-        "Slices of 512 x 512 with 12 bits, a network of the shape of MobileNetV2 on 224 x 224, two threads. The loop is what "
-        "scripts do: each frame is read from its file anew, decoded by pydicom, windowed, made 8 bits, resized by "
-        "LANCZOS, batches of 32 through onnxruntime, rows into SQLite. Start and loading of the model are part of it.",
+        "Slices of 512 x 512 with 12 bits, a network of the shape of MobileNetV2 on 224 x 224, two threads. The loop "
+        "is what scripts do: each frame is read from its file anew, decoded by pydicom, windowed, made 8 bits, "
+        "resized by LANCZOS, batches of 32 through onnxruntime, rows into SQLite. Start and loading of the model "
+        "are part of it.",
         "",
         *table(("files", "program", "seconds", "pictures/s", "times the loop", "in CPU time", "peak MiB"), lines),
         "",

@@ -33,7 +33,9 @@ def classifier_text(about: dict[str, Any]) -> str:
     """The result of `classifier_about` as text."""
     spec = about["spec"]
     wanted, means = spec["input"], spec["output"]
-    steps = [" ".join([step["op"], *(f"{k}={v}" for k, v in step.items() if k != "op")]) for step in wanted["intensity"]]
+    steps = [
+        " ".join([step["op"], *(f"{k}={v}" for k, v in step.items() if k != "op")]) for step in wanted["intensity"]
+    ]
     size = " x ".join(map(str, wanted["size"])) if wanted["size"] else "as stored"
     rows = [
         ("model", f"{about['name']} {spec['version']}".strip()),
@@ -59,7 +61,9 @@ def classifier_text(about: dict[str, Any]) -> str:
     lines.append("networks")
     for network in about["networks"]:
         group = f" ({network['group']})" if network["group"] else ""
-        lines.append(f"  {network['name']}{group}: {network['precision']} on {network['device']}, {network['provider']}")
+        lines.append(
+            f"  {network['name']}{group}: {network['precision']} on {network['device']}, {network['provider']}"
+        )
     return "\n".join(lines)
 
 

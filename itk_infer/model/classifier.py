@@ -137,8 +137,8 @@ def group_of(
     for network in group.networks if mean == "logits" else ():
         if network.spec.output.activation != "sigmoid":
             raise ConfigError(
-                f"{network.name}: its activation is {network.spec.output.activation}, so logits cannot be averaged; "
-                "average the probabilities"
+                f"{network.name}: its activation is {network.spec.output.activation}, so logits cannot be "
+                "averaged; average the probabilities"
             )
     return group
 

@@ -42,7 +42,9 @@ def run(tmp_path: Path, model: Path) -> Callable[..., Any]:
         chosen = ClassifySettings(folder, tmp_path / "out", threads=2, **settings)
         events = Events([listener] if listener else [])
         return classify_folder(
-            lambda: Classifier.load(path or model, device="cpu", provider="cpu", threads=2, calls=2), chosen, events
+            lambda: Classifier.load(path or model, device="cpu", provider="cpu", threads=2, calls=2),
+            chosen,
+            events,
         )
 
     return classify

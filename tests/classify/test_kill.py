@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("pydicom", reason="pydicom writes the files")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from support.classify_files import grey_dicom  # noqa: E402
+from support.classify_files import grey_dicom
 
 PROGRAM = """
 import os, signal, sys
@@ -53,12 +53,26 @@ def test_killed_runs_lose_nothing(tmp_path: Path, model: Path, run: Any) -> None
         grey_dicom(tmp_path / f"in/{number % 3}/{number}.dcm", number / 30, number)
     run(tmp_path / "in")
     undisturbed = everything(tmp_path / "out/results.db")
-    words = ["classify", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "killed"), "-m", str(model), "--threads", "2"]
+    words = [
+        "classify",
+        "-i",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "killed"),
+        "-m",
+        str(model),
+        "--threads",
+        "2",
+    ]
     words += ["--device", "cpu", "--provider", "cpu"]
     for after in (1, 5, 7):
-        ended = subprocess.run([sys.executable, "-c", PROGRAM, str(after), *words], capture_output=True, timeout=300)
+        ended = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(after), *words], capture_output=True, timeout=300
+        )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-    last = subprocess.run([sys.executable, "-c", PROGRAM, "0", *words], capture_output=True, timeout=300, text=True)
+    last = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "0", *words], capture_output=True, timeout=300, text=True
+    )
     assert last.returncode == 0, last.stderr
     assert len(undisturbed) == 24
     assert everything(tmp_path / "killed/results.db") == undisturbed

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("pydicom", reason="pydicom writes the files")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from support.classify_files import answer, brightness_network, grey_dicom  # noqa: E402
+from support.classify_files import answer, brightness_network, grey_dicom
 
 # Three labels: what is seen of the slice before, of the slice, of the slice after.
 AROUND: dict[str, Any] = {
@@ -82,11 +82,15 @@ def test_a_slice_that_cannot_be_read_is_noted_beside_it(series: Path, around: Pa
     (series / "6.dcm").write_bytes(content[:-20])
     assert run(series, around).failed == 1
     assert seen(rows)["7.dcm"] == close(0.1, 0.2, 0.4)
-    noted = [path for (path,) in rows("SELECT path FROM files WHERE note LIKE '%could not be read%' ORDER BY path")]
+    noted = [
+        path for (path,) in rows("SELECT path FROM files WHERE note LIKE '%could not be read%' ORDER BY path")
+    ]
     assert noted == ["5.dcm", "7.dcm"]
 
 
-def test_pictures_of_a_folder_are_a_series_by_their_names(tmp_path: Path, around: Path, run: Any, rows: Any) -> None:
+def test_pictures_of_a_folder_are_a_series_by_their_names(
+    tmp_path: Path, around: Path, run: Any, rows: Any
+) -> None:
     from PIL import Image
 
     (tmp_path / "in").mkdir()

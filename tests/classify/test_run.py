@@ -16,7 +16,7 @@ from itk_infer.events import CaseFailed, CaseSkipped, Progress, RunDone, RunStar
 
 pytest.importorskip("pydicom", reason="pydicom writes the files")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom  # noqa: E402
+from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom
 
 PROBABILITIES = (
     "SELECT f.path, p.probability FROM predictions p JOIN images i ON i.id = p.image JOIN files f ON f.id = i.file "
@@ -66,7 +66,9 @@ def test_new_and_changed_files_are_read(archive: Path, run: Any, rows: Any) -> N
     assert counts(run(archive)) == (0, 4, 0, 0, 0)
 
 
-def test_another_model_computes_everything_and_keeps_the_old(archive: Path, run: Any, rows: Any, tmp_path: Path) -> None:
+def test_another_model_computes_everything_and_keeps_the_old(
+    archive: Path, run: Any, rows: Any, tmp_path: Path
+) -> None:
     run(archive)
     other = brightness_network(tmp_path / "other.onnx", CLASSIFY, shift=1.0)
     assert counts(run(archive, other)) == (3, 0, 0, 0, 0)
@@ -221,7 +223,9 @@ def test_members_of_an_ensemble(archive: Path, run: Any, rows: Any, tmp_path: Pa
     assert rows("SELECT count(*) FROM member_predictions") == [(6,)]
 
 
-def test_a_picture_that_the_network_fails_on_fails_alone(archive: Path, run: Any, tmp_path: Path, rows: Any) -> None:
+def test_a_picture_that_the_network_fails_on_fails_alone(
+    archive: Path, run: Any, tmp_path: Path, rows: Any
+) -> None:
     """Of pictures of their own size, one is too small for the network."""
     document = CLASSIFY | {"input": {"channels": ["grey"], "values": "stored"}}
     path = brightness_network(tmp_path / "free.onnx", document, shape=("n", 1, "y", "x"))

@@ -13,7 +13,9 @@ def test_each_is_seen_with_those_around_it(count: int, reach: int) -> None:
     seen = list(with_neighbours(iter([Slot(k) for k in range(count)]), reach))
     assert [around[at] for around, at in seen] == list(range(count))
     for k, (around, at) in enumerate(seen):
-        assert around[max(0, at - reach) : at + reach + 1] == list(range(max(0, k - reach), min(count, k + reach + 1)))
+        assert around[max(0, at - reach) : at + reach + 1] == list(
+            range(max(0, k - reach), min(count, k + reach + 1))
+        )
         assert len(around) <= 2 * reach + 1
 
 

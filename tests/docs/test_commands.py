@@ -18,6 +18,7 @@ from support.classifier_files import make_archive, make_classifier
 
 from itk_infer.cli.main import main
 from itk_infer.spec import parse_spec
+from itk_infer.spec.classify_parse import is_classification, parse_classify_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / "itk_infer" / "demo"
@@ -37,6 +38,7 @@ NOT_RUN = {
     "decisions.csv": "a browser writes this file; see tests/run/test_decisions.py",
     "--device cuda": "there need not be a GPU",
     **({} if importlib.util.find_spec("pydicom") else {"studies": "pydicom, which writes the series, is missing"}),
+    **({} if importlib.util.find_spec("pydicom") else {"chest.onnx": "likewise"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
     "itk_infer serve": "it serves until it is stopped; see tests/service",
     "-m Dataset": "nnU-Net's model folders are run in tests/test_real_nnunet.py, with torch",
@@ -75,6 +77,15 @@ def old_model(path: Path) -> None:
     onnx.save(model, path)
 
 
+def chest_model(folder: Path) -> None:
+    """What docs/classify.md takes for granted: a network with its spec, and pictures."""
+    from support.classify_files import CLASSIFY, brightness_network, grey_dicom
+
+    brightness_network(folder / "chest.onnx", CLASSIFY)
+    for number in range(3):
+        grey_dicom(folder / f"pictures/a/{number}.dcm", number / 4, number)
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the pages take for granted."""
@@ -89,6 +100,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             folder = tmp_path / "studies" / "p1" / name
             save_series(folder, voxels((20, 30, 24), np.int16), series=name, SeriesDescription=name, **place)
         (tmp_path / "rule.json").write_text('{"series": {"SeriesDescription": "T1"}}', "utf-8")
+        if importlib.util.find_spec("onnx"):
+            chest_model(tmp_path)
     labels = [{"value": 1, "name": "head"}, {"value": 2, "name": "body and tail"}]
     (tmp_path / "my.spec.json").write_text(json.dumps({"output": {"labels": labels}}), "utf-8")
     (tmp_path / "truths").mkdir()
@@ -139,7 +152,9 @@ def test_the_page_does_what_it_says(page: Path, scratch: Path) -> None:
 def test_every_json_block_is_valid(page: Path) -> None:
     for language, text in FENCE.findall(page.read_text("utf-8")):
         document = json.loads(text) if language == "json" else {}
-        if not {"event", "recipe", "ensemble"} & document.keys():  # those are no specs
+        if is_classification(document):
+            parse_classify_spec(document, page.name)
+        elif not {"event", "recipe", "ensemble"} & document.keys():  # those are no specs
             parse_spec(document, page.name)
 
 

@@ -174,7 +174,10 @@ def test_ensemble_files(tmp_path: Path) -> None:
         brightness_network(tmp_path / f"{number}.onnx", CLASSIFY, shift=float(number))
     groups = [{"name": "two", "members": ["0.onnx", "1.onnx"]}, "2.onnx"]
     (tmp_path / "new.json").write_text(json.dumps({"ensemble": 1, "members": groups}), "utf-8")
-    older = {"ensemble": "mean of means of probabilities", "members": {"two": ["0.onnx", "1.onnx"], "b": ["2.onnx"]}}
+    older = {
+        "ensemble": "mean of means of probabilities",
+        "members": {"two": ["0.onnx", "1.onnx"], "b": ["2.onnx"]},
+    }
     (tmp_path / "older.json").write_text(json.dumps(older), "utf-8")
     wanted = (0.5 * (answer(0.5) + answer(0.5, 1)) + answer(0.5, 2)) / 2
     for name in ("new.json", "older.json"):

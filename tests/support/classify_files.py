@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
 from support import dicom_files, onnx_files
 
 GAIN, MIDDLE = 10.0, 0.5
@@ -22,7 +23,12 @@ CLASSIFY: dict[str, Any] = {
 
 
 def brightness_network(
-    path: Path, spec: dict[str, Any] | None = None, *, shift: float = 0.0, end: str = "", shape: Any = ("n", 1, 8, 8)
+    path: Path,
+    spec: dict[str, Any] | None = None,
+    *,
+    shift: float = 0.0,
+    end: str = "",
+    shape: Any = ("n", 1, 8, 8),
 ) -> Path:
     """Output c: 10 (mean of channel c - 0.5) + shift. The spec lies beside it."""
     channels = shape[1]

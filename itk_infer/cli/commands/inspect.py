@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -31,10 +32,8 @@ def inspect_command(as_json: bool, **model: Any) -> int:
     about = None if classifies else described(request)  # of kinds that need not be loaded for it
     if about is None:
         with temporary_folder(SHARED_MEMORY):
-            try:
+            with contextlib.suppress(TaskError):
                 about = None if classifies else describe(load_predictor(**model))
-            except TaskError:
-                pass
             if about is None:
                 about, text = classifier_about(request), classifier_text
     if as_json:

@@ -16,7 +16,7 @@ from itk_infer.cli.main import main
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("pydicom", reason="pydicom writes the files")
-from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom  # noqa: E402
+from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom
 
 
 @pytest.fixture
@@ -147,7 +147,12 @@ def test_inspect_shows_what_a_model_sees(folder: Path, capsys: pytest.CaptureFix
     brightness_network(folder / "ct.onnx", document)
     assert main(["inspect", "-m", str(folder / "ct.onnx"), "--device", "cpu"]) == 0
     words = capsys.readouterr().out
-    for part in ("slice 1 window [40.0, 80.0]", "Modality in CT", "any, positive from 0.5", "ct.onnx: fp32 on cpu"):
+    for part in (
+        "slice 1 window [40.0, 80.0]",
+        "Modality in CT",
+        "any, positive from 0.5",
+        "ct.onnx: fp32 on cpu",
+    ):
         assert part in words
     assert main(["inspect", "-m", str(folder / "m.onnx"), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "classify"
@@ -184,7 +189,14 @@ def test_chest_radiographs(network: str, shared: Path, tmp_path: Path) -> None:
     """Probabilities, states and studies of the shared archive, whose traps are listed beside it."""
     pytest.importorskip("imagecodecs", reason="the decoders are not installed")
     data, database = shared / "classify", tmp_path / "out/results.db"
-    words = ["-i", str(data / "cxr_studies"), "-m", str(data / f"models/cxr2_{network}.onnx"), "-o", str(tmp_path / "out")]
+    words = [
+        "-i",
+        str(data / "cxr_studies"),
+        "-m",
+        str(data / f"models/cxr2_{network}.onnx"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert main(["classify", *words, "--device", "cpu", "--quiet"]) == 3
     found = probabilities(database)
     compared = 0
@@ -196,7 +208,9 @@ def test_chest_radiographs(network: str, shared: Path, tmp_path: Path) -> None:
     assert compared == 102
     with sqlite3.connect(database) as db:
         states = dict(db.execute("SELECT path, state FROM files"))
-        marks = db.execute("SELECT f.path, i.state FROM images i JOIN files f ON f.id = i.file WHERE same_as NOT NULL")
+        marks = db.execute(
+            "SELECT f.path, i.state FROM images i JOIN files f ON f.id = i.file WHERE same_as NOT NULL"
+        )
         assert dict(marks) == {
             "copies/copy_of_study_a_1.dcm": "copy",
             "copies/conflict_with_study_a_2.dcm": "conflict",
@@ -226,7 +240,14 @@ def test_an_ensemble_that_sees_neighbours(shared: Path, tmp_path: Path) -> None:
     """255 slices of 5 series by 3 + 2 networks: mean of means, deviation over all five, order by position."""
     pytest.importorskip("imagecodecs", reason="the decoders are not installed")
     data = shared / "classify"
-    words = ["-i", str(data / "hippo_series"), "-m", str(data / "models/hippo6_ensemble.json"), "-o", str(tmp_path / "out")]
+    words = [
+        "-i",
+        str(data / "hippo_series"),
+        "-m",
+        str(data / "models/hippo6_ensemble.json"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert main(["classify", *words, "--device", "cpu", "--quiet"]) == 0
     found = probabilities(tmp_path / "out/results.db")
     with (data / "expected/hippo6_slices.csv").open(encoding="utf-8", newline="") as file:

@@ -15,12 +15,12 @@ from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRul
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture
 
-GREY = PictureChannel()
+GREY, VOI = PictureChannel(), PictureInput()
 STORED = np.arange(64, dtype=np.uint16).reshape(8, 8) * 16
 pydicom = pytest.importorskip("pydicom", reason="pydicom writes the files")
 
 
-def seen(path: Path, wanted: PictureInput = PictureInput(), channel: PictureChannel = GREY, frame: int = 0) -> Any:  # noqa: B008
+def seen(path: Path, wanted: PictureInput = VOI, channel: PictureChannel = GREY, frame: int = 0) -> Any:
     return open_pictures(path).picture(frame).plane(channel, wanted)
 
 
@@ -47,7 +47,9 @@ def test_every_encoding_of_one_radiograph(shared: Path) -> None:
         assert pictures.facts.frames == about["frames"], name
         for frame in range(about["frames"]):
             rolled = np.roll(base, 3 * frame, 1)
-            wanted = {"same": base, "colour": base, "frames": rolled, "padded": np.pad(base, 12)}.get(about["group"])
+            wanted = {"same": base, "colour": base, "frames": rolled, "padded": np.pad(base, 12)}.get(
+                about["group"]
+            )
             wanted = own[name] if wanted is None else wanted
             error = np.abs(pictures.picture(frame).plane(GREY, PictureInput()) - wanted).max()
             if not error <= about["tolerance"]:
@@ -59,7 +61,7 @@ def test_every_encoding_of_one_radiograph(shared: Path) -> None:
 def test_every_broken_file_ends_as_it_should(shared: Path) -> None:
     pytest.importorskip("imagecodecs", reason="the decoders are not installed")
     folder = shared / "classify" / "broken"
-    states = {}
+    states, reasons = {}, {}
     for name in json.loads((folder / "broken.json").read_text("utf-8")):
         try:
             pictures = open_pictures(folder / name)
@@ -70,10 +72,10 @@ def test_every_broken_file_ends_as_it_should(shared: Path) -> None:
         except NotAPicture:
             states[name] = "skipped"
         except InputError as error:
-            assert str(error).startswith(name)
-            states[name] = "failed"
+            states[name], reasons[name] = "failed", str(error)
     wanted = json.loads((folder / "broken.json").read_text("utf-8"))
     assert len(wanted) == 26
+    assert all(reason.startswith(f"{name}: ") for name, reason in reasons.items())
     assert states == {name: about["state"] for name, about in wanted.items()}
 
 
@@ -135,7 +137,9 @@ def test_a_view_that_is_not_there(tmp_path: Path) -> None:
 def test_a_table_of_values_below_zero(tmp_path: Path) -> None:
     """Its first value is read as signed where values of the modality can be negative."""
     entries = np.arange(1024)
-    path = made(tmp_path, RescaleSlope="1", RescaleIntercept="-200", VOILUTSequence=table(-200, 10, entries, signed=True))
+    path = made(
+        tmp_path, RescaleSlope="1", RescaleIntercept="-200", VOILUTSequence=table(-200, 10, entries, signed=True)
+    )
     np.testing.assert_allclose(seen(path), STORED / 1023, atol=1e-6)
 
 
