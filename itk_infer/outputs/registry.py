@@ -46,7 +46,7 @@ class OutputKind:
             Empty: always written.
         help: Of the flags, for the command line.
         needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
-            ``volume``, a ``picture``, or one of one ``page``; ``uncertainty``; or ``source``: the DICOM series that
+XX
             it was read from.
         choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
             without a value.

@@ -12,7 +12,7 @@ from PIL import Image
 SPEC = {
     "spec": 1,
     "task": "classify",
-    "name": "chest",
+    "name": "nodule",
     "input": {"channels": ["grey"], "size": [32, 32]},
     "output": {
         "activation": "sigmoid",

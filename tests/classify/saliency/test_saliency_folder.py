@@ -20,7 +20,7 @@ from itk_infer.classify.saliency.settings import SaliencySettings
 from itk_infer.classify.saliency.targets import explained_label, select, sequences
 from itk_infer.classify.tables.source import ImageRow, ResultsSource, TableLabel
 from itk_infer.errors import ConfigError, ModelError
-from itk_infer.spec.classify_spec import PictureInput, PictureResize
+from itk_infer.spec.classify_spec import PictureChannel, PictureInput, PictureResize
 
 # --- which images ---------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ def scores_of(folder):
 
 def test_panels_maps_scores_and_manifest(archive, tmp_path):
     from itk_infer.model.saliency.closed_form import ClosedForm
-    from itk_infer.model.saliency.maps import normalised
+    from itk_infer.model.saliency.maps import normalised, resized
 
     summary = explained(archive, tmp_path, wanted="all")
     folder = tmp_path / "saliency"
@@ -252,6 +252,16 @@ def test_panels_maps_scores_and_manifest(archive, tmp_path):
     assert float(raw["gradcam.1.max"]) == pytest.approx(alone.maps["gradcam"].max(), rel=1e-5)
     mean_of_largest = (float(raw["gradcam.0.max"]) + float(raw["gradcam.1.max"])) / 2
     assert float(needle["gradcam raw_max"]) == pytest.approx(mean_of_largest, rel=1e-4)
+    # The map is the mean of both networks', each scaled after it was brought to the picture.
+    shape = picture.plane(PictureChannel(), PictureInput()).shape
+    whole = [resized(raw[f"gradcam.{k}"].astype(float), shape) for k in (0, 1)]
+    mean = sum(map_ / map_.max() for map_ in whole) / 2
+    assert float(needle["gradcam saliency_score"]) == pytest.approx(mean.mean(), abs=2e-3)
+    peak = np.unravel_index(mean.argmax(), mean.shape)
+    assert float(needle["gradcam peak_row"]) == pytest.approx((peak[0] + 0.5) / shape[0], abs=0.03)
+    assert float(needle["gradcam agreement"]) == pytest.approx(
+        np.corrcoef(*(m.ravel() for m in whole))[0, 1], abs=0.01
+    )
     assert 0 < float(needle["gradcam peak_row"]) < 1
     assert -1 <= float(needle["gradcam agreement"]) <= 1
     manifest = json.loads((folder / "run_manifest.json").read_text())

@@ -206,6 +206,16 @@ def test_the_summary(folder):
     ]
 
 
+def test_the_threshold_itself_is_positive(tmp_path):
+    maker = ResultsMaker(tmp_path)
+    maker.one("1.dcm", "S", (0.5, 0.1), sop="1")
+    maker.close()
+    assert write_tables(tmp_path).positives == {"needle": 1, "pneumonia": 0}
+    for name in ("studies.csv", "predictions_per_slice.csv"):
+        assert rows_of(tmp_path / name)[0]["needle positive"] == "1"
+    assert rows_of(tmp_path / "results.csv")[0]["positive"] == "1"
+
+
 def test_many_combinations(tmp_path):
     labels = [(f"l{k}", 0.5, None) for k in range(12)]
     maker = ResultsMaker(tmp_path, labels)
