@@ -132,8 +132,10 @@ def test_unknown_options_and_things_that_are_no_image():
     predictor = Predictor(FakeBackend())
     with pytest.raises(InputError, match="no image was given"):
         predictor([])
-    with pytest.raises(InputError, match="a ndarray is not an image"):
+    with pytest.raises(InputError, match="is no picture: give"):
         predictor(ARRAY)
+    with pytest.raises(InputError, match="a dict is not an image"):
+        predictor({})
     sheared = image()
     sheared.SetDirection((1, 0.3, 0, 0, 1, 0, 0, 0, 1))
     with pytest.raises(InputError, match="right angles"):

@@ -46,8 +46,8 @@ class OutputKind:
             Empty: always written.
         help: Of the flags, for the command line.
         needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
-XX
-            it was read from.
+            ``volume``, a ``picture``, or one of one ``page``; ``uncertainty``; or ``source``: the DICOM series it
+            was read from.
         choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
             without a value.
         refers_to: Name of an output that must be asked for, too; empty: none.

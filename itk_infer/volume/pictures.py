@@ -52,6 +52,7 @@ KINDS = {
     b"PK": Kind("a packed NumPy array", "arrays", (".npz",)),
 }
 LONGEST_MAGIC = 8
+MOST_IN_MEMORY = 4  # channels of an array; a larger last axis is the X of a volume
 CHANNEL_NUMBER = 5  # characters of ``_0000``
 NO_SPACING = (1.0, 1.0, 1.0)
 
@@ -119,15 +120,16 @@ def picture_of(pixels: NDArray[Any]) -> Picture:
     """A picture in memory.
 
     Args:
-        pixels: (Y, X) or (Y, X, C); three channels are red, green and blue.
+        pixels: (Y, X) or (Y, X, C) of at most four channels; three are red, green and blue.
 
     Raises:
         InputError: it is of another shape, or holds something else than finite numbers.
     """
-    if pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.dtype.kind not in "buif":
+    flat = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= MOST_IN_MEMORY)
+    if not flat or 0 in pixels.shape or pixels.dtype.kind not in "buif":
         raise InputError(
             f"an array of the shape {pixels.shape} and the type {pixels.dtype} is no picture: give (Y, X) or "
-            "(Y, X, C), of numbers"
+            "(Y, X, C) of numbers, or a volume as a SimpleITK image"
         )
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("the array holds NaN or infinity; replace them with real values")

@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_opened(tmp_path):
 def test_arrays_in_memory():
     assert picture_of(RAMP).pages.shape == (1, 6, 8, 1)
     assert picture_of(np.dstack([RAMP] * 3)).pixels.shape == (6, 8, 3)
-    for bad in (RAMP[0], RAMP[:0], RAMP.astype(complex), np.full((2, 2), np.nan)):
+    for bad in (RAMP[0], RAMP[:0], np.zeros((5, 6, 7)), RAMP.astype(complex), np.full((2, 2), np.nan)):
         with pytest.raises(InputError, match="array"):
             picture_of(bad)
 
