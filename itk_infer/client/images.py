@@ -93,7 +93,7 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
                 for event in _followed(client, image, upload.result()["id"], wanted):
                     events.emit(event)
                 counts["done"] += 1
-            except CaseError as error:
+            except (CaseError, ConfigError) as error:  # such as a job that another client has deleted
                 counts["failed"] += 1
                 events.emit(CaseFailed(image.name, str(error), 1))
             queued.popleft()

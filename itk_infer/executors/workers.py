@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any
 
+from itk_infer.case.case import Case
 from itk_infer.errors import ModelError
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.in_flight import Job, Jobs
@@ -81,6 +82,7 @@ class Workers:
         self._context = multiprocessing.get_context("spawn")
         self._team: list[_Worker] = []
         self._queue: deque[Task] = deque()
+        self._probable: Case | None = None
         self._failed_starts = 0
         self._facts: ModelInfo | None = None
 
@@ -102,9 +104,15 @@ class Workers:
             self._listen(lambda message: None)
         return self._facts
 
-    def submit(self, task: Task) -> None:
-        """Queue a case."""
+    def submit(self, task: Task, ahead: Case | None = None) -> None:
+        """Queue a case.
+
+        Args:
+            task: The case, and what to write.
+            ahead: A case that will probably be submitted next, to be read meanwhile where no queued one is.
+        """
         self._queue.append(task)
+        self._probable = ahead
 
     def step(self, report: Report) -> None:
         """Hand out queued tasks, then wait a moment for messages."""
@@ -190,7 +198,7 @@ class Workers:
                 given.append((worker, worker.jobs.computing))
         for worker, job in given:  # an idle worker also takes a case that another one reads ahead
             ahead = self._ahead_of(worker, job)
-            if self._send(worker, Assignment(job.task, ahead.case if ahead else None)):
+            if self._send(worker, Assignment(job.task, ahead)):
                 worker.ahead = ahead.name if ahead else ""
                 job.start()
                 report(CaseBegun(job.name, worker.number))
@@ -209,12 +217,13 @@ class Workers:
                 first = first or task
         return first
 
-    def _ahead_of(self, worker: _Worker, job: Job) -> Task | None:
-        """The task to read ahead while the worker computes this one."""
+    def _ahead_of(self, worker: _Worker, job: Job) -> Case | None:
+        """The case to read ahead while the worker computes this one."""
         if not worker.overlaps or job.task.safer:
             return None
         taken = self._read_ahead_by_others(worker)
-        return next((task for task in self._queue if not task.safer and task.name not in taken), None)
+        queued = (task.case for task in self._queue if not task.safer and task.name not in taken)
+        return next(queued, self._probable)
 
     def _read_ahead_by_others(self, worker: _Worker) -> set[str]:
         return {other.ahead for other in self._team if other is not worker}

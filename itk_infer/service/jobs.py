@@ -161,6 +161,12 @@ class JobQueue:
             )
             return self.get(first[0].id)
 
+    def following(self) -> Job | None:
+        """The first job that waits, which goes on waiting; None if there is none."""
+        with self._lock:
+            first = self._jobs("WHERE state = 'waiting' ORDER BY number LIMIT 1")
+        return first[0] if first else None
+
     def put_back(self, job_id: str) -> None:
         """A running job waits again, at its former place: the server stops."""
         with self._change():

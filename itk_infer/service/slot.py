@@ -117,7 +117,7 @@ class _JobRun:
             except (CaseError, ConfigError) as error:
                 self._fail(str(error))
                 return
-            executor.submit(self._task(self._case))
+            executor.submit(self._task(self._case), self._following())
             deadline = None
             while not self._ended:
                 self._check()
@@ -149,12 +149,18 @@ class _JobRun:
         return self._job.id in self._service.cancelling
 
     def _make_case(self) -> Case:
-        inputs = tuple(Path(path) for path in self._job.request.inputs)
+        folder = Path(self._job.request.inputs[0])
         entry = self._service.catalogue.get(self._job.request.model)
-        if inputs[0].is_dir() and entry is not None and entry.info is not None:
-            limit = self._service.settings.max_image
-            return series_case(inputs[0], self._job.id, entry.info.input, limit)
-        return Case(PurePosixPath("."), self._job.id, split_suffix(inputs[0].name)[1], inputs)
+        if folder.is_dir() and entry is not None and entry.info is not None:
+            return series_case(folder, self._job.id, entry.info.input, self._service.settings.max_image)
+        return _case_of_files(self._job)
+
+    def _following(self) -> Case | None:
+        """The case that probably comes next, for a worker that reads ahead: of files, and the same model."""
+        job = self._service.queue.following()
+        if job is None or job.request.model != self._job.request.model or Path(job.request.inputs[0]).is_dir():
+            return None
+        return _case_of_files(job)
 
     @property
     def _name(self) -> str:
@@ -229,3 +235,8 @@ class _JobRun:
 
     def _show(self, event: Event) -> None:
         self._log.append(to_json(event, self._job.id))
+
+
+def _case_of_files(job: Job) -> Case:
+    inputs = tuple(Path(path) for path in job.request.inputs)
+    return Case(PurePosixPath("."), job.id, split_suffix(inputs[0].name)[1], inputs)

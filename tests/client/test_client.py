@@ -28,6 +28,7 @@ from support.servers import scan, serving
 from itk_infer import CaseError, Client, ConfigError, InputError, OutputError
 from itk_infer.cli.main import main
 from itk_infer.client import client as client_module
+from itk_infer.client import images as images_module
 from itk_infer.testing.faulty import FAULTS, FaultyModel, wait_until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -274,6 +275,21 @@ def test_some_failed_is_3_and_all_failed_is_4(server, tmp_path, capsys):
     assert "b.nii: FAILED" in said
     assert "c.nii: FAILED" in said
     assert submit(server, bad, "-o", tmp_path / "masks") == 4
+
+
+def test_a_job_that_another_client_deletes_fails_alone(server, scratch, tmp_path, capsys, monkeypatch):
+    followed = images_module._followed
+
+    def deleted(client, image, job_id, wanted):
+        if image.name == "a.nii":
+            client.wait(job_id)
+            server.delete(f"/v1/jobs/{job_id}")
+        return followed(client, image, job_id, wanted)
+
+    monkeypatch.setattr(images_module, "_followed", deleted)
+    assert submit(server, scan(tmp_path / "a.nii"), scan(tmp_path / "b.nii"), "-o", tmp_path / "masks") == 3
+    assert "a.nii: FAILED" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["b.nii"]
 
 
 def test_warnings_name_the_image(server, tmp_path, capsys):

@@ -66,6 +66,14 @@ def test_jobs_run_in_the_order_in_which_they_came(queue, now):
     assert queue.take() is None
 
 
+def test_what_follows_goes_on_waiting(queue, now):
+    assert queue.following() is None
+    first, second = (queue.add(JobRequest("m", (name,)))[0] for name in "ab")
+    assert queue.following().id == queue.following().id == first.id
+    assert queue.take().id == first.id
+    assert queue.following().id == second.id
+
+
 def test_two_threads_never_take_the_same_job(queue):
     ids = {add(queue).id for _ in range(60)}
     taken = []

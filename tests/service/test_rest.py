@@ -12,6 +12,8 @@ import pytest
 import SimpleITK as sitk
 from support.servers import scan, serving
 
+from itk_infer.executors.messages import Assignment
+from itk_infer.executors.workers import Workers
 from itk_infer.testing.faulty import FAULTS, FaultyModel, wait_until
 
 
@@ -126,6 +128,31 @@ def _logged(client, job_id):
     return [
         (number, json.loads(line)["event"], line) for number, line in read_events(client.service.folder_of(job_id))
     ]
+
+
+@pytest.mark.parametrize(("device", "reads"), [("pretended", True), ("cpu", False)], ids=["gpu", "cpu"])
+def test_the_next_job_is_read_while_one_is_computed(tmp_path, monkeypatch, device, reads):
+    given = []
+    send = Workers._send
+
+    def spy(self, worker, message):
+        given.append(message)
+        return send(self, worker, message)
+
+    monkeypatch.setattr(Workers, "_send", spy)
+    with serving(tmp_path / "home", {"sign": FaultyModel(tmp_path, device=device)}) as client:
+        names = ("gate", "a", "b")
+        images = [scan(tmp_path / f"{name}.nii", FAULTS["gate"] if name == "gate" else None) for name in names]
+        ids = [client.submit(image).json()["id"] for image in images]
+        client.running(ids[0])
+        (tmp_path / "go").touch()
+        assert [client.ended(job_id)["state"] for job_id in ids] == ["done"] * 3
+        masks = [client.get(f"/v1/jobs/{job_id}/files/mask").content for job_id in ids[1:]]
+        assert masks[0] == masks[1]
+    _, second, last = (message for message in given if isinstance(message, Assignment))
+    assert [second.task.case.stem, last.task.case.stem] == ids[1:]
+    assert (second.ahead and second.ahead.stem) == (ids[2] if reads else None)
+    assert last.ahead is None
 
 
 def test_jobs_wait_in_order_and_can_be_cancelled_while_they_wait(tmp_path):
