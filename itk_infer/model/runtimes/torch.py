@@ -20,7 +20,14 @@ from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision_check import relative_error
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
-from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, registered, traceable
+from itk_infer.model.runtimes.torch_shapes import (
+    channels_in,
+    channels_out,
+    is_2d,
+    is_script,
+    registered,
+    traceable,
+)
 from itk_infer.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -128,7 +135,8 @@ class TorchBackend:
     def _compile(self) -> openvino.OpenVinoNetwork | None:
         if self.provider != "openvino":
             return None
-        read = openvino.torch_reader(traceable(self._infer), self._trace_size)
+        script = is_script(self._network)
+        read = openvino.torch_reader(traceable(self._infer), self._trace_size, recorded=script)
         return openvino.OpenVinoNetwork(read, self.precision, self._threads)
 
     def _prove(self, windows: Windows) -> Logits:

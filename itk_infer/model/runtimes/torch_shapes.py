@@ -64,6 +64,13 @@ def channels_out(
         return None
 
 
+def is_script(network: nn.Module) -> bool:
+    """Whether a network is a program of TorchScript."""
+    import torch
+
+    return isinstance(network, torch.jit.ScriptModule)
+
+
 def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:
     """A function as the module that a tracer wants."""
     from torch import nn
