@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 LABELS = "labels"
 REPORT = "report"
+PREVIOUS_STAGE = "previous_stage"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd")
@@ -93,6 +94,15 @@ OUTPUTS: dict[str, OutputKind] = {
             "_channels.nii.gz",
             ("--save-channels",),
             "Also write <case>_channels.nii.gz: 4D, one mask per label.",
+        ),
+        OutputKind(
+            PREVIOUS_STAGE,
+            "case",
+            "itk_infer.outputs.previous_stage:PreviousStageOutput",
+            "label map of the first stage",
+            "_previous.nii.gz",
+            ("--keep-previous",),
+            "Cascades: also write <case>_previous.nii.gz, what the first stage found.",
         ),
         OutputKind(
             "pictures",

@@ -29,6 +29,7 @@ class OutputHeader:
         overlaps: Whether a voxel may have several labels.
         image: The case's image as stored, for outputs that need it; else None.
         picture_style: How pictures are drawn.
+        previous: The label map of an earlier stage, (Z, Y, X) in the slabs' axes; None: the model has none.
     """
 
     grid: Grid
@@ -41,6 +42,7 @@ class OutputHeader:
     overlaps: bool = False
     image: Volume | None = None
     picture_style: str = "side-by-side"
+    previous: LabelArray | None = None
 
 
 class Sink(Protocol):
