@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, evaluate, export, failures, folder, nnunet, start
+from parts import accumulate, accuracy, bundle, depth, engine, evaluate, export, failures, folder, nnunet, start
 
 
 class Part(Protocol):
@@ -28,6 +28,7 @@ PARTS: dict[str, Part] = {
     "export": export,
     "folder": folder,
     "nnunet": nnunet,
+    "bundle": bundle,
     "depth": depth,
     "accumulate": accumulate,
     "accuracy": accuracy,

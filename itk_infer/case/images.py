@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def volume_of_images(
     image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Read what is not in memory, and put the channels together.
+    """Read the images that are files, and join the channels.
 
     Args:
         image: A SimpleITK image, a file or the folder of a DICOM study; a sequence of them, one per input channel.
@@ -63,7 +63,7 @@ def volume_of_images(
 
 
 def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:
-    """The series of a folder that is meant."""
+    """The series of a folder that a rule picks, or the only one."""
     from itk_infer.volume.dicom.choice import series_in
     from itk_infer.volume.dicom.reading import read_series
 

@@ -22,7 +22,7 @@ MakeSinks = Callable[[OutputHeader], Sequence[Sink]]
 
 
 class CaseSinks:
-    """What takes the decided slabs of a case.
+    """Passes the decided slabs of a case to its sinks.
 
     Args:
         make: Makes the sinks.
@@ -50,7 +50,7 @@ class CaseSinks:
         self._size = size
 
     def open(self, decision: Decision) -> tuple[TakeSlab, bool]:
-        """Open them; returns what takes slabs, and whether these shall carry logits."""
+        """Open them; returns the function that takes slabs, and whether these must carry logits."""
         self.labels = decision.table
         header, rules = self._frame(decision), decision.output.postprocessing
         check_labels(rules, decision.table)

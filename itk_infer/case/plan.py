@@ -130,7 +130,7 @@ def _model_grid(native: Grid, spec: ModelSpec) -> ModelGrid:
 
 
 def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str, ...]:
-    """What to tell where resampling leaves less than one window of image: the spacing may be wrong."""
+    """A warning where resampling leaves less than one window of image: the spacing may be wrong."""
     patch = tuple(wanted or size for wanted, size in zip(window.patch, model.size, strict=True))
     if model.identity or math.prod(model.size) >= math.prod(patch):
         return ()

@@ -42,7 +42,7 @@ class TorchModel:
     """A torch network with its weights, on the CPU.
 
     Attributes:
-        network: The network; its first convolution says whether it is a 2D one, which takes single planes.
+        network: The network. If its first convolution is 2D, it takes single planes.
         call: How it is run: (N, C, Z, Y, X), or (N, C, Y, X) of a 2D network, to logits of the same form, or to a
             list of such outputs, the finest first (deep supervision). Calls `network` itself, not a copy.
         spec: What the model wants, complete.
@@ -198,7 +198,7 @@ class TorchBackend:
                 return logits.float().cpu().numpy() if on_host else logits
         except InferenceError:
             raise
-        except Exception as error:  # a network is anybody's code
+        except Exception as error:  # a network may raise any error
             sentence = (
                 f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {first_line(error)}"
             )

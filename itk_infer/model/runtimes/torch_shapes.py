@@ -60,7 +60,7 @@ def channels_out(
         # No weight is replaced meanwhile: torch.func.functional_call mixes up those that several modules share.
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             return int(infer(torch.empty((1, channels, *size), device=device)).shape[1])
-    except Exception:  # anybody's code; the first window will say
+    except Exception:  # any error of foreign code; the first window will show it
         return None
 
 
