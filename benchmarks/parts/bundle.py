@@ -85,7 +85,7 @@ def section(found: dict[str, Any]) -> list[str]:
         "",
         f"A small DynUNet on {found['images']} abdominal CTs, windows of 48 x 48 x 32 at an overlap of 0.625, by "
         "MONAI's own command and by `itk_infer`, from start to end on one thread. CPU seconds are of all "
-        "processes of a command, ratios are those within a round, and memory is the sum of proportional set sizes.",
+        "processes of a command, ratios those within a round, and memory is the sum of proportional set sizes.",
         "",
     ]
     head = ("contender", "CPU seconds", "times fewer", "wall seconds", "peak MiB", "of MONAI's", "differ")
