@@ -73,7 +73,7 @@ $(SLICER)/installed: pyproject.toml constraints.txt
 $(BENCH)/installed:
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 matplotlib onnx onnxscript surface-distance==0.1
+	$(BENCH)/$(BIN)/python -m pip install --quiet torch==2.13.0 nnunetv2==2.8.1 monai==1.6.1 pytorch-ignite pyyaml fire matplotlib onnx onnxscript surface-distance==0.1
 	touch $@
 
 # Without what it declares, 206 packages, and with what its itk_infer imports. The bench does without it, too.

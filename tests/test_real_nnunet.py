@@ -110,9 +110,11 @@ def test_an_ensemble_is_nnunets(nnunet, tmp_path, capfd):
 
 def test_a_cascade_runs_both_stages(nnunet, tmp_path, capfd):
     """The first stage's own few voxels come on top: see the next test for the second alone."""
-    run(nnunet, tmp_path, "cascade", "--no-tta")
+    run(nnunet, tmp_path, "cascade", "--no-tta", "--keep-previous")
     for file in (nnunet / "expected" / "cascade" / "no_tta").iterdir():
         compare(tmp_path / file.name, file, 20)
+        first = nnunet / "expected" / "lowres" / "no_tta" / file.name
+        compare(tmp_path / file.name.replace(".nii.gz", "_previous.nii.gz"), first, 20)
 
 
 @pytest.mark.parametrize("mode", ["no_tta", "tta"])

@@ -10,6 +10,7 @@ from setting import Setting
 from parts import (
     accumulate,
     accuracy,
+    bundle,
     classify,
     depth,
     dicom,
@@ -41,6 +42,7 @@ PARTS: dict[str, Part] = {
     "export": export,
     "folder": folder,
     "nnunet": nnunet,
+    "bundle": bundle,
     "depth": depth,
     "accumulate": accumulate,
     "accuracy": accuracy,

@@ -1,1 +1,1 @@
-"""One case, step by step: its plan, its place, the prepared volume, its sinks. The predictor joins them."""
+"""One case, step by step: its plan, its workspace, the prepared volume, inference, its outputs."""

@@ -50,7 +50,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What the ledger, events and people call it: its path below the input folder."""
+        """Its name in the ledger, in events and in messages: its path below the input folder."""
         return (self.folder / f"{self.stem}{self.suffix}").as_posix()
 
     def unnamed(self, sentence: str) -> str:

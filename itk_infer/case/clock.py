@@ -1,4 +1,4 @@
-"""Where the time of a case goes."""
+"""Seconds that each stage of a case takes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Clock:
     _inside: float = 0.0
 
     def lap(self, stage: str) -> None:
-        """Book the time since the last lap."""
+        """Add the time since the last lap to a stage."""
         now = time.perf_counter()
         self.seconds[stage] = now - self._last - self._inside
         self._last, self._inside = now, 0.0
 
     @contextmanager
     def inside(self, stage: str) -> Iterator[None]:
-        """Book the time of the block, apart from the lap around it."""
+        """Add the time of the block to a stage, and not to the lap around it."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""What is done to a finished label map before anything is written: post-processing, and the count of its parts."""
+"""Steps on a finished label map before outputs are written: post-processing, and the count of its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label maps of a cascade's first stage that exist already, one for each case."""
+"""Label maps of a cascade's first stage that exist already, one per case."""
 
 from __future__ import annotations
 

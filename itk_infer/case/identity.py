@@ -1,4 +1,4 @@
-"""All that decides what the outputs of a case are, and the words for each part of it."""
+"""Everything that determines the outputs of a case, and the words for each part of it in messages."""
 
 from __future__ import annotations
 
@@ -86,5 +86,5 @@ def digest_of(identity: Mapping[str, Any]) -> str:
 
 
 def output_identity(identity: dict[str, Any], inputs: Sequence[InputFile]) -> dict[str, Any]:
-    """All that decides the content of an output: `model_identity`, and the image."""
+    """Everything that determines the content of an output: `model_identity`, and the image."""
     return {**identity, "inputs": [item.sha256 for item in inputs]}

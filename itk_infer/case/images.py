@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def volume_of_images(
     image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Read what is not in memory, and put the channels together; a picture may hold all channels.
+    """Read the images that are files, and join the channels; a picture may hold all of them.
 
     Args:
         image: A SimpleITK image, a file, the folder of a DICOM study, or a picture as an array, (Y, X) or
@@ -83,7 +83,7 @@ def _pictures(parts: Sequence[Any]) -> tuple[Volume, tuple[str, ...]]:
 
 
 def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:
-    """The series of a folder that is meant."""
+    """The series of a folder that a rule picks, or the only one."""
     from itk_infer.volume.dicom.choice import series_in
     from itk_infer.volume.dicom.reading import read_series
 

@@ -19,6 +19,7 @@ from itk_infer.case.picture_channels import with_channels
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import Measurements, PendingOutputs, measurements
 from itk_infer.engine.agreement import Agreement, AgreementStats
+from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import OpenOutputs, SegmentStats, decide, segment
 from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
@@ -158,9 +159,11 @@ def _attempt(
     run = NetworkRun(model, workspace, volume, previous, plan, clock)
     notes += run.notes
     plan = run.plan
-    sinks = CaseSinks(
-        make_sinks, lambda decision: model.header(volume.grid, plan, decision), run.prepared.part, plan.native.size
-    )
+
+    def header(decision: Decision) -> OutputHeader:
+        return replace(model.header(volume.grid, plan, decision), previous=previous)
+
+    sinks = CaseSinks(make_sinks, header, run.prepared.part, plan.native.size)
     every = len(plan.windows) * len(run.networks)
     compared: AgreementStats | None = None
     try:

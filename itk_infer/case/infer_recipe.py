@@ -27,7 +27,7 @@ LabelMapOf = Callable[[int], tuple[LabelArray, Measurements]]
 def infer_recipe(
     model: LoadedRecipe, volume: Volume, make_sinks: MakeSinks, label_map_of: LabelMapOf
 ) -> PendingOutputs:
-    """Segment a volume with all models, and merge what they found.
+    """Segment a volume with all models, and merge their label maps.
 
     Args:
         model: The models.

@@ -108,7 +108,7 @@ class LoadedModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What it costs that a model mirrors windows without being asked; of the previous stage, too."""
+        """A note on the cost of mirroring, where the model mirrors by default; of the previous stage, too."""
         earlier = () if self.previous is None else self.previous.notes
         if self.options.tta is not None or not self.mirror_axes:
             return earlier
@@ -185,6 +185,6 @@ class LoadedModel:
         )
 
     def note_max_batch(self, max_batch: int) -> None:
-        """Keep how many network inputs per call fit, after memory has run out; no search stands above it."""
+        """Store how many network inputs per call fit, after memory ran out; a batch search is given up."""
         self.max_batch, self.auto_batch = max_batch, None
         self.batch = min(self.batch, max(1, max_batch // self.mirrored_copies))

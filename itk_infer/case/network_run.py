@@ -1,4 +1,4 @@
-"""One model's network on one case: the prepared image, its windows run and watched."""
+"""One model's network on one case: prepares the image, runs the windows, collects warnings."""
 
 from __future__ import annotations
 

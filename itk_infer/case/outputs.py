@@ -23,7 +23,7 @@ MakeSinks = Callable[[OutputHeader], Sequence[Sink]]
 
 
 class CaseSinks:
-    """What takes the decided slabs of a case.
+    """Passes the decided slabs of a case to its sinks.
 
     Args:
         make: Makes the sinks.

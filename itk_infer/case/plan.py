@@ -136,7 +136,7 @@ def _model_grid(native: Grid, spec: ModelSpec) -> ModelGrid:
 
 
 def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str, ...]:
-    """What to tell where resampling leaves less than one window of image: the spacing may be wrong."""
+    """A warning where resampling leaves less than one window of image: the spacing may be wrong."""
     depth = window.patch[0] or 1
     if not native.oriented and native.size[0] == 1 < depth:
         return (

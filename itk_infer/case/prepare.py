@@ -53,7 +53,7 @@ def prepare(
     crop_above: float | None,
     previous: LabelArray | None = None,
 ) -> Prepared:
-    """Prepare a volume where it is.
+    """Prepare a volume, in the memory that holds it.
 
     Args:
         stored: (C, Z, Y, X) as stored, any number type.

@@ -1,4 +1,4 @@
-"""What one case gave."""
+"""Results and measurements of one case."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class LabelMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What one case gave, apart from its voxels.
+    """Measurements of one case.
 
     Attributes:
         labels: One measurement per label, in the order of the label table.
-        confidence: Mean over all voxels, 0 (knows nothing) to 1 (certain).
+        confidence: Mean over all voxels, 0 (undecided) to 1 (certain).
         confidence_foreground: Mean over the voxels of any label; None if there are none.
         windows: Windows run.
         seconds: Time spent, by stage.
@@ -249,7 +249,7 @@ class PendingOutputs:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer of the Python API to one image.
+    """The result of the Python API for one image.
 
     Attributes:
         labels: Label map as a SimpleITK image, uint8 or uint16.

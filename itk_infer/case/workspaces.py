@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Workspaces:
-    """The places there are, and their bounds.
+    """The workspaces that are available, and their memory bounds.
 
     Args:
         tensor_device: Device whose tensors the backend takes; None: there is host memory only.
@@ -49,7 +49,7 @@ class Workspaces:
         return memory_bound()
 
     def choose(self, plan: CasePlan) -> tuple[Workspace, list[str]]:
-        """The place of a case, and what to tell about it.
+        """Where a case is computed, and notes about it.
 
         Raises:
             InputError: it fits nowhere.
@@ -106,7 +106,7 @@ class Workspaces:
         torch.cuda.empty_cache()  # does nothing without CUDA
 
     def leave_device(self, error: Exception) -> bool:
-        """Whether an error says that the device has no memory left; from then on, there is host memory only."""
+        """Whether an error means that the device ran out of memory; only host memory is used after that."""
         if self._device is None:
             return False
         from itk_infer.engine.device.workspace import ran_out

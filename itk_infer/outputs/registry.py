@@ -16,6 +16,7 @@ from itk_infer.volume.names import is_picture, split_suffix
 
 LABELS = "labels"
 REPORT = "report"
+PREVIOUS_STAGE = "previous_stage"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd", "png", "tif", "npy")
@@ -131,6 +132,15 @@ OUTPUTS: dict[str, OutputKind] = {
             ("--save-uncertainty",),
             "Also write <case>.uncertainty.nii.gz: how uncertain each voxel is, 0 to 250.",
             frozenset({"uncertainty"}),
+        ),
+        OutputKind(
+            PREVIOUS_STAGE,
+            "case",
+            "itk_infer.outputs.previous_stage:PreviousStageOutput",
+            "label map of the first stage",
+            "_previous.nii.gz",
+            ("--keep-previous",),
+            "Cascades: also write <case>_previous.nii.gz, what the first stage found.",
         ),
         OutputKind(
             "pictures",

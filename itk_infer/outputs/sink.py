@@ -38,6 +38,7 @@ class OutputHeader:
         seg_type: How a DICOM SEG is encoded.
         values: What the logits of slabs are: logits, or probabilities.
         picture_dpi: Their dots per inch.
+        previous: The label map of an earlier stage, (Z, Y, X) in the slabs' axes; None: the model has none.
     """
 
     grid: Grid
@@ -55,6 +56,7 @@ class OutputHeader:
     seg_type: str = "binary"
     values: str = "logits"
     picture_dpi: int = 100
+    previous: LabelArray | None = None
 
 
 class Sink(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from itk_infer._version import __version__
 from itk_infer.case.case import Case
-from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, OutputError
+from itk_infer.errors import ConfigError, InterruptedRunError, ItkInferError, LockLostError, OutputError
 from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Events, RunDone, RunStarted, Warned
 from itk_infer.executors.executor import Executor
 from itk_infer.executors.loader import ModelInfo
@@ -23,7 +23,7 @@ from itk_infer.files.commit import sweep_partials, verified_by
 from itk_infer.files.folders import make_folder
 from itk_infer.files.intent import remove_intent
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-from itk_infer.outputs.registry import OUTPUTS
+from itk_infer.outputs.registry import OUTPUTS, PREVIOUS_STAGE
 from itk_infer.run.about import about_run
 from itk_infer.run.cases import Inputs
 from itk_infer.run.ledger import NAME as LEDGER
@@ -97,6 +97,8 @@ def run_cases(
 
         facts = executor.open(check)
         on_model(facts)
+        if PREVIOUS_STAGE in settings.outputs and not facts.input.previous_labels:
+            raise ConfigError("`keep_previous`: this model has no earlier stage; leave it out")
         inputs = settings.find_inputs(facts.input)
         make_folder(settings.output)
         with _lock(settings, events, stop) as lock, _ledger(settings, inputs.cases, lock) as ledger:

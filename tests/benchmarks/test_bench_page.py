@@ -94,6 +94,7 @@ def test_every_part_writes_json_ready_figures(bench):
         "export",
         "folder",
         "nnunet",
+        "bundle",
         "depth",
         "accumulate",
         "accuracy",
@@ -105,6 +106,25 @@ def test_every_part_writes_json_ready_figures(bench):
     ]
     for figure in PARTS["engine"].figures(ENGINE["found"]):
         assert json.loads(json.dumps(asdict(figure)))["bars"] == {"nnU-Net": 60, "ours, OpenVINO fp32": 30.0}
+
+
+def test_a_bundle_is_compared_round_by_round():
+    from parts import bundle
+
+    def row(seconds, differing):
+        return {
+            "cpu_seconds": seconds,
+            "seconds": seconds,
+            "peak_mib": 100,
+            "differing": differing,
+            "voxels": 2000,
+        }
+
+    found = {"rows": {"monai": [row(20, 0), row(40, 0)], "ours": [row(5, 3), row(8, 3)]}, "images": 2}
+    text = "\n".join(bundle.section(found))
+    assert "| ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 |" in text
+    assert "| 3 of 2,000 |" in text
+    assert bundle.figures(found)[0].bars == {"monai.bundle run": 30, "ours, fp32": 6.5}
 
 
 def test_model_folders_of_nnunet_are_compared_round_by_round():

@@ -57,7 +57,7 @@ def export_torch(
                 verbose=False,
             )
         return ["torch.export"]
-    except Exception as error:  # anybody's network
+    except Exception as error:  # exporters raise errors of any kind
         newer = _cause(error)
     names = {0: "windows", **{axis: f"size_{axis}" for axis in dynamic}}
     try:

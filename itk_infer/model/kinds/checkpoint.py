@@ -57,7 +57,7 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             refused; nothing in it is ever executed.
 
     Returns:
-        Names of parameters and buffers to tensors, and what to tell the user of where they were found.
+        Names of parameters and buffers to tensors, and notes for the user on where they were found.
 
     Raises:
         ModelError: the file is missing, damaged, unsafe or no checkpoint, or this torch is too old to

@@ -1,4 +1,4 @@
-"""Ensemble files: JSON that names models beside it, and says how their outputs are averaged.
+"""Ensemble files: JSON that lists models and how their outputs are averaged.
 
 Reading one loads none of its models.
 """

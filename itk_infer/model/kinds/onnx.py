@@ -55,7 +55,7 @@ class OnnxBackend:
     Args:
         path: The ``.onnx`` file.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
-            only ``auto`` may settle for the CPU, and says so in `notes`.
+            only ``auto`` may fall back to the CPU, with a sentence in `notes`.
         provider: What runs it: ``cpu`` is onnxruntime's own, ``auto`` takes OpenVINO on a CPU where
             it is installed and can run the network, and CUDA on a GPU.
         precision: See `choose_precision`.
@@ -170,7 +170,7 @@ class OnnxBackend:
             ) from error
 
     def _open(self, device: str, provider: Provider) -> tuple[Any, str, str, list[str]]:
-        """A session that knows the file, the device and provider to run it, and what to tell the user."""
+        """A session of the file, the device and provider that run it, and notes for the user."""
         kind, _, number = device.partition(":")
         if provider in ("cuda", "tensorrt") and kind == "cpu":
             raise ModelError(f"`provider={provider}` runs on a GPU; leave `device=cpu` out")
@@ -208,7 +208,7 @@ class OnnxBackend:
         if provider == "openvino" and not openvino.openvino_installed():
             raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
         fast = provider != "cpu" and openvino.openvino_installed()
-        # With OpenVINO this session is only asked what the file says; it also refuses what is no model.
+        # With OpenVINO this session only reads inputs, outputs and metadata, and refuses damaged files.
         session = self._session_on_cpu(optimise=not fast)
         unread = openvino.why_not(self._path) if fast else None
         if unread is not None and provider == "openvino":

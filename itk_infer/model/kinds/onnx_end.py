@@ -108,11 +108,11 @@ class _Tracer:
 def with_end(
     spec: ModelSpec, documents: Sequence[Document], end: GraphEnd, channels: int | None
 ) -> tuple[ModelSpec, list[str]]:
-    """The spec, with what the end of the graph says for certain about ``output.values``.
+    """The spec, with ``output.values`` as the end of the graph proves it.
 
     Args:
         spec: Made from `documents`.
-        documents: They tell what was stated, and what is only a default.
+        documents: They show which keys were stated, and which have their defaults.
         end: How the network comes to its answer.
         channels: Output channels, if they are known.
 

@@ -80,7 +80,7 @@ def find_layout(path: Path, taken: Sequence[Any], given: Sequence[Any], channels
 
 def _is_last(path: Path, taken: Sequence[Any], given: Sequence[Any], channels: int) -> bool:
     first, last = _fixed(taken[1]), _fixed(taken[-1])
-    if first == channels == last:  # one voxel wide, or one slice deep? The answer's axes may tell
+    if first == channels == last:  # one voxel wide, or one slice deep? The output's axes may show it
         by_first, by_last = (
             list(spatial) in (list(given[1:-1]), list(given[2:])) for spatial in (taken[2:], taken[1:-1])
         )

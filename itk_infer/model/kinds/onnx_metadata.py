@@ -36,7 +36,7 @@ def embedded_documents(found: Mapping[str, str], source: str) -> tuple[list[Docu
 
 
 def _whole(values: Any) -> Any:
-    """Sizes that went through a program that knows only floats, as whole numbers again."""
+    """Sizes that a program stored as floats, as whole numbers again."""
     if not isinstance(values, list):
         return values
     return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]

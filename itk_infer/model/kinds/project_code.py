@@ -55,7 +55,7 @@ def code_digest(config: Path, roots: Iterable[str]) -> bytes:
     """
     roots = sorted(set(roots))
     finder = ModuleFinder(_folders(config, roots), excludes=["itk_infer"])
-    with suppress(Exception):  # anybody's code; it has been imported already, so it is none that matters
+    with suppress(Exception):  # any error of foreign code; a module imported earlier does not matter
         finder.run_script(str(config))
     for root in roots:
         with suppress(Exception):

@@ -24,7 +24,7 @@ def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
     What wrappers put into their names is left out first, see `fit_names`.
 
     Returns:
-        What to tell the user of how they were found.
+        Notes for the user on how they were found.
 
     Raises:
         ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.

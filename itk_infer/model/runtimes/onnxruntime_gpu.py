@@ -187,7 +187,7 @@ def half_model(path: Path) -> bytes:
         converted: bytes = convert_float_to_float16(onnx.load(path), keep_io_types=True).SerializeToString()
     except ImportError as error:
         raise ModelError(f"half precision on a GPU needs the onnx package ({error}): pip install onnx") from None
-    except Exception as error:  # a converter over anybody's graph
+    except Exception as error:  # a converter may raise any error
         raise ModelError(
             f"{path}: cannot be converted to fp16 ({first_line(error)}); leave `precision=half` out"
         ) from error

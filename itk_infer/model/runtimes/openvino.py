@@ -117,13 +117,15 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
 
 
 def torch_reader(
-    network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None
+    network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None, *, recorded: bool = False
 ) -> Callable[[tuple[int, ...]], Any]:
     """Traces a torch network for an input shape (N, C, Z, Y, X).
 
     Args:
         network: The network.
         trace_size: Z Y X of the window that is traced, for a network whose trace does not depend on it.
+        recorded: Trace the operations that it runs instead of the network itself, whose trace holds the loops and
+            branches of a program of TorchScript.
     """
 
     def read(shape: tuple[int, ...]) -> Any:
@@ -138,8 +140,13 @@ def torch_reader(
         traced = shape if trace_size is None else (1, shape[1], *trace_size)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's about tracing; what it got wrong, the comparison shows
+            wanted: Any = network
+            if recorded:
+                from torch.fx.experimental.proxy_tensor import make_fx
+
+                wanted = make_fx(network, pre_dispatch=True)(torch.zeros(traced))
             decoder = TorchScriptPythonDecoder(
-                network,
+                wanted,
                 example_input=(torch.zeros(traced),),
                 trace_kwargs={"check_trace": False},  # three more passes of what is compared anyway
             )

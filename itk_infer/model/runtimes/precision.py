@@ -14,7 +14,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 def choose_precision(
     wish: PrecisionChoice, offered: Collection[Precision], where: str
 ) -> tuple[Precision, list[str]]:
-    """The precision to run in, and what to tell the user.
+    """The precision to run in, and notes for the user.
 
     Args:
         wish: What was asked for; ``auto`` is fp32, and ``half`` settles for fp32 with a reason.

@@ -1,4 +1,4 @@
-"""Whether a network in reduced precision still says what it says in fp32."""
+"""Compares the answers of a network in reduced precision with those in fp32."""
 
 from __future__ import annotations
 

@@ -22,7 +22,14 @@ from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision_check import relative_error
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
 from itk_infer.model.runtimes.torch_dropout import DropoutSample, dropout_layers
-from itk_infer.model.runtimes.torch_shapes import channels_in, channels_out, is_2d, registered, traceable
+from itk_infer.model.runtimes.torch_shapes import (
+    channels_in,
+    channels_out,
+    is_2d,
+    is_script,
+    registered,
+    traceable,
+)
 from itk_infer.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -37,7 +44,7 @@ class TorchModel:
     """A torch network with its weights, on the CPU.
 
     Attributes:
-        network: The network; its first convolution says whether it is a 2D one, which takes single planes.
+        network: The network. If its first convolution is 2D, it takes single planes.
         call: How it is run: (N, C, Z, Y, X), or (N, C, Y, X) of a 2D network, to logits of the same form, or to a
             list of such outputs, the finest first (deep supervision). Calls `network` itself, not a copy.
         spec: What the model wants, complete.
@@ -171,7 +178,8 @@ class TorchBackend:
     def _compile(self) -> openvino.OpenVinoNetwork | None:
         if self.provider != "openvino":
             return None
-        read = openvino.torch_reader(traceable(self._infer), self._trace_size)
+        script = is_script(self._network)
+        read = openvino.torch_reader(traceable(self._infer), self._trace_size, recorded=script)
         return openvino.OpenVinoNetwork(read, self.precision, self._threads)
 
     def _prove(self, windows: Windows) -> Logits:
@@ -233,7 +241,7 @@ class TorchBackend:
                 return logits.float().cpu().numpy() if on_host else logits
         except InferenceError:
             raise
-        except Exception as error:  # a network is anybody's code
+        except Exception as error:  # a network may raise any error
             sentence = (
                 f"the network failed on windows of shape {windows.shape} (N, C, Z, Y, X): {first_line(error)}"
             )

@@ -9,7 +9,7 @@ from itk_infer.options_of_models import PrecisionChoice, Provider
 
 
 def choose_device(wanted: str) -> tuple[str, list[str]]:
-    """The device to use, and what to tell the user if the program chose it.
+    """The device to use, and a note for the user if the program chose it.
 
     Raises:
         ImportError: torch is not installed.
@@ -36,7 +36,7 @@ def choose_device(wanted: str) -> tuple[str, list[str]]:
 
 
 def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
-    """What runs the network, and what to tell the user if that is not what is usual.
+    """What runs the network, and a note for the user if it is not the usual one.
 
     Raises:
         ModelError: it cannot run torch networks, is not installed, or not on this device.
@@ -59,7 +59,7 @@ def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
 
 
 def choose_torch_precision(wanted: PrecisionChoice, device: str, provider: str) -> tuple[Precision, list[str]]:
-    """The precision to run in, and what to tell the user; see `choose_precision`."""
+    """The precision to run in, and notes for the user; see `choose_precision`."""
     offered: tuple[Precision, ...] = ()
     if provider == "openvino":
         offered = openvino.reduced_precisions()

@@ -60,8 +60,15 @@ def channels_out(
         # No weight is replaced meanwhile: torch.func.functional_call mixes up those that several modules share.
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             return int(infer(torch.empty((1, channels, *size), device=device)).shape[1])
-    except Exception:  # anybody's code; the first window will say
+    except Exception:  # any error of foreign code; the first window will show it
         return None
+
+
+def is_script(network: nn.Module) -> bool:
+    """Whether a network is a program of TorchScript."""
+    import torch
+
+    return isinstance(network, torch.jit.ScriptModule)
 
 
 def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:

@@ -70,6 +70,21 @@ def test_answers_are_the_networks_own(tmp_path, ending):
     assert any("a TorchScript file is a program" in note for note in backend.notes) == (ending == "ts")
 
 
+@pytest.mark.parametrize("ending", MAKERS)
+def test_openvino_runs_them_behind_its_comparison_with_torch(tmp_path, ending):
+    """Also the loops of a script, which OpenVINO does not convert."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    path = MAKERS[ending](Network(), tmp_path / f"model.{ending}", {"itk_infer.json": json.dumps(SPEC)})
+    backend = Predictor.load(path, device="cpu", provider="openvino", precision="fp32").backend
+    windows = np.random.default_rng(0).normal(size=(2, 1, 8, 8, 8)).astype(np.float32)
+    answers = [backend.forward(windows) for _ in range(2)]  # the second without a comparison
+    with torch.no_grad():
+        expected = Network().eval()(torch.from_numpy(windows)).numpy()
+    for answer in answers:
+        np.testing.assert_allclose(answer, expected, atol=1e-4)
+    assert backend.provider == "openvino"
+
+
 def test_a_file_without_a_spec_needs_one(tmp_path):
     path = scripted(Network(), tmp_path / "model.pt")
     with pytest.raises(ConfigError, match="says nothing about intensities"):

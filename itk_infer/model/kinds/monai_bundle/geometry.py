@@ -52,7 +52,7 @@ def space(transform: Component, found: Preprocessing) -> None:
 
 
 def _of_axes(found: Preprocessing) -> tuple[tuple[str, list[int] | None], ...]:
-    """What else has a value per axis, by the transform that says so."""
+    """Other settings with a value per axis, by the transform that gives them."""
     crop = found.crop or {}
     return (
         ("CropForegroundd", crop.get("multiple_of")),
@@ -111,7 +111,7 @@ def crop(transform: Component, found: Preprocessing) -> None:
 
 
 def _above(transform: Component) -> float:
-    """The number that foreground exceeds: 0, or as a function ``lambda x: x > number`` says."""
+    """The number that foreground exceeds: 0, or that of a function ``lambda x: x > number``."""
     function = transform.argument("select_fn")
     if function is None:
         return 0.0

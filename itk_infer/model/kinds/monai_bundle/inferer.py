@@ -19,7 +19,7 @@ _WINDOWS = ("SlidingWindowInferer", "SlidingWindowInfererAdapt")
 
 @dataclass(slots=True)
 class Inferer(Translation):
-    """What an inferer says.
+    """The windows that an inferer describes.
 
     Attributes:
         axes: Order in which the network sees the axes.

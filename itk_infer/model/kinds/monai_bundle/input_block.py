@@ -1,4 +1,4 @@
-"""What the preprocessing of a bundle says, while it is collected, and as the ``input`` block of a model spec.
+"""The preprocessing of a bundle while it is collected, and as the ``input`` block of a model spec.
 
 MONAI's arrays are (x, y, z): an orientation code names the array's axes in their order. So the network sees the
 axes of the oriented image as ``xyz``, and all triplets are in the order of the config.
@@ -17,7 +17,7 @@ EVERYWHERE = ("keys", "allow_missing_keys", "lazy", "meta_keys", "meta_key_postf
 
 @dataclass(slots=True)
 class Preprocessing(Translation):
-    """What the transforms say, in the order of MONAI's axes.
+    """What the transforms describe, in the order of MONAI's axes.
 
     Attributes:
         channels: Input channels of the network.

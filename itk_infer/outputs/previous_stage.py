@@ -1,0 +1,46 @@
+"""The label map of a cascade's first stage, on the grid of the mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from itk_infer.errors import ConfigError
+from itk_infer.outputs.sink import FinishedCase, OutputHeader
+from itk_infer.volume.marks import own_keys
+from itk_infer.volume.volume import image_of
+from itk_infer.volume.write import write_image
+
+
+class PreviousStageOutput:
+    """Writes the label map that the second stage saw.
+
+    Args:
+        path: File to write.
+        frame: The case.
+    """
+
+    def __init__(self, path: Path, frame: OutputHeader) -> None:
+        self._path = path
+        self._previous = frame.previous
+
+    def commit(self, case: FinishedCase) -> Path:
+        """See `CaseOutput.commit`.
+
+        Raises:
+            ConfigError: the model sees no label map of an earlier stage.
+        """
+        header, previous = case.header, self._previous
+        if previous is None:
+            raise ConfigError("`keep_previous`: this model has no earlier stage; leave it out")
+        array = np.zeros(header.grid.size, np.min_scalar_type(int(previous.max(initial=0))))
+        header.reorientation.inverse.apply(array)[...] = previous
+        image = image_of(array, header.grid)
+        for key, value in own_keys(header.about).items():
+            image.SetMetaData(key, value)
+        write_image(image, self._path, track=header.track)
+        return self._path
+
+    def abort(self) -> None:
+        """Do nothing: before the commit there is no file, and a commit that fails leaves none."""
