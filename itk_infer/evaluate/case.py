@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.evaluate.label_match import NamedLabel, match_labels
-from itk_infer.evaluate.label_tables import table_inside
+from itk_infer.evaluate.label_map import LabelMap, Labels
+from itk_infer.evaluate.label_match import LabelPair, NamedLabel, match_labels
+from itk_infer.evaluate.layers import read_layers
 from itk_infer.evaluate.metrics import MetricSettings, label_scores
-from itk_infer.evaluate.overlap import joint_counts
+from itk_infer.evaluate.overlap import JointCounts, joint_counts
 from itk_infer.evaluate.pairs import Pair
-from itk_infer.evaluate.scores import CaseScores
+from itk_infer.evaluate.scores import CaseScores, LabelScores
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.read import read_image
 from itk_infer.volume.same_grid import check_same_grid
-from itk_infer.volume.volume import image_of, volume_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-Labels = NDArray[np.unsignedinteger[Any]]
+from itk_infer.volume.volume import image_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +40,6 @@ class CaseTask:
     resample: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LabelMap:
-    """A label map in memory.
-
-    Attributes:
-        array: Values, (Z, Y, X), uint8 or uint16.
-        grid: Its grid.
-        warnings: What was noticed while it was read.
-    """
-
-    array: Labels
-    grid: Grid
-    warnings: tuple[str, ...] = ()
-
-
 def evaluate_case(task: CaseTask) -> CaseScores:
     """Read, align and compare one pair.
 
@@ -68,35 +47,37 @@ def evaluate_case(task: CaseTask) -> CaseScores:
         InputError: a file cannot be read or holds no labels, or the grids differ.
     """
     pair = task.pair
-    truth = read_labels(pair.truth)
-    mask, notes = aligned(
-        pair.name, ("the mask", read_labels(pair.mask)), ("the truth", truth.grid), task.resample
+    truth, mask = read_layers(pair.truth), read_layers(pair.mask)
+    truths = [label_map.array for label_map in truth.maps]
+    grid = truth.maps[0].grid
+    masks, notes = [], list(truth.maps[0].warnings)
+    for label_map in mask.maps:
+        array, more = aligned(pair.name, ("the mask", label_map), ("the truth", grid), task.resample)
+        masks.append(array)
+        notes += [note for note in more if note not in notes]
+    counted: dict[tuple[int, int], JointCounts] = {}
+
+    def counts(ours: int, theirs: int) -> JointCounts:
+        if (ours, theirs) not in counted:
+            counted[ours, theirs] = joint_counts(masks[ours], truths[theirs])
+        return counted[ours, theirs]
+
+    pairs, left = match_labels(
+        mask.table or {label.value: label for label in task.mask_table},
+        truth.table or {label.value: label for label in task.truth_table},
+        {value for ours in range(len(masks)) for value in counts(ours, 0).mask_values},
+        {value for theirs in range(len(truths)) for value in counts(0, theirs).truth_values},
     )
-    counts = joint_counts(mask, truth.array)
-    mask_table = table_inside(pair.mask) or {label.value: label for label in task.mask_table}
-    truth_table = table_inside(pair.truth) or {label.value: label for label in task.truth_table}
-    pairs, left = match_labels(mask_table, truth_table, counts.mask_values, counts.truth_values)
-    scores = label_scores(mask, truth.array, counts, pairs, truth.grid.spacing, task.settings)
-    extent = (size * step for size, step in zip(truth.grid.size, truth.grid.spacing, strict=True))
-    return CaseScores(pair.name, tuple(scores), math.hypot(*extent), (*truth.warnings, *notes, *left))
-
-
-def read_labels(path: Path) -> LabelMap:
-    """Read a label map.
-
-    Raises:
-        InputError: it cannot be read, or holds values other than whole numbers from 0 to 65,535.
-    """
-    read = read_image(path)
-    volume = volume_of([read.image], path.name)
-    array = volume.array[0]
-    low, high = array.min(initial=0), array.max(initial=0)
-    if low < 0 or high > 65535:
-        raise InputError(f"{path.name}: holds values from {low:g} to {high:g}; labels lie between 0 and 65535")
-    whole = array.astype(np.uint8 if high <= 255 else np.uint16)
-    if array.dtype.kind == "f" and not np.array_equal(whole, array):
-        raise InputError(f"{path.name}: holds fractions; a label map has whole numbers only")
-    return LabelMap(whole, volume.grid, (*read.warnings, *volume.warnings))
+    in_layers: dict[tuple[int, int], list[LabelPair]] = defaultdict(list)
+    for each in pairs:
+        in_layers[mask.layer_of.get(each.mask, 0), truth.layer_of.get(each.truth, 0)].append(each)
+    scores: dict[LabelPair, LabelScores] = {}
+    for (ours, theirs), own in in_layers.items():
+        arrays = masks[ours], truths[theirs]
+        found = label_scores(*arrays, counts(ours, theirs), own, grid.spacing, task.settings)
+        scores |= dict(zip(own, found, strict=True))
+    extent = (size * step for size, step in zip(grid.size, grid.spacing, strict=True))
+    return CaseScores(pair.name, tuple(scores[each] for each in pairs), math.hypot(*extent), (*notes, *left))
 
 
 def aligned(

@@ -12,8 +12,8 @@ from typing import Any
 from itk_infer.errors import ConfigError
 from itk_infer.evaluate.label_match import NamedLabel
 from itk_infer.spec import Label, parse_spec
-from itk_infer.volume.file_start import file_start
 
+LONGEST_HEAD = 1 << 24  # bytes
 NAMES = ("labels.csv", "dataset.json")
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue):=(.*)$", re.MULTILINE)
 
@@ -71,12 +71,26 @@ def _nnunet(labels: Mapping[str, Any]) -> dict[int, NamedLabel]:
     return found
 
 
+def nrrd_head(path: Path) -> str:
+    """The header of a NRRD file, which may list hundreds of segments; empty if it cannot be read."""
+    head = bytearray()
+    try:
+        with path.open("rb") as file:
+            while len(head) < LONGEST_HEAD and (block := file.read(1 << 16)):
+                head += block
+                if (end := head.find(b"\n\n")) >= 0:
+                    return head[:end].decode("utf-8", "replace")
+    except OSError:
+        pass
+    return ""
+
+
 def table_inside(path: Path) -> dict[int, NamedLabel]:
     """The table in the header of a segmentation of 3D Slicer (``.seg.nrrd``); else empty."""
     if not path.name.lower().endswith(".nrrd"):
         return {}
     segments: dict[str, dict[str, str]] = {}
-    for index, key, value in _SEGMENT.findall(file_start(path).decode("utf-8", "replace")):
+    for index, key, value in _SEGMENT.findall(nrrd_head(path)):
         segments.setdefault(index, {})[key] = value.strip()
     whole = [entry for entry in segments.values() if len(entry) == 2 and entry["LabelValue"].isdecimal()]
     return {int(e["LabelValue"]): NamedLabel(int(e["LabelValue"]), e["Name"]) for e in whole}

@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from itk_infer.errors import ConfigError, InputError, SpecError
-from itk_infer.evaluate.case import CaseTask, evaluate_case, read_labels
+from itk_infer.evaluate.case import CaseTask, evaluate_case
+from itk_infer.evaluate.label_map import read_labels
 from itk_infer.evaluate.label_match import NamedLabel
 from itk_infer.evaluate.label_tables import read_table, table_beside, table_inside
 from itk_infer.evaluate.metrics import MetricSettings

@@ -125,7 +125,8 @@ def _count_case(
     import numpy as np
 
     from itk_infer.errors import InputError
-    from itk_infer.evaluate.case import aligned, read_labels
+    from itk_infer.evaluate.case import aligned
+    from itk_infer.evaluate.label_map import read_labels
     from itk_infer.evaluate.label_match import match_labels
     from itk_infer.evaluate.label_tables import from_labels, table_inside
     from itk_infer.evaluate.threshold_sink import ThresholdSink, TruthOnSlabs
