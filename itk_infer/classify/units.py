@@ -13,8 +13,8 @@ from pathlib import Path
 from itk_infer.errors import InputError
 from itk_infer.volume.dicom.elements import Incomplete, looks_like_dicom
 from itk_infer.volume.dicom.header import FIRST_BYTES
+from itk_infer.volume.names import is_picture
 from itk_infer.volume.picture_input.dicom_pictures import facts_of, header_in
-from itk_infer.volume.picture_input.photo import PHOTOS
 from itk_infer.volume.picture_input.picture import PictureFacts
 
 
@@ -78,7 +78,7 @@ def glances(files: Sequence[WaitingFile], root: Path, threads: int) -> list[Glan
 
 def _glance(file: WaitingFile, root: Path) -> Glance:
     path = root / file.path
-    if path.suffix.lower() in PHOTOS:
+    if is_picture(path.name):
         return Glance(file, f"folder:{file.folder}")
     try:
         facts = _facts(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 from itk_infer.errors import InputError
 from itk_infer.spec.classify_spec import SelectRule
 from itk_infer.volume.dicom.elements import looks_like_dicom
-from itk_infer.volume.names import printable, split_suffix
+from itk_infer.volume.names import is_picture, printable, split_suffix
 from itk_infer.volume.other_formats import DICOM, format_of_name, is_sidecar
 from itk_infer.volume.picture_input.array_picture import ArrayPictures
 from itk_infer.volume.picture_input.dicom_pictures import DicomPictures
-from itk_infer.volume.picture_input.photo import PHOTOS, read_picture
 from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
+from itk_infer.volume.pictures import read_picture
 
 
 def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
@@ -31,10 +30,10 @@ def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
         InputError: it is damaged, or of a kind that is not read.
     """
     name = path.name
+    if is_picture(name):
+        return _photo(path)
     if split_suffix(name)[1]:
         return _volume(path)
-    if name.lower().endswith(PHOTOS):
-        return _photo(path)
     named = name.lower().endswith(DICOM.suffixes)
     if is_sidecar(name):
         raise NotAPicture("no picture, by its name")
@@ -42,7 +41,8 @@ def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
         with path.open("rb") as file:
             start = file.read(1024)
             if looks_like_dicom(start):
-                return DicomPictures(path, start + file.read(), select)
+                file.seek(0)
+                return DicomPictures(path, file.read(), select)
     except OSError as error:
         raise unreadable(path, error) from None
     form = format_of_name(name)
@@ -61,11 +61,9 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _photo(path: Path) -> ArrayPictures:
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise unreadable(path, error) from None
-    return ArrayPictures(read_picture(path)[None], PictureFacts(), digest, True, printable(path.name))
+    read = read_picture(path)
+    pages = read.pages[..., 0] if read.pages.shape[-1] == 1 else read.pages
+    return ArrayPictures(pages, PictureFacts(), read.sha256, True, printable(path.name))
 
 
 def _volume(path: Path) -> ArrayPictures:
