@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from itk_infer._version import __version__
 from itk_infer.classifier import Classifier
 from itk_infer.classify.database import ResultsDatabase
+from itk_infer.classify.find import folders_of
 from itk_infer.classify.messages import FileDone
 from itk_infer.classify.plan import ClassifyPlan, make_plan
 from itk_infer.classify.settings import ClassifySettings
@@ -264,24 +266,26 @@ class _Run:
         """Compare reduced precision with fp32 on the first pictures, before anything is recorded."""
         if all(network.precision == "fp32" for network in self.classifier.model.networks):
             return
-        from itk_infer.classify.find import folders_of
-
         inputs: list[list[Any]] = []
-        for folder, files in folders_of(self.settings.input, frozenset()):
-            for file in files:
-                if len(inputs) >= CHECKED:
-                    break
-                try:
-                    pictures = open_pictures(self.settings.root / folder / file.name, self.classifier.spec.select)
-                    pictures.check()
-                    planes = self.classifier.planes(pictures.picture(0))
-                except (InputError, NotAPicture):
-                    continue
-                made = self.classifier.inputs([planes], 0)
-                if not inputs or [part.shape for part in made] == [part.shape for part in inputs[0]]:
-                    inputs.append(made)
+        for path in self._first_files():
+            try:
+                pictures = open_pictures(path, self.classifier.spec.select)
+                pictures.check()
+                made = self.classifier.inputs([self.classifier.planes(pictures.picture(0))], 0)
+            except (InputError, NotAPicture):
+                continue
+            if not inputs or [part.shape for part in made] == [part.shape for part in inputs[0]]:
+                inputs.append(made)
+            if len(inputs) == CHECKED:
+                break
         if words := self.classifier.settle_precision(inputs):
             self._warn(words)
+
+    def _first_files(self) -> Iterator[Path]:
+        """Files of the input, until enough of them were taken."""
+        for folder, files in folders_of(self.settings.input, frozenset()):
+            self.stop.check()
+            yield from (self.settings.root / folder / file.name for file in files)
 
     def _exit_code(self, model: int) -> int:
         failed, done, seen = self.database.counts(model)

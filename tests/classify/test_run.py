@@ -234,3 +234,84 @@ def test_a_picture_that_the_network_fails_on_fails_alone(
     summary = run(archive, path, batch=4)
     assert summary.done == 5 or summary.failed == 1
     assert rows("SELECT count(*) FROM files WHERE state = 'waiting'") == [(0,)]
+
+
+def test_the_folder_is_taken_over_by_another_run(archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from itk_infer.classify.database import ResultsDatabase
+    from itk_infer.errors import LockLostError
+
+    def lose(self: Any, *words: Any, **options: Any) -> None:
+        raise LockLostError("another run has taken it over")
+
+    monkeypatch.setattr(ResultsDatabase, "record", lose)
+    summary = run(archive)
+    assert (summary.exit_code, summary.problem) == (2, "another run has taken it over")
+
+
+def test_a_bug_in_a_thread_ends_the_run(archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from itk_infer.classifier import Classifier
+
+    def fail(self: Any, picture: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Classifier, "planes", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(archive)
+
+
+def test_a_database_that_cannot_be_written(archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    from itk_infer.classify.database import ResultsDatabase
+
+    def full(self: Any, *words: Any, **options: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ResultsDatabase, "record", full)
+    with pytest.raises(ConfigError, match="disk is full"):
+        run(archive)
+
+
+@pytest.mark.parametrize(("error", "kept"), [(0.001, True), (0.2, False)])
+def test_reduced_precision_is_compared_first(
+    archive: Path, run: Any, rows: Any, monkeypatch: pytest.MonkeyPatch, error: float, kept: bool
+) -> None:
+    """A network that answers a little else in half precision than in fp32."""
+    from itk_infer.model.kinds.onnx_pictures import OnnxPictures
+
+    begin, forward = OnnxPictures.__init__, OnnxPictures.forward
+
+    def begin_reduced(self: Any, *words: Any) -> None:
+        begin(self, *words)
+        self.precision = "bf16"
+
+    def forward_reduced(self: Any, pictures: Any) -> Any:
+        return forward(self, pictures) + (4 * error if self.precision == "bf16" else 0)
+
+    monkeypatch.setattr(OnnxPictures, "__init__", begin_reduced)
+    monkeypatch.setattr(OnnxPictures, "forward", forward_reduced)
+    (archive / "0.dcm").write_bytes(b"x")
+    (archive / "notes.txt").write_text("words", "utf-8")
+    events: list[Any] = []
+    assert run(archive, listener=events.append).exit_code == 3
+    words = next(event.message for event in events if isinstance(event, Warned))
+    assert ("fp32 is used" in words) is not kept
+    found = dict(rows(PROBABILITIES))["a/2.dcm"]
+    assert (found == pytest.approx(answer(0.6), abs=1e-5)) is not kept
+
+
+def test_links_and_circles(archive: Path, run: Any, tmp_path: Path) -> None:
+    try:
+        (archive / "a/circle").symlink_to(archive, target_is_directory=True)
+        (archive / "a/nowhere.dcm").symlink_to(tmp_path / "nothing")
+    except OSError:
+        pytest.skip("this system makes no links here")
+    summary = run(archive)
+    assert (summary.done, summary.failed) == (3, 1)
+
+
+def test_many_files_are_recorded_in_parts(archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from itk_infer.classify import plan
+
+    monkeypatch.setattr(plan, "ROWS", 1)
+    assert run(archive).done == 3

@@ -93,6 +93,22 @@ def test_many_failures_are_not_all_printed(folder: Path, capsys: pytest.CaptureF
     assert "notes.txt: skipped" in words
 
 
+def test_progress_is_printed_now_and_then(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from itk_infer.cli import classify_progress
+    from itk_infer.events import Progress, RunDone, RunStarted
+
+    for bar in (False, True):
+        listener = classify_progress.ClassifyLines(quiet=False, verbose=False, bar=bar)
+        listener(RunStarted("1", 30, 10, 1, "cpu", "m"))
+        listener._said -= classify_progress.PAUSE_S
+        listener(Progress("m", 0, "classify", 5, 20, 12.0))
+        listener(Progress("m", 0, "classify", 6, 20, None))
+        listener(RunDone(20, 0, 10, 1.0, 0))
+        words = capsys.readouterr().err
+        assert ("5 of 20 files, about 12 s left" in words) is not bar
+        assert ("5/20" in words or "6/20" in words) is bar
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

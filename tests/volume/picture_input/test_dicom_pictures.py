@@ -237,3 +237,20 @@ def test_equal_pixels_have_equal_digests(tmp_path: Path) -> None:
     second = open_pictures(made(tmp_path, series="another", WindowCenter="1", WindowWidth="9")).picture(0).sha256
     assert first == second
     assert open_pictures(made(tmp_path, STORED + 1)).picture(0).sha256 != first
+
+
+def test_luma_and_differences(tmp_path: Path) -> None:
+    """YBR_FULL of white, black and red; PS3.3, C.7.6.3.1.2."""
+    stored = np.array([[[255, 128, 128], [0, 128, 128], [76, 85, 255]]], np.uint8)
+    ds = slice_of(0, stored[..., 0])
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL", 1
+    ds.PixelData = np.moveaxis(stored, -1, 0).tobytes() + bytes(1)
+    path = save(ds, tmp_path / "ybr.dcm")
+    red, green = (seen(path, channel=PictureChannel(name))[0] for name in ("red", "green"))
+    np.testing.assert_allclose(red, [1, 0, 254 / 255], atol=1.5 / 255)
+    np.testing.assert_allclose(green, [1, 0, 0], atol=1.5 / 255)
+
+
+def test_a_window_without_a_width(tmp_path: Path) -> None:
+    path = made(tmp_path, WindowCenter="500", WindowWidth="0.5")
+    np.testing.assert_allclose(seen(path), STORED / STORED.max(), atol=1e-6)
