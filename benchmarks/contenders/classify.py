@@ -140,7 +140,7 @@ def make(kind: str, folder: Path, files: int) -> None:
 
         wide = [np.kron(plane, np.ones((3, 2), np.uint16)) for plane in planes]
         ds = slice_of(0, wide[0], **about)
-        compressed(ds, b"", "1.2.840.10008.1.2.4.80")
+        ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.80"
         ds.NumberOfFrames = files
         ds.PixelData = encapsulate([imagecodecs.jpegls_encode(plane) for plane in wide])
         save(ds, folder / "frames.dcm")

@@ -138,6 +138,11 @@ class ResultsDatabase:
         )
         self.commit()
 
+    def last_input(self) -> str | None:
+        """What the last run was over; None: there was none."""
+        row = self.db.execute("SELECT input FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else str(row[0])
+
     def end_run(self, run: str, images: int, seconds: float, exit_code: int) -> None:
         """Note how it ended."""
         self.begin()

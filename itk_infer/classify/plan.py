@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.find import FoundFile, folders_of
@@ -23,8 +24,9 @@ class ClassifyPlan:
         files: Found.
         waiting: Of them, to be read.
         up_to_date: Of them, with results of this model.
-        missing: On record, and no longer there: the first by name, and how many.
-        missing_ids: Their rows.
+        missing: With results on record, and no longer there: the first by name.
+        missing_ids: Rows of all of them.
+        gone_ids: Rows of files without results that are no longer there.
     """
 
     files: int = 0
@@ -32,6 +34,7 @@ class ClassifyPlan:
     up_to_date: int = 0
     missing: list[str] = field(default_factory=list)
     missing_ids: list[int] = field(default_factory=list)
+    gone_ids: list[int] = field(default_factory=list)
 
 
 def make_plan(
@@ -74,7 +77,7 @@ def make_plan(
             stamp = (file.size, file.mtime_ns, file.inode)
             rows.append((path, folder, *stamp, model if same_content else None))
         if settings.input.is_dir():
-            _miss(plan, {path: record[0] for path, record in known.items()})
+            _miss(plan, known)
         if write and len(rows) >= ROWS:
             database.put_waiting(rows)
             rows.clear()
@@ -84,7 +87,7 @@ def make_plan(
         database.put_waiting(rows)
     if settings.input.is_dir():
         for folder in sorted(set(database.folders()) - seen):
-            _miss(plan, {path: record[0] for path, record in database.known(folder).items()})
+            _miss(plan, database.known(folder))
     return plan
 
 
@@ -107,6 +110,8 @@ def _may_be_current(record: tuple[object, ...], file: FoundFile, model: int | No
     return waits_for_it and size == file.size and of_model == model and model is not None and sha256 is not None
 
 
-def _miss(plan: ClassifyPlan, paths: dict[str, int]) -> None:
-    plan.missing += sorted(paths)[: max(0, MOST_MISSING - len(plan.missing))]
-    plan.missing_ids += paths.values()
+def _miss(plan: ClassifyPlan, records: dict[str, tuple[Any, ...]]) -> None:
+    done = sorted(path for path, record in records.items() if record[4] == "done")
+    plan.missing += done[: max(0, MOST_MISSING - len(plan.missing))]
+    plan.missing_ids += [records[path][0] for path in done]
+    plan.gone_ids += [record[0] for record in records.values() if record[4] != "done"]

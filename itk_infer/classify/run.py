@@ -133,6 +133,12 @@ class _Run:
         summary, database, settings = self.summary, self.database, self.settings
         self._settle_precision()
         model = database.register_model(self.classifier.model, settings.threshold)
+        before = database.last_input()
+        if before is not None and before != str(settings.input.absolute()):
+            self._warn(
+                f"the last run here was over {before}; files are known by their paths below the input, so that "
+                "results of other folders are better kept in an output folder of their own"
+            )
         database.begin_run(self.events.run, __version__, model, settings.input, settings.about())
         try:
             plan = self._plan(model)
@@ -169,6 +175,7 @@ class _Run:
     def _plan(self, model: int) -> ClassifyPlan:
         plan = make_plan(self.database, self.settings, model, self.stop.check)
         self.summary.up_to_date = plan.up_to_date
+        self.database.forget(plan.gone_ids)
         if plan.missing_ids:
             more = len(plan.missing_ids) - len(plan.missing)
             names = ", ".join(plan.missing) + (f" and {more} more" if more else "")
@@ -210,6 +217,7 @@ class _Run:
             try:
                 result = work.results.get(timeout=LOOK_S)
             except queue.Empty:
+                self.database.commit_if_due()
                 continue
             if isinstance(result, BaseException):
                 raise result

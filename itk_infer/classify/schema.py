@@ -103,7 +103,7 @@ CREATE TABLE predictions (
     PRIMARY KEY (image, model, label)
 ) WITHOUT ROWID;
 
--- Probabilities of each member of an ensemble; filled with --save-members only.
+-- Probabilities of each member of an ensemble, where these are asked for.
 CREATE TABLE member_predictions (
     image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
     model INTEGER NOT NULL REFERENCES models(id),

@@ -106,7 +106,7 @@ def test_files_that_fail_and_files_that_are_none(archive: Path, run: Any, rows: 
     (archive / "c/1.dcm").unlink()
     grey_dicom(archive / "a/3.dcm", 0.5, 9, study="a")
     (archive / "b/2.dcm").unlink()
-    assert run(archive, forget_missing=True).exit_code == 0
+    assert run(archive).exit_code == 0, "failures that are no longer there are forgotten"
 
 
 def test_all_fail(tmp_path: Path, run: Any) -> None:
@@ -178,6 +178,13 @@ def test_files_that_vanish(archive: Path, run: Any, rows: Any) -> None:
     run(archive, forget_missing=True)
     for table in ("files", "images", "predictions"):
         assert rows(f"SELECT count(*) FROM {table}") == [(1,)]
+
+
+def test_another_input(archive: Path, run: Any) -> None:
+    run(archive)
+    events: list[Any] = []
+    run(archive / "a", listener=events.append)
+    assert "the last run here was over" in next(event.message for event in events if isinstance(event, Warned))
 
 
 def test_results_inside_the_input_are_not_searched(archive: Path, run: Any, tmp_path: Path) -> None:

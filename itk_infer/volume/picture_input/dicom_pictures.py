@@ -80,7 +80,8 @@ class DicomPictures:
     def check(self) -> None:
         """See `Pictures.check`."""
         refuse_other_objects(self._file, self._select)
-        frames_of(self._file)
+        if None in self.facts.positions:  # none were found, or the groups of its frames contradict each other
+            frames_of(self._file)
         form = picture_form(self._file)
         check_decoder(self._file)
         try:
@@ -188,5 +189,6 @@ def _notes(file: FileHeader) -> list[str]:
 def _along_normal(position: Sequence[float] | None, orientation: Sequence[float] | None) -> float | None:
     if position is None or orientation is None:
         return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    return float(np.dot(normal, position))
+    (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    return sum(along * at for along, at in zip(normal, position, strict=True))

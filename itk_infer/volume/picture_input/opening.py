@@ -42,7 +42,8 @@ def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
         with path.open("rb") as file:
             start = file.read(1024)
             if looks_like_dicom(start):
-                return DicomPictures(path, start + file.read(), select)
+                file.seek(0)
+                return DicomPictures(path, file.read(), select)
     except OSError as error:
         raise unreadable(path, error) from None
     form = format_of_name(name)
