@@ -156,8 +156,9 @@ class _Writer:
 
     def _picture(self, row: ImageRow) -> Picture:
         if row.path not in self._files:
-            self._files[row.path] = open_pictures(self._root / row.path, self._classifier.spec.select)
-            self._files[row.path].check()
+            pictures = open_pictures(self._root / row.path, self._classifier.spec.select)
+            pictures.check()
+            self._files[row.path] = pictures
             if len(self._files) > OPEN_FILES:
                 self._files.popitem(last=False)
         return self._files[row.path].picture(row.frame)

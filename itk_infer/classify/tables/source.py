@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from itk_infer.classify.schema import CURRENT_MODEL, DATABASE_NAME, SCHEMA_VERSION
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, OutputError
 
 COLUMNS: Final = (
     "f.path, f.folder, i.frame, i.study, i.series, i.sop, i.position, i.state, f.patient, f.frames, i.id"
@@ -138,10 +138,12 @@ class ResultsSource:
         return self._images("JOIN", order)
 
     def _images(self, join: str, order: str) -> Iterator[ImageRow]:
-        counted = "WHERE i.state = 'counted'" if join == "JOIN" else ""
+        # A file that waits to be read again has images of its former content.
+        counted = "AND i.state = 'counted' " if join == "JOIN" else ""
         query = (
             f"SELECT {COLUMNS}, p.probability, p.std FROM files f JOIN images i ON i.file = f.id "
-            f"{join} predictions p ON p.image = i.id AND p.model = ? {counted} ORDER BY {order}, p.label"
+            f"{join} predictions p ON p.image = i.id AND p.model = ? WHERE f.state = 'done' {counted}"
+            f"ORDER BY {order}, p.label"
         )
         count = len(COLUMNS.split(","))
         for _, group in groupby(self._db.execute(query, (self.model,)), key=itemgetter(count - 1)):
@@ -169,6 +171,13 @@ class ResultsSource:
         return row[0].split() if row else []
 
     def record(self, name: str, digests: str) -> None:
-        """Note the digests that a table may have from now on, with a space between them."""
-        with self._db:
-            self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"table:{name}", digests))
+        """Note the digests that a table may have from now on, with a space between them.
+
+        Raises:
+            OutputError: the database cannot be written.
+        """
+        try:
+            with self._db:
+                self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"table:{name}", digests))
+        except sqlite3.Error as error:
+            raise OutputError(f"{self.path}: cannot be written ({error}); check its permissions") from error

@@ -13,7 +13,7 @@ from itk_infer.classify.tables.source import ResultsSource
 from itk_infer.classify.tables.study_rule import study_rule
 from itk_infer.classify.tables.summary import summary_lines
 from itk_infer.classify.tables.write import TableSettings, write_tables
-from itk_infer.errors import ConfigError
+from itk_infer.errors import ConfigError, OutputError
 from itk_infer.files.cells import text_cell
 
 
@@ -214,6 +214,35 @@ def test_the_threshold_itself_is_positive(tmp_path):
     for name in ("studies.csv", "predictions_per_slice.csv"):
         assert rows_of(tmp_path / name)[0]["needle positive"] == "1"
     assert rows_of(tmp_path / "results.csv")[0]["positive"] == "1"
+
+
+def test_a_file_that_waits_is_no_image(tmp_path):
+    maker = ResultsMaker(tmp_path)
+    maker.one("1.dcm", "S", (0.9, 0.1), sop="1")
+    maker.one("2.dcm", "S", (0.2, 0.1), sop="2")
+    maker.db.execute("UPDATE files SET state = 'waiting' WHERE path = '1.dcm'")
+    maker.close()
+    summary = write_tables(tmp_path)
+    assert (summary.images["counted"], summary.files["waiting"]) == (1, 1)
+    assert [(row["file"], row["state"]) for row in rows_of(tmp_path / "images.csv")] == [
+        ("2.dcm", "counted"),
+        ("1.dcm", "waiting"),
+    ]
+
+
+def test_a_database_that_cannot_be_written(folder, monkeypatch):
+    import sqlite3
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        "itk_infer.classify.tables.source.sqlite3.connect",
+        lambda place, **more: connect(place.replace("mode=rw", "mode=ro"), **more),
+    )
+    with pytest.raises(
+        OutputError, match=r"results\.db: cannot be written \(attempt to write a readonly database\)"
+    ):
+        write_tables(folder)
+    assert not (folder / "studies.csv").exists()
 
 
 def test_many_combinations(tmp_path):
