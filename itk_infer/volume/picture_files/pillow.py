@@ -75,15 +75,26 @@ def palette_indices(data: bytes) -> NDArray[Any] | None:
 def _opened(file: IO[bytes]) -> Iterator[Opened]:
     from PIL import Image
 
-    errors = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, TypeError)
+    errors = (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        OverflowError,
+        TypeError,
+        Warning,
+    )
+    # Half of the pixels that are read make Pillow warn. Not within the block alone: warnings are the process's,
+    # and several threads read.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures and of damaged metadata
-            with Image.open(file, formats=FORMATS) as picture:
-                frames = getattr(picture, "n_frames", 1)
-                if frames > 1 and picture.format != "MPO":
-                    raise InputError(f"is animated, {frames} frames; save the frames as pictures of their own")
-                yield picture
+        with Image.open(file, formats=FORMATS) as picture:
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format != "MPO":
+                raise InputError(f"is animated, {frames} frames; save the frames as pictures of their own")
+            yield picture
     except Image.DecompressionBombError:
         raise InputError(
             "its header gives more pixels than are read (178,956,970); if that is no error, cut it into tiles"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -187,12 +188,14 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[TiffPageSeries, TiffPage, list[st
 
 
 class _Collected(logging.Handler):
-    """Keeps what tifffile says of damaged files: it goes on with the pages that it finds."""
+    """Keeps what tifffile says, in this thread, of damaged files: it goes on with the pages that it finds."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR or "invalid" in record.getMessage():
+        damaged = record.levelno >= logging.ERROR or "invalid" in record.getMessage()
+        if damaged and record.thread == self._thread:
             self.lines.append(record.getMessage())

@@ -102,3 +102,12 @@ def test_a_damaged_checksum_is_seen():
     data[data.index(b"IDAT") + 6] ^= 255
     with pytest.raises(InputError, match="damaged or truncated"):
         decode(bytes(data))
+
+
+def test_large_pictures_are_read_without_a_warning(monkeypatch):
+    """From half of its limit on Pillow warns, and warnings are errors here."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    assert decode(saved(Image.fromarray(GREY))).pages.shape == (1, 5, 7, 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)
+    with pytest.raises(InputError, match="more pixels than are read"):
+        decode(saved(Image.fromarray(GREY)))

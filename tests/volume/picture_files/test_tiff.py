@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -163,3 +165,23 @@ def test_a_palette_that_is_missing():
     data[tag.offset : tag.offset + 2] = (65000).to_bytes(2, "little")  # another tag's number
     with pytest.raises(InputError, match="palette|damaged"):
         decode(bytes(data))
+
+
+def test_what_is_said_of_another_file_in_another_thread_is_not_of_this_one(monkeypatch):
+    whole = tifffile.TiffPageSeries.asarray
+
+    def beside(*arguments, **options):
+        thread = threading.Thread(target=logging.getLogger("tifffile").error, args=("another file is damaged",))
+        thread.start()
+        thread.join()
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", beside)
+    np.testing.assert_array_equal(decode(saved(GREY)).pages[0, ..., 0], GREY)
+    monkeypatch.setattr(
+        tifffile.TiffPageSeries,
+        "asarray",
+        lambda *a, **o: logging.getLogger("tifffile").error("it") or whole(*a, **o),
+    )
+    with pytest.raises(InputError, match="is damaged"):
+        decode(saved(GREY))
