@@ -98,29 +98,29 @@ def _even(segments: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any
     """Segments with as many further frames as make the packed bits of all frames an even number of bytes.
 
     DICOM pads an odd number of bytes by one; OHIF then takes the length for wrong, and shows nothing. A further
-    frame is one in which its segment is empty: it gets one voxel here, which `_restore` takes out again.
+    frame is one in which its segment is empty: it gets one voxel here, which `_restore` takes out again. Where no
+    label was found, there is one such frame at least: a SEG has to have one, and highdicom would write them all.
 
     Returns:
         What to build from, and the segments as they are: the same array where nothing is to be done.
     """
     pixels = segments[0].size
-    if not pixels % 16:
+    if not pixels % 16 and segments.any():
         return segments, segments
     counts = np.stack([np.bincount(plane.ravel(), minlength=count + 1) for plane in segments])
     full = counts[:, 1:].T > 0  # of labels, by plane
-    frames = np.count_nonzero(full) or full.size  # without any label all frames are written
-    if frames == full.size or not -(-frames * pixels // 8) % 2:
-        return segments, segments
+    frames = np.count_nonzero(full)
     further = segments.copy()
-    for number, plane in np.argwhere(~full):
+    empty = iter(np.argwhere(~full))
+    while not frames or -(-frames * pixels // 8) % 2:
+        number, plane = next(empty, (None, 0))
+        if number is None:
+            return segments, segments
         free = np.flatnonzero(further[plane].ravel() == 0)
-        if not len(free):
-            continue
-        further[plane].flat[free[0]] = number + 1
-        frames += 1
-        if not -(-frames * pixels // 8) % 2:
-            return further, segments
-    return segments, segments
+        if len(free):
+            further[plane].flat[free[0]] = number + 1
+            frames += 1
+    return (further, segments) if frames > np.count_nonzero(full) else (segments, segments)
 
 
 def _restore(made: Dataset, segments: NDArray[Any]) -> None:

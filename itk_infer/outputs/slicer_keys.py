@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itk_infer.outputs.sink import OutputHeader
+from itk_infer.spec.label_codes import UNCODED, Code, LabelCode
 from itk_infer.volume.marks import own_keys
 
-# Slicer's own entry for a segment that has not been classified.
-_TISSUE = (
+# As Slicer writes it; a segment that has not been classified is of the type Tissue there, too.
+_TERMINOLOGY = (
     "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
-    "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^|"
+    "~{category}~{type}~{modifier}~Anatomic codes - DICOM master list~^^~^^|"
 )
+_CATEGORIES = {"91723000": Code("123037004", "SCT", "Anatomical Structure")}  # Slicer's list has an older code
 
 
 def is_segmentation(path: Path) -> bool:
@@ -51,6 +53,21 @@ def segment_keys(frame: OutputHeader, layers: Sequence[int]) -> dict[str, str]:
             segment + "Layer": str(layer),
             # Slicer crops a whole layer to the extent of its first segment: always all of it.
             segment + "Extent": f"0 {x - 1} 0 {y - 1} 0 {z - 1}",
-            segment + "Tags": _TISSUE,
+            segment + "Tags": _terminology(label.code or UNCODED),
         }
     return keys | own_keys(frame.about)
+
+
+def _terminology(code: LabelCode) -> str:
+    """What a label is, in Slicer's words: of part and side it knows one, and the side comes first."""
+
+    def written(part: Code | None) -> str:
+        if part is None:
+            return "^^"
+        return "^".join(
+            text.translate({ord(mark): " " for mark in "^~|"}) for text in (part.scheme, part.value, part.meaning)
+        )
+
+    category = _CATEGORIES.get(code.category.value, code.category)
+    modifier = code.side or code.modifier
+    return _TERMINOLOGY.format(category=written(category), type=written(code.type), modifier=written(modifier))

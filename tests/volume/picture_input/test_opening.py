@@ -65,8 +65,8 @@ def test_values_of_an_array(tmp_path: Path) -> None:
     [
         ("a.dcm", "", "is empty"),
         ("a.dcm", "text", "named as DICOM, and holds none"),
-        ("a.png", "no png", "cannot be read as a picture"),
-        ("a.npy", "no array", "cannot be read as an array"),
+        ("a.png", "no png", "is no picture"),
+        ("a.npy", "no array", "is no picture"),
         ("a.h5", "x", "which is not read"),
     ],
 )
@@ -78,7 +78,7 @@ def test_damaged_files_fail(tmp_path: Path, name: str, content: str, words: str)
 
 @pytest.mark.parametrize(
     "values",
-    [np.zeros((2, 2, 2)), np.array(["a"]), np.array([[np.nan]])],
+    [np.zeros((2, 2, 2, 2, 2)), np.array(["a"]), np.array([[np.nan]])],
     ids=["shape", "text", "nan"],
 )
 def test_arrays_that_are_no_pictures(tmp_path: Path, values: np.ndarray) -> None:
@@ -96,7 +96,7 @@ def test_what_holds_no_picture_is_skipped(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a.png", "a.npy"])
 def test_a_file_that_is_gone(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"cannot be (read|opened) \(No such file"):
         open_pictures(tmp_path / name)
 
 
