@@ -5,6 +5,8 @@ The names in a zip are not used: its files get numbers. What is no DICOM file is
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,10 @@ from itk_infer.executors.reading import case_header
 from itk_infer.service.refusal import Refusal
 from itk_infer.spec import InputSpec
 
+END, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 65535
+LARGE_ZIP, LOCATOR_BYTES = b"PK\x06\x07", 20  # of zip64
+ENTRY_BYTES = 512  # of a file in the list, with its name
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can need much memory
 MAGIC = b"PK\x03\x04"
 MOST_FILES = 20_000
 CHUNK = 1 << 20
@@ -44,13 +50,16 @@ def unpack(packed: Path, folder: Path, limit: int, check_space: Callable[[], Non
         Refusal: ``invalid``, ``unsupported``, ``too_large`` or ``no_space``.
     """
     folder.mkdir()
+    _check_directory(packed)
     left, count = limit, 0
     try:
         with zipfile.ZipFile(packed) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if len(entries) > MOST_FILES:
-                raise Refusal("too_large", f"the zip holds more than {MOST_FILES:,} files; send one series")
+                raise _too_many()
             for number, entry in enumerate(entries):
+                if entry.compress_type not in METHODS:
+                    raise NotImplementedError
                 with archive.open(entry) as file:
                     chunk = file.read(PREAMBLE + len(MARK))
                     if not is_dicom(chunk):
@@ -67,6 +76,27 @@ def unpack(packed: Path, folder: Path, limit: int, check_space: Callable[[], Non
         raise Refusal("invalid", "the zip is damaged, or encrypted; pack the series again") from None
     if count == 0:
         raise Refusal("unsupported", "the zip holds no DICOM files")
+
+
+def _check_directory(packed: Path) -> None:
+    """Refuse a zip whose list of files, which zipfile reads whole, is too long, by what its end states."""
+    with packed.open("rb") as file:
+        file.seek(-min(packed.stat().st_size, END_BYTES + LONGEST_COMMENT), os.SEEK_END)
+        tail = file.read()
+    at = len(tail) - END_BYTES  # as zipfile looks for it
+    if at < 0 or tail[at : at + 4] != END or tail[-2:] != b"\0\0":
+        at = tail.rfind(END)
+    if at < 0 or len(tail) - at < END_BYTES:
+        raise Refusal("invalid", "the zip has no end; send it again")
+    (size,) = struct.unpack_from("<I", tail, at + 12)
+    if size > MOST_FILES * ENTRY_BYTES or tail[max(0, at - LOCATOR_BYTES) : at].startswith(LARGE_ZIP):
+        raise _too_many()
+
+
+def _too_many() -> Refusal:
+    return Refusal(
+        "too_large", f"the zip holds more than {MOST_FILES:,} files, or is of the large kind; send one series"
+    )
 
 
 def series_case(folder: Path, name: str, wanted: InputSpec, max_image: int) -> Case:

@@ -89,6 +89,18 @@ def with_flags(offset_local, offset_central, value):
     return bytes(content)
 
 
+def end_says(offset, value):
+    """A zip whose end states something else."""
+    content = bytearray(zipped(("a.dcm", HEAD + b"\0" * 999)))
+    struct.pack_into("<I", content, len(content) - 22 + offset, value)
+    return bytes(content)
+
+
+def zip64():
+    content = zipped(("a.dcm", HEAD + b"\0" * 999))
+    return content[:-22] + b"PK\x06\x07" + b"\0" * 16 + content[-22:]
+
+
 BAD = {
     "zip of zips": (zipped(*[(f"{k}.zip", zipped(("0.dll", b"0" * 9999))) for k in range(16)]), 415),
     "nothing": (zipped(("empty/", b"")), 415),
@@ -101,6 +113,10 @@ BAD = {
         zipped(*[(f"{k}.dcm", HEAD + b"\0" * (1 << 18)) for k in range(5)], method=zipfile.ZIP_DEFLATED),
         413,
     ),
+    "bzip2": (zipped(("a.dcm", HEAD + b"\0" * 999), method=zipfile.ZIP_BZIP2), 422),
+    "long list": (end_says(12, 1 << 30), 413),
+    "long list behind a false end": (end_says(12, 1 << 30) + end_says(12, 9)[-22:-2] + b"\1\0x", 422),
+    "zip64": (zip64(), 413),
     "many files": (zipped(*[(str(k), b"") for k in range(dicom_series.MOST_FILES + 1)]), 413),
 }
 
