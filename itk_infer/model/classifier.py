@@ -173,11 +173,6 @@ class PictureClassifier:
         self.spec_digest = _spec_digest(self.networks)
 
     @property
-    def is_ensemble(self) -> bool:
-        """Whether several networks are averaged."""
-        return len(self.networks) > 1
-
-    @property
     def name(self) -> str:
         """For tables and messages."""
         if isinstance(self._model, Group):
@@ -220,13 +215,12 @@ class PictureClassifier:
             for values, network in zip(logits, self.networks, strict=True)
         ]
         members = np.stack(answers)
-        if not self.is_ensemble:
+        if not isinstance(self._model, Group):
             raw = None
             if self.spec.output.activation != "none":
                 raw = logits[0][:, self._order(self.networks[0])]
             return Scores(members[0], raw, None, members)
         raws = [values[:, self._order(network)] for values, network in zip(logits, self.networks, strict=True)]
-        assert isinstance(self._model, Group)  # noqa: S101
         mean, _ = self._mean(self._model, iter(answers), iter(raws))
         return Scores(mean, None, members.std(axis=0), members)
 
