@@ -206,8 +206,6 @@ def test_files_that_are_no_objects(tmp_path):
 
 def spooled(home, folder):
     """A home in which a study waits that was received."""
-    from support.relay import Relay  # noqa: F401
-
     from itk_infer.service.pacs.spool import Spool
     from itk_infer.service.pacs.studies import Studies
 

@@ -65,8 +65,8 @@ def test_values_of_an_array(tmp_path: Path) -> None:
     [
         ("a.dcm", "", "is empty"),
         ("a.dcm", "text", "named as DICOM, and holds none"),
-        ("a.png", "no png", "is no picture"),
-        ("a.npy", "no array", "is no picture"),
+        ("a.png", "no png", "its content is no PNG"),
+        ("a.npy", "no array", "its content is no PNG"),
         ("a.h5", "x", "which is not read"),
     ],
 )
