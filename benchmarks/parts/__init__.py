@@ -7,7 +7,19 @@ from typing import Any, Protocol
 from plots import Figure
 from setting import Setting
 
-from parts import accumulate, accuracy, depth, engine, evaluate, export, failures, folder, nnunet, start
+from parts import (
+    accumulate,
+    accuracy,
+    depth,
+    engine,
+    evaluate,
+    export,
+    failures,
+    folder,
+    nnunet,
+    postprocess,
+    start,
+)
 
 
 class Part(Protocol):
@@ -34,4 +46,5 @@ PARTS: dict[str, Part] = {
     "failures": failures,
     "start": start,
     "evaluate": evaluate,
+    "postprocess": postprocess,
 }
