@@ -20,6 +20,7 @@ from parts import (
     failures,
     folder,
     nnunet,
+    postprocess,
     start,
 )
 
@@ -51,4 +52,5 @@ PARTS: dict[str, Part] = {
     "evaluate": evaluate,
     "dicom": dicom,
     "classify": classify,
+    "postprocess": postprocess,
 }

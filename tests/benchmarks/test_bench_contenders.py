@@ -40,6 +40,25 @@ def test_evaluation(monkeypatch):
     assert 0 < ours["assd"] < ours["hd95"] <= ours["hd"]
 
 
+def test_postprocessing():
+    """The programs that are installed here leave the same voxels."""
+    pytest.importorskip("monai", reason="monai is not installed")
+    from contenders import postprocess
+
+    rng = np.random.default_rng(0)
+    array = np.zeros((16, 20, 20), np.uint8)
+    array[2:12, 2:12, 2:9], array[2:12, 2:12, 11:18] = 1, 2
+    array[5:7, 5:7, 4:6] = 0
+    for z, y, x in rng.integers((13, 14, 1), (15, 19, 19), (8, 3)):
+        array[z, y, x] = 1 + (z % 2)
+    for task in ("largest", "holes"):
+        names = ("ours", "simpleitk", "monai") if task == "largest" else ("ours", "simpleitk")
+        found = [postprocess.PROGRAMS[name](task, array) for name in names]
+        for other in found[1:]:
+            np.testing.assert_array_equal(found[0], other)
+        assert not np.array_equal(found[0], array)
+
+
 def test_the_export(monkeypatch):
     pytest.importorskip("scipy", reason="scipy is not installed")
     from contenders import export

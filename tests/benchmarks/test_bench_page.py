@@ -103,6 +103,7 @@ def test_every_part_writes_json_ready_figures(bench):
         "evaluate",
         "dicom",
         "classify",
+        "postprocess",
     ]
     for figure in PARTS["engine"].figures(ENGINE["found"]):
         assert json.loads(json.dumps(asdict(figure)))["bars"] == {"nnU-Net": 60, "ours, OpenVINO fp32": 30.0}

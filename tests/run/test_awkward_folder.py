@@ -6,6 +6,7 @@ import csv
 import html
 import json
 import re
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -23,6 +24,7 @@ from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
 from itk_infer.viewer.session import Session
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 MARKUP, ONE, EMPTY, MANY = "<script>alert(1)<b>&.mha", "one voxel.mha", "=nothing.mha", "300 labels.mha"
 AWKWARD = ['left "upper", <b>lobe</b>', "=1+1", "a,b;c", "Gänge 肝"]
 NAMES = AWKWARD + [f"structure {value}" for value in range(5, 301)]
