@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # of software; the attribute has to have a value
 FOOT = "Research use only, not for diagnosis"
 SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.4"  # what highdicom takes every slice for
-SERIES_NUMBERS = {"seg": 900, "sr": 901, "report": 902}
+SERIES_NUMBERS = {"seg": 900, "sr": 901, "report": 902, "pdf": 903}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
 ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
 DICOM_HELP = (
     "Also write DICOM objects beside the label map, a list: seg (segmentation), sr (volumes and means; needs "
-    "seg), report (a picture)."
+    "seg), report (a picture), pdf (the same as a document)."
 )
 # Of pictures: what keeps label values as they are, in one array.
 LOSSLESS = {".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".webp": ".png", ".tiff": ".tif", ".npz": ".npy"}
@@ -199,6 +199,19 @@ OUTPUTS: dict[str, OutputKind] = {
             DICOM_HELP,
             frozenset({"source", "image"}),
             choice="report",
+            library="highdicom",
+            extra="dicom",
+        ),
+        OutputKind(
+            "dicom_pdf",
+            "case",
+            "itk_infer.outputs.dicom_pdf:PdfOutput",
+            "DICOM PDF",
+            ".pdf.dcm",
+            ("--dicom",),
+            DICOM_HELP,
+            frozenset({"source", "image"}),
+            choice="pdf",
             library="highdicom",
             extra="dicom",
         ),

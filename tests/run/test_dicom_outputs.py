@@ -22,7 +22,7 @@ from itk_infer.outputs.registry import OUTPUTS  # noqa: E402
 from itk_infer.run.settings import RunSettings  # noqa: E402
 from itk_infer.spec import parse_spec  # noqa: E402
 
-ALL = ("dicom_seg", "dicom_sr", "dicom_report")
+ALL = ("dicom_seg", "dicom_sr", "dicom_report", "dicom_pdf")
 
 
 def two_signs(windows):
@@ -42,7 +42,7 @@ class TestRun:
     def test_objects_are_made_once_and_missing_ones_again(self, folder):
         series(folder.source / "s")
         assert folder.run(save=ALL).done == ["s"]
-        names = ["itk_infer.db", "labels.csv", "s.nii.gz", "s.report.dcm", "s.seg.dcm", "s.sr.dcm"]
+        names = ["itk_infer.db", "labels.csv", "s.nii.gz", "s.pdf.dcm", "s.report.dcm", "s.seg.dcm", "s.sr.dcm"]
         assert folder.names() == names
         first = {name: (folder.output / name).read_bytes() for name in names[3:]}
         assert folder.run(save=ALL).skipped == {"s": "already done"}
@@ -195,7 +195,7 @@ class TestText:
         series(folder.source / "s", PatientName="Müller^Jürgen", SpecificCharacterSet="ISO_IR 100")
         labels = [{"value": 1, "name": "œdème: cœur\\droit", "code": "Мозг"}]
         folder.run(spec=parse_spec({"name": "modèle œ", "output": {"labels": labels}}, "test"), save=ALL)
-        for name in ("seg", "sr", "report"):
+        for name in ("seg", "sr", "report", "pdf"):
             ds = pydicom.dcmread(folder.output / f"s.{name}.dcm")
             assert ds.SpecificCharacterSet == "ISO_IR 192"
             assert ds.PatientName == "Müller^Jürgen"
@@ -253,6 +253,18 @@ class TestReport:
         assert ds.PatientName == "Doe^Jane"
         assert complaints(folder.output / "s.report.dcm") == []
 
+    def test_the_page_is_a_document(self, folder):
+        series(folder.source / "s")
+        folder.run(save=ALL)
+        ds = pydicom.dcmread(folder.output / "s.pdf.dcm")
+        assert ds.SOPClassUID.name == "Encapsulated PDF Storage"
+        assert (ds.Modality, ds.MIMETypeOfEncapsulatedDocument) == ("DOC", "application/pdf")
+        document = ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength]
+        assert document.startswith(b"%PDF-")
+        assert document.rstrip().endswith(b"%%EOF")
+        assert ds.PatientName == "Doe^Jane"
+        assert complaints(folder.output / "s.pdf.dcm") == []
+
 
 class TestRequests:
     def test_an_sr_needs_its_seg(self, tmp_path):
@@ -270,10 +282,15 @@ class TestRequests:
     def test_what_is_no_list_of_objects_is_a_usage_error(self, given, tmp_path, capfd):
         arguments = ["-i", str(tmp_path), "-o", str(tmp_path / "o"), "-m", "m.onnx", "--dicom", given]
         assert main(arguments) == 2
-        assert "a list of seg, sr, report, separated by commas" in capfd.readouterr().err
+        assert "a list of seg, sr, report, pdf, separated by commas" in capfd.readouterr().err
 
     def test_what_asks_for_them(self):
-        assert [OUTPUTS[name].request for name in ALL] == ["--dicom seg", "--dicom sr", "--dicom report"]
+        assert [OUTPUTS[name].request for name in ALL] == [
+            "--dicom seg",
+            "--dicom sr",
+            "--dicom report",
+            "--dicom pdf",
+        ]
         assert OUTPUTS["logits"].request == "--save-logits"
 
     def test_a_dry_run_names_what_will_be_refused(self, folder, shared, capfd):
