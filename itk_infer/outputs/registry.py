@@ -325,6 +325,7 @@ OUTPUTS: dict[str, OutputKind] = {
             "coco.json",
             ("--coco",),
             "Also write coco.json: the labels of all pictures as objects, in run lengths.",
+            frozenset({PICTURE}),
             library="pycocotools",
             extra="images",
         ),
@@ -336,6 +337,7 @@ OUTPUTS: dict[str, OutputKind] = {
             "coco-polygons.json",
             ("--coco-polygons",),
             "Also write coco-polygons.json: the same as polygons, which lose holes.",
+            frozenset({PICTURE}),
         ),
     )
 }

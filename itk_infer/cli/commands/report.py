@@ -58,7 +58,7 @@ def report_command(
 
     from itk_infer.files.commit import verified_by
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-    from itk_infer.outputs.registry import REPORT, run_outputs
+    from itk_infer.outputs.registry import PICTURE, REPORT, run_outputs
     from itk_infer.run import forget
     from itk_infer.run.decisions import record_decisions
     from itk_infer.run.ledger import NAME, Ledger
@@ -83,8 +83,9 @@ def report_command(
             sentences += forget.forget_missing(output, ledger)
         if decisions is not None:
             sentences.append(record_decisions(output, ledger, decisions))
-        # A montage is made anew where there is one.
-        asked = [kind.name for kind in run_outputs() if (html or kind.name != REPORT) and kind.name != "montage"]
+        # A montage and tables of pictures are made anew where there are some.
+        kinds = [kind for kind in run_outputs() if kind.name != "montage" and PICTURE not in kind.needs]
+        asked = [kind.name for kind in kinds if html or kind.name != REPORT]
         with verified_by(lock.verify):
             sentences += write_derived(
                 output, ledger, asked=asked, overwrite=overwrite, renew=True, calibration=judge
