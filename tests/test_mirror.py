@@ -25,8 +25,11 @@ WHOLE = {
     "test_mirror": "this file",
     "test_timeouts": "the time limits of the tests themselves",
     "test_against_monai": "steps that are named after MONAI's, against MONAI's own",
+    "test_bundles_against_monai": "chains of such steps in bundles, against MONAI's own",
+    "test_export_networks": "exports of networks of every family, run without torch",
     "test_messages": "the messages of all modules",
     "test_real": "the whole program, with real networks and scans",
+    "test_real_images2d": "the same, with pictures and 2D networks",
     "test_real_monai": "the same, with bundles of MONAI",
     "test_real_nnunet": "the same, with model folders of nnU-Net",
 }
