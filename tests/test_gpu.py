@@ -198,10 +198,9 @@ def test_a_folder_whose_cases_overlap(device, workers, model, tmp_path):
         command[-4:-2] = ["--device", "cpu"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
+    predictor = Predictor.from_mmengine(
+        network.config, network.checkpoint, device="cpu", provider="cpu", orientation="input"
+    )
     for index in range(5):
         got = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "masks" / f"case{index}.nii.gz"))
-        image = scan(seed=index)
-        found = Predictor.from_mmengine(
-            network.config, network.checkpoint, device="cpu", provider="cpu", orientation="input"
-        )(image)
-        assert np.mean(got == labels(found)) > 0.999
+        assert np.mean(got == labels(predictor(scan(seed=index)))) > 0.999

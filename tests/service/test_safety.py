@@ -357,7 +357,7 @@ def test_uploads_that_trickle_are_ended(client, monkeypatch):
     monkeypatch.setattr(uploads, "DRAIN_S", 0.1)
 
     def trickle():
-        for _ in range(600):
+        for _ in range(120):
             yield b"\0"
             time.sleep(0.05)
 
