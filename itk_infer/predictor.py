@@ -8,14 +8,14 @@ result.volumes_ml    # {"anterior hippocampus": 2.18, ...}
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from itk_infer.case.idle import idle_options
 from itk_infer.case.images import volume_of_images
-from itk_infer.case.infer import OnWindows, infer
+from itk_infer.case.infer import OnWindows, infer, quiet
 from itk_infer.case.loaded_ensemble import loaded
 from itk_infer.case.outputs import MakeSinks
 from itk_infer.case.plan import CasePlan
@@ -31,18 +31,11 @@ from itk_infer.options import Options, declared
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import ModelSpec
-from itk_infer.volume.grid import Grid
+from itk_infer.spec.labels import code_notes
 from itk_infer.volume.volume import Volume
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk
-    from numpy.typing import NDArray
-
-    Image: TypeAlias = sitk.Image | str | Path | NDArray[Any]
-
-
-def _ignore(done: int, total: int) -> None:
-    """No progress is shown."""
+    from itk_infer.case.images import Image
 
 
 class Predictor:
@@ -80,8 +73,7 @@ class Predictor:
 
         Args:
             path: The file or folder of the model; a sequence: several models, whose probabilities are averaged, or
-                the files that together make one, for a `kind` of several. A folder with an MMEngine config holds
-                code, and it runs.
+                the files that together make one. A folder with an MMEngine config holds code, and it runs.
             options: How to load and run it.
             kind: ``onnx``, ``mmengine``, see `MODEL_KINDS`; default: recognised from the file or folder.
             **keywords: Single options, above `options`.
@@ -110,10 +102,8 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know: devices chosen, keys ignored, unknown codes of labels, idle options."""
-        labels = self.spec.output.labels or ()
-        codes = (f"label {label.name}: {label.code.note}" for label in labels if label.code and label.code.note)
         idle = idle_options(self.options, self.backend, self.window)
-        return (*self.backend.notes, *self.model.notes, *codes, *idle)
+        return (*self.backend.notes, *self.model.notes, *code_notes(self.spec.output.labels or ()), *idle)
 
     @property
     def options(self) -> Options:
@@ -173,9 +163,8 @@ class Predictor:
             sinks[:] = [LabelMapSink(None, header)]
             return sinks
 
-        measurements = self.run(volume, make_sinks)
-        measurements = replace(measurements, warnings=(*warnings, *measurements.warnings))
-        return Result(sinks[0].image, measurements)
+        measured = self.run(volume, make_sinks)
+        return Result(sinks[0].image, replace(measured, warnings=(*warnings, *measured.warnings)))
 
     def predict_frames(self, frames: Iterable[Image]) -> Iterator[Result]:
         """Segment pictures as they come, such as the frames of a camera or a video; one is in memory at a time.
@@ -188,49 +177,23 @@ class Predictor:
         """
         for number, frame in enumerate(frames):
             try:
-                result = self(frame)
+                yield self(frame)
             except CaseError as error:
                 raise type(error)(f"frame {number}: {error}") from error
-            yield result
 
-    def plan(
-        self,
-        grid: Grid,
-        itemsize: int,
-        *,
-        want_logits: bool = False,
-        batch: int | None = None,
-        want_uncertainty: bool = False,
-    ) -> CasePlan:
-        """What a case will take: sizes, windows, memory.
-
-        Args:
-            grid: The case's grid as stored.
-            itemsize: Bytes of a stored voxel.
-            want_logits: Whether logits will be written.
-            batch: Windows per call, if other than the predictor's.
-            want_uncertainty: Whether a map of uncertainty is drawn or written.
-        """
-        return self.model.plan(
-            grid, itemsize, want_logits=want_logits, batch=batch, want_uncertainty=want_uncertainty
-        )
-
-    def check_memory(self, plan: CasePlan) -> None:
-        """Refuse a case that needs more host memory than it may have.
-
-        Raises:
-            InputError: it does.
-        """
-        self.model.workspaces.check(plan)
+    @property
+    def plan(self) -> Callable[..., CasePlan]:
+        """Plans a case: its sizes, windows and memory; see `LoadedModel.plan`."""
+        return self.model.plan
 
     def host_memory(self, plan: CasePlan) -> Memory:
         """What a planned case needs of host memory: less where volume and ring are on a device."""
         return self.model.workspaces.host_memory(plan)
 
-    def run(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = _ignore) -> Measurements:
+    def run(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = quiet) -> Measurements:
         """Segment one volume into sinks, and commit them: `compute`, then `PendingOutputs.commit`."""
         return self.compute(volume, make_sinks, on_windows).commit()
 
-    def compute(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = _ignore) -> PendingOutputs:
+    def compute(self, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows = quiet) -> PendingOutputs:
         """Segment one volume into sinks that are still to be committed. Arguments and errors as of `infer`."""
         return infer(self.model, volume, make_sinks, on_windows)

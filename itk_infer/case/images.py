@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +18,15 @@ from itk_infer.volume.volume import Volume, image_of, volume_of
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+    from numpy.typing import NDArray
 
     from itk_infer.volume.dicom.reading import SeriesVolume
 
+    Image: TypeAlias = sitk.Image | str | Path | NDArray[Any]
+
 
 def volume_of_images(
-    image: sitk.Image | str | Path | Sequence[Any], rules: Sequence[SeriesRule] = (), channels: int = 1
+    image: Image | Sequence[Image], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
     """Read the images that are files, and join the channels; a picture may hold all of them.
 

@@ -32,6 +32,10 @@ from itk_infer.volume.volume import Volume
 OnWindows = Callable[[int, int], None]
 
 
+def quiet(done: int, every: int) -> None:
+    """Take the windows done, and the windows in all, and show nothing."""
+
+
 def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows) -> PendingOutputs:
     """Segment a volume into sinks that are still to be committed.
 

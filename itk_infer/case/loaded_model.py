@@ -138,7 +138,15 @@ class LoadedModel:
         batch: int | None = None,
         want_uncertainty: bool = False,
     ) -> CasePlan:
-        """See `Predictor.plan`."""
+        """What a case will take: sizes, windows, memory.
+
+        Args:
+            grid: The case's grid as stored.
+            itemsize: Bytes of a stored voxel.
+            want_logits: Whether logits will be written.
+            batch: Windows per call, if other than the model's.
+            want_uncertainty: Whether a map of uncertainty is drawn or written.
+        """
         return plan_case(
             grid,
             itemsize,

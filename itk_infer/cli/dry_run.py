@@ -55,7 +55,7 @@ def _line(planned: CaseAction, predictor: Predictor, settings: RunSettings) -> s
         needed = needs(settings.outputs)
         asked = {"want_logits": "logits" in needed, "want_uncertainty": "uncertainty" in needed}
         case = predictor.plan(grid, header.dtype.itemsize, **asked)
-        predictor.check_memory(case)
+        predictor.model.workspaces.check(case)
     except CaseError as error:
         return f"will fail: {error}"
     device = predictor.backend.tensor_device

@@ -93,7 +93,7 @@ def one_case(
     plan = predictor.plan(grid, header.dtype.itemsize)
     fits = ""
     try:
-        predictor.check_memory(plan)
+        predictor.model.workspaces.check(plan)
     except CaseError as error:
         fits = str(error)
     total = sum(_seconds(part, each, seconds, clock) for part, each in _parts(predictor, plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from itk_infer.spec.label_codes import LabelCode
@@ -32,6 +33,11 @@ class Label:
     def rgb(self) -> tuple[int, int, int]:
         """Red, green and blue, 0 to 255."""
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+def code_notes(labels: Iterable[Label]) -> tuple[str, ...]:
+    """What the user should know of the codes of labels, such as free text that is in no table."""
+    return tuple(f"label {label.name}: {label.code.note}" for label in labels if label.code and label.code.note)
 
 
 def default_color(value: int) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STUDIES, RESULTS, RUNNING = "Studies", "Results", "Running"
 DICOM = {kind.name for kind in case_outputs() if (kind.ending or "").endswith(".dcm")}  # what an archive takes
+DEFAULT_DICOM = ("dicom_seg", "dicom_sr", "dicom_report")
 HOUR_S, DAY_S = 3600.0, 86400.0
 PERIOD = click.FloatRange(min=0)
 
@@ -230,7 +231,7 @@ def _settings(home: Path, **options: Any) -> NodeSettings:
         allowed=options["allowed"],
         send=send,
         access=access,
-        save=save if DICOM & set(save) else (*save, *sorted(DICOM)),
+        save=save if DICOM & set(save) else (*save, *DEFAULT_DICOM),
         series=() if rule is None else read_rules(rule),
         format=options["file_format"],
         quiet=options["quiet"],
