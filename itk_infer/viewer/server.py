@@ -79,6 +79,7 @@ class ViewerServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ViewerServer
+    disable_nagle_algorithm = True  # else answers on a kept connection wait 40 ms for an acknowledgement
     server_version = "itk_infer"
     sys_version = ""
 

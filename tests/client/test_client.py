@@ -348,7 +348,7 @@ def test_a_submit_that_is_stopped_cancels_its_jobs(tmp_path, number):
         wait_until(lambda: [server.service.queue.counts()[state] for state in ("running", "waiting")] == [1, 1])
         wait_until((tmp_path / "masks").exists)
         program.send_signal(number)
-        wait_until(lambda: server.service.queue.counts()["cancelled"] == 1)
+        wait_until(lambda: server.service.queue.counts()["cancelled"] >= 1)  # 2 where the first had not begun
         (tmp_path / "go").touch()
         assert program.wait(60) == 128 + number, program.stderr.read()
         program.stderr.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import zipfile
 
 import numpy as np
@@ -292,3 +293,11 @@ def test_the_server_imports_no_network_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.strip() == "[]"
+
+
+def test_answers_are_sent_at_once():
+    """asyncio sets TCP_NODELAY on connections of sockets that name their protocol, and on no others."""
+    from itk_infer.service.server import bound_socket
+
+    with bound_socket("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP

@@ -65,6 +65,7 @@ class StatusPage:
 
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
+    disable_nagle_algorithm = True  # else answers on a kept connection wait 40 ms for an acknowledgement
     timeout = 10.0
 
     def do_GET(self) -> None:
