@@ -155,8 +155,7 @@ class ReadAhead:
     """Reads one case in a thread of its own, and keeps it until the next one is asked for.
 
     A failure is ignored: the files are read again when the turn of the case has come, and it fails then.
-    Whatever is read, ahead or not, is read in that one thread, because SimpleITK's warnings are switched off
-    and on again for the whole process.
+    Whatever is read, ahead or not, is read in that one thread: two images are never read at the same time.
     """
 
     def __init__(self) -> None:
