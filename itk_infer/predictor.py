@@ -170,7 +170,7 @@ class Predictor:
         """Segment pictures as they come, such as the frames of a camera or a video; one is in memory at a time.
 
         Args:
-            frames: Each what a call of the predictor takes; colours are red, green, blue, in this order.
+            frames: Images as a call of the predictor takes them; colours are red, green, blue, in this order.
 
         Raises:
             CaseError: a frame cannot be used; the message begins with its number, counted from 0.

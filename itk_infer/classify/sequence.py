@@ -16,7 +16,7 @@ class Slot(Generic[Item]):
 
     Attributes:
         item: The picture there.
-        twins: Others with the same UID: they are seen with the same neighbours, and are nobody's.
+        twins: Others with the same UID: they are seen with the same neighbours, and are neighbours of none.
     """
 
     item: Item

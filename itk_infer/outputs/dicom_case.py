@@ -260,8 +260,5 @@ def building(path: Path) -> Iterator[None]:
 
 def _decimal(value: float) -> str:
     """A number as a decimal string, at most 16 characters (PS3.5, 6.2)."""
-    for digits in range(15, 0, -1):
-        text = f"{value:.{digits}g}"
-        if len(text) <= 16:
-            return text
-    raise ValueError("no decimal string")  # pragma: no cover
+    texts = (f"{value:.{digits}g}" for digits in range(15, 0, -1))
+    return next(text for text in texts if len(text) <= 16)  # one digit always fits

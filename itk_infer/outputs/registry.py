@@ -52,7 +52,7 @@ class OutputKind:
         choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
             without a value.
         refers_to: Name of an output that must be asked for, too; empty: none.
-        library: What must be installed to write it; empty: nothing.
+        package: What must be installed to write it; empty: nothing.
         extra: The extra that installs it.
     """
 
@@ -66,7 +66,7 @@ class OutputKind:
     needs: frozenset[str] = frozenset()
     choice: str = ""
     refers_to: str = ""
-    library: str = ""
+    package: str = ""
     extra: str = ""
 
     @property
@@ -172,7 +172,7 @@ OUTPUTS: dict[str, OutputKind] = {
             DICOM_HELP,
             frozenset({"source"}),
             choice="seg",
-            library="highdicom",
+            package="highdicom",
             extra="dicom",
         ),
         OutputKind(
@@ -186,7 +186,7 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({"source", "image"}),
             choice="sr",
             refers_to="dicom_seg",
-            library="highdicom",
+            package="highdicom",
             extra="dicom",
         ),
         OutputKind(
@@ -199,7 +199,7 @@ OUTPUTS: dict[str, OutputKind] = {
             DICOM_HELP,
             frozenset({"source", "image"}),
             choice="report",
-            library="highdicom",
+            package="highdicom",
             extra="dicom",
         ),
         OutputKind(
@@ -212,7 +212,7 @@ OUTPUTS: dict[str, OutputKind] = {
             DICOM_HELP,
             frozenset({"source", "image"}),
             choice="pdf",
-            library="highdicom",
+            package="highdicom",
             extra="dicom",
         ),
         OutputKind(
@@ -264,7 +264,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ("--probability-pages",),
             "Also write <case>.probabilities.tif: of each label of a picture, a page of float32.",
             frozenset({"logits", PICTURE}),
-            library="tifffile",
+            package="tifffile",
             extra="images",
         ),
         OutputKind(
@@ -326,7 +326,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ("--coco",),
             "Also write coco.json: the labels of all pictures as objects, in run lengths.",
             frozenset({PICTURE}),
-            library="pycocotools",
+            package="pycocotools",
             extra="images",
         ),
         OutputKind(
@@ -375,9 +375,9 @@ def check_requests(names: Iterable[str]) -> None:
                 f"`{kind.keyword}={kind.choice}`: a {kind.title} refers to the {other.title} of its case; give "
                 f"`{kind.keyword}={other.choice},{kind.choice}`"
             )
-        if kind.library and find_spec(kind.library) is None:
+        if kind.package and find_spec(kind.package) is None:
             raise ConfigError(
-                f"`{kind.keyword}` needs the package {kind.library}: pip install 'itk_infer[{kind.extra}]'"
+                f"`{kind.keyword}` needs the package {kind.package}: pip install 'itk_infer[{kind.extra}]'"
             )
 
 

@@ -166,7 +166,7 @@ class ResultsSource:
         return None if images is None or seconds is None else (images, seconds)
 
     def recorded(self, name: str) -> list[str]:
-        """Digests that a table may have if nobody changed it; empty: it was never written."""
+        """Digests that an unchanged table may have; empty: it was never written."""
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (f"table:{name}",)).fetchone()
         return row[0].split() if row else []
 

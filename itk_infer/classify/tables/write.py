@@ -135,7 +135,7 @@ def _count(summary: TableSummary, groups: Sequence[Group], labels: Sequence[Tabl
 
 
 class _Writer:
-    """Writes tables, but not over one that somebody changed since."""
+    """Writes tables, but not over one that was changed by hand since."""
 
     def __init__(self, folder: Path, source: ResultsSource, overwrite: bool) -> None:
         self._folder, self._source, self._overwrite = folder, source, overwrite
