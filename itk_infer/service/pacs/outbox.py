@@ -11,8 +11,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from itk_infer.errors import ConfigError
 from itk_infer.run.ledger_file import make_writable
 from itk_infer.service.pacs.delivery import Delivery
 from itk_infer.service.pacs.objects import DicomObject
+from itk_infer.service.pacs.transaction import transaction
 
 NAME = "outbox.db"
 VERSION = 1
@@ -94,7 +94,7 @@ class Outbox:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
             self._db.execute("PRAGMA synchronous = FULL")
-            with self._change():
+            with transaction(self._db, self._lock):
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
                 if version > VERSION:
                     raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
@@ -127,7 +127,7 @@ class Outbox:
             for target in targets
             for item in objects
         ]
-        with self._change():
+        with transaction(self._db, self._lock):
             before = self._db.total_changes
             self._db.executemany(
                 "INSERT OR IGNORE INTO letters (target, uid, path, since, due) VALUES (?, ?, ?, ?, ?)", rows
@@ -136,7 +136,7 @@ class Outbox:
 
     def begin(self, letter: Letter) -> None:
         """Note an attempt, before it is made."""
-        with self._change():
+        with transaction(self._db, self._lock):
             self._db.execute(
                 "UPDATE letters SET tries = tries + 1 WHERE target = ? AND uid = ?", (letter.target, letter.uid)
             )
@@ -151,7 +151,7 @@ class Outbox:
         if delivery.state == "waiting" and now - letter.since > self._patience:
             delivery = Delivery("dead", f"{delivery.reason}; tried {letter.tries + 1} times, and given up")
         pause = min(MOST_PAUSE_S, 2.0 ** min(letter.tries, 30)) * random.uniform(0.75, 1.25)
-        with self._change():
+        with transaction(self._db, self._lock):
             self._db.execute(
                 "UPDATE letters SET state = ?, reason = ?, due = ?, ended = ?, verified = ?"
                 " WHERE target = ? AND uid = ?",
@@ -178,7 +178,7 @@ class Outbox:
         """
         now, among = time.time(), None if targets is None else set(targets)
         letters = [letter for letter in self.letters(*DEAD, "waiting") if among is None or letter.target in among]
-        with self._change():
+        with transaction(self._db, self._lock):
             self._db.executemany(
                 "UPDATE letters SET since = CASE state WHEN 'waiting' THEN since ELSE ? END, state = 'waiting',"
                 " due = ?, ended = NULL WHERE target = ? AND uid = ?",
@@ -225,15 +225,3 @@ class Outbox:
         for target, state, count in rows:
             found.setdefault(target, dict.fromkeys(STATES, 0))[state] = count
         return found
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """A transaction that is on the disk at its end."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
 from itk_infer.run.ledger_file import make_writable
+from itk_infer.service.pacs.transaction import transaction
 
 NAME = "node.db"
 VERSION = 1
@@ -54,7 +54,7 @@ class Studies:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
             self._db.execute("PRAGMA synchronous = FULL")
-            with self._change():
+            with transaction(self._db, self._lock):
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
                 if version > VERSION:
                     raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
@@ -73,7 +73,7 @@ class Studies:
     def grew(self, studies: Iterable[str], facts: dict[str, str] | None = None) -> None:
         """Note that studies grew just now and, in the same transaction, facts such as the place in a feed."""
         now = time.time()
-        with self._change():
+        with transaction(self._db, self._lock):
             self._db.executemany(
                 "INSERT INTO studies (id, changed) VALUES (?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, settled = 0",
@@ -83,7 +83,7 @@ class Studies:
 
     def settle(self, study: Study, job: str | None = None) -> None:
         """Note that a study was looked at, unless it grew meanwhile, and the job that was made of it."""
-        with self._change():
+        with transaction(self._db, self._lock):
             if job is not None:
                 self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", (job, study.id, time.time()))
             self._db.execute(
@@ -92,7 +92,7 @@ class Studies:
 
     def note(self, **facts: str) -> None:
         """Remember facts by name."""
-        with self._change():
+        with transaction(self._db, self._lock):
             self._put(facts)
 
     def unsettled(self) -> list[Study]:
@@ -127,15 +127,3 @@ class Studies:
 
     def _put(self, facts: dict[str, str]) -> None:
         self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """A transaction that is on the disk at its end."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")

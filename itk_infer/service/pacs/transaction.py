@@ -1,0 +1,26 @@
+"""Changes of a database that several threads share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection, lock: AbstractContextManager[Any]) -> Iterator[None]:
+    """A transaction that is on the disk at its end; an error undoes it.
+
+    Args:
+        database: Opened without transactions of its own (``isolation_level=None``).
+        lock: Of the threads that use it.
+    """
+    with lock:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
