@@ -265,16 +265,19 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit: int, fa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path) -> None:
-    logits = random_logits(4, (4, 64, 64))
+def test_what_waits_for_its_commit_holds_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logits_module, "CHUNK_SIDE", 64)
+    logits = random_logits(4, (4, 128, 128))
     tracemalloc.start()
     try:
-        sink = LogitsSink(tmp_path / "a.zarr", make_frame((4, 64, 64), channels=4))
+        sink = LogitsSink(tmp_path / "a.zarr", make_frame((4, 128, 128), channels=4))
         fill(sink, logits[:, :2], [2])
-        assert tracemalloc.get_traced_memory()[0] > logits.nbytes
-        labels = np.zeros((2, 64, 64), np.uint8)
+        held = tracemalloc.get_traced_memory()[0]
+        assert held > logits.nbytes
+        labels = np.zeros((2, 128, 128), np.uint8)
         sink.write(DecidedSlab(2, labels, logits=logits[:, 2:]))
-        assert tracemalloc.get_traced_memory()[0] < logits.nbytes
+        # Half of it as room: what zarr keeps of its own grows too, and differs by version.
+        assert held - tracemalloc.get_traced_memory()[0] > logits.nbytes / 2
     finally:
         tracemalloc.stop()
     assert sink.commit().is_dir()
