@@ -1,7 +1,7 @@
 """All benchmarks: contenders in turn, round after round, in processes and environments of their own.
 
     make bench                                             # environments, all parts, page and plots
-    make bench ONLY=engine,export ROUNDS=5 DATA=../data    # some parts; the page keeps the others' figures
+    make bench ONLY=engine,export ROUNDS=5 DATA=../data    # some parts; the page keeps the others
     python benchmarks/bench.py --page-only                 # only write the page again
 
 Writes ``benchmarks/results.json`` (every single figure), ``docs/performance.md`` and its plots.

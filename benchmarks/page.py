@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from parts import PARTS
 
 PLOTS = "performance"  # a folder beside the page
+PART = re.compile(r"<!-- part (\w+) -->\n(.*?)\n<!-- end -->", re.DOTALL)
 
 HEAD = """# Performance
 
@@ -25,14 +27,16 @@ same weights of the network.
 
 
 def write(results: dict[str, Any], docs: Path, python: str) -> None:
-    """Write the page and draw its plots.
+    """Write what was measured into the page and draw its plots; what else the page holds stays.
 
     Args:
         results: What the parts found, by name.
         docs: The folder of the page.
         python: An environment with matplotlib.
     """
-    (docs / "performance.md").write_text(text(results), encoding="utf-8")
+    path = docs / "performance.md"
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(text(results, before), encoding="utf-8")
     folder = docs / PLOTS
     folder.mkdir(exist_ok=True)
     jobs = [
@@ -48,54 +52,36 @@ def measured(results: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, results[name]) for name in PARTS if name in results and "skipped" not in results[name]["found"]]
 
 
-def text(results: dict[str, Any]) -> str:
-    """The page."""
-    lines = [HEAD]
-    machines: list[dict[str, Any]] = []
-    for name in PARTS:
-        machine = results.get(name, {}).get("machine")
-        if machine and _place(machine) not in map(_place, machines):
-            machines.append(machine)
-    for number, machine in enumerate(machines, 1):
-        parts = [name for name in PARTS if name in results and _place(results[name]["machine"]) == _place(machine)]
-        lines += about(machine, number if len(machines) > 1 else None, parts, results)
-    for name in PARTS:
-        if name not in results:
-            continue
-        found = results[name]["found"]
-        if "skipped" in found:
-            lines += [f"## Not measured: {name}", "", found["skipped"], ""]
-            continue
-        lines += PARTS[name].section(found)
-        lines += [""]
-        for figure in PARTS[name].figures(found):
-            lines += [f"![{figure.title}, {figure.unit}]({PLOTS}/{figure.name}.svg)", ""]
-    return "\n".join(lines).rstrip() + "\n"
+def text(results: dict[str, Any], before: str = "") -> str:
+    """The page, with the parts of an earlier one that were not measured anew."""
+    parts = dict(PART.findall(before))
+    for name, result in results.items():
+        if "skipped" not in result["found"] or name not in parts:
+            parts[name] = "\n".join(part_of_page(name, result))
+    written = [f"<!-- part {name} -->\n{parts[name].strip()}\n<!-- end -->" for name in PARTS if name in parts]
+    return "\n\n".join([HEAD.rstrip(), *written]) + "\n"
 
 
-def about(machine: dict[str, Any], number: int | None, parts: list[str], results: dict[str, Any]) -> list[str]:
-    """What the figures of some parts were measured on."""
-    heading = "## Machine and versions" if number is None else f"## Machine and versions {number}"
-    lines = [
-        heading,
-        "",
-        f"{machine['processor']} ({machine['family']}), {machine['cores']} cores, {machine['memory_gib']} GiB of "
-        f"memory, {machine['system']}; {machine['threads']} threads used. Of the instructions that matter here it "
-        f"has {', '.join(machine['flags']) or 'none'}.",
-        "",
-    ]
-    for environment, found in machine["versions"].items():
-        listed = ", ".join(f"{name} {version}" for name, version in found.items())
-        lines.append(f"* Environment `{environment}`: {listed}")
-    dates = ", ".join(f"{name} ({results[name]['machine']['date']})" for name in parts)
-    return [*lines, "", f"Measured here, with the date: {dates}.", "", "```text", commands(parts), "```", ""]
+def part_of_page(name: str, result: dict[str, Any]) -> list[str]:
+    """One part: its section, plots, and the machine it was measured on."""
+    found = result["found"]
+    if "skipped" in found:
+        return [f"## Not measured: {name}", "", found["skipped"]]
+    lines = [*PARTS[name].section(found), ""]
+    for figure in PARTS[name].figures(found):
+        lines += [f"![{figure.title}, {figure.unit}]({PLOTS}/{figure.name}.svg)", ""]
+    return [*lines, about(result["machine"])]
 
 
-def commands(parts: list[str]) -> str:
-    every = len(parts) == len(PARTS)
-    return "make bench DATA=/path/to/data" + ("" if every else f" ONLY={','.join(parts)}")
-
-
-def _place(machine: dict[str, Any]) -> dict[str, Any]:
-    """What two measurements on one machine share."""
-    return {key: value for key, value in machine.items() if key != "date"}
+def about(machine: dict[str, Any]) -> str:
+    """What a part was measured on, and when."""
+    environments = "; ".join(
+        f"`{environment}`: {', '.join(f'{name} {version}' for name, version in found.items())}"
+        for environment, found in machine["versions"].items()
+    )
+    return (
+        f"Measured on {machine['date']}: {machine['processor']} ({machine['family']}), {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB of memory, {machine['system']}; {machine['threads']} threads used. Of the "
+        f"instructions that matter here it has {', '.join(machine['flags']) or 'none'}. "
+        f"Environments: {environments}."
+    )

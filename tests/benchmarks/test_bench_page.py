@@ -72,16 +72,29 @@ def test_what_was_not_measured_is_said_and_draws_nothing():
     assert [name for name, _ in page.measured(results)] == ["engine"]
 
 
-def test_parts_measured_on_two_machines_say_so():
+def test_every_part_says_where_and_when_it_was_measured():
     import page
 
     other = {**MACHINE, "processor": "Another one", "date": "2031-05-07"}
     rows = [{"ms": {"nnunet": 90.0, "monai": 40.0, "addcmul": 6.0, "ours": 12.0}, "error": 1e-7}]
     text = page.text({"engine": ENGINE, "accumulate": {"machine": other, "found": {"rounds": rows}}})
-    assert "## Machine and versions 1\n\nSome processor" in text
-    assert "## Machine and versions 2\n\nAnother one" in text
-    assert "accumulate (2031-05-07)" in text
+    assert "Measured on 2031-05-06: Some processor (family 1, model 2), 8 cores" in text
+    assert "Measured on 2031-05-07: Another one" in text
+    assert "Environments: `itk_infer`: python 3.11.7, numpy 2.4.6." in text
     assert "| ours, `HostAccumulator.add` | 12.0 | 2.00 |" in text
+
+
+def test_a_part_that_is_not_measured_anew_stays_on_the_page():
+    import page
+
+    rows = [{"ms": {"nnunet": 90.0, "monai": 40.0, "addcmul": 6.0, "ours": 12.0}, "error": 1e-7}]
+    accumulate = {"machine": MACHINE, "found": {"rounds": rows}}
+    faster = {**ENGINE, "found": {"rounds": {"nnunet": [row(50)], "ours-openvino": [ours(12.5)]}}}
+    skipped = {"machine": MACHINE, "found": {"skipped": "No images."}}
+    before = page.text({"engine": ENGINE, "accumulate": accumulate})
+    after = page.text({"engine": faster, "accumulate": skipped}, before)
+    assert after == page.text({"engine": faster, "accumulate": accumulate})
+    assert page.text({}, after) == after
 
 
 def test_every_part_writes_json_ready_figures(bench):
