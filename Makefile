@@ -11,6 +11,9 @@ TEST := .venv-test
 # of version 0.0.73, the one that was tried, finds broken links between pages, but passes over missing images and missing
 # pages of the navigation.
 export NO_MKDOCS_2_WARNING := 1
+# Empty is unset. The tests start some hundred processes, and without bytecode each of them compiles all that it imports:
+# half a second for SimpleITK, several for torch and MONAI.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: demo test test-slicer check docs tables bench clean

@@ -7,14 +7,42 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from /proc")
 
-CHILD = "import time; block = bytearray(b'x') * (150 << 20); time.sleep(1)"
+# A program keeps its memory until that was counted.
+UNTIL_SEEN = """
+def until_seen():
+    import os, time
+    end = time.monotonic() + 100
+    while not os.path.exists("seen") and time.monotonic() < end:
+        time.sleep(0.01)
+"""
+CHILD = f"{UNTIL_SEEN}\nblock = bytearray(b'x') * (150 << 20); until_seen()"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 
 
-def test_memory_of_a_child_counts():
+@pytest.fixture
+def seen_from(monkeypatch, tmp_path):
+    """Has the program go on once this much memory was counted."""
+    import process_tree
+
+    count = process_tree.proportional_bytes
+
+    def note(mib):
+        def counted(processes):
+            found = count(processes)
+            if found >= mib << 20:
+                (tmp_path / "seen").touch()
+            return found
+
+        monkeypatch.setattr(process_tree, "proportional_bytes", counted)
+
+    return note
+
+
+def test_memory_of_a_child_counts(seen_from, tmp_path):
     from process_tree import run_watched
 
-    ended = run_watched([sys.executable, "-c", PARENT])
+    seen_from(150)
+    ended = run_watched([sys.executable, "-c", PARENT], cwd=tmp_path)
     assert ended.code == 0
     assert 150 < ended.peak_mib < 250
 
@@ -41,14 +69,15 @@ for _ in range(6):
         os._exit(0)
 time.sleep(1)
 more = bytearray(b"x") * (150 << 20)
-time.sleep(1)
+until_seen()
 """
 
 
-def test_what_forks_share_counts_once_and_hides_nothing_later():
+def test_what_forks_share_counts_once_and_hides_nothing_later(seen_from, tmp_path):
     from process_tree import run_watched
 
-    ended = run_watched([sys.executable, "-c", FORKED])
+    seen_from(210)
+    ended = run_watched([sys.executable, "-c", UNTIL_SEEN + FORKED], cwd=tmp_path)
     assert 210 < ended.peak_mib < 300  # six children together seem to hold 420
 
 
@@ -58,4 +87,4 @@ def test_processor_time_of_children_counts():
     busy = "import time\nwhile time.process_time() < 0.4: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
     ended = run_watched([sys.executable, "-c", parent])
-    assert 0.4 < ended.cpu_seconds < 4
+    assert 0.4 < ended.cpu_seconds < 20

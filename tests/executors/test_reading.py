@@ -168,4 +168,4 @@ def test_what_is_being_read_ends_with_it(folder, monkeypatch):
     begun.wait()
     ahead.close()
     assert ended.is_set()
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # some that other tests have left may have ended

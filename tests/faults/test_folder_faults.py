@@ -255,7 +255,7 @@ def test_a_worker_does_not_grow(batch):
     from itk_infer.events import CaseDone
 
     for index in range(60):
-        batch.scan(f"{index:02d}.mha", seed=index, size=(24, 24, 24))
+        batch.scan(f"{index:02d}.mha", seed=index, size=(56, 56, 56))  # 0.7 MB in single precision
     pages = []
 
     def weigh(event):
@@ -264,4 +264,6 @@ def test_a_worker_does_not_grow(batch):
             pages.append(int(Path(f"/proc/{worker}/statm").read_text().split()[1]))
 
     batch.run(on_event=weigh)
-    assert np.mean(pages[-10:]) < 1.05 * np.mean(pages[10:20])
+    # Of 40 cases, half of their volumes; what a worker holds differs from case to case by a few MB.
+    grown = (np.mean(pages[-10:]) - np.mean(pages[10:20])) * os.sysconf("SC_PAGE_SIZE")
+    assert grown < 40 * 56**3 * 4 / 2

@@ -68,7 +68,7 @@ def test_with_a_rule(tmp_path):
 
 def test_the_command_and_what_was_pushed(tmp_path, capsys):
     """A push notes in the summary where the objects of each case are."""
-    from support.orthanc import free_port
+    from support.ports import free_port
     from support.results import result
 
     (tmp_path / "in").mkdir()

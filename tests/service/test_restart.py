@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import time
 
 import pytest
 from support import child_environment
+from support.ports import free_port
 from support.programs import DEMO
 from support.servers import Client, scan
 
@@ -25,12 +25,6 @@ pytest.importorskip("onnxruntime")
 MODEL = DEMO / "hippocampus_unet.onnx"
 SIDES = ("left", "right")
 JOBS = 24
-
-
-def free_port():
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
 
 
 def start(home, port, *words):

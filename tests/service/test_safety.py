@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import resource
+import select
 import socket
 import struct
 import time
@@ -29,7 +30,7 @@ def still_alive(request):
         assert request.getfixturevalue("client").get("/healthz").status_code == 200
 
 
-def raw(port, request, *, wait=10.0):
+def raw(port, request, *, wait=60.0):
     """What the server answers to bytes, until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=wait) as link:
         link.sendall(request)
@@ -37,6 +38,15 @@ def raw(port, request, *, wait=10.0):
         while part := link.recv(65536):
             answer += part
         return answer
+
+
+def answered(links):
+    """Those on which an answer has come."""
+    poll = select.poll()
+    for link in links:
+        poll.register(link, select.POLLIN)
+    ready = {number for number, _ in poll.poll(0)}
+    return {link for link in links if link.fileno() in ready}
 
 
 def nothing_left(client):
@@ -324,8 +334,9 @@ def test_half_open_connections_are_closed_and_others_are_served(client, monkeypa
 
 
 def test_200_half_open_uploads_leave_the_server_usable(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(uploads, "PAUSE_S", 3.0)
+    monkeypatch.setattr(uploads, "PAUSE_S", 600.0)  # until all are there
     monkeypatch.setattr(uploads, "DRAIN_S", 0.1)
+    limit = client.service.settings.max_uploads
     head = b"POST /v1/jobs?model=sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     links = [socket.create_connection(("127.0.0.1", client.port), timeout=60) for _ in range(200)]
@@ -333,11 +344,14 @@ def test_200_half_open_uploads_leave_the_server_usable(client, tmp_path, monkeyp
         for link in links:
             link.sendall(head + b"n+1")
         assert client.get("/healthz").status_code == 200
+        wait_until(lambda: len(answered(links)) == 200 - limit)
+        monkeypatch.setattr(uploads, "PAUSE_S", 0.1)
+        for link in set(links) - answered(links):
+            link.sendall(b"1")  # from here on, the new time counts
         statuses = [int(link.recv(100).split()[1]) for link in links]
     finally:
         for link in links:
             link.close()
-    limit = client.service.settings.max_uploads
     assert (statuses.count(408), statuses.count(429)) == (limit, 200 - limit)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # KiB
     nothing_left(client)
@@ -348,7 +362,7 @@ def test_uploads_that_pause_are_ended(client, monkeypatch):
     monkeypatch.setattr(uploads, "PAUSE_S", 0.5)
     head = b"POST /v1/jobs?model=sign HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nabc"
     monkeypatch.setattr(uploads, "DRAIN_S", 0.1)
-    assert raw(client.port, head, wait=60).split()[1] == b"408"
+    assert raw(client.port, head).split()[1] == b"408"
     nothing_left(client)
 
 
@@ -397,7 +411,8 @@ def test_memory_does_not_grow_with_refused_uploads(client_1g):
     refuse()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refuse()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 << 10  # KiB
+    # Of 160 MiB that were sent; one body of 16 lies in the client and may lie in the server.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 80 << 10  # KiB
 
 
 def test_nothing_of_a_client_is_printed(tmp_path, capfd):

@@ -10,16 +10,21 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from itk_infer.executors.in_process import InProcess
 from itk_infer.executors.messages import Finished
 from itk_infer.model.kinds.fake import FakeBackend, both_signs
 from itk_infer.predictor import Predictor
+from itk_infer.service.pacs import node as node_module
 from itk_infer.service.pacs.access import Access, dicom_address
 from itk_infer.service.pacs.node import Node
 from itk_infer.service.pacs.node_settings import NodeSettings
 from support import child_environment
 from support.results import result
+
+if TYPE_CHECKING:  # the program below needs no pytest
+    import pytest
 
 
 class WithResults(InProcess):
@@ -71,6 +76,32 @@ def node(home: Path, **given):
         running.start()
         yield running
     assert running.problem is None, running.problem
+
+
+class QuietTime:
+    """Stands in the place of a node's `time`: the quiet time after the last image passes when a test says so.
+
+    Args:
+        monkeypatch: Puts it there.
+    """
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0.0
+        monkeypatch.setattr(node_module, "time", self)
+
+    def time(self) -> float:
+        return time.time() + self._ahead
+
+    @contextmanager
+    def over(self):
+        """Within the block, no study waits for more images."""
+        self._ahead = 3600.0
+        try:
+            yield
+        finally:
+            self._ahead = 0.0
 
 
 def run_once(home: Path, **given) -> Node:

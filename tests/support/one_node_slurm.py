@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.ports import free_port
+
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd")
 CONFIG = """\
 ClusterName=one
@@ -73,8 +75,8 @@ def one_node_slurm() -> Iterator[dict[str, str]]:
         config = CONFIG.format(
             host=socket.gethostname().partition(".")[0],
             folder=folder,
-            port=_free_port(),
-            second_port=_free_port(),
+            port=free_port(),
+            second_port=free_port(),
             plugins=next(prefix.glob("lib/*/slurm*/auth_munge.so")).parent,
         )
         (folder / "slurm.conf").write_text(config)
@@ -128,9 +130,3 @@ def _end(pid_file: Path) -> None:
 
 def _which(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

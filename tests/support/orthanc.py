@@ -6,13 +6,13 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from itk_infer.testing.faulty import wait_until
+from support.ports import free_port
 
 PLUGINS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc"))
 DICOMWEB = "libOrthancDicomWeb.so"
@@ -25,12 +25,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed (apt-get install orthanc orthanc-dicomweb dcmtk)")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
 
 
 class Orthanc:

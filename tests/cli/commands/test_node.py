@@ -12,7 +12,8 @@ import pytest
 from support import child_environment
 from support.dicom_files import save_series, uid
 from support.onnx_files import sign_network
-from support.orthanc import Orthanc, free_port, storescu
+from support.orthanc import Orthanc, storescu
+from support.ports import free_port
 
 from itk_infer.cli.main import main
 from itk_infer.testing.faulty import wait_until

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from support.dicom_files import save, save_series, slice_of, uid, voxels
 from support.nodes import node, run_once, settings
-from support.orthanc import free_port
+from support.ports import free_port
 
 from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, InputError, ModelError

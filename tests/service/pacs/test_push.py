@@ -6,7 +6,8 @@ import time
 from contextlib import closing
 
 import pytest
-from support.orthanc import Orthanc, free_port
+from support.orthanc import Orthanc
+from support.ports import free_port
 from support.relay import Relay
 from support.results import result, results
 

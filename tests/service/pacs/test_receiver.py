@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.certificates import certificates
 from support.dicom_files import save, save_series, slice_of, uid, voxels
-from support.nodes import NodeProcess, node, run_once
-from support.orthanc import Orthanc, free_port, program, storescu
+from support.nodes import NodeProcess, QuietTime, node, run_once
+from support.orthanc import Orthanc, program, storescu
+from support.ports import free_port
 from support.results import results
 
 from itk_infer.errors import ConfigError
@@ -38,8 +39,14 @@ def _collected():
     gc.collect()
 
 
+@pytest.fixture
+def quiet_time(monkeypatch):
+    return QuietTime(monkeypatch)
+
+
 def listening(home, **given):
-    return node(home, listen="NODE@127.0.0.1:0", **{"quiet": 0.5, "send": (), **given})
+    """A node for which no study is complete by itself while a test runs; see `QuietTime`."""
+    return node(home, listen="NODE@127.0.0.1:0", **{"quiet": 600.0, "send": (), **given})
 
 
 def address(running):
@@ -58,43 +65,48 @@ def send(running, files, **access):
         return [link.send(item) for item in items]
 
 
-def test_seven_associations_at_a_time(tmp_path):
+def test_seven_associations_at_a_time(tmp_path, quiet_time):
     """126 images; nothing is lost, and each study is computed once, with all of its slices."""
     studies = [save_series(tmp_path / str(k), voxels((18, 5, 6), seed=k), study=f"parallel {k}") for k in range(7)]
-    with listening(tmp_path / "home", places=2, quiet=3.0) as running, ThreadPoolExecutor(7) as pool:
+    with listening(tmp_path / "home", places=2) as running, ThreadPoolExecutor(7) as pool:
         sent = list(pool.map(lambda files: storescu(address(running), *files).returncode, studies))
         assert sent == [0] * 7
-        wait_until(lambda: running.queue.counts()["done"] == 7)
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 7)
         assert running.receiver.received == 126
     assert len(received(tmp_path / "home")) == 126
     assert sum(words.endswith("complete with 18 images") for words in running.said) == 7
 
 
-def test_late_slices_and_what_is_sent_again(tmp_path):
+def test_late_slices_and_what_is_sent_again(tmp_path, quiet_time):
     files = save_series(tmp_path / "in", voxels((4, 5, 6)), study="late")
-    with listening(tmp_path / "home", quiet=2.0) as running:
+    with listening(tmp_path / "home") as running:
         send(running, files[:3])
-        wait_until(lambda: running.queue.counts()["done"] == 1)
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1)
         send(running, files[:3])  # the same once more: nothing new
         send(running, files[3:])
-        wait_until(lambda: running.queue.counts()["done"] == 2)
-        wait_until(lambda: not running.studies.unsettled())
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 2)
+            wait_until(lambda: not running.studies.unsettled())
         assert running.queue.counts() == {"waiting": 0, "running": 0, "done": 2, "failed": 0, "cancelled": 0}
 
 
-def test_own_results_that_come_back_start_nothing(tmp_path):
+def test_own_results_that_come_back_start_nothing(tmp_path, quiet_time):
     files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="back")
     with listening(tmp_path / "home") as running:
         send(running, files)
-        wait_until(lambda: running.queue.counts()["done"] == 1)
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1)
         assert [delivery.state for delivery in send(running, results(tmp_path / "results", "back"))] == [
             "sent"
         ] * 2
-        wait_until(lambda: not running.studies.unsettled())
+        with quiet_time.over():
+            wait_until(lambda: not running.studies.unsettled())
         assert sum(running.queue.counts().values()) == 1
 
 
-def test_the_node_is_killed_while_it_receives(tmp_path):
+def test_the_node_is_killed_while_it_receives(tmp_path, quiet_time):
     """What was acknowledged is there; the sender sends the rest, and the study is computed once, whole."""
     home, port = tmp_path / "home", free_port()
     files = save_series(tmp_path / "in", voxels((40, 5, 6)), study="killed")
@@ -117,9 +129,10 @@ def test_the_node_is_killed_while_it_receives(tmp_path):
     kept = received(home)
     assert acknowledged <= len(kept) < 40
     assert not [path for path in (home / "received").rglob("*") if path.is_file() and path.stat().st_size < 200]
-    with listening(home, quiet=3.0) as again:
+    with listening(home) as again:
         assert storescu(address(again), *files).returncode == 0
-        wait_until(lambda: again.queue.counts()["done"] == 1)
+        with quiet_time.over():
+            wait_until(lambda: again.queue.counts()["done"] == 1)
     assert len(received(home)) == 40
     assert again.said[-2].endswith("complete with 40 images")
 
@@ -127,7 +140,7 @@ def test_the_node_is_killed_while_it_receives(tmp_path):
 def test_an_instance_that_was_written_and_not_noted_is_found_at_the_next_start(tmp_path, monkeypatch):
     """Killed between the two: there is a file, and no row."""
     files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="unnoted")
-    with listening(tmp_path / "home", quiet=600.0) as running:
+    with listening(tmp_path / "home") as running:
         monkeypatch.setattr(running.studies, "grew", lambda studies: None)
         send(running, files)
     again = run_once(tmp_path / "home", listen="NODE@127.0.0.1:0")
@@ -135,7 +148,7 @@ def test_an_instance_that_was_written_and_not_noted_is_found_at_the_next_start(t
 
 
 @pytest.mark.parametrize("how", ["limit", "write", "sync"])
-def test_the_disk_is_full(tmp_path, monkeypatch, how):
+def test_the_disk_is_full(tmp_path, monkeypatch, quiet_time, how):
     """0xA700: the sender stops and keeps its images. Later they come, and are computed."""
     home, files = tmp_path / "home", save_series(tmp_path / "in", voxels((3, 5, 6)), study="full")
 
@@ -156,12 +169,13 @@ def test_the_disk_is_full(tmp_path, monkeypatch, how):
     assert received(home) == []
     with listening(home) as running:
         assert storescu(address(running), *files).returncode == 0
-        wait_until(lambda: running.queue.counts()["done"] == 1)
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1)
 
 
 def test_who_may_send(tmp_path):
     files = save_series(tmp_path / "in", voxels((1, 5, 6)), study="title")
-    with listening(tmp_path / "home", allowed=("SCANNER",), quiet=600.0) as running:
+    with listening(tmp_path / "home", allowed=("SCANNER",)) as running:
         assert storescu(address(running), *files, aet="STRANGER").returncode != 0
         assert storescu(address(running).replace("NODE", "ANOTHER"), *files).returncode != 0
         assert storescu(address(running), *files).returncode == 0
@@ -174,7 +188,7 @@ def test_what_cannot_be_kept_under_its_name_is_refused(tmp_path):
     """A UID can be a path, or missing; a class that is no storage is not negotiated."""
     from pynetdicom import AE
 
-    with listening(tmp_path / "home", quiet=600.0) as running:
+    with listening(tmp_path / "home") as running:
         entity = AE()
         good = slice_of(0, voxels()[0])
         entity.add_requested_context(good.SOPClassUID, good.file_meta.TransferSyntaxUID)
@@ -197,7 +211,7 @@ def test_over_tls(tmp_path):
     own, other = certificates(tmp_path / "own"), certificates(tmp_path / "other")
     files = save_series(tmp_path / "in", voxels((1, 5, 6)), study="tls")
     server = Access(certificate=own.certificate, key=own.key, ca_file=own.authority, timeout=20.0)
-    with listening(tmp_path / "home", access=server, quiet=600.0) as running:
+    with listening(tmp_path / "home", access=server) as running:
         mine = {"certificate": own.certificate, "key": own.key, "ca_file": own.authority}
         assert [delivery.state for delivery in send(running, files, **mine)] == ["sent"]
         for wrong in (
@@ -222,25 +236,28 @@ def test_an_address_that_is_taken(tmp_path):
             pass
 
 
-def test_received_studies_are_deleted_when_they_are_old(tmp_path):
+def test_received_studies_are_deleted_when_they_are_old(tmp_path, quiet_time):
     files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="old")
     home = tmp_path / "home"
     with listening(home, keep_s=-1.0) as running:
         send(running, files)
-        wait_until(lambda: running.queue.counts()["done"] == 1 and not running.studies.unsettled())
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1 and not running.studies.unsettled())
         running.sweep()
         assert received(home) == []
         assert list((home / "jobs").iterdir()) == []
         send(running, [save(slice_of(k, voxels()[0], study="old"), tmp_path / f"{k}.dcm") for k in (7, 8)])
-        wait_until(lambda: running.queue.counts()["done"] == 2)
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 2)
 
 
-def test_results_go_on_by_c_store(tmp_path):
+def test_results_go_on_by_c_store(tmp_path, quiet_time):
     with (
         Orthanc(tmp_path / "archive") as archive,
         listening(tmp_path / "home", send=(f"dicom={archive.dicom}",)) as running,
     ):
         send(running, save_series(tmp_path / "in", voxels((3, 5, 6)), study="on"))
-        wait_until(lambda: {letter.state for letter in running.outbox.letters()} == {"sent"})
+        with quiet_time.over():
+            wait_until(lambda: {letter.state for letter in running.outbox.letters()} == {"sent"})
         assert running.outbox.letters()[0].verified
         assert len(archive.instances("SEG")) == 1
