@@ -1,4 +1,4 @@
-"""The files of a case. Finding them is the run's work."""
+"""The files of a case. Cases are found by `itk_infer.run.cases`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Case:
         folder: Sub-folder below the input folder; ``.`` at the top.
         stem: File name without extension and channel number.
         suffix: Extension, lower case, with its dot; empty for a DICOM series.
-        paths: Its files, one an input channel; of a DICOM series the folder that holds it.
-        problem: Why it cannot even be tried; None for a good case.
-        volumes: Volumes in its only file, a 4D one, each an input channel; 1 for other images.
-        series: The DICOM series, one an input channel, that `paths` are the folders of; empty for other images.
-        chosen: Of each of them, which it is and why it was chosen, in words.
+        paths: Its files, one per input channel; for a DICOM series the folder that holds it.
+        problem: Why the case cannot be run; None if it can.
+        volumes: Volumes in its only file, if that is 4D, one per input channel; 1 for other images.
+        series: DICOM series, one per input channel, whose folders are `paths`; empty for other images.
+        chosen: For each series, a phrase: which one it is and why it was chosen.
     """
 
     folder: PurePosixPath
@@ -37,11 +37,11 @@ class Case:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it is read from."""
+        """All files that the case is read from."""
         return tuple(path for series in self.series for path in series.files) or self.paths
 
     def stamps(self) -> list[Stamp]:
-        """What identifies the content of each channel without reading it.
+        """Return size and time of each channel's files, which identify its content without reading it.
 
         Raises:
             OSError: the status of a file cannot be read.
@@ -50,11 +50,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Its name in the ledger, in events and in messages: its path below the input folder."""
+        """Name in the ledger, in events and in messages: the path below the input folder."""
         return (self.folder / f"{self.stem}{self.suffix}").as_posix()
 
     def unnamed(self, sentence: str) -> str:
-        """A sentence without the case's name at its beginning, for those who add it; a channel's name stays."""
+        """Remove the case's name from the beginning of a sentence; the name of one of several channels stays."""
         path = self.paths[0]
         names = [self.name, *((os.fspath(path), path.name) if len(self.paths) == 1 else ())]
         for name in names:
@@ -62,6 +62,6 @@ class Case:
         return sentence
 
     def absolute(self) -> Case:
-        """The same case for a process with another current folder."""
+        """Return the case with absolute paths, for a process with another current folder."""
         series = tuple(series.absolute() for series in self.series)
         return replace(self, paths=tuple(path.absolute() for path in self.paths), series=series)

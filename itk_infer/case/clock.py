@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds by stage. Time `inside` a stage is not counted in the lap around it."""
+    """Seconds by stage. Time spent `inside` a stage is not counted in the lap around it."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)

@@ -1,4 +1,4 @@
-"""Why a person should look at a case, as far as the case itself says."""
+"""Reasons to review a case that follow from its own measurements."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from itk_infer.case.result import Measurements
 
-LOW_CONFIDENCE = 0.5  # a confidence or soft Dice below it is a reason to look at a case
+LOW_CONFIDENCE = 0.5  # a confidence, soft Dice or agreement below it is a reason to review a case
 
 
 def doubts_about(found: Measurements) -> tuple[str, ...]:
-    """The reasons, one phrase each; empty if there are none. Other cases of a folder are not known here."""
+    """Return the reasons, one phrase each, without comparison to other cases; empty if there are none."""
     doubts, worst = [], found.worst
     if not any(item.voxels for item in found.labels):
         doubts.append("nothing was found")

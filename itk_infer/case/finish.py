@@ -31,7 +31,7 @@ class Parts:
 
 
 def postprocess(sink: LabelMapSink, rules: Sequence[Rule]) -> tuple[RuleEffect, ...]:
-    """Apply rules to the label map of a case; errors as of `apply_rules`."""
+    """Apply rules to the label map of a case; raises what `apply_rules` raises."""
     case = sink.finished
     labels, effects = apply_rules(case.labels, case.header.grid, case.header.labels, rules)
     if effects or not np.array_equal(labels, case.labels):
@@ -40,14 +40,14 @@ def postprocess(sink: LabelMapSink, rules: Sequence[Rule]) -> tuple[RuleEffect, 
 
 
 def most_runs(voxels: int) -> int:
-    """Runs of voxels of a label up to which its components are counted; a run takes about 150 bytes."""
+    """Return the largest number of runs of voxels of a label whose components are counted (150 bytes per run)."""
     return max(100_000, voxels // 64)
 
 
 def parts_of(labels: LabelArray, table: Sequence[Label]) -> tuple[Parts, ...]:
-    """The components of each label, in the order of the table.
+    """Count the connected components of each label, in the order of the table.
 
-    Not counted of a label with so many runs of voxels that it would take more memory than the rest of the case.
+    They are not counted where a label has so many runs of voxels that this would take more memory than the case.
     """
     most = most_runs(labels.size)
     if not runs_at_most(labels, 3 * most):

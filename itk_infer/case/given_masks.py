@@ -16,18 +16,18 @@ from itk_infer.volume.volume import Volume, volume_of
 
 
 def given_mask(folder: Path, volume: Volume, reorientation: Reorientation) -> LabelArray:
-    """The label map of a case.
+    """Read the first stage's label map of a case.
 
     Args:
-        folder: Holds a file of the case's name, with any suffix that can be read; sub-folders as of the cases.
-        volume: The case.
+        folder: Holds a file with the case's name and any readable suffix, in the same sub-folder as the case.
+        volume: The case's image.
         reorientation: From the stored axes to the model's.
 
     Returns:
         (Z, Y, X) in the model's orientation.
 
     Raises:
-        InputError: there is not exactly one, it is on another grid, or it is no label map.
+        InputError: there is not exactly one, it is on another grid, or its values are not label values.
     """
     name = PurePosixPath(volume.name)
     stem = split_suffix(name.name)[0]
@@ -46,6 +46,8 @@ def given_mask(folder: Path, volume: Volume, reorientation: Reorientation) -> La
         raise InputError(f"{volume.name}: the first stage's label map lies on another grid than the image")
     labels = mask.array[0]
     if labels.min() < 0 or labels.max() > 65535 or (labels != np.round(labels)).any():
-        raise InputError(f"{volume.name}: the first stage's label map holds values that are no labels")
+        raise InputError(
+            f"{volume.name}: the first stage's label map has values that are not whole numbers from 0 to 65535"
+        )
     turned: LabelArray = reorientation.apply(labels).astype(np.uint16)
     return turned

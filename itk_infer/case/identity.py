@@ -1,4 +1,4 @@
-"""Everything that determines the outputs of a case, and the words for each part of it in messages."""
+"""Everything that determines the outputs of a case, and how messages name each part."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ PARTS = {
     "stride": "another patch stride",
     **dict(result_words()),
 }
-ALONE = {name: about.outputs for name, about in declared().items() if about.outputs}
-BEFORE = {**Options().identity(), "postprocessing": []}  # holds for results that are older than an option
+ALONE = {name: about.outputs for name, about in declared().items() if about.outputs}  # concern some outputs only
+BEFORE = {**Options().identity(), "postprocessing": []}  # assumed for results that are older than an option
 
 
 def difference(recorded: Mapping[str, Any], identity: Mapping[str, Any], output: str) -> str:
-    """In which part of its identity an output that is there differs, in words; empty: in none.
+    """Return the first part in which an existing output's identity differs, as a phrase; empty if none does.
 
     Args:
-        recorded: Its identity in the ledger.
-        identity: What it would be now.
-        output: Its name in the table of outputs.
+        recorded: The output's identity in the ledger.
+        identity: The identity that it would have now.
+        output: The output's name in `OUTPUTS`.
     """
     for part, words in PARTS.items():
         if output in ALONE.get(part, (output,)) and recorded.get(part, BEFORE.get(part)) != identity.get(part):
@@ -49,23 +49,23 @@ def difference(recorded: Mapping[str, Any], identity: Mapping[str, Any], output:
 def model_identity(
     digest: str, spec: ModelSpec, window: ModelWindow, options: Options, precision: Precision
 ) -> dict[str, Any]:
-    """Model, spec, window and options that change the result; JSON-ready.
+    """Return model, spec, window and options, as far as they change the result; JSON-ready.
 
-    A result is reused only where all of it is the same.
+    A result is reused only if all of this is the same.
 
     Args:
-        digest: Of the model's files.
-        spec: Complete.
-        window: What patch and stride came to be.
-        options: How the model is run, with what was chosen where they leave it to the model.
-        precision: What the choice of the options came to be.
+        digest: SHA-256 of the model's files.
+        spec: The complete spec.
+        window: Patch and stride that are used.
+        options: How the model is run; choices that they leave to the model are filled in.
+        precision: The precision that is used.
     """
     document = spec.to_dict()
-    # What patch, stride and mirroring came to be is recorded below; whether they were asked for does not matter.
+    # Patch, stride and mirroring in use are recorded below; whether they were asked for does not matter.
     for key in ("patch_size", "patch_stride", "step", "mirror"):
         document["window"].pop(key, None)
     for label in document["output"].get("labels", ()):
-        label.pop("tolerance_mm", None)  # of evaluations
+        label.pop("tolerance_mm", None)  # used in evaluations only
     rules = document["output"].pop("postprocessing", [])
     return {
         "engine": ENGINE_VERSION,
@@ -80,7 +80,7 @@ def model_identity(
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of what decides the labels."""
+    """SHA-256 of the parts that determine the labels."""
     general = {part: value for part, value in identity.items() if part not in ALONE}
     return hashlib.sha256(json.dumps(general, sort_keys=True).encode()).hexdigest()
 

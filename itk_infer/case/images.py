@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 def volume_of_images(
     image: Image | Sequence[Image], rules: Sequence[SeriesRule] = (), channels: int = 1
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Read the images that are files, and join the channels; a picture may hold all of them.
+    """Read images that are given as files, and join the channels; one picture may hold all of them.
 
     Args:
         image: A SimpleITK image, a file, the folder of a DICOM study, or a picture as an array, (Y, X) or
             (Y, X, C); a sequence of them, one per input channel.
-        rules: Which series of a study, one per input channel; empty: the only one.
-        channels: Of the model; a single file may hold them as the volumes of a 4D image.
+        rules: Which series of a study to use, one rule per input channel; empty: the only series.
+        channels: Input channels of the model; a single file may hold them as the volumes of a 4D image.
 
     Returns:
         The volume, and warnings about it.
@@ -86,7 +86,7 @@ def _pictures(parts: Sequence[Any]) -> tuple[Volume, tuple[str, ...]]:
 
 
 def _series(folder: Path, rule: SeriesRule | None) -> SeriesVolume:
-    """The series of a folder that a rule picks, or the only one."""
+    """Read the series of a folder that a rule selects, or the only one."""
     from itk_infer.volume.dicom.choice import series_in
     from itk_infer.volume.dicom.reading import read_series
 

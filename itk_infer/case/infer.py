@@ -33,23 +33,23 @@ OnWindows = Callable[[int, int], None]
 
 
 def quiet(done: int, every: int) -> None:
-    """Take the windows done, and the windows in all, and show nothing."""
+    """Ignore progress: windows done, and windows in total."""
 
 
 def infer(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_windows: OnWindows) -> PendingOutputs:
-    """Segment a volume into sinks that are still to be committed.
+    """Segment a volume. The sinks have all slabs afterwards, and are still to be committed.
 
-    Where a device's memory runs out beside the network, the case is begun again with its sums in host memory,
-    and so are all later ones.
+    If a device has not enough memory for network and sums, the case is restarted with its sums in host memory, as
+    are all later cases.
 
     Args:
-        model: The model; what is learned of it is kept there.
-        volume: The case.
+        model: The model; what is found out about it, such as the batch size, is stored in it.
+        volume: The case's image.
         make_sinks: Called when the number of output channels is known, once per attempt.
-        on_windows: Called with the windows done, and the windows in all.
+        on_windows: Called with the windows done, and the total number of windows.
 
     Raises:
-        CaseError: the case cannot be finished; no sink has left anything behind.
+        CaseError: the case cannot be finished; all files of its sinks are removed.
     """
     volume, changed = with_channels(volume, model.spec.input)
     pending = _inferred(model, volume, make_sinks, on_windows)
@@ -82,14 +82,14 @@ def _inferred(model: LoadedModel, volume: Volume, make_sinks: MakeSinks, on_wind
     except Exception as error:
         if workspace is model.workspaces.host or not model.workspaces.leave_device(error):
             raise
-    model.workspaces.free_device()  # not before the error has released the tensors that it held
+    model.workspaces.free_device()  # the tensors that the error refers to are released only now
     workspace, more = model.workspaces.choose(plan)
     notes += [*more, "the device's memory ran out; from here on overlaps are summed in host memory"]
     return _attempt(model, workspace, volume, previous, plan, make_sinks, count, notes)
 
 
 def _begun(model: LoadedModel, volume: Volume, plan: CasePlan, clock: Clock) -> NetworkRun:
-    """A member of an ensemble, ready to run on a case."""
+    """Prepare a case for one member of an ensemble."""
     previous, notes, _ = _earlier(model, volume, plan, lambda done, every: None)
     run = NetworkRun(model, model.workspaces.host, volume, previous, plan, clock)
     run.notes[:0] = notes
@@ -117,7 +117,7 @@ def _by_recipe(
 def _earlier(
     model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
 ) -> tuple[LabelArray | None, list[str], int]:
-    """What `_previous_stage` gives, or the label map that was given; None of a model that sees the image alone."""
+    """The result of `_previous_stage`, or the label map that was given; None for a model of a single stage."""
     if model.given_masks is not None:
         return given_mask(model.given_masks, volume, plan.reorientation), [], 0
     if model.previous is not None:
@@ -128,7 +128,7 @@ def _earlier(
 def _previous_stage(
     model: LoadedModel, volume: Volume, plan: CasePlan, on_windows: OnWindows
 ) -> tuple[LabelArray, list[str], int]:
-    """The label map of the previous stage on the native grid, in the model's orientation; notes; its windows."""
+    """Run the previous stage: its label map on the native grid, in the model's orientation; notes; windows run."""
     labels, found = _label_map(
         model, volume, plan.native, UNCHANGED, lambda done, every: on_windows(done, every + len(plan.windows))
     )
@@ -138,7 +138,7 @@ def _previous_stage(
 def _label_map(
     model: LoadedModel, volume: Volume, grid: Grid, turned: Reorientation, on_windows: OnWindows
 ) -> tuple[LabelArray, Measurements]:
-    """The label map of another model in memory, turned to a grid, and what else it found."""
+    """Run another model: its label map in memory, reoriented to `grid`, and its measurements."""
 
     def in_memory(header: OutputHeader) -> list[LabelMapSink]:
         return [LabelMapSink(None, replace(header, grid=grid, reorientation=turned))]
@@ -199,7 +199,7 @@ def _attempt(
 def _members(
     run: NetworkRun, workspace: Workspace, open_outputs: OpenOutputs, on_windows: Callable[[int], None]
 ) -> tuple[SegmentStats, AgreementStats]:
-    """As `segment`, with all members of a model; and how far they agree."""
+    """As `segment`, for all members of a model; returns how far they agree, too."""
     output = run.model.spec.output
     agreement = Agreement(output, [network.member.weight for network in run.networks])
     slabs = mean_slabs(run, workspace, agreement, on_windows)

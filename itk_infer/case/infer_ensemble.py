@@ -1,4 +1,4 @@
-"""One volume through several models: their probabilities or logits on its own grid are averaged, slab by slab."""
+"""Segment one volume with several models: average their probabilities or logits on its grid, slab by slab."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def infer_ensemble(
     begin: Begin,
     on_windows: Callable[[int, int], None],
 ) -> PendingOutputs:
-    """Segment a volume with all members in step: none is ever ahead of the others by more than a slab.
+    """Segment a volume with all members in step: none is ahead of another by more than one slab.
 
-    Where they do not fit in memory together, they run one after the other, see `OneByOne`.
+    If they do not fit in memory together, they run one after the other, see `OneByOne`.
 
     Args:
         model: The members.
-        volume: The case.
+        volume: The case's image.
         make_sinks: As of `infer`.
-        begin: Prepares the case for the member with a number, by the plan of all.
+        begin: Prepares the case for a member, by its index, its plan and a clock.
         on_windows: As of `infer`.
 
     Raises:
-        CaseError: the case cannot be finished; no sink has left anything behind.
+        CaseError: the case cannot be finished; all files of its sinks are removed.
     """
     plan = model.plan(volume.grid, volume.array.itemsize)
     model.workspaces.check(plan)
-    # Several models share a device, and what each leaves there is not known: sums are in host memory.
+    # Several models share a device, and how much memory each leaves free is not known: sums are in host memory.
     workspace: Workspace = model.workspaces.host
     clock = Clock()
     way = OneByOne if plan.ranges > 1 else InStep
@@ -83,17 +83,17 @@ def infer_ensemble(
 
 
 class InStep:
-    """All members at the same time, each with a ring of its own.
+    """Runs all members at the same time, each with a ring of its own.
 
     Args:
         model: The members.
-        plan: The case.
-        begin: Prepares it for the member with a number.
+        plan: The case's plan.
+        begin: Prepares the case for the member with this index.
         workspace: Where windows are summed.
-        on_windows: Called with the windows done, and the windows in all.
+        on_windows: Called with the windows done, and the total number of windows.
 
     Attributes:
-        windows: Windows run.
+        windows: Windows of all members.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class InStep:
         self.windows = sum(len(run.plan.windows) for run in self._runs)
 
     def slabs(self) -> Iterator[Slab]:
-        """Slabs of the mean over the native grid."""
+        """Yield slabs of the mean on the native grid, (C, planes, Y, X)."""
         leaves = iter([(run, self._counter(number)) for number, run in enumerate(self._runs)])
 
         def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
@@ -126,11 +126,11 @@ class InStep:
         return stream(self._model, self._model.mean)
 
     def warnings(self) -> list[str]:
-        """What was noticed, once all windows have run."""
+        """Return warnings, once all windows have run."""
         return [text for run in self._runs for text in (*run.notes, *run.finish())]
 
     def compared(self) -> AgreementStats | None:
-        """How far the members agree, once all windows have run."""
+        """Return how far the members agree, once all windows have run."""
         return self._agreement.result()
 
     def _compare(self, parts: Sequence[Array], mean: Array) -> None:
@@ -155,7 +155,7 @@ def _whole(
     size: tuple[int, int, int],
     wanted: Mean,
 ) -> Iterator[Slab]:
-    """Slabs of one member's probabilities or logits over the whole native grid."""
+    """Yield slabs of one member's probabilities or logits on the whole native grid."""
     output = run.model.spec.output
     slabs = finished_slabs(
         run.prepared.volume,

@@ -1,4 +1,4 @@
-"""The members of one model on one case: each in a ring of its own, in step, their probabilities averaged."""
+"""Run the members of one model on one case in step, each in a ring of its own, and average their probabilities."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from itk_infer.engine.workspace import Slab, Workspace
 def mean_slabs(
     run: NetworkRun, workspace: Workspace, agreement: Agreement, on_windows: Callable[[int], None]
 ) -> Iterator[Slab]:
-    """Slabs of the mean probabilities on the model's grid; no member is ahead of the others by more than a slab.
+    """Yield slabs of the mean probabilities on the model's grid; members are at most one slab apart.
 
     Args:
-        run: The case.
-        workspace: Where it is computed.
+        run: The members' networks and the prepared case.
+        workspace: Where the case is computed.
         agreement: Compares the members.
-        on_windows: Called with the windows done so far, those of all members together.
+        on_windows: Called with the windows done so far, summed over the members.
     """
     done = [0] * len(run.networks)
 

@@ -1,4 +1,4 @@
-"""One volume through the models of a recipe, one after the other: their label maps are merged."""
+"""Segment one volume with the models of a recipe, one after the other, and merge their label maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from itk_infer.volume.grid import Reorientation
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
 
-PLANES = 16  # of the merged map at a time
+PLANES = 16  # per slab of the merged label map
 UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
 LabelMapOf = Callable[[int], tuple[LabelArray, Measurements]]
 
@@ -27,16 +27,16 @@ LabelMapOf = Callable[[int], tuple[LabelArray, Measurements]]
 def infer_recipe(
     model: LoadedRecipe, volume: Volume, make_sinks: MakeSinks, label_map_of: LabelMapOf
 ) -> PendingOutputs:
-    """Segment a volume with all models, and merge their label maps.
+    """Segment a volume with all models, and merge their label maps; a later model overwrites earlier ones.
 
     Args:
         model: The models.
-        volume: The case.
+        volume: The case's image.
         make_sinks: As of `infer`.
-        label_map_of: Runs the model of that number; its label map on the grid of the case as stored.
+        label_map_of: Runs the model with this index; returns its label map on the stored grid, and measurements.
 
     Raises:
-        CaseError: the case cannot be finished; no sink has left anything behind.
+        CaseError: the case cannot be finished; all files of its sinks are removed.
         ConfigError: logits were asked for, which label maps do not have.
     """
     decision = Decision(model.spec.output, len(model.spec.output.labels or ()) + 1)
@@ -86,7 +86,7 @@ def _together(
     measured_of: dict[int, LabelMeasurement | None],
     volume: Volume,
 ) -> Measurements:
-    """Counts of the merged map; each label's other numbers from its model, overall the lowest of all models."""
+    """Counts of the merged label map; a label's other values are its model's, the case's the lowest of all."""
     millilitres = volume.grid.voxel_volume_ml
     seconds: dict[str, float] = {}
     for measured in found:

@@ -1,4 +1,4 @@
-"""An ensemble that is loaded: its members, each with what was learned of it."""
+"""A loaded ensemble and its members, each with what was found out about it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from itk_infer.volume.grid import Grid
 
 
 class LoadedEnsemble(LoadedMembers):
-    """As `LoadedModel`, for an ensemble.
+    """A `LoadedModel` for an ensemble.
 
     Attributes:
-        weights: Of the members; their sum is 1.
-        orders: Of the members' channels, see `channel_order`.
-        mean: What is averaged.
+        weights: Weights of the members; their sum is 1.
+        orders: For each member the order of its channels, see `channel_order`.
+        mean: What is averaged: probabilities or logits.
     """
 
     def __init__(self, backend: Ensemble, options: Options) -> None:
@@ -46,7 +46,7 @@ class LoadedEnsemble(LoadedMembers):
         batch: int | None = None,
         want_uncertainty: bool = False,
     ) -> CasePlan:
-        """The first member's plan, beside those of the others; in ranges where memory is too small for all."""
+        """The first member's plan with the others `beside` it; in ranges of planes if memory is too small."""
         asked = {"want_logits": want_logits, "want_uncertainty": want_uncertainty}
         first, *others = (leaf.plan(grid, itemsize, batch=batch, **asked) for leaf in self.leaves)
         together, bound = replace(first, beside=tuple(others)), self.workspaces.bound
@@ -56,17 +56,17 @@ class LoadedEnsemble(LoadedMembers):
         for ranges in range(2, together.native.size[0] + 1):
             plan = replace(together, ranges=ranges)
             if plan.memory.peak <= bound.bytes:
-                told = (
+                note = (
                     f"the {len(self.leaves)} models need about {needed / MIB:,.0f} MiB together, and "
                     f"{bound.bytes / MIB:,.0f} MiB may be used: they run one after the other, in each of {ranges} "
                     "ranges of planes, which takes longer, and are not compared"
                 )
-                return replace(plan, warnings=(*plan.warnings, told))
+                return replace(plan, warnings=(*plan.warnings, note))
         return together
 
 
 def loaded(backend: Backend, options: Options) -> LoadedModel:
-    """A loaded model, ensemble or recipe, by what the backend is. Errors as of `Predictor`."""
+    """Return a loaded model, ensemble or recipe, depending on the backend; raises what `Predictor` raises."""
     if isinstance(backend, Ensemble):
         return LoadedEnsemble(backend, options)
     if isinstance(backend, Recipe):

@@ -1,4 +1,4 @@
-"""Several loaded models that give one result, each with what was learned of it."""
+"""Several loaded models that give one result, each with what was found out about it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from itk_infer.options import Options
 
 
 class LoadedMembers(LoadedModel):
-    """As `LoadedModel`, for all members together.
+    """A `LoadedModel` for several members together.
 
     Args:
-        backend: What they are together.
-        options: How they are run.
+        backend: The ensemble or recipe.
+        options: How the members are run.
         members: At least one; a member may have members itself.
 
     Attributes:
@@ -24,7 +24,7 @@ class LoadedMembers(LoadedModel):
     """
 
     def __init__(self, backend: Backend, options: Options, members: tuple[LoadedModel, ...]) -> None:
-        # Of the members, not of all together.
+        # Mirroring, batch size and sub-members are settings of each member, not of the whole.
         super().__init__(backend, options.changed(tta=False, batch=1, **ONE_MEMBER))
         self.options = options
         self.members = members
@@ -37,12 +37,12 @@ class LoadedMembers(LoadedModel):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Those of its members."""
+        """Notes of all members, each once."""
         return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
 
     @property
     def leaves(self) -> tuple[LoadedModel, ...]:
-        """The models that have a network, those of members with members among them, in their order."""
+        """The models that have a network, in order; a member that has members itself is replaced by these."""
         return tuple(
             leaf
             for member in self.members
@@ -56,7 +56,7 @@ class LoadedMembers(LoadedModel):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """That of the first member, with the files of all, and what else differs in the others."""
+        """Identity of the first member, with the digest of all files, and the parts in which the others differ."""
         first, *others = (leaf.identity for leaf in self.leaves)
         differing = [{key: value for key, value in other.items() if first.get(key) != value} for other in others]
         return {**first, "model": self.backend.digest, "members": differing}

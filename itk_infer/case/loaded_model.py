@@ -1,4 +1,4 @@
-"""A model that is loaded, its options, and what was learned of it while cases ran."""
+"""A loaded model, its options, and what was found out about it while cases ran."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ ONE_MEMBER: dict[str, Any] = {"agreement": False, "stability": 0, "mc_dropout": 
 
 
 class LoadedModel:
-    """A backend with the options of its cases. Arguments and errors as of `Predictor`.
+    """A backend with the options that its cases are run with. Arguments and errors are those of `Predictor`.
 
     Attributes:
         options: How it is run.
-        backend: Runs the network; in fp32 once a reduced precision was found to differ too much.
+        backend: Runs the network; replaced by one in fp32 if a reduced precision was found to differ too much.
         window: Patch and stride, fitted to the network.
-        workspaces: Where cases may be computed.
-        mirror_axes: Axes along which windows are mirrored; None: they are not.
+        workspaces: Host memory, and the device if there is one.
+        mirror_axes: Axes along which windows are mirrored; None: windows are not mirrored.
         mirrored_copies: Network inputs per window: 1, or the number of mirrored copies.
         batch: Windows per call.
-        auto_batch: Searches for `batch` on the first case; None: it is settled.
-        max_batch: Network inputs per call that fit, once memory has run out; None: it never did.
+        auto_batch: Searches for `batch` on the first case; None: no search is needed.
+        max_batch: Network inputs per call that fit in memory; None as long as memory never ran out.
         precision_checked: Whether the precision was compared with fp32, or is fp32.
-        answers_known: Whether the network's answers are known to be what the spec takes them for.
-        previous: The stage whose label map the network sees, too; None: it sees the image alone, or `given_masks`.
-        given_masks: Folder of such label maps that are there already.
+        answers_known: Whether it was checked that the outputs are logits or probabilities, as the spec says.
+        previous: First stage of a cascade, whose label map the network takes; None: no cascade, or `given_masks`.
+        given_masks: Folder of such label maps, if they exist already.
     """
 
     def __init__(self, backend: Backend, options: Options) -> None:
@@ -63,18 +63,18 @@ class LoadedModel:
             )
         threads, max_vram = options.threads or usable_cores(), options.max_vram
         if max_vram is not None and backend.provider in PROVIDERS:
-            max_vram //= 2  # onnxruntime has the other half
+            max_vram //= 2  # onnxruntime is given the other half
         self.workspaces = Workspaces(backend.tensor_device, threads, options.max_ram, max_vram)
         windows = backend.spec.window
         mirror = windows.mirror if options.tta is None else options.tta
         self.mirror_axes = windows.mirror_axes if mirror else None
-        # Refuses models that allow no mirroring.
+        # Raises for models that do not allow mirroring.
         flips = () if self.mirror_axes is None else Mirrored(backend.forward, self.mirror_axes).flips
         self.mirrored_copies = len(flips) or 1
         self.auto_batch: AutoBatch | None = None
         batch = options.batch
         if batch == "auto":
-            batch = backend.shape.batch or 1  # until the search; for some networks there is no other number
+            batch = backend.shape.batch or 1  # until the search; networks of a fixed batch size have no other
             if backend.shape.batch is None and any(self.window.patch):
                 self.auto_batch = AutoBatch(threads, self.mirrored_copies, open_cache(options.batch_cache))
                 batch = self.auto_batch.known(backend, self.window.patch) or 1
@@ -82,10 +82,10 @@ class LoadedModel:
         self.max_batch: int | None = None
         self.precision_checked = backend.precision == "fp32"
         self.answers_known = False
-        self._precision = backend.precision  # as asked for, whatever the check finds
+        self._precision = backend.precision  # before the check, on whose result the identity must not depend
         stage: Backend | None = getattr(backend, "previous", None)  # few kinds of models have one
         self.previous = None if stage is None else LoadedModel(stage, options.changed(**ONE_MEMBER))
-        _ = self.blended_apart  # refuses what the model does not have
+        _ = self.blended_apart  # raises if options ask for members that the model does not have
         self.given_masks: Path | None = getattr(backend, "given_masks", None)
 
     def in_safe_mode(self) -> LoadedModel:
@@ -103,12 +103,12 @@ class LoadedModel:
 
     @property
     def blended_apart(self) -> tuple[Member, ...]:
-        """What is run on every window, and blended apart; see `members_of`."""
+        """The members that run on every window and are blended separately, see `members_of`."""
         return members_of(self.backend, self.options, self.mirror_axes)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note on the cost of mirroring, where the model mirrors by default; of the previous stage, too."""
+        """A note on the cost of mirroring, if the model mirrors by default; and notes of the previous stage."""
         earlier = () if self.previous is None else self.previous.notes
         if self.options.tta is not None or not self.mirror_axes:
             return earlier
@@ -138,13 +138,13 @@ class LoadedModel:
         batch: int | None = None,
         want_uncertainty: bool = False,
     ) -> CasePlan:
-        """What a case will take: sizes, windows, memory.
+        """Plan a case: sizes, windows, memory.
 
         Args:
             grid: The case's grid as stored.
             itemsize: Bytes of a stored voxel.
             want_logits: Whether logits will be written.
-            batch: Windows per call, if other than the model's.
+            batch: Windows per call; None: those of the model.
             want_uncertainty: Whether a map of uncertainty is drawn or written.
         """
         return plan_case(
@@ -160,15 +160,15 @@ class LoadedModel:
         )
 
     def header(self, stored: Grid, plan: CasePlan, decision: Decision) -> OutputHeader:
-        """The grid and labels of a case's outputs, and which model made them.
+        """Return grid and labels of a case's outputs, and which model made them.
 
         Args:
             stored: The case's grid as stored.
-            plan: The case.
-            decision: What its channels mean.
+            plan: The case's plan.
+            decision: How labels follow from the output channels.
         """
         if self.options.orientation == "input":
-            grid, reorientation = stored, plan.reorientation.inverse  # the very numbers of the input's header
+            grid, reorientation = stored, plan.reorientation.inverse  # exactly the numbers of the input's header
         else:
             grid, reorientation = plan.native.reoriented(self.options.orientation)
         about = {
@@ -193,6 +193,6 @@ class LoadedModel:
         )
 
     def note_max_batch(self, max_batch: int) -> None:
-        """Store how many network inputs per call fit, after memory ran out; a batch search is given up."""
+        """Store how many network inputs per call fit, after memory ran out; cancel a search for the batch size."""
         self.max_batch, self.auto_batch = max_batch, None
         self.batch = min(self.batch, max(1, max_batch // self.mirrored_copies))

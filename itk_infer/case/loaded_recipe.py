@@ -1,4 +1,4 @@
-"""A recipe that is loaded: its models, each with what was learned of it."""
+"""A loaded recipe and its models, each with what was found out about it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from itk_infer.volume.grid import Grid
 
 
 class LoadedRecipe(LoadedMembers):
-    """As `LoadedModel`, for a recipe; its members are in the order of merging.
+    """A `LoadedModel` for a recipe; its members are in the order of merging.
 
     Attributes:
-        recipe: What the models are together.
+        recipe: The recipe.
     """
 
     def __init__(self, backend: Recipe, options: Options, members: tuple[LoadedModel, ...]) -> None:
@@ -30,7 +30,7 @@ class LoadedRecipe(LoadedMembers):
         batch: int | None = None,
         want_uncertainty: bool = False,
     ) -> CasePlan:
-        """The plan of the model that needs the most memory: they run one after the other."""
+        """The plan of the model that needs the most memory, as the models run one after the other."""
         asked = {"want_logits": want_logits, "want_uncertainty": want_uncertainty}
         plans = [member.plan(grid, itemsize, batch=batch, **asked) for member in self.members]
         return max(plans, key=lambda plan: plan.memory.peak)

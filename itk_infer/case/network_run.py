@@ -25,8 +25,8 @@ class MemberNetwork:
     Args:
         member: The member.
         inferer: Runs it.
-        watched: Calls a network with windows, and watches it.
-        keep: Whether answers must stay valid while other members run.
+        watched: Calls a network with windows, times it and checks its outputs.
+        keep: Whether outputs must stay valid while other members run.
 
     Attributes:
         member: See above.
@@ -40,13 +40,13 @@ class MemberNetwork:
         self._watched, self._keep = watched, keep
 
     def forward(self, windows: Array) -> Array:
-        """The network's answer to windows, see `Backend.forward`."""
+        """Run the network on windows, see `Backend.forward`."""
         answers = self._watched(self.inferer, windows)
         return namespace(answers).asarray(answers, copy=True) if self._keep else answers
 
     @property
     def repair(self) -> Forward | None:
-        """Runs windows again that overflowed; None for a network in fp32."""
+        """Runs windows again whose output overflowed; None for a network in fp32."""
         return None if self.member.backend.precision == "fp32" else self.inferer.repair
 
 
@@ -54,18 +54,18 @@ class NetworkRun:
     """Prepares the image; the network runs when `forward` is called.
 
     Args:
-        model: What is learned of it is kept there.
+        model: The model; what is found out about it is stored in it.
         workspace: Where the case is computed.
-        volume: The case.
+        volume: The case's image.
         previous: Label map of a previous stage, for a model that takes one.
-        plan: The case as planned.
+        plan: The case's plan.
         clock: Times the stages.
 
     Attributes:
         model: The model.
         prepared: The image as the network sees it.
-        plan: Of what is left of it after cropping.
-        notes: What stays true if the case is begun again.
+        plan: The plan of what is left after cropping.
+        notes: Notes that stay true if the case is restarted.
         networks: The members of the model, usually one.
     """
 
@@ -93,11 +93,11 @@ class NetworkRun:
             self.notes += settle_batch(model, self.prepared, workspace)
             clock.lap("batch")
         below = None if isinstance(options.skip_empty, bool) else options.skip_empty
-        lowest = self.prepared.volume.min() if below is not None else 0.0  # not needed without a bound
+        lowest = self.prepared.volume.min() if below is not None else 0.0  # reads the whole volume
         skip = None if options.skip_empty is False else lowest
         self._check = None if model.answers_known else AnswerCheck(model.spec.output)
         members = model.blended_apart
-        # Members may share a network, which may use the memory of an answer again.
+        # Members may share a network, which may use the memory of an output again.
         self.networks = [
             MemberNetwork(
                 member,
@@ -109,12 +109,12 @@ class NetworkRun:
         ]
 
     def forward(self, windows: Array) -> Array:
-        """The answer of the first member, or only one, to windows; see `Backend.forward`."""
+        """Run the first or only member on windows, see `Backend.forward`."""
         return self.networks[0].forward(windows)
 
     @property
     def repair(self) -> Forward | None:
-        """See `MemberNetwork.repair`, of the same."""
+        """See `MemberNetwork.repair`; of the first or only member."""
         return self.networks[0].repair
 
     def _watched(self, network: Forward, windows: Array) -> Array:
@@ -125,7 +125,7 @@ class NetworkRun:
         return answers
 
     def finish(self) -> list[str]:
-        """Keep what was learned of the model; returns warnings, once all windows have run."""
+        """Store what was found out about the model, once all windows have run; returns warnings."""
         warnings: list[str] = []
         crop, model = self.prepared.crop, self.model
         if crop is not None and model.options.crop_foreground is not None:

@@ -1,4 +1,4 @@
-"""Members of an ensemble one after the other, because they do not fit in memory together."""
+"""Members of an ensemble run one after the other, where they do not fit in memory together."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Floats = NDArray[np.float32]
 
 
 class OneByOne:
-    """In each of some ranges of native planes, the members one after the other; the mean of a range is held.
+    """Runs the members one after the other in each of several ranges of native planes, whose mean it holds.
 
-    A member prepares the image again in every range, and runs windows that reach over its end twice.
+    Each member prepares the image again in every range, and windows that two ranges need are run twice.
 
     Args:
         model: The members.
-        plan: The case, with the number of ranges.
-        begin: Prepares it for the member with a number.
+        plan: The case's plan, with the number of ranges.
+        begin: Prepares the case for the member with this index.
         workspace: Where windows are summed.
-        on_windows: Called with the windows done, and the windows in all.
+        on_windows: Called with the windows done, and the total number of windows.
 
     Attributes:
-        windows: Windows run.
+        windows: Windows run so far.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class OneByOne:
         self.windows = 0
 
     def slabs(self) -> Iterator[Slab]:
-        """Slabs of the mean over the native grid."""
+        """Yield slabs of the mean on the native grid, (C, planes, Y, X)."""
         depth, ranges = self._plan.native.size[0], self._plan.ranges
         for number in range(ranges):
             planes = range(depth * number // ranges, depth * (number + 1) // ranges)
@@ -68,7 +68,7 @@ class OneByOne:
                 yield Slab(planes.start + start, mean[:, start : start + height])
 
     def warnings(self) -> list[str]:
-        """What was noticed, once all windows have run."""
+        """Return warnings, once all windows have run."""
         return self._warnings
 
     def compared(self) -> AgreementStats | None:
@@ -76,7 +76,7 @@ class OneByOne:
         return None
 
     def _mean(self, one: LoadedModel, wanted: Mean, planes: range, numbers: Iterator[int]) -> Floats:
-        """The planes of one member, or the mean of the members of an ensemble, (C, planes, Y, X)."""
+        """Some planes of one member's result, or of the mean of an ensemble's members, (C, planes, Y, X)."""
         if not isinstance(one, LoadedEnsemble):
             return self._member(next(numbers), wanted, planes)
         total = np.zeros(0, np.float32)
@@ -105,10 +105,10 @@ class OneByOne:
         return whole
 
     def _slabs_of(self, run: NetworkRun, wanted: Mean, planes: range) -> Iterable[Slab]:
-        """Slabs of one member's probabilities or logits, of native planes."""
+        """Slabs of one member's probabilities or logits for a range of native planes."""
         output, model, part = run.model.spec.output, run.plan.model, run.prepared.part
         begin = 0 if part is None else part[0].start
-        # Of what the member sees, at least one plane, so that its channels are known.
+        # At least one plane of what the member sees, so that the number of its channels is known.
         last = model.axes[0].native - 1
         first = min(max(planes.start - begin, 0), last)
         native = range(first, max(min(planes.stop - begin, last + 1), first + 1))

@@ -26,20 +26,20 @@ class CaseSinks:
     """Passes the decided slabs of a case to its sinks.
 
     Args:
-        make: Makes the sinks.
-        frame: What they know of the case, from what was decided about its channels.
-        part: The box of the case that the slabs are of, Z Y X on the native grid; None: all of it.
-        size: Of the case's native grid, Z Y X.
+        make: Makes the sinks of a header.
+        header: Makes the header of the outputs, once it is known what the channels mean.
+        part: The box that the slabs cover, Z Y X on the native grid; None: all of it.
+        size: Size of the case's native grid, Z Y X.
 
     Attributes:
-        open_outputs: The sinks, once there are any.
-        labels: The label table, likewise.
+        open_outputs: The sinks; empty until `open`.
+        labels: The label table; empty until `open`.
     """
 
     def __init__(
         self,
         make: MakeSinks,
-        frame: Callable[[Decision], OutputHeader],
+        header: Callable[[Decision], OutputHeader],
         part: Box | None,
         size: tuple[int, int, int],
     ) -> None:
@@ -47,24 +47,28 @@ class CaseSinks:
         self.labels: tuple[Label, ...] = ()
         self._header: OutputHeader | None = None
         self._make = make
-        self._frame = frame
+        self._make_header = header
         self._part = part
         self._size = size
 
     def open(self, decision: Decision) -> Opened:
-        """Open them."""
+        """Make the sinks.
+
+        Raises:
+            OutputError: a file cannot be opened, or the model's post-processing rules do not go with the format.
+        """
         self.labels = decision.table
-        self._header = header = self._frame(decision)
+        self._header = header = self._make_header(decision)
         rules = decision.output.postprocessing
         check_labels(rules, decision.table)
         self.open_outputs.extend(self._make(header))
         if rules and any(isinstance(sink, LayeredSegmentationSink) for sink in self.open_outputs):
             raise OutputError(
-                "labels of this model overlap and are written in layers (seg.nrrd), and post-processing is of "
+                "labels of this model overlap and are written in layers (seg.nrrd), but post-processing is for "
                 "plain label maps: choose another format, or leave the rules out"
             )
         if not any(isinstance(sink, LabelMapSink) for sink in self.open_outputs):
-            # Counts and parts are those of the label map, also where it is not written.
+            # Voxels and components are counted in the label map, even if it is not written.
             self.open_outputs.append(LabelMapSink(None, header))
         want_logits = any(sink.needs_logits for sink in self.open_outputs)
         uncertainty = any(isinstance(sink, LabelMapSink) and sink.wants_uncertainty for sink in self.open_outputs)
@@ -74,7 +78,7 @@ class CaseSinks:
         return Opened(Uncrop(self._take, self._part, self._size, outside), want_logits, uncertainty)
 
     def on_file_grid(self, values: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-        """One value per voxel of the slabs, (Z, Y, X), on the grid of the files; 0 outside of what they are of."""
+        """Bring one value per voxel of the slabs, (Z, Y, X), to the grid of the files; 0 outside of `part`."""
         if values is None or self._header is None:
             return None
         if self._part is not None:
@@ -85,7 +89,7 @@ class CaseSinks:
         return turned
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove what the sinks have written."""
         for sink in self.open_outputs:
             sink.abort()
 

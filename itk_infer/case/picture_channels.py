@@ -1,4 +1,4 @@
-"""The channels of a picture, as a model takes them: colours in its order, grey from colours, colours from grey."""
+"""Channels of a picture as a model expects them: colours in its order, grey from colours, colours from grey."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SHORT = {"r": "red", "g": "green", "b": "blue"}
 
 
 def with_channels(volume: Volume, wanted: InputSpec) -> tuple[Volume, list[str]]:
-    """The picture with the channels that a model takes; a volume with a place in the patient stays as it is.
+    """Return a picture with the channels that a model takes; an image with patient coordinates is not changed.
 
     Args:
         volume: (C, Z, Y, X); three channels of one file are red, green and blue.
         wanted: The model's input.
 
     Returns:
-        The picture, and what was made of its colours, in sentences.
+        The picture, and a sentence for each conversion of its colours.
 
     Raises:
-        InputError: its channels do not fit the model.
+        InputError: the number of channels is not the model's, and cannot be converted.
     """
     if volume.grid.oriented:
         return volume, []
@@ -51,7 +51,7 @@ def with_channels(volume: Volume, wanted: InputSpec) -> tuple[Volume, list[str]]
 
 
 def colour_order(names: Sequence[str]) -> tuple[int, ...] | None:
-    """For each channel of a model the colour it takes, as its number in red, green, blue; None: other channels."""
+    """For each channel of a model the index of its colour in red, green, blue; None if they are not colours."""
     plain = [SHORT.get(name.strip().lower(), name.strip().lower()) for name in names]
     return tuple(COLOURS.index(name) for name in plain) if sorted(plain) == sorted(COLOURS) else None
 

@@ -1,4 +1,4 @@
-"""What is known of a case before its first window."""
+"""The plan of a case, made before its image is read: sizes, windows, predicted memory."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from itk_infer.volume.padding import NO_PADS, Pads, padded_size, pads_to, sum_of
 from itk_infer.volume.postprocess import bytes_per_voxel
 from itk_infer.volume.resample import model_grid
 
-HELD_RESULTS = 3  # of a range of planes: a member's, the mean of its group, and that of all
+HELD_RESULTS = 3  # arrays of a range of planes: a member's, the mean of its group, and the mean of all
 
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """Sizes, windows, memory.
+    """Sizes, windows and predicted memory of a case.
 
     Attributes:
         native: The case's grid, in the model's orientation.
         reorientation: From the stored axes to the model's orientation.
-        model: The model's grid over it.
-        windows: The windows over that.
-        work: What memory is predicted from.
-        warnings: What makes one doubt the header, one sentence each.
-        beside: Of the other members of an ensemble, which are run in step with this one.
+        model: The model's grid over the same extent.
+        windows: The windows on the model's grid.
+        work: The sizes that memory is predicted from.
+        warnings: Signs of a wrong header, one sentence each.
+        beside: Plans of the other members of an ensemble, which run in step with this one.
         ranges: Ranges of native planes in each of which the members run one after the other instead; 1: in step.
     """
 
@@ -45,7 +45,7 @@ class CasePlan:
 
     @property
     def memory(self) -> Memory:
-        """Predicted peak in host memory, with everything there."""
+        """Predicted peak of host memory, with volume and ring in host memory."""
         own, others = predict_memory(self.work), [other.memory for other in self.beside]
         if self.ranges == 1:
             return own.beside(*others)
@@ -56,26 +56,26 @@ class CasePlan:
 
     @property
     def memory_beside_device(self) -> Memory:
-        """Predicted peak in host memory, with volume and ring on a device."""
+        """Predicted peak of host memory, with volume and ring on a device."""
         return predict_memory(self.work, on_device=True)
 
     @property
     def device_memory(self) -> int:
-        """Predicted peak on a device, with volume and ring there, in bytes."""
+        """Predicted peak of device memory, with volume and ring on the device, in bytes."""
         return predict_device_memory(self.work)
 
     def over(self, model: ModelGrid, spec: ModelSpec, window: ModelWindow, around: Pads = NO_PADS) -> CasePlan:
-        """The same case, seen by the network on another grid, with so many voxels around it that are 0."""
+        """Return the plan of the same case on another grid of the model, with `around` voxels of 0 around it."""
         windows = _windows(model, spec, window, around)
         return replace(self, model=model, windows=windows, work=replace(self.work, model=model, windows=windows))
 
     def inside(self, part: Box, spec: ModelSpec, window: ModelWindow) -> CasePlan:
-        """The same case, of which only a box of the native array is seen by the network."""
+        """Return the plan of the same case if the network sees only a box of the native array."""
         z, y, x = (side.stop - side.start for side in part)
         return self.over(_model_grid(replace(self.native, size=(z, y, x)), spec), spec, window)
 
     def with_batch(self, batch: int) -> CasePlan:
-        """The same case with so many windows per call."""
+        """Return the plan of the same case with this number of windows per call."""
         return replace(self, work=replace(self.work, batch=batch))
 
 
@@ -96,13 +96,13 @@ def plan_case(
     Args:
         grid: The case's grid as stored.
         itemsize: Bytes of a stored voxel.
-        spec: What the model wants.
+        spec: The model spec.
         window: Patch and stride, fitted to the network.
-        channels_out: Output channels; None: as many as there are labels, and a background.
+        channels_out: Output channels; None: one per label, and a background.
         batch: Windows per call.
         want_logits: Whether logits will be written.
         want_uncertainty: Whether a map of uncertainty is drawn or written.
-        members: Answers of the network that are blended apart.
+        members: Outputs of the network per window that are blended separately.
     """
     native, reorientation = grid.reoriented(spec.input.orientation, spec.input.axes)
     model = _model_grid(native, spec)
@@ -127,7 +127,7 @@ def plan_case(
 
 
 def _model_grid(native: Grid, spec: ModelSpec) -> ModelGrid:
-    """The model's grid; labels return from the nearest voxel, as the largest of the nearest voxel's channels."""
+    """The model's grid; where the spec resamples labels, each native voxel takes the logits of the nearest one."""
     grid = model_grid(native, spec.input)
     if spec.output.resample != "labels":
         return grid
@@ -154,7 +154,7 @@ def _warnings(native: Grid, model: ModelGrid, window: ModelWindow) -> tuple[str,
 
 
 def _windows(model: ModelGrid, spec: ModelSpec, window: ModelWindow, around: Pads = NO_PADS) -> WindowGrid:
-    """The windows over the model's grid with `around` it and what `PadTo` adds, which both count as padding."""
+    """Windows over the model's grid, extended by `around` and by `PadTo`, which both count as padding."""
     rule = spec.window
     around = sum_of(around, pads_to(padded_size(model.size, around), spec.input.pad_to))
     windows = place_windows(

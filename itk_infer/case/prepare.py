@@ -25,18 +25,18 @@ from itk_infer.volume.resample_labels import resample_labels
 from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.unit_values import unit_of
 
-OUTSIDE = -1
+OUTSIDE = -1  # label of voxels outside the foreground
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the engine needs of a case.
+    """A case as the engine takes it.
 
     Attributes:
-        volume: Padded.
-        plan: Of what is left after cropping.
-        part: The box of the native array that is left, Z Y X; None: all of it.
-        crop: What was cut off the model's grid; None: nothing.
+        volume: The padded volume.
+        plan: The plan of what is left after cropping.
+        part: The box of the native array that is left after cropping, Z Y X; None: all of it.
+        crop: The crop on the model's grid; None: nothing was cut off.
     """
 
     volume: ModelVolume
@@ -53,14 +53,14 @@ def prepare(
     crop_above: float | None,
     previous: LabelArray | None = None,
 ) -> Prepared:
-    """Prepare a volume, in the memory that holds it.
+    """Prepare a volume, in the memory (host or device) that holds it.
 
     Args:
         stored: (C, Z, Y, X) as stored, any number type.
-        plan: The case.
-        spec: What the model wants.
+        plan: The case's plan.
+        spec: The model spec.
         window: Patch and stride.
-        crop_above: Run only the smallest box that holds every voxel above this; None: everything.
+        crop_above: Run only the smallest box that holds every voxel above this intensity; None: everything.
         previous: Label map of the previous stage, (Z, Y, X) on the native grid, for a model that takes one.
     """
     voxels, part, mask = _used(plan.reorientation.apply(stored), spec.input)
@@ -103,7 +103,7 @@ def prepare(
 def _crop_after(
     step: str, foreground_by: Callable[[CropRule], Array], plan: CasePlan, spec: ModelSpec
 ) -> Crop | None:
-    """The crop of the spec on the model's grid, if it comes after this step and cuts off anything."""
+    """The spec's crop on the model's grid, if it follows this step and cuts off anything."""
     rule = spec.input.crop
     if rule is None or rule.after != step:
         return None
@@ -119,7 +119,7 @@ def _padded(volume: ModelVolume, pads: tuple[tuple[int, int], ...], padding: Pad
 
 
 def _steps(stored: Array, wanted: InputSpec) -> tuple[IntensityStep, ...]:
-    """The steps of the spec, behind the one that brings stored integers to 0 ... 1 where it asks for that."""
+    """The spec's intensity steps; before them, scaling of stored integers to 0 ... 1 if the spec asks for it."""
     if wanted.values == "stored":
         return wanted.intensity
     unit = unit_of(np.dtype(str(stored.dtype).removeprefix("torch.")))
@@ -127,7 +127,7 @@ def _steps(stored: Array, wanted: InputSpec) -> tuple[IntensityStep, ...]:
 
 
 def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | None]:
-    """The voxels that the spec's crop leaves, their box if that is not everything, and the mask for the steps."""
+    """Voxels left by the spec's crop after loading, their box if smaller, and the mask for intensity steps."""
     if wanted.crop is None or wanted.crop.after != "loading":
         return voxels, None, None
     mask = foreground(voxels, wanted.crop)
@@ -141,7 +141,7 @@ def _used(voxels: Array, wanted: InputSpec) -> tuple[Array, Box | None, Array | 
 
 
 def _within_crop(labels: LabelArray, part: Box | None, mask: Array | None) -> NDArray[np.integer]:
-    """The label map of the previous stage; background outside the foreground is a class of its own."""
+    """The previous stage's label map within the crop; background outside the foreground becomes `OUTSIDE`."""
     inside = (labels if part is None else labels[part]).astype(np.int32)
     if mask is not None:
         inside[(inside == 0) & ~to_host(mask)] = OUTSIDE

@@ -36,14 +36,14 @@ class LabelMeasurement:
 
     Attributes:
         label: The label.
-        voxels: Voxels of the case's own grid.
-        volume_ml: The same in millilitres.
-        confidence: Mean over these voxels, 0 to 1; None if there are none.
-        soft_dice: Its soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the network found none of it.
-        expected_ml: Sum of its probability over all voxels, in millilitres; None if not known.
+        voxels: Voxels on the case's native grid.
+        volume_ml: Volume of these voxels in millilitres.
+        confidence: Mean confidence of these voxels, 0 to 1; None if there are none.
+        soft_dice: Soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the label was not found.
+        expected_ml: Expected volume in millilitres: the sum of the probability over all voxels; None if not known.
         components: Connected components (26 neighbours) of the label map that is written; None if not counted.
-        outside_largest: Share of its voxels outside the largest of them; None if there are none.
-        agreement: Mean Dice of pairs of the model's members; None if none found it, or there is one member.
+        outside_largest: Share of the voxels outside the largest component; None if there are none.
+        agreement: Mean Dice of pairs of members; None if no member found the label, or there is one member.
     """
 
     label: Label
@@ -63,15 +63,15 @@ class Measurements:
 
     Attributes:
         labels: One measurement per label, in the order of the label table.
-        confidence: Mean over all voxels, 0 (undecided) to 1 (certain).
-        confidence_foreground: Mean over the voxels of any label; None if there are none.
+        confidence: Mean confidence over all voxels, 0 (undecided) to 1 (certain).
+        confidence_foreground: Mean confidence over the voxels of all labels; None if there are none.
         windows: Windows run.
-        seconds: Time spent, by stage.
-        warnings: What was noticed and did not stop the case.
+        seconds: Seconds by stage.
+        warnings: Problems that did not stop the case, one sentence each.
         paths: Files written.
         effects: What post-processing rules changed.
-        members: Of the model, whose answers were blended apart; 1 where there are none.
-        mutual_information: See `itk_infer.engine.agreement`; None where there are none.
+        members: Members of the model that were blended separately; 1 if it has none.
+        mutual_information: That of the members, see `itk_infer.engine.agreement`; None if it has none.
     """
 
     labels: tuple[LabelMeasurement, ...]
@@ -93,7 +93,7 @@ class Measurements:
 
     @property
     def agreement(self) -> float | None:
-        """That of `least_agreed`; 0 if no member found any label, None where the model has no members."""
+        """Agreement of `least_agreed`; 0 if no member found a label, None if the model has no members."""
         least = self.least_agreed
         if least is not None:
             return least.agreement
@@ -101,13 +101,13 @@ class Measurements:
 
     @property
     def worst(self) -> LabelMeasurement | None:
-        """The label with the lowest soft Dice, the first of several; None if nothing was found."""
+        """The label with the lowest soft Dice, the first of several; None if no label was found."""
         known = [item for item in self.labels if item.soft_dice is not None]
         return min(known, key=lambda item: item.soft_dice or 0.0, default=None)
 
     @property
     def soft_dice(self) -> float | None:
-        """Of the worst label; 0 if the network found no label at all, None if it was not measured."""
+        """Soft Dice of the worst label; 0 if no label was found, None if it was not measured."""
         worst = self.worst
         if worst is not None:
             return worst.soft_dice
@@ -115,11 +115,11 @@ class Measurements:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Millilitres by label name."""
+        """Volumes in millilitres, by label name."""
         return {label.label.name: label.volume_ml for label in self.labels}
 
     def recounted(self, voxels: Sequence[int], voxel_ml: float) -> Measurements:
-        """The same with other counts: one per label, in the order of the label table."""
+        """Return the same with other voxel counts, one per label in the order of the label table."""
         counted = zip(self.labels, voxels, strict=True)
         findings = tuple(replace(item, voxels=n, volume_ml=n * voxel_ml) for item, n in counted)
         return replace(self, labels=findings)
@@ -136,17 +136,17 @@ def measurements(
     on_model_grid: bool = True,
     compared: AgreementStats | None = None,
 ) -> Measurements:
-    """What the engine counted, in the units of the case.
+    """Convert what the engine counted to the units of the case.
 
     Args:
-        stats: What it counted.
-        table: The labels.
-        plan: The case.
+        stats: Counts and confidence from the engine.
+        table: The label table.
+        plan: The case's plan.
         windows: Windows run.
-        clock: Time spent.
-        warnings: What was noticed.
+        clock: Seconds by stage.
+        warnings: Warnings so far.
         on_model_grid: Whether probabilities were measured on the model's grid; if not, on the native one.
-        compared: The model's members; None where it has none.
+        compared: How far the model's members agree; None if it has none.
     """
     voxel_ml = plan.native.voxel_volume_ml
     steps = math.prod(axis.step for axis in plan.model.axes) if on_model_grid else 1.0
@@ -173,13 +173,13 @@ def measurements(
 
 @dataclass(frozen=True, slots=True)
 class PendingOutputs:
-    """A case whose sinks have all their slabs. Needs neither the image nor the network any more.
+    """A computed case whose files are not yet written. Neither its image nor the network is needed any more.
 
     Attributes:
-        sinks: To be committed, once, or aborted.
-        measurements: What is known before that.
-        rules: Post-processing of the label map.
-        uncertainty: Of each voxel, on the grid of the file; None where it was not wanted.
+        sinks: Sinks that have all slabs; to be committed once, or aborted.
+        measurements: Measurements before post-processing.
+        rules: Post-processing rules for the label map.
+        uncertainty: Uncertainty of each voxel, (Z, Y, X) on the grid of the files; None if it was not asked for.
     """
 
     sinks: Sequence[Sink]
@@ -188,15 +188,15 @@ class PendingOutputs:
     uncertainty: NDArray[np.uint8] | None = None
 
     def with_warnings(self, sentences: Sequence[str]) -> PendingOutputs:
-        """The same, with more warnings, which come first."""
+        """Return the same with more warnings, which come first."""
         measured = replace(self.measurements, warnings=(*sentences, *self.measurements.warnings))
         return replace(self, measurements=measured)
 
     def commit(self) -> Measurements:
-        """Post-process the label map, and commit the sinks.
+        """Post-process the label map, and write the files.
 
         Raises:
-            CaseError: a file cannot be written; no sink has left anything behind.
+            CaseError: a file cannot be written; all files of the sinks that have no final name are removed.
         """
         started = time.perf_counter()
         try:
@@ -214,7 +214,7 @@ class PendingOutputs:
         return replace(measured, seconds=seconds, paths=paths)
 
     def _finished(self) -> Measurements:
-        """Post-process the label map; what was measured, with the counts and parts of the result."""
+        """Post-process the label map; returns measurements with the counts and components of the result."""
         sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
         if sink is None:
             return self.measurements
@@ -235,14 +235,14 @@ class PendingOutputs:
         return measured
 
     def _counted(self) -> Measurements:
-        """Counts are the decider's, but where the label map was changed after deciding: there, the label map's."""
+        """Measurements with the engine's voxel counts, or the label map's if it was changed after the decision."""
         for sink in self.sinks:
             if isinstance(sink, LabelMapSink) and sink.voxels is not None:
                 return self.measurements.recounted(sink.voxels, sink.finished.header.grid.voxel_volume_ml)
         return self.measurements
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove what the sinks have written."""
         for sink in self.sinks:
             sink.abort()
 
@@ -253,7 +253,7 @@ class Result:
 
     Attributes:
         labels: Label map as a SimpleITK image, uint8 or uint16.
-        measurements: Everything else.
+        measurements: Volumes, confidence, times and warnings.
     """
 
     labels: sitk.Image
@@ -261,7 +261,7 @@ class Result:
 
     @property
     def array(self) -> LabelArray:
-        """The label map as an array: (Z, Y, X), of a single plane (Y, X)."""
+        """The label map as an array, (Z, Y, X); (Y, X) if it is a single plane."""
         import SimpleITK as sitk
 
         array: LabelArray = sitk.GetArrayFromImage(self.labels)
@@ -274,5 +274,5 @@ class Result:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Millilitres by label name."""
+        """Volumes in millilitres, by label name."""
         return self.measurements.volumes_ml

@@ -1,4 +1,4 @@
-"""Before the first case: reduced precision is compared with fp32, the number of windows per call searched."""
+"""Before the first case: compare reduced precision with fp32, and search for the number of windows per call."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def settle_precision(model: LoadedModel, prepared: Prepared) -> list[str]:
     """Compare a reduced precision with fp32 on a few windows; where they differ, the model runs in fp32.
 
     Args:
-        model: Its `backend` and `precision_checked` are set.
-        prepared: The first case.
+        model: Gets its `precision_checked`, and `backend` if they differ.
+        prepared: The first case, prepared.
 
     Returns:
         Notes for the user.
@@ -28,22 +28,22 @@ def settle_precision(model: LoadedModel, prepared: Prepared) -> list[str]:
     model.precision_checked = True
     reduced, full = model.backend, model.backend.in_full_precision()
     if full is reduced:
-        return []  # stored in half precision: there is nothing better to compare with
+        return []  # stored in half precision: there is no fp32 network to compare with
     notes = reduced.notes
     result = check_precision(reduced, full, _windows(prepared))
-    news = [note for note in reduced.notes if note not in notes]
+    new_notes = [note for note in reduced.notes if note not in notes]
     if result.passed:
-        return news
+        return new_notes
     model.backend = full
-    return [*news, f"{reduced.precision} differs too much from fp32 ({result}); fp32 is used instead"]
+    return [*new_notes, f"{reduced.precision} differs too much from fp32 ({result}); fp32 is used instead"]
 
 
 def settle_batch(model: LoadedModel, prepared: Prepared, workspace: Workspace) -> list[str]:
     """Search for the fastest number of windows per call, within the memory that the case leaves.
 
     Args:
-        model: Its `batch` is set.
-        prepared: The first case.
+        model: Gets its `batch`.
+        prepared: The first case, prepared.
         workspace: Where it is computed.
 
     Returns:
@@ -67,5 +67,5 @@ def settle_batch(model: LoadedModel, prepared: Prepared, workspace: Workspace) -
 
 
 def _windows(prepared: Prepared) -> Array:
-    """Windows in which much happens, (N, C, Z, Y, X)."""
+    """Windows with much contrast, (N, C, Z, Y, X), see `probe_windows`."""
     return probe_windows(prepared.volume, prepared.plan.windows, PROBED_WINDOWS)

@@ -20,14 +20,14 @@ class Workspaces:
     """The workspaces that are available, and their memory bounds.
 
     Args:
-        tensor_device: Device whose tensors the backend takes; None: there is host memory only.
-        threads: Of the host's work.
-        max_ram: Bytes of host memory that a case may need besides the network; None: what the machine, its
+        tensor_device: Device whose tensors the backend takes; None: only host memory is used.
+        threads: Threads for the work on the host.
+        max_ram: Bytes of host memory that a case may need besides the network; None: what the machine, the
             container and ``ulimit`` leave now.
-        max_vram: Bytes of the device that may be used; None: what is free.
+        max_vram: Bytes of device memory that may be used; None: what is free.
 
     Attributes:
-        host: Host memory.
+        host: The workspace in host memory.
     """
 
     def __init__(self, tensor_device: str | None, threads: int, max_ram: int | None, max_vram: int | None) -> None:
@@ -41,7 +41,7 @@ class Workspaces:
 
     @cached_property
     def bound(self) -> MemoryBound | None:
-        """What a case may need of host memory, once the libraries are loaded; None where nothing is known."""
+        """Host memory that a case may need, measured once libraries are loaded; None if it is not known."""
         if self._max_ram:
             return MemoryBound(self._max_ram, "it may have (`max_ram`)")
         import SimpleITK  # noqa: F401
@@ -49,10 +49,10 @@ class Workspaces:
         return memory_bound()
 
     def choose(self, plan: CasePlan) -> tuple[Workspace, list[str]]:
-        """Where a case is computed, and notes about it.
+        """Choose where a case is computed; returns the workspace, and notes for the user.
 
         Raises:
-            InputError: it fits nowhere.
+            InputError: the case needs more host memory than it may use.
         """
         notes: list[str] = []
         workspace: Workspace = self.host
@@ -63,16 +63,16 @@ class Workspaces:
                 notes.append(
                     f"overlaps are summed in host memory: on the device this case would need about "
                     f"{plan.device_memory / MIB:,.0f} MiB besides the network, and "
-                    f"{(self._device.room() or 0) / MIB:,.0f} MiB are to be had (`max_vram`)"
+                    f"{(self._device.room() or 0) / MIB:,.0f} MiB are available (`max_vram`)"
                 )
         self.check(plan)
         return workspace, notes
 
     def check(self, plan: CasePlan) -> None:
-        """Refuse a case that needs more host memory than it may have.
+        """Raise if a case needs more host memory than it may use.
 
         Raises:
-            InputError: it does.
+            InputError: the case needs more.
         """
         if self.bound is not None:
             self.bound.check(
@@ -82,28 +82,28 @@ class Workspaces:
             )
 
     def on_host(self) -> Workspaces:
-        """The same without a device."""
+        """Return the same without a device."""
         twin = copy.copy(self)
         twin._device = None
         return twin
 
     def host_memory(self, plan: CasePlan) -> Memory:
-        """What a case needs of host memory, wherever it is computed."""
+        """Host memory that a case needs, in the workspace that it would be computed in."""
         there = self._device is not None and self.fits(plan, self._device)
         return plan.memory_beside_device if there else plan.memory
 
     def fits(self, plan: CasePlan, workspace: Workspace) -> bool:
-        """Whether a case fits where it is."""
+        """Whether a case fits in the memory of a workspace."""
         if workspace is self.host:
             return self.bound is None or plan.memory.peak <= self.bound.bytes
         room = self._device.room() if self._device is not None else 0
         return room is None or plan.device_memory <= room
 
     def free_device(self) -> None:
-        """Give back what torch keeps of the device for later: others need it now."""
+        """Return the device memory that torch caches, so that the network can be given it."""
         import torch
 
-        torch.cuda.empty_cache()  # does nothing without CUDA
+        torch.cuda.empty_cache()  # has no effect without CUDA
 
     def leave_device(self, error: Exception) -> bool:
         """Whether an error means that the device ran out of memory; only host memory is used after that."""

@@ -1,1 +1,1 @@
-"""Backends: one file each, turning a batch of windows into logits. Knows no volumes."""
+"""Models: files become backends, which turn a batch of windows into logits. Nothing here depends on volumes."""

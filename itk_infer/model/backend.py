@@ -1,4 +1,4 @@
-"""The seam between the engine and the library that runs a network."""
+"""The interface between the engine and a library that runs networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Logits: TypeAlias = Array  # (N, C_out, Z, Y, X), any floating type
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """The sizes that a network fixes. None: any size is accepted, or the size is not known before it ran.
+    """The sizes that a network fixes. None: any size is accepted, or the size is known only after a call.
 
     Attributes:
         channels_in: Input channels.
@@ -39,12 +39,12 @@ class BackendOptions(Protocol):
 
     @property
     def device(self) -> str:
-        """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; only ``auto`` may settle for the CPU, and notes it."""
+        """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; only ``auto`` falls back to the CPU, with a note."""
         ...
 
     @property
     def provider(self) -> Provider:
-        """What runs the network there."""
+        """The library that runs the network on that device."""
         ...
 
     @property
@@ -54,37 +54,37 @@ class BackendOptions(Protocol):
 
     @property
     def threads(self) -> int | None:
-        """Threads on the CPU; None: as many as cores may be used."""
+        """Threads on the CPU; None: one per usable core."""
         ...
 
     @property
     def folds(self) -> tuple[str, ...] | None:
-        """Names of the folds of a model that has several; None: all."""
+        """Names of the folds to use, of a model that has several; None: all."""
         ...
 
     @property
     def checkpoint(self) -> str | None:
-        """Which checkpoint of a fold: ``final`` or ``best``; None: final, or best where there is no other."""
+        """Which checkpoint of a fold: ``final`` or ``best``; None: final if it exists, else best."""
         ...
 
     @property
     def previous_stage(self) -> Path | None:
-        """Model folder of a cascade's first stage; None: found beside the second's."""
+        """Model folder of a cascade's first stage; None: searched for beside that of the second."""
         ...
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """How much each model of an ensemble counts; None: all the same, or what the ensemble file says."""
+        """Weight of each model of an ensemble; None: those of the ensemble file, or equal weights."""
         ...
 
     @property
     def nnunet_postprocessing(self) -> bool | None:
-        """Whether what nnU-Net stored beside the folds is applied to label maps; None: it is not."""
+        """Whether post-processing that nnU-Net stored beside the folds is applied; None: it is not."""
         ...
 
     @property
     def max_vram(self) -> int | None:
-        """Bytes of a GPU that may be used; None: all."""
+        """Bytes of GPU memory that may be used; None: all."""
         ...
 
 
@@ -128,9 +128,9 @@ class Backend(Protocol):
         ...
 
     def in_full_precision(self) -> Backend:
-        """The same model in fp32: the reference for reduced precision, and its replacement if that is inaccurate.
+        """Return the model in fp32: the reference for reduced precision, and the replacement if it is inaccurate.
 
-        Every call makes a new one, which takes as much memory as the model: keep it no longer than needed. A
+        Every call makes a new backend, which takes as much memory as the model: release it as soon as possible. A
         model that already runs in fp32, or whose weights are stored in half precision, returns itself.
         """
         ...

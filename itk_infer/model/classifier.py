@@ -20,17 +20,17 @@ Pictures = NDArray[np.float32]  # (N, C, Y, X)
 
 
 class PictureNetwork(Protocol):
-    """A network that answers one number per label and picture.
+    """A network with one output value per label and picture.
 
     Attributes:
-        spec: What it sees and means, complete.
-        name: Of its file, for messages.
-        kind: Of the model, as in `MODEL_KINDS`.
-        digest: SHA-256 of its files.
+        spec: The complete spec: its input, and what its outputs mean.
+        name: Name of its file, for messages.
+        kind: Name in `MODEL_KINDS`.
+        digest: SHA-256 of the model's files.
         device: ``"cpu"`` or ``"cuda:N"``.
         provider: Library that runs it.
         precision: Number format.
-        batch: Pictures per call, where it accepts no other number; None: any.
+        batch: Pictures per call, if the network accepts no other number; None: any.
         notes: Sentences for the user.
     """
 
@@ -51,27 +51,27 @@ class PictureNetwork(Protocol):
             pictures: (N, C, Y, X) float32, contiguous.
 
         Returns:
-            (N, outputs).
+            (N, outputs): logits, or probabilities if the spec says so.
 
         Raises:
-            InferenceError: the network failed, or its answer has another shape.
+            InferenceError: the network failed, or its output has another shape.
         """
         ...
 
     def in_precision(self, precision: Precision) -> None:
-        """Run in another precision from now on; one that is stored in half precision stays as it is."""
+        """Run in another precision from now on; without effect if the weights are stored in half precision."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a model answers to N pictures, with L labels in the order of its spec.
+    """A model's result for N pictures, with L labels in the order of its spec.
 
     Attributes:
-        probabilities: (N, L); of an ensemble the mean over the members of each group, then over groups.
-        logits: (N, L); None of an ensemble, and of a network that answers in probabilities.
-        std: (N, L): population standard deviation over all members; None of one network.
-        members: (members, N, L): their probabilities.
+        probabilities: (N, L); for an ensemble the mean over the members of each group, then over groups.
+        logits: (N, L); None for an ensemble, and for a network whose outputs are probabilities.
+        std: (N, L): population standard deviation over all members; None for a single network.
+        members: (members, N, L): probabilities of each member.
     """
 
     probabilities: NDArray[np.float64]
@@ -82,13 +82,13 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Networks or groups whose answers are averaged.
+    """Networks or groups whose outputs are averaged.
 
     Attributes:
         members: At least one.
-        weights: One for each; their sum is 1.
-        mean: What is averaged.
-        name: For tables; may be empty.
+        weights: One per member; their sum is 1.
+        mean: What is averaged: probabilities or logits.
+        name: Name in tables; may be empty.
     """
 
     members: tuple[PictureNetwork | Group, ...]
@@ -98,11 +98,11 @@ class Group:
 
     @property
     def networks(self) -> list[PictureNetwork]:
-        """All networks in it, in order."""
+        """All networks of the group and of groups within it, in order."""
         return [network for member in self.members for network in _networks(member)]
 
     def digest(self) -> str:
-        """Of its networks, groups and weights."""
+        """SHA-256 of the networks' digests, the groups and the weights."""
         parts = [member.digest() if isinstance(member, Group) else member.digest for member in self.members]
         words = json.dumps([self.mean, list(self.weights), parts])
         return hashlib.sha256(words.encode()).hexdigest()
@@ -118,10 +118,10 @@ def group_of(
     mean: Mean = "probabilities",
     name: str = "",
 ) -> Group:
-    """A group; see `Group`.
+    """Make a `Group` of members that fit together.
 
     Raises:
-        ConfigError: its networks answer with different labels, or the weights do not fit.
+        ConfigError: its networks have different labels, or the weights do not fit.
     """
     group = Group(tuple(members), normalised(weights, len(members)), mean, name)
     first, *others = group.networks
@@ -131,8 +131,8 @@ def group_of(
         if names != wanted:
             differ = ", ".join(sorted(wanted ^ names))
             raise ConfigError(
-                f"{first.name} and {network.name} answer with different labels ({differ}) and cannot be averaged; "
-                "name them alike in their specs, or run them one after the other into folders of their own"
+                f"{first.name} and {network.name} have different labels ({differ}) and cannot be averaged; "
+                "use the same names in their specs, or run each of them into an output folder of its own"
             )
     for network in group.networks if mean == "logits" else ():
         if network.spec.output.activation != "sigmoid":
@@ -150,11 +150,11 @@ class PictureClassifier:
         model: The network, or the group.
 
     Attributes:
-        spec: Of the first network; its labels are in the order of all answers.
-        networks: All of them.
-        inputs: What they see, each once.
-        digest: Of the model files, and how they are averaged.
-        spec_digest: Of all that decides a probability besides: inputs, activations, channels, precisions.
+        spec: Spec of the first network; all results have the order of its labels.
+        networks: All networks, in order.
+        inputs: The networks' inputs, equal ones only once.
+        digest: SHA-256 of the model files, and of how they are averaged.
+        spec_digest: SHA-256 of what else determines a probability: inputs, activations, channels, precisions.
     """
 
     def __init__(self, model: PictureNetwork | Group) -> None:
@@ -174,7 +174,7 @@ class PictureClassifier:
 
     @property
     def name(self) -> str:
-        """For tables and messages."""
+        """The name in tables and messages."""
         if isinstance(self._model, Group):
             return self._model.name or " + ".join(
                 dict.fromkeys(one.spec.name or one.name for one in self.networks)
@@ -183,12 +183,12 @@ class PictureClassifier:
 
     @property
     def kind(self) -> str:
-        """Of the model, as in `MODEL_KINDS`."""
+        """The name in `MODEL_KINDS`."""
         return self.networks[0].kind if not isinstance(self._model, Group) else "ensemble"
 
     @property
     def members(self) -> list[dict[str, str]]:
-        """Of each network: its name, the group that it is in, its digest."""
+        """Name, group and digest of each network."""
         return [
             {"name": network.name, "group": group, "sha256": network.digest}
             for network, group in _with_groups(self._model, "")
@@ -203,10 +203,10 @@ class PictureClassifier:
         """Classify pictures.
 
         Args:
-            pictures: For each of `inputs`: (N, C, Y, X) float32.
+            pictures: One array per entry of `inputs`, (N, C, Y, X) float32.
 
         Raises:
-            InferenceError: a network failed, or answered with NaN.
+            InferenceError: a network failed, or its outputs are not finite or not those that its spec describes.
         """
         by_input = dict(zip(self.inputs, pictures, strict=True))
         logits = [self._logits(network, by_input[network.spec.input]) for network in self.networks]
@@ -225,7 +225,7 @@ class PictureClassifier:
         return Scores(mean, None, members.std(axis=0), members)
 
     def _mean(self, group: Group, answers: Any, raws: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Probabilities and logits of a group; the networks' own are taken from the iterators in order."""
+        """Mean probabilities and logits of a group; the iterators yield those of the networks in order."""
         parts = [
             self._mean(member, answers, raws) if isinstance(member, Group) else (next(answers), next(raws))
             for member in group.members
@@ -242,7 +242,7 @@ class PictureClassifier:
         count = len(pictures)
         if network.batch is None or network.batch == count:
             values = network.forward(pictures)
-        else:  # a network that takes so many and no others
+        else:  # the network accepts only this number: the last call is filled up
             fixed, parts = network.batch, []
             for first in range(0, count, fixed):
                 part = pictures[first : first + fixed]
@@ -252,15 +252,15 @@ class PictureClassifier:
         wanted = max(label.channel for label in network.spec.output.labels) + 1
         if values.ndim != 2 or len(values) != count or values.shape[1] < wanted:
             raise InferenceError(
-                f"{network.name}: answered in the shape {values.shape} to {count} pictures; one row per picture "
+                f"{network.name}: its output for {count} pictures has shape {values.shape}; one row per picture "
                 f"with at least {wanted} numbers is needed for its labels"
             )
         exact = values.astype(np.float64)
         if not np.isfinite(exact).all():
-            raise InferenceError(f"{network.name}: answered with NaN or infinity")
+            raise InferenceError(f"{network.name}: its output holds NaN or infinity")
         if network.spec.output.activation == "none" and ((exact < 0) | (exact > 1)).any():
             raise InferenceError(
-                f"{network.name}: answered outside 0 to 1, though its spec says that these are probabilities; set "
+                f"{network.name}: its output is outside 0 to 1, but is declared as probabilities by its spec; set "
                 "output.activation"
             )
         return exact

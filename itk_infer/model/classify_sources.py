@@ -1,4 +1,4 @@
-"""The spec of a model that classifies, merged from its sources: its own files, those beside it, the user's."""
+"""The spec of a classifying model, merged from its sources: its own file, files beside it, the user's file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SIDECARS = (".classify.json", ".spec.json")
 
 
 def resolve_classify(path: Path, own: Sequence[Document], sources: SpecSources) -> ClassifySpec:
-    """Merge all sources, those of higher precedence last.
+    """Merge all sources; later ones take precedence.
 
     Args:
         path: The model's file; ``<stem>.classify.json`` and ``<stem>.spec.json`` beside it are read.
-        own: What the file itself says, lowest precedence first.
-        sources: What else speaks about the model.
+        own: Documents in the file itself, lowest precedence first.
+        sources: Further sources of the spec.
 
     Raises:
-        SpecError: a source is invalid, or none says that the model classifies.
+        SpecError: a source is invalid, or no source has the task ``classify``.
     """
     beside = [path.with_name(f"{path.stem}{ending}") for ending in SIDECARS]
     users = [sources.overrides.spec] if sources.overrides.spec is not None else []
@@ -37,7 +37,7 @@ def resolve_classify(path: Path, own: Sequence[Document], sources: SpecSources) 
     merged = merge(*(document.content for document in documents))
     if not is_classification(merged):
         raise SpecError(
-            f"{path}: nothing says that it classifies pictures; describe it in {path.stem}.spec.json beside it, "
+            f"{path}: no spec says that it classifies pictures; describe it in {path.stem}.spec.json beside it, "
             'or with `spec`: {"spec": 1, "task": "classify", "input": ..., "output": ...}'
         )
     return parse_classify_spec(

@@ -17,22 +17,22 @@ Mean = Literal["probabilities", "logits"]
 
 
 class Ensemble:
-    """What several models have in common, as `Backend`. Each runs on windows of its own, so `forward` raises.
+    """Several models as one `Backend`. Each runs on windows of its own, so `forward` raises.
 
     Args:
-        members: At least two models that see the same axes and answer with the same labels; a member may be an
+        members: At least two models with the same orientation, input channels and labels; a member may be an
             ensemble.
-        names: Of the members, for messages.
-        weights: One per member, above 0; None: all the same.
-        mean: What is averaged.
-        name: Of the ensemble, in place of the members' names.
+        names: Names of the members, for messages.
+        weights: One per member, above 0; None: equal weights.
+        mean: What is averaged: probabilities or logits.
+        name: Name of the ensemble; empty: the members' names.
 
     Attributes:
         members: See above.
         weights: One per member; their sum is 1.
-        orders: Of each member, see `channel_order`.
+        orders: Channel order of each member, see `channel_order`.
         mean: See above.
-        spec: The first member's, but that its outputs are what is averaged.
+        spec: The first member's, with outputs of the kind that is averaged.
 
     Raises:
         ConfigError: two members cannot be averaged, or the weights do not fit; the message says why.
@@ -56,7 +56,7 @@ class Ensemble:
         if mean == "logits":
             for one, member in zip(names, members, strict=True):
                 if member.spec.output.values != "logits":
-                    raise ConfigError(f"{one}: answers with probabilities, so logits cannot be averaged")
+                    raise ConfigError(f"{one}: its outputs are probabilities, so logits cannot be averaged")
         self.spec = replace(
             first.spec,
             name=name or " + ".join(dict.fromkeys(member.spec.name or "unnamed model" for member in members)),
@@ -69,7 +69,7 @@ class Ensemble:
         self.notes = ensemble_notes(self.members, names, None if weights is None else self.weights, mean)
 
     def forward(self, windows: Windows) -> Logits:
-        """Not for ensembles.
+        """Not supported: members run on windows of their own.
 
         Raises:
             InferenceError: always.
@@ -85,10 +85,10 @@ class Ensemble:
 
 
 def normalised(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    """Weights whose sum is 1.
+    """Scale weights to a sum of 1.
 
     Raises:
-        ConfigError: there are not as many as members, or one is not above 0.
+        ConfigError: there are not as many as `count`, or one is not above 0.
     """
     if weights is None:
         return (1 / count,) * count
@@ -101,7 +101,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> tuple[float, ...]
 
 
 def ensemble_digest(members: Sequence[Backend], weights: Sequence[float] | None, mean: Mean) -> str:
-    """SHA-256 of the members' files, and of how they are averaged where that is not the plain mean."""
+    """SHA-256 of the members' digests, and of weights and `mean` where these are not the default."""
     words = [member.digest for member in members]
     if weights is not None:
         words += [repr(weight) for weight in weights]
@@ -113,7 +113,7 @@ def ensemble_digest(members: Sequence[Backend], weights: Sequence[float] | None,
 def ensemble_notes(
     members: Sequence[Backend], names: Sequence[str], weights: Sequence[float] | None, mean: Mean
 ) -> tuple[str, ...]:
-    """What the user should know: how the members are averaged, and what each of them notes."""
+    """Notes for the user: how the members are averaged, and the notes of each."""
     first = members[0]
     notes = [
         note if note in first.notes else f"{name}: {note}"
@@ -141,7 +141,7 @@ def _order(first: Backend, other: Backend, names: tuple[str, str]) -> Order | No
 
 
 def _compare(one: Backend, other: Backend) -> None:
-    """Raise where two models cannot be averaged, with the end of a sentence."""
+    """Raise `ConfigError` if two models cannot be averaged; the message is the end of a sentence."""
     if isinstance(one, Recipe) or isinstance(other, Recipe):
         raise ConfigError("a recipe gives label maps, of which there is no mean")
     first, second = one.spec, other.spec

@@ -1,4 +1,4 @@
-"""Labels of two models, matched by name: which output channels have the same meaning."""
+"""Match the labels of two models by name, to find output channels of the same meaning."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Order = tuple[int, ...]  # for each channel of the first model, the channel of t
 
 
 def channel_order(first: OutputSpec, other: OutputSpec, channels: Sequence[int | None]) -> Order | None:
-    """The channels of a second model in the order of the first one's.
+    """Order the channels of a second model as those of the first.
 
     Args:
-        first: Of the model whose channels and values are kept.
-        other: Of the second model.
-        channels: Output channels of both; None: not known before the network ran.
+        first: ``output`` block of the first model, whose channels and values are kept.
+        other: ``output`` block of the second model.
+        channels: Output channels of both; None: known only after a call of the network.
 
     Returns:
-        For each channel of the first model, the channel of the other; None: they are in the same order.
+        For each channel of the first model, the channel of the other; None: the order is the same.
 
     Raises:
-        ConfigError: the labels do not match; the end of a sentence about both models.
+        ConfigError: the labels do not match; the message is the end of a sentence about both models.
     """
     one, two = channels
     if one is not None and two is not None and one != two:

@@ -1,4 +1,4 @@
-"""Loads models that classify pictures: one, several, or those that an ensemble file names."""
+"""Load models that classify pictures: one, several, or those of an ensemble file."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ def load_classifier(
     threads: int = 1,
     calls: int = 1,
 ) -> PictureClassifier:
-    """Load a model.
+    """Load a model that classifies pictures.
 
     Args:
-        paths: Its file, or an ensemble file; several: their mean.
-        spec_sources: What speaks about the model besides its own files.
-        options: Where and how to run it; `weights` are those of several.
-        kind: Name of its kind; None: told from the path.
-        threads: Of the CPU, in all.
-        calls: How many calls run side by side.
+        paths: Its file, or an ensemble file; several files are averaged.
+        spec_sources: Sources of the spec besides the model's own files.
+        options: Where and how to run it; `weights` are for several models.
+        kind: Name of its kind; None: recognised from the path.
+        threads: Threads of the CPU for all calls together.
+        calls: Number of calls that run at the same time.
 
     Raises:
-        ModelError: one of the networks cannot be loaded; none is left out.
-        ConfigError: they cannot be averaged, or the options do not fit.
+        ModelError: one of the networks cannot be loaded.
+        ConfigError: the networks cannot be averaged, or the options do not fit.
     """
     load = _Loader(spec_sources, options, threads, calls)
     models = [load.model(path, kind) for path in paths]
     if len(models) > 1:
         return PictureClassifier(group_of(models, options.weights))
     if options.weights is not None and not isinstance(models[0], Group):
-        raise ConfigError("`weights` is for several models; give `-m` more than once, or an ensemble file")
+        raise ConfigError("`weights` is for several models; give more than one model, or an ensemble file")
     return PictureClassifier(models[0])
 
 
 def says_it_classifies(paths: Sequence[Path], spec: Path | None) -> bool:
-    """Whether a spec beside a model, or the user's, says that it classifies; nothing is loaded.
+    """Whether the spec beside a model, or the user's, has the task ``classify``; no model is loaded.
 
     Args:
         paths: Files of models, or of ensembles.
         spec: The user's spec file.
 
     Raises:
-        SpecError: a file is no JSON, or an ensemble file is invalid.
+        SpecError: a file is not JSON, or an ensemble file is invalid.
     """
     if spec is not None and is_classification(read_json(spec)):
         return True

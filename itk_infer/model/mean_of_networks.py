@@ -1,4 +1,4 @@
-"""Several networks that take the same windows, as one whose logits are the mean of theirs."""
+"""Average the logits of several networks that take the same windows, as one network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from itk_infer.model.window import fit_window
 
 
 class MeanOfNetworks:
-    """An ensemble of one ring: windows are cut, blended and brought back once for all members.
+    """An ensemble with one ring: windows are cut, blended and resampled once for all members.
 
-    Exact for logits only: blending and interpolation are linear, so they can follow the mean; what makes
-    probabilities of logits is not.
+    This is exact for logits only: blending and interpolation are linear and can be done after averaging; softmax
+    and sigmoid are not.
 
     Args:
-        ensemble: One for which `share_windows` is true.
+        ensemble: An ensemble for which `share_windows` is true.
 
     Attributes:
         ensemble: See above.
@@ -48,7 +48,7 @@ class MeanOfNetworks:
                 part = part[:, list(order)]
             if total is not None and total.shape != part.shape:
                 raise InferenceError(
-                    f"two members answered in different shapes, {tuple(total.shape)} and {tuple(part.shape)}"
+                    f"outputs of two members have different shapes, {tuple(total.shape)} and {tuple(part.shape)}"
                 )
             part *= weight
             total = part if total is None else total + part
@@ -67,13 +67,13 @@ def averaged(
     mean: Mean = "probabilities",
     name: str = "",
 ) -> Ensemble | MeanOfNetworks:
-    """An ensemble; of one ring where that gives the same result. Arguments and errors as of `Ensemble`."""
+    """Make an ensemble, with one ring if the result is the same. Arguments and errors are those of `Ensemble`."""
     ensemble = Ensemble(members, names, weights, mean, name)
     return MeanOfNetworks(ensemble) if share_windows(ensemble) else ensemble
 
 
 def share_windows(ensemble: Ensemble) -> bool:
-    """Whether logits are averaged of members that see the same windows of the same image on one device."""
+    """Whether logits are averaged, and all members take the same windows on one device."""
     first, *others = ensemble.members
     if ensemble.mean != "logits" or any(
         isinstance(member, Ensemble) or getattr(member, "previous", None) is not None

@@ -1,4 +1,4 @@
-"""The members of one model, whose answers are blended apart: folds, mirrorings, perturbations, dropout samples."""
+"""Members of one model that are blended separately: folds, mirrorings, perturbations, dropout samples."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from itk_infer.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member.
+    """A member of a model.
 
     Attributes:
         backend: Runs its network.
-        weight: How much it counts; the sum over all members is 1.
-        mirror_axes: Axes over whose mirrorings its logits are averaged; None: over none.
-        view: How it sees the windows.
-        order: Of its channels, where they differ from the first member's.
+        weight: Weight in the mean; the sum over all members is 1.
+        mirror_axes: Axes over whose mirrorings its logits are averaged; None: no mirroring.
+        view: Changes the windows before the network, and its outputs after it.
+        order: Order of its channels; None: as the first member's.
     """
 
     backend: Backend
@@ -34,12 +34,12 @@ class Member:
 
 
 def members_of(backend: Backend, options: Options, mirror_axes: Sequence[int] | None) -> tuple[Member, ...]:
-    """The members that options ask for; a single one where they ask for none.
+    """Return the members that options ask for; a single one if they ask for none.
 
     Args:
         backend: The model.
         options: `agreement`, `stability`, `mc_dropout`.
-        mirror_axes: Axes along which windows are mirrored; None: they are not.
+        mirror_axes: Axes along which windows are mirrored; None: no mirroring.
 
     Raises:
         ConfigError: the model has no such members.
@@ -60,15 +60,15 @@ def members_of(backend: Backend, options: Options, mirror_axes: Sequence[int] | 
 
 
 def dropout_samples(backend: Backend, count: int) -> tuple[Backend, ...]:
-    """The same network several times, with its dropout switched on and a seed each.
+    """Return several samples of a network with its dropout switched on, each with its own seed.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: the network has no dropout layers.
     """
     sampled = getattr(backend, "dropout_samples", None)
     if sampled is None:
         raise ConfigError(
-            "`mc_dropout`: networks of this kind hold no dropout (exports leave it out); it needs a torch network "
+            "`mc_dropout`: networks of this kind have no dropout (exports leave it out); it needs a torch network "
             "with dropout layers, or take `stability` instead"
         )
     samples: tuple[Backend, ...] = sampled(count)

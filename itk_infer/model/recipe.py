@@ -18,9 +18,9 @@ class RecipePart:
     """One model of a recipe.
 
     Attributes:
-        name: As the recipe calls it.
-        backend: Runs it.
-        values: Names of its labels to values in the merged map; None: all of them, with their own values.
+        name: Name in the recipe.
+        backend: Runs the model.
+        values: Values in the merged map by label name; None: all labels, with their own values.
     """
 
     name: str
@@ -28,10 +28,10 @@ class RecipePart:
     values: Mapping[str, int] | None
 
     def table(self) -> list[tuple[Label, int]]:
-        """Each label that is kept, and its value in the merged map.
+        """Return each label that is kept, and its value in the merged map.
 
         Raises:
-            ConfigError: a label is named that the model does not have, or its labels are not known.
+            ConfigError: a label in `values` is not one of the model's, or these are not known.
         """
         channels = self.backend.shape.channels_out
         own = self.backend.spec.output.label_table(channels) if channels else self.backend.spec.output.labels or ()
@@ -40,18 +40,18 @@ class RecipePart:
         named = {label.name: label for label in own}
         unknown = [name for name in self.values if name not in named]
         if unknown:
-            there = ", ".join(named) or "none that is known"
+            there = ", ".join(named) or "no known labels"
             raise ConfigError(f"{self.name}: has no label {', '.join(unknown)}; it has {there}")
         return [(named[name], value) for name, value in self.values.items()]
 
 
 class Recipe:
-    """The models of a recipe together, as `Backend`. Each runs on windows of its own, so `forward` raises.
+    """The models of a recipe as one `Backend`. Each runs on windows of its own, so `forward` raises.
 
     Args:
-        name: Of the recipe.
-        parts: In the order of merging: later labels replace earlier ones.
-        text: All that the recipe says, for the digest.
+        name: Name of the recipe.
+        parts: The models in the order of merging: later labels replace earlier ones.
+        text: Content of the recipe file, for the digest.
 
     Attributes:
         parts: See above.
@@ -111,7 +111,7 @@ class Recipe:
         self.notes = (f"the label maps of {len(parts)} models are merged", *dict.fromkeys(notes))
 
     def forward(self, windows: Windows) -> Logits:
-        """Not for recipes.
+        """Not supported: the models run on windows of their own.
 
         Raises:
             InferenceError: always.

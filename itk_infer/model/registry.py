@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FileFlag:
-    """A flag of the command line that names one file of a model.
+    """A flag of the command line for one file of a model.
 
     Attributes:
-        names: As click takes them; messages use the first.
-        value: What stands after it in messages.
+        names: Names of the flag, as for click; messages use the first.
+        value: Placeholder of its value in messages.
         help: Its sentence in ``--help``.
     """
 
@@ -35,7 +35,7 @@ class FileFlag:
 
     @property
     def parameter(self) -> str:
-        """Click's name of the value."""
+        """Click's parameter name."""
         return self.names[-1].lstrip("-").replace("-", "_")
 
     def __str__(self) -> str:
@@ -47,19 +47,19 @@ class ModelKind:
     """One kind of model.
 
     Attributes:
-        name: As `kind=` and ``--backend`` take it.
+        name: Its name for `kind=` and ``--backend``.
         sentence: What its file or folder is, for messages.
         recognises: ``module:function`` of ``(path) -> bool``: whether this file or folder is a whole model of the
-            kind. Runs nothing that is in it, and raises nothing.
-        load: ``module:function`` of ``(paths, spec_sources, options) -> Backend``. The paths are one that
+            kind. Must not run anything in it, and must not raise.
+        load: ``module:function`` of ``(paths, spec_sources, options) -> Backend``. The paths are a single one that
             `recognises` accepts, or the files of `flags` in their order.
-        extra: What to install: ``pip install 'itk_infer[extra]'``.
-        flags: Flags of its own, one for each file; none for a kind that only ``--model`` names.
-        options: Options that only this kind takes, each with what other kinds do not have.
-        describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows of it without
-            loading it, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: it is loaded.
+        extra: The extra to install: ``pip install 'itk_infer[extra]'``.
+        flags: Flags of its own, one per file; empty for a kind that is given by ``--model`` only.
+        options: Options for this kind only, each with a phrase for what other kinds lack.
+        describe: ``module:function`` of ``(path, spec_sources) -> dict``: what ``inspect`` shows without loading
+            the model, see `itk_infer.model.kinds.monai_bundle.kind.describe`; empty: the model is loaded.
         classify: ``module:function`` of ``(paths, spec_sources, options, threads, calls) -> PictureNetwork``:
-            loads a model that classifies pictures, see `itk_infer.model.load_classifier`; empty: there are none.
+            loads a model that classifies pictures, see `itk_infer.model.load_classifier`; empty: not supported.
     """
 
     name: str
@@ -143,7 +143,7 @@ MODEL_KINDS = (
 
 
 def kind_named(name: str) -> ModelKind:
-    """The kind of that name.
+    """Return the kind of this name.
 
     Raises:
         ConfigError: there is none.
@@ -155,11 +155,11 @@ def kind_named(name: str) -> ModelKind:
 
 
 def kind_of(path: Path) -> ModelKind:
-    """The kind of a model, told from its file or folder. Nothing in it is run.
+    """Recognise the kind of a model from its file or folder. Nothing in it is run.
 
     Raises:
-        ModelError: the path is missing, or is a model of no kind.
-        ConfigError: it can be of several kinds.
+        ModelError: the path does not exist, or is not a model of any kind.
+        ConfigError: several kinds recognise it.
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; a model is {_all_sentences()}")
@@ -178,14 +178,14 @@ def load_backend(
     """Load a model.
 
     Args:
-        kind: Its kind or the name of it; None: told from the path, see `kind_of`.
-        paths: Its file or folder, or the files that the kind's flags name; for an ensemble, those of its models.
-        spec_sources: What speaks about the model besides its own files.
+        kind: Its kind or the kind's name; None: recognised from the path, see `kind_of`.
+        paths: Its file or folder, or the files for the kind's flags; for an ensemble, those of its models.
+        spec_sources: Sources of the spec besides the model's own files.
         options: Where and how to run it.
 
     Raises:
-        ModelError: it cannot be loaded, or a package that it needs is not installed.
-        ConfigError: the options do not fit it.
+        ModelError: the model cannot be loaded, or a package that it needs is not installed.
+        ConfigError: the options do not fit the model.
     """
     if isinstance(kind, str):
         kind = kind_named(kind)
@@ -208,17 +208,17 @@ def load_backend(
 
 
 def member_options(options: BackendOptions) -> BackendOptions:
-    """The options of an ensemble for one of its members: without `weights`."""
+    """Return an ensemble's options for its members: without `weights`."""
     return options if options.weights is None else replace(cast("Options", options), weights=None)
 
 
 def description(
     kind: ModelKind | str | None, paths: Sequence[Path], spec_sources: SpecSources
 ) -> dict[str, Any] | None:
-    """What a model says of itself without being loaded; None of a kind that has to be, or of several models.
+    """Describe a model without loading it; None if its kind cannot be described so, or for several models.
 
     Raises:
-        ModelError: it cannot be read, or something in it is not understood.
+        ModelError: it cannot be read, or something in it is not supported.
     """
     if len(paths) != 1:
         return None
@@ -239,7 +239,7 @@ def _refuse_options_of_others(kind: ModelKind, options: BackendOptions) -> None:
 
 
 def function_named(name: str) -> Any:
-    """What ``module:function`` stands for; imports it."""
+    """Import and return a function by its name ``module:function``."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -1,4 +1,4 @@
-"""Post-processing rules in a file that the user named: the only place that may name functions to run."""
+"""Post-processing rules in a file that the user gave, which is the only source that may name functions to run."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from itk_infer.spec.postprocessing import Custom, Rule
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a file. No function that it names is run.
+    """Read the rules of a file. Functions that it names are not run.
 
     Raises:
-        SpecError: the file cannot be read, or holds something else.
-        ConfigError: a module that it names is not there.
+        SpecError: the file cannot be read, or is invalid.
+        ConfigError: a module that it names does not exist.
     """
     given = parse_rules(read_json(path), str(path))
     return tuple(replace(rule, sha256=_digest(rule, path)) if isinstance(rule, Custom) else rule for rule in given)
 
 
 def refuse_functions(content: Any, source: str) -> None:
-    """Refuse a spec that names functions: it may come with a model, and models run no code of their own.
+    """Refuse a spec that names functions: it may come with a model, and code of models is not run.
 
     Raises:
-        SpecError: it does.
+        SpecError: it names a function.
     """
     output = content.get("output") if isinstance(content, Mapping) else None
     given = output.get("postprocessing") if isinstance(output, Mapping) else None

@@ -1,4 +1,4 @@
-"""JSON files about models."""
+"""JSON files that describe models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_SPEC_BYTES = 2**20
 
 
 def read_json(path: Path) -> Any:
-    """The content of a spec file.
+    """Read a spec file.
 
     Raises:
         SpecError: it cannot be read, is larger than `MAX_SPEC_BYTES`, or is not JSON.

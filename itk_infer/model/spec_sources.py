@@ -1,6 +1,6 @@
 """The sources of a model spec, merged by precedence.
 
-Options > the spec file that they name > sidecar > embedded > older keys > defaults.
+Precedence: options > the spec file given by them > sidecar > embedded > older keys > defaults.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from itk_infer.spec.intensity import OPS, WindowLevel
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source, in the form of a version-1 spec; it may be partial.
+    """One source in the form of a version-1 spec, which may be partial.
 
     Attributes:
         name: Name in messages: a path, ``metadata of model.onnx``, ...
         content: The mapping.
-        older: Whether it was made from keys older than the spec format, which cover only a part of it.
+        older: Whether it was made from keys that are older than the spec format and cover a part of it only.
     """
 
     name: str
@@ -39,14 +39,14 @@ class SpecSources:
 
     Attributes:
         overrides: Options of the user: a spec file, and settings that replace the model's own.
-        above: What stands above the sidecars, and below the user's spec file.
+        above: Documents with precedence over sidecars, but not over the user's spec file.
     """
 
     overrides: Options = Options()
     above: tuple[Document, ...] = ()
 
     def beside(self, *models: Path) -> list[Document]:
-        """The sidecars of `models` and the user's spec, lowest precedence first."""
+        """Read the sidecars of `models` and the user's spec, lowest precedence first."""
         sidecars = dict.fromkeys(model.with_name(f"{model.stem}.spec.json") for model in models)
         own = [Document(str(path), read_json(path)) for path in sidecars if path.is_file()]
         users = [Document(str(path), read_json(path)) for path in filter(None, [self.overrides.spec])]
@@ -54,7 +54,7 @@ class SpecSources:
 
 
 def older_window(level: Any, width: Any, source: str) -> Document | None:
-    """The older keys for window level and width as a document; None where both are absent.
+    """Make a document of the older keys for window level and width; None if both are absent.
 
     Raises:
         SpecError: one is missing, or one is not a number.
@@ -91,7 +91,7 @@ def resolve(documents: Sequence[Document], overrides: Options) -> tuple[ModelSpe
         spec = _with_window(spec, level, width, notes)
     elif all(document.older for document in documents) and not spec.input.intensity:
         raise ConfigError(
-            "this model says nothing about intensities and requires `window_level`/`window_width`: give both, "
+            "this model has no intensity settings and requires `window_level`/`window_width`: give both, "
             "or write them into the model (metadata window_level and window_width, or wl and ww in a config), "
             "or describe the model in a spec file (`spec`)"
         )

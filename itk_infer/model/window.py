@@ -1,4 +1,4 @@
-"""Window size and stride: what the spec asks for, checked against what the network fixes."""
+"""Window size and stride: those of the spec, checked against the sizes that the network fixes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PartialSize = tuple[int | None, int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class ModelWindow:
-    """Patch and stride along Z, Y, X; None: the whole volume is one window.
+    """Patch and stride along Z, Y, X; None: the whole axis is in one window.
 
     Attributes:
-        patch: Voxels.
-        stride: Voxels; a fraction only where windows are spread evenly.
+        patch: Window size in voxels.
+        stride: Distance of windows in voxels; a fraction only if windows are spread evenly.
     """
 
     patch: PartialSize
@@ -25,7 +25,7 @@ class ModelWindow:
 
 
 def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
-    """The window size and stride for a spec and a network.
+    """Determine window size and stride for a spec and a network.
 
     Raises:
         SpecError: the number of input channels differs, or a label reads an output channel that does not exist.
@@ -62,13 +62,13 @@ def fit_window(spec: ModelSpec, shape: NetworkShape) -> ModelWindow:
         if step > window:
             raise ConfigError(
                 f"patch stride {_text(stride)} (Z Y X) is larger than the patch size {_text(patch)}; "
-                "voxels between the windows would never be seen"
+                "voxels between the windows would be left out"
             )
     return ModelWindow(patch, stride)
 
 
 def _stride(window: int, rule: WindowSpec) -> float:
-    """The stride for a window: a share of it, of at least one voxel."""
+    """The stride for a window: a share of its size, at least one voxel."""
     stride = max(1.0, rule.step * window)
     return stride if rule.placement == "even" else int(stride)
 

@@ -46,5 +46,5 @@ def test_what_is_no_mask_of_the_case(tmp_path):
     with pytest.raises(InputError, match="and there are 2"):
         given_mask(tmp_path, case(), as_stored)
     write(tmp_path / "b.mha", LABELS.astype(np.float32) + 0.5)
-    with pytest.raises(InputError, match="values that are no labels"):
+    with pytest.raises(InputError, match="not whole numbers from 0 to 65535"):
         given_mask(tmp_path, case("b.mha"), as_stored)

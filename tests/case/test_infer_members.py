@@ -201,7 +201,7 @@ def test_members_of_an_ensemble_are_compared_without_being_asked():
 def test_what_there_is_not_is_refused():
     for options, words in (
         ({"agreement": True}, "no folds, and its windows are not mirrored"),
-        ({"mc_dropout": 3}, "hold no dropout"),
+        ({"mc_dropout": 3}, "have no dropout"),
         ({"stability": 2, "mc_dropout": 2}, "`stability` and `mc_dropout` exclude each other"),
         ({"stability": 2, "agreement": True}, "`agreement` and `stability` exclude each other"),
     ):

@@ -146,7 +146,7 @@ def test_an_onnx_file_with_its_spec(tmp_path: Path) -> None:
 
 def test_other_places_of_the_spec(tmp_path: Path) -> None:
     path = brightness_network(tmp_path / "a.onnx")
-    with pytest.raises(SpecError, match="nothing says that it classifies"):
+    with pytest.raises(SpecError, match="no spec says that it classifies"):
         load(path)
     assert not says_it_classifies([path], None)
     spec_file = tmp_path / "my.json"

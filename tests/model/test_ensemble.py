@@ -258,7 +258,7 @@ def test_labels_without_a_counterpart_are_refused(labels, message):
 
 
 def test_probabilities_have_no_logits_to_average():
-    with pytest.raises(ConfigError, match="b: answers with probabilities, so logits cannot be averaged"):
+    with pytest.raises(ConfigError, match="b: its outputs are probabilities, so logits cannot be averaged"):
         averaged([member(1), member(2, values="probabilities")], ["a", "b"], None, "logits")
 
 

@@ -16,7 +16,7 @@ from ItkInferLib.task import Task
     [
         (1, ["Traceback (most recent call last):", "ValueError: oh"], [], "ValueError: oh", "report"),
         (2, ["device: cpu", "Error: spec.json: unknown key 'a'"], [], "spec.json: unknown key 'a'", "Change the setting"),
-        (2, ["Error: this model says nothing about intensities and requires --wl/--ww: x"], [], "this model", "Set the w"),
+        (2, ["Error: this model has no intensity settings and requires --wl/--ww: x"], [], "this model", "Set the w"),
         (2, ["Usage: itk_infer", "Error: --device tpu: give auto"], [], "--device tpu", "device"),
         (3, ["2 done, 1 failed"], ["is cut off"], "is cut off", "other cases are done"),
         (4, [], ["a", "b"], "2 cases failed. The first: a", "Every case failed"),

@@ -67,7 +67,7 @@ class AutoBatch:
                 return 1, []  # the case raises the same error again and reports it
             key = self._key(backend, patch)  # the backend may have changed its provider meanwhile
             batch = self._known[key] = result.batch
-            faster = f", {result.gain:.2f} times as fast as one" if result.batch > 1 else "; more gain too little"
+            faster = f", {result.gain:.2f} times as fast as one" if result.batch > 1 else "; more is hardly faster"
             self._pending_notes[key] = f"batch: {result.batch} window(s) per call{faster}"
             if self._cache is not None:
                 self._cache.write(key, result.batch)

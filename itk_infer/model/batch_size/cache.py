@@ -1,4 +1,4 @@
-"""Batch sizes kept for the next run, each in a small JSON file of its own.
+"""Batch sizes cached for later runs, each in a small JSON file of its own.
 
 Separate files need no lock: of two runs that write at the same time, the later one replaces a whole file, with
 the same content.
@@ -46,7 +46,7 @@ class BatchCache:
     """A folder of batch sizes. Never raises: a file that cannot be read or written leads to a search and a note.
 
     Args:
-        folder: Created when something is written; None where this user has no cache folder.
+        folder: Created when something is written; None if this user has no cache folder.
 
     Attributes:
         notes: Sentences on files that could not be read or written.
@@ -57,7 +57,7 @@ class BatchCache:
         self.notes: list[str] = []
 
     def read(self, key: BatchKey) -> int | None:
-        """The batch size kept for a key; None if there is no usable file."""
+        """Read the batch size of a key; None if there is no usable file."""
         if self.folder is None:
             return None
         path = self._path(self.folder, key)
@@ -75,11 +75,11 @@ class BatchCache:
         )
         if type(batch) is int and 1 <= batch <= MAX_BATCH:
             return batch
-        self.notes.append(f"batch cache: {path} is not what this program wrote; searching again")
+        self.notes.append(f"batch cache: {path} was not written by this program; searching again")
         return None
 
     def write(self, key: BatchKey, batch: int) -> None:
-        """Keep a batch size; the file appears complete or not at all."""
+        """Write a batch size; the file appears complete or not at all."""
         if self.folder is None:
             self.notes.append("batch cache: this user has no home folder; nothing was kept")
             return

@@ -15,10 +15,10 @@ CPUINFO, GPUS = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/gpus")
 
 @cache
 def device_name(device: str, threads: int) -> str:
-    """The name of a device, under which timings can be kept.
+    """The name of a device, as part of the cache key.
 
     Args:
-        device: As `Backend.device`.
+        device: See `Backend.device`.
         threads: Threads of the network, on a CPU.
     """
     if device == "cpu":
@@ -28,7 +28,7 @@ def device_name(device: str, threads: int) -> str:
 
 @cache
 def provider_name(provider: str) -> str:
-    """A provider, as `Backend.provider`, with the version of its library."""
+    """The name of a provider, see `Backend.provider`, with the version of its library."""
     libraries = (provider,) if provider in ("openvino", "torch") else RUNTIMES
     versions = (f"{name} {version}" for name in libraries if (version := version_of(name)))
     return f"{provider} ({', '.join(versions)})"
@@ -43,7 +43,7 @@ def _processor() -> str:
 
 
 def _gpu(device: str) -> str:
-    """The GPU's name from torch where that is loaded already, else from the driver (Linux)."""
+    """The GPU's name from torch if that is loaded already, else from the driver (Linux)."""
     if "torch" in sys.modules:
         import torch
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itk_infer.errors import InferenceError
 
 MAX_BATCH = 64
-LEAST_GAIN = 0.05  # of the time per window; a smaller gain does not justify twice the memory
+LEAST_GAIN = 0.05  # share of the time per window; less does not justify twice the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class BatchSearchResult:
 
 
 def find_batch(seconds_for: Callable[[int], float], fits: Callable[[int], bool]) -> BatchSearchResult:
-    """Double the batch size for as long as that reduces the time per window by `LEAST_GAIN`.
+    """Double the batch size as long as that reduces the time per window by `LEAST_GAIN`.
 
     Args:
         seconds_for: Times one call with this many windows, in seconds. Where it raises `InferenceError` or
@@ -49,7 +49,7 @@ def find_batch(seconds_for: Callable[[int], float], fits: Callable[[int], bool])
 
 
 def largest_fitting(batch: int, fits: Callable[[int], bool]) -> int:
-    """`batch`, halved until it fits; at least 1."""
+    """Halve `batch` until it fits; at least 1."""
     while batch > 1 and not fits(batch):
         batch //= 2
     return batch

@@ -14,14 +14,14 @@ from itk_infer.model.backend import Logits, Windows
 
 CALLS = 2  # minimum number of timed calls
 SECONDS = 0.25  # minimum total time of the timed calls
-SHARE = 0.5  # of the spare memory: a call predicted to take more is not tried
+SHARE = 0.5  # of the free memory; calls that are predicted to take more are not tried
 
 
 class BatchTrial:
     """Times a call with a given number of windows: one call to warm up (and compile), then the fastest of a few.
 
-    The memory of a network's activations is not known before it ran. Host memory swaps, or the process is
-    killed, instead of an allocation failing, so each call's memory is predicted from the last.
+    The memory of a network's activations is known only after a call. In host memory an allocation that is too
+    large does not fail: the system swaps or kills the process. So each call's memory is predicted from the last.
 
     Args:
         forward: The network.
@@ -46,7 +46,7 @@ class BatchTrial:
         self._bytes_per_window = 0.0  # upper bound
 
     def __call__(self, batch: int) -> float:
-        """Seconds of a call with `batch` windows.
+        """Time a call with `batch` windows, in seconds.
 
         Raises:
             OutOfMemoryError: memory ran out, or is predicted to run out.
@@ -54,11 +54,11 @@ class BatchTrial:
         """
         before = self._memory()
         if before is not None and batch * self._bytes_per_window > SHARE * before.spare:
-            raise OutOfMemoryError(f"{batch} windows per call would take more than is left of the memory")
+            raise OutOfMemoryError(f"{batch} windows per call would take more memory than is free")
         windows = self._windows[np.arange(batch) % len(self._windows)]
         answers = self._forward(windows)
         if len(answers) != batch:
-            raise InferenceError(f"the network did not answer {batch} windows per call")
+            raise InferenceError(f"the network did not return one output for each of {batch} windows per call")
         wait_for(answers)
         self._note_memory(batch)
         fastest, spent, calls = float("inf"), 0.0, 0

@@ -1,4 +1,4 @@
-"""A loaded model to one ONNX file, which gets its name only after it has answered as the model does."""
+"""Export a loaded model to one ONNX file, which gets its name after its outputs were compared with the model's."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from itk_infer.model.spec_sources import SpecSources
 from itk_infer.options_of_models import Provider
 from itk_infer.spec.model_spec import Triplet
 
-ORIGIN = "itk_infer_origin"  # key of the metadata that tells where a file comes from
+ORIGIN = "itk_infer_origin"  # metadata key: which model, libraries and options the file was made with
 Verify = Callable[[Path, Bound], str]
-NO_ENSEMBLE = "an ensemble is not one network: export its models one by one; an ensemble file names them"
+NO_ENSEMBLE = "an ensemble is not one network: export its models one by one; they are listed in the ensemble file"
 RUNTIMES: tuple[tuple[Provider, str], ...] = (("cpu", "onnxruntime"), ("openvino", "openvino"))
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and what was measured.
+    """The files that were written, and how they were compared.
 
     Attributes:
-        files: The ONNX file last; before it that of its weights, if they are apart.
-        comparisons: One per library.
-        notes: What the user should know.
-        verified: Sentences of `verify`.
+        files: The ONNX file; before it the file of its weights, if they are separate.
+        comparisons: One per library that ran the file.
+        notes: Sentences for the user.
+        verified: The sentences that `verify` returned.
     """
 
     files: tuple[Path, ...]
@@ -61,17 +61,17 @@ def export_onnx(
 
     Args:
         backend: The model, loaded on the CPU in fp32, run by torch or onnxruntime.
-        final: The file; an older one of that name is replaced.
-        free_size: Leave the window size free. Models of whole volumes always do.
+        final: The file to write; an older file of this name is replaced.
+        free_size: Leave the window size free. It always is for models that take whole volumes.
         half: Store the weights in half precision.
         verify: Called with the finished file before it gets its name, and the bound that holds for it; each
             returns a sentence, or raises.
-        sources: Names of the files that the model was loaded from, for the metadata.
+        sources: Names of the model's files, for the metadata.
         largest: See `write_onnx`.
 
     Raises:
-        ConfigError: this model cannot be one file.
-        ModelError: the network cannot be exported, or answers differently afterwards.
+        ConfigError: this model is not one network.
+        ModelError: the network cannot be exported, or the file's outputs differ from the model's.
         OutputError: the file cannot be written.
     """
     network = _one_network(backend, free_size)
@@ -105,11 +105,11 @@ def export_onnx(
 
 
 def _one_network(backend: Backend, free_size: bool) -> TorchBackend | OnnxBackend:
-    """The model, if it is one network that can be a file."""
+    """Return the model if it is a single network; otherwise raise `ConfigError`."""
     if getattr(backend, "previous", None) is not None:
         raise ConfigError(
-            "this model is the second stage of a cascade and sees the first stage's label map, which no ONNX "
-            "file makes; export the first stage, or another configuration"
+            "this model is the second stage of a cascade and takes the first stage's label map, which no ONNX "
+            "file computes; export the first stage, or another configuration"
         )
     if not isinstance(backend, TorchBackend | OnnxBackend):
         raise ConfigError(NO_ENSEMBLE)
@@ -121,7 +121,7 @@ def _one_network(backend: Backend, free_size: bool) -> TorchBackend | OnnxBacken
 def _network_file(
     backend: TorchBackend | OnnxBackend, scratch: Path, *, flat: bool, free: bool
 ) -> tuple[Path, list[Triplet], list[str]]:
-    """The bare network as a file, the window sizes that it can be tried with, and notes, the exporter first."""
+    """Write the bare network: its file, window sizes to compare it at, notes (the first one on the exporter)."""
     rule = backend.spec.window
     if isinstance(backend, OnnxBackend):
         fixed = backend.shape.size
@@ -149,7 +149,7 @@ def _origin(backend: Backend, sources: Sequence[str], exporter: Sequence[str], *
 def _compare(
     backend: Backend, staged: Path, sizes: Sequence[Triplet], bound: Bound
 ) -> tuple[tuple[Comparison, ...], list[str]]:
-    """The answers of the file against the model's, with each library that can run it.
+    """Compare the file's outputs with the model's, in each library that can run the file.
 
     Raises:
         ModelError: they differ, or onnxruntime cannot run the file.
@@ -172,8 +172,8 @@ def _compare(
             continue
         if not result.within(bound):
             raise ModelError(
-                f"the exported file answers differently than the model ({result}; at most {bound.error:g} of the "
-                f"largest answer, and {bound.agreement:.2%} equal labels){hint}; nothing was written"
+                f"the exported file's outputs differ from the model's ({result}; allowed: {bound.error:g} of the "
+                f"largest output, with {bound.agreement:.2%} equal labels){hint}; nothing was written"
             )
         if result.relative > bound.usual:
             notes.append(f"{name}: the difference is larger than usual, but allowed")

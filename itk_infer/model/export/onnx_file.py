@@ -1,4 +1,4 @@
-"""The ONNX file that is written: metadata in, traces of the exporting machine out, weights in it or beside it."""
+"""Write ONNX files: with metadata, without traces of the exporting machine, weights inside or in a second file."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 
 from itk_infer.errors import ModelError
 
-LARGEST_FILE = 2_000_000_000  # bytes; protobuf ends at 2 GiB
-SMALL_TENSOR = 256  # values; smaller ones stay as they are, such as the scales of Resize
+LARGEST_FILE = 2_000_000_000  # bytes; a protobuf message is limited to 2 GiB
+SMALL_TENSOR = 256  # values; smaller tensors, such as the scales of Resize, keep their precision
 LARGEST_HALF = 65504.0
 
 
 def write_onnx(
     source: Path, target: Path, metadata: Mapping[str, str], *, half: bool = False, largest: int = LARGEST_FILE
 ) -> list[Path]:
-    """Write an ONNX file anew.
+    """Write a copy of an ONNX file with other metadata and, if wanted, weights in half precision.
 
     Args:
-        source: The file as exported, perhaps with weights beside it.
+        source: The exported file, whose weights may be in a file beside it.
         target: The file to write, in another folder.
         metadata: Entries to add; those of the same names are replaced.
         half: Store large weights in half precision. The network still computes in single precision.
-        largest: Bytes from which on weights go into a file of their own, ``<target>.data``.
+        largest: If weights take more bytes, they are written to a second file, ``<target>.data``.
 
     Returns:
-        The files that were written: weights first, if they are apart.
+        The files that were written: the weights first, if they are separate.
 
     Raises:
         ModelError: the file is damaged, or onnx finds an error in it.
@@ -59,7 +59,7 @@ def write_onnx(
 
 
 def strip(model: Any) -> None:
-    """Remove what exporters note beside a network: stack traces, with names of folders and users in them."""
+    """Remove the stack traces that exporters store with a network; they contain names of folders and users."""
     for graph in _graphs(model.graph):
         for item in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
             del item.metadata_props[:]
@@ -72,7 +72,7 @@ def strip(model: Any) -> None:
 
 
 def store_in_half(graph: Any) -> None:
-    """Store the large weights of a graph in half precision, with a Cast to single precision behind each."""
+    """Store the large weights of a graph in half precision, each followed by a Cast to single precision."""
     import onnx
 
     inputs = {value.name for value in graph.input}
@@ -92,7 +92,7 @@ def store_in_half(graph: Any) -> None:
 
 
 def _graphs(graph: Any) -> list[Any]:
-    """A graph and those inside its nodes."""
+    """A graph and all graphs within its nodes."""
     inside = [
         found
         for node in graph.node

@@ -1,4 +1,4 @@
-"""Whether an exported network answers as the original does, on windows made for the comparison."""
+"""Compare the outputs of an exported network with those of the original, on synthetic windows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How far answers may differ.
+    """How far outputs may differ.
 
     Attributes:
-        error: Largest difference, relative to the largest answer or to 1.
-        agreement: Least share of voxels with the same labels.
-        usual: Relative error beyond which a note is made.
+        error: Largest difference, relative to the largest output or to 1.
+        agreement: Smallest share of voxels with equal labels.
+        usual: Relative error above which the user gets a note.
     """
 
     error: float
@@ -39,14 +39,14 @@ HALF = Bound(2e-2, 0.999, 2e-2)  # as for networks that run in half precision, s
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was measured with one library.
+    """The comparison in one library.
 
     Attributes:
         runtime: The library.
-        windows: How many windows were compared.
+        windows: Number of windows compared.
         error: Largest difference.
-        largest: Largest answer of the original.
-        agreement: Share of voxels with the same labels.
+        largest: Largest absolute output of the original.
+        agreement: Share of voxels with equal labels.
     """
 
     runtime: str
@@ -57,11 +57,11 @@ class Comparison:
 
     @property
     def relative(self) -> float:
-        """The error, relative to the largest answer or to 1."""
+        """The error, relative to the largest output or to 1."""
         return self.error / max(1.0, self.largest)
 
     def within(self, bound: Bound) -> bool:
-        """Whether the answers may be taken for the same."""
+        """Whether the outputs count as equal."""
         return self.relative <= bound.error and self.agreement >= bound.agreement
 
     def __str__(self) -> str:
@@ -72,16 +72,16 @@ class Comparison:
 
 
 def compare(reference: Backend, exported: Backend, runtime: str, sizes: Sequence[Triplet]) -> Comparison:
-    """Run windows through both, three in one call and one by one.
+    """Run three windows through both networks, in one call and one by one.
 
     Args:
         reference: The original.
         exported: The exported network.
-        runtime: What runs it, for the report.
+        runtime: Name of the library that runs it.
         sizes: Window sizes Z Y X.
 
     Raises:
-        InferenceError: one of them cannot run the windows.
+        InferenceError: one of the networks cannot run the windows.
     """
     channels = reference.shape.channels_in or len(reference.spec.input.channels)
     error = largest = 0.0
@@ -104,7 +104,7 @@ def compare(reference: Backend, exported: Backend, runtime: str, sizes: Sequence
 
 
 def made_windows(channels: int, size: Triplet) -> Floats:
-    """Three windows, (3, C, Z, Y, X): noise; something smooth; noise that is cut off at a corner by padding."""
+    """Three windows, (3, C, Z, Y, X): noise; smooth waves; noise with a corner of 0, as padding makes it."""
     shape = (channels, *size)
     noise = np.random.default_rng(14).normal(size=(2, *shape)).astype(np.float32)
     phases = np.indices(size, dtype=np.float32)
@@ -116,7 +116,7 @@ def made_windows(channels: int, size: Triplet) -> Floats:
 
 
 def labels(answers: Floats, output: OutputSpec) -> NDArray[Any]:
-    """What is decided of answers (N, C, Z, Y, X), without names: the largest channel, or the channels above."""
+    """Decide outputs (N, C, Z, Y, X): number of the largest channel (N, Z, Y, X), or a mask per channel."""
     if output.decision == "argmax":
         largest: NDArray[Any] = np.argmax(answers, axis=1)
         return largest

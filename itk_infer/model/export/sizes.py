@@ -1,21 +1,21 @@
-"""Window sizes to export and to compare with."""
+"""Window sizes for the export and for the comparison."""
 
 from __future__ import annotations
 
 from itk_infer.spec import WindowSpec
 from itk_infer.spec.model_spec import Triplet
 
-SMALLEST = 32  # of a whole-volume model's windows
-STEP = 32  # between sizes, where the spec names no multiple; what most networks' strides divide
+SMALLEST = 32  # voxels per axis, for models that take whole volumes
+STEP = 32  # voxels between sizes if the spec has no multiple; divisible by the strides of most networks
 
 
 def example_size(rule: WindowSpec, *, flat: bool, free: bool) -> Triplet:
-    """The size that the exporter sees, Z Y X.
+    """The window size to export with, Z Y X.
 
-    An exporter can take equal sizes for one and the same: where sizes are to stay free, all three differ.
+    Exporters may treat equal sizes as one variable: where sizes stay free, all of them differ.
 
     Args:
-        rule: The model's window.
+        rule: The ``window`` block of the model's spec.
         flat: Whether the network takes single planes, of size 1 along Z.
         free: Whether the sizes stay free.
     """
@@ -31,7 +31,7 @@ def example_size(rule: WindowSpec, *, flat: bool, free: bool) -> Triplet:
 
 
 def compared_sizes(example: Triplet, rule: WindowSpec, *, flat: bool, free: bool) -> list[Triplet]:
-    """The sizes to compare answers at: the exported one and, where sizes are free, another one."""
+    """The window sizes to compare outputs at: the exported one and, where sizes are free, another one."""
     if not free:
         return [example]
     steps = [multiple if multiple > 1 else STEP for multiple in rule.multiple_of]

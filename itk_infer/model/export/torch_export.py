@@ -1,4 +1,4 @@
-"""A torch network to an ONNX file: by the exporter of torch.export, or by the older one that traces."""
+"""Export a torch network to an ONNX file: by torch.export, or by the older exporter, which traces."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ INPUT, OUTPUT = "image", "logits"
 def export_torch(
     network: nn.Module, path: Path, channels: int, size: Triplet, *, flat: bool, free: bool
 ) -> list[str]:
-    """Write a network to an ONNX file, with its weights beside it where they are large.
+    """Write a network to an ONNX file, with its weights in a file beside it if they are large.
 
     Args:
-        network: (N, C, Z, Y, X) to logits of the same form; without Z where it is flat.
-        path: The file.
-        channels: Of its input.
-        size: Z, Y, X of the example.
-        flat: Whether it takes single planes.
-        free: Whether sizes stay free; the number of windows always does.
+        network: Takes (N, C, Z, Y, X), returns logits of the same axes; without Z if `flat`.
+        path: The file to write.
+        channels: Input channels.
+        size: Size of the example, Z Y X.
+        flat: Whether the network takes single planes.
+        free: Whether window sizes stay free; the number of windows always does.
 
     Returns:
-        Which exporter wrote it, and why not the first.
+        The exporter that wrote it; then, if it is not the first one, why that failed.
 
     Raises:
-        ModelError: neither can.
+        ModelError: neither exporter can export the network.
     """
     import torch
 
     axes = size[1:] if flat else size
-    example = torch.zeros((2, channels, *axes))  # of one window, an exporter would fix the number
+    example = torch.zeros((2, channels, *axes))  # with one window, exporters would fix their number to 1
     dynamic = range(2, 2 + len(axes)) if free else ()
     try:
         with quiet(), torch.no_grad():
@@ -81,7 +81,7 @@ def export_torch(
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of what the exporter stumbled over."""
+    """The first line of the error that caused the exporter's."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)
@@ -89,7 +89,7 @@ def _cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what the exporters print about themselves."""
+    """Suppress what the exporters print and log."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

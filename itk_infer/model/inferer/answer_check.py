@@ -9,7 +9,7 @@ from itk_infer.errors import InferenceError
 from itk_infer.model.backend import Logits
 from itk_infer.spec import OutputSpec
 
-ENOUGH = 4  # outputs that must agree
+ENOUGH = 4  # outputs to check
 SAMPLES = 16  # voxels sampled along each axis
 TOLERANCE = 1e-2  # for rounding in half precision and overshoot of interpolation inside the network
 
@@ -35,7 +35,7 @@ class AnswerCheck:
         """Check one output of the network, (N, C, Z, Y, X); only its first window is sampled.
 
         Raises:
-            InferenceError: it holds class numbers.
+            InferenceError: the output consists of class numbers.
         """
         if self.done or answers.ndim != 5:
             return
@@ -43,10 +43,10 @@ class AnswerCheck:
         values = np.asarray(to_host(answers[0][:, z, y, x]), np.float32)
         lowest, highest = float(values.min()), float(values.max())
         if not np.isfinite(values).all() or (lowest == highest and 0 <= lowest <= 1):
-            return  # NaN and infinity are refused by the engine; a constant output, as in air, shows no kind
+            return  # the engine refuses NaN and infinity; a constant output, as in air, may be of either kind
         if len(values) == 1 and lowest >= 0 and highest > 1 and (values == np.round(values)).all():
             raise InferenceError(
-                "the network answers class numbers (whole numbers in one channel), not one logit per class; "
+                "the network's output is class numbers (whole numbers in one channel), not one logit per class; "
                 "export it without the argmax at its end, so that it has one output channel per class"
             )
         if lowest < -TOLERANCE or highest > 1 + TOLERANCE:
@@ -62,14 +62,14 @@ class AnswerCheck:
         if self._reach is not None and not logits:
             lowest, highest = self._reach
             return [
-                f"the model spec says output.values probabilities, but the network answers from {lowest:.3g} to "
+                f"the model spec says output.values probabilities, but the network's outputs are {lowest:.3g} to "
                 f"{highest:.3g}; if these are logits, set output.values to logits"
             ]
         if self._reach is None and self._seen and logits:
             like = ", and the channels of each voxel sum to 1, as after a softmax" if self._sums_to_one else ""
             wrong = "the confidence is" if self._output.decision == "argmax" else "labels and confidence are"
             return [
-                f"the network's answers lie between 0 and 1{like}, but are taken as logits; if they are "
+                f"the network's outputs lie between 0 and 1{like}, but are taken as logits; if they are "
                 f"probabilities, {wrong} wrong: set output.values to probabilities in the model spec"
             ]
         return []

@@ -1,4 +1,4 @@
-"""Runs a backend for the engine, with smaller calls, mirroring, empty windows skipped and a precision guard."""
+"""Run a backend for the engine, with mirroring, empty windows skipped, and retries (out of memory, overflow)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WindowInferer:
         lowest: Minimum of the padded volume, if empty windows are to be skipped; None: run all windows.
         below: Largest value of an empty window; None: only windows of a single value are empty.
         max_batch: Windows per call, mirrored copies included, if memory ran out in an earlier case.
-        view: How it sees windows, mirrored copies included.
+        view: Changes how the network sees windows, mirrored copies included.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class WindowInferer:
         self._forward = self._skipper or network
 
     def __call__(self, windows: Windows) -> Logits:
-        """As `Backend.forward`."""
+        """See `Backend.forward`."""
         return self._forward(windows)
 
     def repair(self, windows: Windows) -> Logits:

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the network also runs on mirrored copies of every window, and logits are averaged."""
+"""Test-time augmentation: the network also runs on mirrored copies of every window; its outputs are averaged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Forward = Callable[[Windows], Logits]
 
 
 class Mirrored:
-    """A forward function over all combinations of mirrored axes.
+    """A forward function that averages over all combinations of mirrored axes.
 
     Args:
         forward: The network.
         axes: Axes that may be mirrored: 0 (Z), 1 (Y), 2 (X).
 
     Raises:
-        ConfigError: `axes` is empty: the model allows no mirroring.
+        ConfigError: `axes` is empty, because the model does not allow mirroring.
     """
 
     def __init__(self, forward: Forward, axes: Sequence[int]) -> None:

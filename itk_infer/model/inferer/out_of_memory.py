@@ -1,4 +1,4 @@
-"""Retries when memory runs out in the network: the same windows again, fewer per call."""
+"""Retry when memory runs out in the network: the same windows again, with fewer per call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIGNS = re.compile(
 
 
 def network_error(error: Exception, sentence: str) -> InferenceError:
-    """The error to raise for an exception of a network library: `OutOfMemoryError` if its message says so."""
+    """The error to raise for an exception of a network library: `OutOfMemoryError` if it is about memory."""
     ran_out = isinstance(error, MemoryError) or _SIGNS.search(f"{type(error).__name__}: {error}")
     return OutOfMemoryError(sentence) if ran_out else InferenceError(sentence)
 
@@ -29,14 +29,14 @@ class OutOfMemoryRetry:
     Each time memory runs out, the number of windows per call is halved, down to 1. Other errors are not retried.
 
     Args:
-        run: (N, C, Z, Y, X) to logits; may reuse its memory.
-        max_batch: Windows per call that fit, if that is known already.
-        fill: Whether smaller calls are filled up by repeating a window, because every new shape is compiled
-            anew. A call with a single window and its mirrored copies is not filled up.
+        run: Takes windows (N, C, Z, Y, X), returns logits, whose memory it may reuse.
+        max_batch: Network inputs per call that fit, if that is known already.
+        fill: Whether smaller calls are filled up by repeating a window, because every new shape is compiled. Calls
+            with a single window and its mirrored copies are not filled up.
         copies_per_window: Network inputs per window (1, or the number of mirrored copies).
 
     Attributes:
-        max_batch: Windows per call that fit, once memory has run out; None if it never did.
+        max_batch: Network inputs per call that fit, after memory has run out; None if it never did.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Small changes of windows that should not change the answer: what `stability` compares."""
+"""Small changes of windows that should not change the result, for the option `stability`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from itk_infer.model.backend import Logits, Windows
 
 Forward = Callable[[Windows], Logits]
 View = Callable[[Forward], Forward]
-NOISE = 0.1  # standard deviations of the window
+NOISE = 0.1  # standard deviation of the noise, as a share of the window's
 GAMMAS = (0.8, 1.25)
 
 
 def unchanged(forward: Forward) -> Forward:
-    """The network as it is."""
+    """Return the network itself."""
     return forward
 
 
 def flipped(axes: tuple[int, ...]) -> View:
-    """The network on mirrored windows, its answers mirrored back.
+    """The network on mirrored windows, with its outputs mirrored back.
 
     Args:
-        axes: Of arrays (N, C, Z, Y, X).
+        axes: Axes of arrays (N, C, Z, Y, X).
     """
 
     def view(forward: Forward) -> Forward:
@@ -39,11 +39,11 @@ def flipped(axes: tuple[int, ...]) -> View:
 
 
 def perturbations(count: int, channels: int) -> list[View]:
-    """So many small changes, always the same: noise, gamma, shifts by one voxel, then noise of other patterns.
+    """The first `count` of a fixed list of changes: noise, gamma, shifts by one voxel, then other noise.
 
     Args:
-        count: How many.
-        channels: Channels of the image, the first ones; others are label maps, and are only shifted.
+        count: Number of changes.
+        channels: Number of image channels, which come first; others are label maps, and are only shifted.
     """
     first = [noise(0, channels), *(gamma(each, channels) for each in GAMMAS), shifted(1), noise(1, channels)]
     more = (noise(seed, channels) for seed in range(2, count + 2))
@@ -73,7 +73,7 @@ def noise(seed: int, channels: int) -> View:
 
 
 def gamma(power: float, channels: int) -> View:
-    """The network on windows whose intensities, between their least and largest, are raised to a power."""
+    """The network on windows after gamma correction: intensities, scaled to 0 ... 1, are raised to a power."""
 
     def view(forward: Forward) -> Forward:
         def run(windows: Windows) -> Logits:
@@ -90,7 +90,7 @@ def gamma(power: float, channels: int) -> View:
 
 
 def shifted(step: int) -> View:
-    """The network on windows shifted by one voxel along every axis, its answers shifted back; edges are repeated.
+    """The network on windows shifted by one voxel along every axis, outputs shifted back; edges are repeated.
 
     Args:
         step: 1 or -1.
@@ -116,7 +116,7 @@ def _flip(array: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _with_image(windows: Windows, image: Array) -> Windows:
-    """Windows with other image channels, float32."""
+    """Replace the image channels of windows; float32."""
     xp = namespace(windows)
     image = xp.astype(image, xp.float32, copy=False)
     if image.shape[1] == windows.shape[1]:

@@ -1,4 +1,4 @@
-"""Windows of air: the network runs once on a constant window, and its logits are used for the others."""
+"""Skip windows of air: the network runs once on a constant window, whose logits all such windows get."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Forward = Callable[[Windows], Logits]
 class EmptyWindowSkipper:
     """A forward function that runs the network only once for windows of the same constant value.
 
-    Without `below` the result is unchanged, because the network's logits for a window of one value are
-    always the same. With it, windows that nowhere exceed `below` also count as empty and get the logits of
-    a window filled with the volume's lowest value, which is an approximation.
+    Without `below` the result is unchanged, because equal windows have equal logits. With it, windows that nowhere
+    exceed `below` count as empty, too, and get the logits of a window filled with the volume's lowest value, which
+    is an approximation.
 
     Args:
         forward: The network.
-        lowest: The padded volume's minimum, after intensity.
-        below: Largest value of an empty window, after intensity; None: only constant windows.
+        lowest: The padded volume's minimum, after the intensity steps.
+        below: Largest value of an empty window, after the intensity steps; None: only constant windows are empty.
 
     Attributes:
         skipped: Windows that were not run.
@@ -34,7 +34,7 @@ class EmptyWindowSkipper:
         self.skipped = 0
 
     def __call__(self, windows: Windows) -> Logits:
-        """As `forward`; where some windows are empty, the others run one per call."""
+        """Run the network; where some windows are empty, the others run one per call."""
         xp, within = namespace(windows), tuple(range(1, windows.ndim))
         extremes = zip(to_host(xp.min(windows, axis=within)), to_host(xp.max(windows, axis=within)), strict=True)
         empty = [self._value(float(low), float(high)) for low, high in extremes]
@@ -49,7 +49,7 @@ class EmptyWindowSkipper:
         return xp.stack(answers)
 
     def _value(self, smallest: float, largest: float) -> float | None:
-        """The constant that stands for an empty window; None for a window that is not empty."""
+        """The value of the constant window whose logits an empty window gets; None if the window is not empty."""
         if self._below is not None and largest <= self._below:
             return self._lowest
         return largest if smallest == largest else None
@@ -59,7 +59,7 @@ class EmptyWindowSkipper:
         if value in self._known:
             self.skipped += 1
         else:
-            self._known.clear()  # air has one value in a volume: keeping the last one is enough
+            self._known.clear()  # air has one value per volume: only the last one is kept
             answer = self._forward(xp.full_like(window, value)[None])[0]
             self._known[value] = xp.astype(answer, xp.float32, copy=True)
         return self._known[value]

@@ -1,1 +1,1 @@
-"""What model files say, one kind of model per file."""
+"""Kinds of models: how their files are recognised, read and loaded."""

@@ -1,4 +1,4 @@
-"""Weights from a file, without running anything that is in it."""
+"""Read weights from a file without running anything in it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from itk_infer.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What checkpoints hold besides tensors. Of MMEngine's Runner, the message hub's history and the NumPy numbers in
-# it, under the names of NumPy 1 and 2; getattr is there because HistoryBuffer pickles its own methods. Of nnU-Net,
-# losses and Dice scores as NumPy numbers.
+# What checkpoints hold besides tensors. MMEngine's Runner: the message hub's history with NumPy numbers, under the
+# names of NumPy 1 and 2, and getattr, because HistoryBuffer pickles its own methods. nnU-Net: losses and Dice
+# scores as NumPy numbers.
 _BESIDES_WEIGHTS = (
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -28,7 +28,7 @@ _BESIDES_WEIGHTS = (
 
 
 class _Ignored:
-    """Stands in for every name above: the file's request is met by an object that does nothing."""
+    """Replaces every name above, so that unpickling makes an object without effect."""
 
     def __new__(cls, *_: Any) -> _Ignored:
         return super().__new__(cls)
@@ -37,7 +37,7 @@ class _Ignored:
         pass
 
 
-# Under which keys training programs save the weights, the preferred ones first; averaged ones are the last.
+# Keys under which training programs save weights, preferred ones first; averaged weights come last.
 _KEYS = (
     *("state_dict", "model_state_dict", "model_state", "network_weights", "model", "network", "net", "module"),
     *("weights", "params", "state_dict_ema", "ema_state_dict", "model_ema", "params_ema", "ema"),
@@ -47,41 +47,41 @@ _KEYS = (
 def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Read the weights of a ``.pth`` / ``.pt`` or ``.safetensors`` file, onto the CPU.
 
-    Either a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like) or of
-    another training program, or a plain mapping of names to tensors. Where EMAHook trained, ``state_dict`` is
-    what we want: on saving, the hook swaps the averaged weights into it and leaves the raw ones under
+    The file is a checkpoint of MMEngine's Runner (``state_dict`` beside optimizer, message hub and the like), of
+    another training program, or a plain mapping of names to tensors. After training with EMAHook, ``state_dict``
+    holds the averaged weights, because the hook swaps them into it when it saves, and the raw ones are under
     ``ema_state_dict``.
 
     Args:
-        path: The file. A pickle that asks for anything but tensors and the records of a training run is
-            refused; nothing in it is ever executed.
+        path: The file. A pickle with anything but tensors and the records of a training run is
+            refused; nothing in it is executed.
 
     Returns:
-        Names of parameters and buffers to tensors, and notes for the user on where they were found.
+        Tensors by the names of parameters and buffers, and notes for the user on where they were found.
 
     Raises:
-        ModelError: the file is missing, damaged, unsafe or no checkpoint, or this torch is too old to
+        ModelError: the file is missing, damaged, unsafe or not a checkpoint, or this torch is too old to
             read it safely.
     """
     document = read_document(path)
     state, notes = _weights_in(document, path.name)
     if not isinstance(state, Mapping) or not state:
-        raise ModelError(f"{path}: holds no weights, but {describe(document)}; give the file that training wrote")
+        raise ModelError(f"{path}: holds {describe(document)}, not weights; give the file that training wrote")
     others = [str(key) for key, value in state.items() if not _is_tensor(value)]
     if others:
         raise ModelError(
-            f"{path}: is no mapping of names to tensors ({_some(others)} are something else); "
+            f"{path}: is not a mapping of names to tensors ({_some(others)} are something else); "
             "give a checkpoint with a 'state_dict', or a plain state dict"
         )
     return dict(state), notes
 
 
 def read_document(path: Path) -> Any:
-    """All that a ``.pth`` / ``.pt`` or ``.safetensors`` file holds, with its tensors on the CPU.
+    """Read the whole content of a ``.pth`` / ``.pt`` or ``.safetensors`` file, with its tensors on the CPU.
 
     Args:
         path: The file. Nothing in it is executed; what is neither a tensor nor a plain value is replaced by an
-            object that does nothing.
+            object without effect.
 
     Raises:
         ModelError: the file is missing, damaged or unsafe, or this torch is too old to read it safely.
@@ -92,7 +92,7 @@ def read_document(path: Path) -> Any:
 
 
 def describe(document: Any) -> str:
-    """What a file holds, for messages: ``a mapping with the keys ...``, ``a Tensor``."""
+    """Describe what a file holds, for messages: ``a mapping with the keys ...``, ``a Tensor``."""
     if isinstance(document, Mapping):
         keys = [str(key) for key in document]
         return f"a mapping with the keys {_some(keys)}" if keys else "an empty mapping"
@@ -100,7 +100,7 @@ def describe(document: Any) -> str:
 
 
 def _weights_in(document: Any, name: str) -> tuple[Any, list[str]]:
-    """The weights in a checkpoint, or else what stands where they should, and notes about that."""
+    """The weights in a checkpoint, or whatever is found in their place, and notes about that."""
     if not isinstance(document, Mapping):
         return None, []
     if "state_dict" in document:
@@ -123,7 +123,7 @@ def _is_state(value: Any) -> bool:
 def _read_pickle(path: Path) -> Any:
     import torch
 
-    # Below 2.10 a crafted file can corrupt memory even with weights_only (CVE-2026-24747), below 2.6 run code.
+    # Below 2.10 a crafted file can corrupt memory in spite of weights_only (CVE-2026-24747); below 2.6, run code.
     if torch.__version__ < "2.10":  # a TorchVersion: compares as a version, not as text
         raise ModelError(
             f"{path}: reading weights safely needs torch 2.10 or newer, and this is {torch.__version__}; "
@@ -142,7 +142,7 @@ def _read_pickle(path: Path) -> Any:
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused:
             raise ModelError(
-                f"{path}: refused, because loading it would call {refused[1]}, which weights never need and a "
+                f"{path}: refused, because loading it would call {refused[1]}, which weights do not need and a "
                 "harmful file may; save the weights alone, torch.save(model.state_dict(), ...), and use that file"
             ) from None
         line = str(error).strip().split("\n")[0].split(". ")[0]
@@ -150,7 +150,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _refuse_inflation(path: Path) -> None:
-    """torch.save never compresses, so a file that unpacks to more than itself is none of its work."""
+    """Refuse compressed archives: torch.save never compresses, and a small file may unpack to a huge one."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     inflated = sum(entry.file_size for entry in entries) > path.stat().st_size
@@ -167,7 +167,7 @@ def _read_safetensors(path: Path) -> Any:
         ) from None
     try:
         return reader.load_file(path)
-    except Exception as error:  # the Rust side has its own error class
+    except Exception as error:  # safetensors has an error class of its own
         raise ModelError(f"{path}: cannot be read as safetensors ({error}); copy or download it again") from error
 
 

@@ -1,4 +1,4 @@
-"""Ensembles that a file describes: loads the models that it names."""
+"""Ensembles described by a file: load the models that it lists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
     Args:
         paths: The file, see `read_ensemble`.
-        spec_sources: What else speaks about each model.
+        spec_sources: Further sources of each model's spec.
         options: Where and how to run them; `weights` replaces those of the file's outermost group.
 
     Raises:

@@ -27,8 +27,8 @@ class Member:
 
     Attributes:
         content: The path of a model, or a group.
-        weight: How much it counts, relative to the others of its group.
-        kind: A name in `MODEL_KINDS`; None: recognised.
+        weight: Weight, relative to the others of its group.
+        kind: A name in `MODEL_KINDS`; None: recognised from the file.
     """
 
     content: Path | Group
@@ -37,7 +37,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name in messages."""
         return self.content.name if isinstance(self.content, Path) else self.content.name or "a group"
 
 
@@ -48,7 +48,7 @@ class Group:
     Attributes:
         members: At least two.
         mean: What is averaged.
-        name: Of the ensemble; may be empty.
+        name: Name of the ensemble; may be empty.
     """
 
     members: tuple[Member, ...]
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """Of the members; None where all are the same."""
+        """Weights of the members; None if all are equal."""
         weights = tuple(member.weight for member in self.members)
         return None if len(set(weights)) == 1 else weights
 
@@ -71,21 +71,21 @@ def is_ensemble(path: Path) -> bool:
 
 
 def read_ensemble(path: Path) -> Group:
-    """Read an ensemble file, and those that it names as members.
+    """Read an ensemble file, and ensemble files among its members.
 
     Raises:
-        SpecError: it is invalid, a model that it names is missing, or it contains itself.
+        SpecError: the file is invalid, a model that it lists is missing, or it contains itself.
     """
     return _read(path, ())
 
 
 def ensemble_document(members: Sequence[str], mean: Mean, name: str = "") -> dict[str, Any]:
-    """The content of an ensemble file.
+    """Make the content of an ensemble file.
 
     Args:
-        members: Files of the models, relative to the ensemble file.
+        members: Paths of the models, relative to the ensemble file.
         mean: What is averaged.
-        name: Of the ensemble.
+        name: Name of the ensemble.
     """
     return {"ensemble": 1, "name": name, "mean": mean, "members": [{"model": member} for member in members]}
 
@@ -116,7 +116,7 @@ def _read(path: Path, within: tuple[Path, ...]) -> Group:
 
 
 def _grouped(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The older form, lists of models by the name of their group, as groups; a list of one is that model."""
+    """Convert the older form, lists of models by group name, to groups; a list with one entry is that model."""
     members = [
         files[0] if isinstance(files, list) and len(files) == 1 else {"name": name, "members": files}
         for name, files in groups.items()

@@ -13,14 +13,14 @@ from itk_infer.spec import ModelSpec
 class FakeBackend:
     """Calls a function where a network would run.
 
-    By default two channels, ``-x`` and ``+x`` of the first input channel: with argmax, every voxel
+    The default has two output channels, ``-x`` and ``+x`` of the first input channel: with argmax, every voxel
     above zero is label 1.
 
     Args:
-        function: (N, C_in, Z, Y, X) float32 to (N, C_out, Z, Y, X).
-        spec: What the pretended model wants.
-        shape: What the pretended network fixes.
-        tensor_device: Device whose tensors the function takes, too.
+        function: Takes (N, C_in, Z, Y, X) float32, returns (N, C_out, Z, Y, X).
+        spec: The model spec; None: the default one.
+        shape: Sizes that the network fixes; None: none.
+        tensor_device: Device whose tensors the function accepts, besides NumPy arrays.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class FakeBackend:
         return self._function(windows)
 
     def in_full_precision(self) -> FakeBackend:
-        """Itself."""
+        """Return the backend itself."""
         return self
 
 
 def both_signs(windows: Windows) -> Logits:
-    """Two channels: the first input channel negated, and as it is."""
+    """Return two channels: the first input channel, negated and unchanged."""
     return namespace(windows).concat([-windows[:, :1], windows[:, :1]], axis=1)

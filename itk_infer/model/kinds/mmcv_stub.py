@@ -1,4 +1,4 @@
-"""Lets mmsegmentation be imported where mmcv came without its compiled operations (mmcv-lite)."""
+"""Make mmsegmentation importable where mmcv has no compiled operations (mmcv-lite)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _NoOperations(ModuleType):
-    """Answers for every compiled operation; fails only when one is called."""
+    """A module with every compiled operation as an attribute; calling one raises."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -23,10 +23,10 @@ class _NoOperations(ModuleType):
 
 
 def import_mmcv_ops() -> None:
-    """Import ``mmcv.ops``, which mmsegmentation imports unasked, with a stand-in if ``mmcv._ext`` is absent.
+    """Import ``mmcv.ops``, which mmsegmentation always imports, with a stub if ``mmcv._ext`` is missing.
 
-    The operations are bound while ``mmcv.ops`` is imported, so the stand-in is taken away again at once: by
-    the presence of ``mmcv._ext`` MMEngine decides whether operations are compiled, and it must not be deceived.
+    The operations are bound while ``mmcv.ops`` is imported, so the stub is removed immediately afterwards:
+    MMEngine concludes from the presence of ``mmcv._ext`` that operations are compiled.
     """
     name = "mmcv._ext"
     if importlib.util.find_spec("mmcv") is None or "mmcv.ops" in sys.modules:

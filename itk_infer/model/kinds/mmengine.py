@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
     """Load the network of a config with its weights.
 
-    The config is Python and runs as code: only ever pass a path that the user typed. The weights are never run.
+    The config is Python and runs as code: only pass a path that the user has given. The weights are never run.
 
     Args:
         paths: A config with a ``model``, classic (``_base_``) or lazy (``read_base``), and its checkpoint, see
             `load_state_dict`; or the folder that holds one of each.
-        spec_sources: What else speaks about the model.
+        spec_sources: Further sources of the spec.
         options: Where and how to run it.
 
     Raises:
         ModelError: a package or the name of a network is missing, the weights do not fit or cannot be
             trusted, or the device is absent.
-        SpecError: the config or another source of the spec says something invalid.
+        SpecError: the config or another source of the spec is invalid.
     """
     config, checkpoint = paths if len(paths) == 2 else model_files(paths[0])
     return TorchBackend(lambda: _build(config, checkpoint, spec_sources), options)
@@ -69,7 +69,7 @@ def _digest(checkpoint: Path, rest: bytes) -> str:
 
 
 def _call_form(network: Any, config: Path) -> Call:
-    if hasattr(network, "encode_decode"):  # a segmentor of MMSegmentation: resizes to the size it is told
+    if hasattr(network, "encode_decode"):  # a segmentor of MMSegmentation: resizes to ori_shape
 
         def encode_decode(inputs: Tensor) -> Any:
             size = tuple(inputs.shape[2:])
@@ -79,7 +79,7 @@ def _call_form(network: Any, config: Path) -> Call:
         return encode_decode
     if "mode" in inspect.signature(network.forward).parameters:  # any BaseModel of MMEngine
         return lambda inputs: network(inputs, mode="tensor")
-    if hasattr(network, "backbone"):  # the whole network is kept there
+    if hasattr(network, "backbone"):  # which is the whole network
         return lambda inputs: network.backbone(inputs)
     raise ModelError(
         f"{config}: {type(network).__name__} has neither encode_decode nor forward(inputs, mode='tensor') "

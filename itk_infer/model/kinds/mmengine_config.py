@@ -1,4 +1,4 @@
-"""What an MMEngine config says about the model spec: in its own ``itk_infer`` dict, and in older keys."""
+"""Read the model spec from an MMEngine config: from its ``itk_infer`` dict, and from older keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itk_infer.errors import SpecError
 from itk_infer.model.spec_sources import Document, older_window
 
 WINDOW_KEYS = ("patch_size", "patch_stride")
-# Keys of a data preprocessor that are used, or mean nothing at inference.
+# Keys of a data preprocessor that are used, or have no effect at inference.
 PREPROCESSOR_KEYS = ("type", "mean", "std", "size", "seg_pad_val", "batch_augments", "non_blocking")
 
 
@@ -18,14 +18,14 @@ def spec_documents(config: Mapping[str, Any], name: str) -> tuple[list[Document]
 
     Args:
         config: The whole config as plain mappings and lists (``Config.to_dict()``).
-        name: What messages call it.
+        name: Name of the config in messages.
 
     Returns:
-        The documents (with ``input.intensity`` only if the config speaks of intensity), notes on older keys
-        that are ignored, and how many windows per call the config asks for.
+        The documents (with ``input.intensity`` only if the config has intensity settings), notes on older keys
+        that are ignored, and the number of windows per call in the config.
 
     Raises:
-        SpecError: ``wl`` without ``ww`` or the like.
+        SpecError: a key is invalid, such as ``wl`` without ``ww``.
     """
     model = _mapping(config.get("model"))
     preprocessor = _mapping(model.get("data_preprocessor")) or _mapping(config.get("data_preprocessor"))
@@ -55,7 +55,7 @@ def spec_documents(config: Mapping[str, Any], name: str) -> tuple[list[Document]
 
 
 def _input(window: Document | None, preprocessor: Mapping[str, Any]) -> dict[str, Any]:
-    """Window first, then mean and standard deviation, as the training pipelines with these keys do."""
+    """Intensity window first, then mean and standard deviation, as in training pipelines with these keys."""
     steps = list(window.content["input"]["intensity"]) if window else []
     mean, std = (_list(preprocessor.get(key)) for key in ("mean", "std"))
     if mean and std:
@@ -76,7 +76,7 @@ def _window(test: Mapping[str, Any], inference: Mapping[str, Any]) -> dict[str, 
 
 
 def _triplet(value: Any) -> Any:
-    """Z, Y, X: a 2D network's pair is one plane of it. Anything else is left for the spec's parser to name."""
+    """Z, Y, X: a 2D network's pair becomes one plane. The spec's parser reports anything else."""
     pair = isinstance(value, Sequence) and len(value) == 2
     return [1, *value] if pair else value
 

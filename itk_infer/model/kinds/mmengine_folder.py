@@ -1,4 +1,4 @@
-"""A folder that holds an MMEngine model: one config and one checkpoint. Nothing in it is run to find them."""
+"""A folder with an MMEngine model: one config and one checkpoint, which are found without running anything."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from itk_infer.errors import ModelError
 
 CONFIGS = (".py", ".json", ".yaml", ".yml")
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
-# Top-level keys of a config, as JSON names them, and as Python and YAML do; or the base configs of a lazy config.
+# Top-level keys of a config in JSON, and in Python and YAML; or the base configs of a lazy config.
 KEYS = ("model", "_base_")
 _KEY_LINE = re.compile(rb"^(model|_base_)\s*[=:]|^with\s+read_base\(", re.MULTILINE)
 _MAX_CONFIG_BYTES = 2**20
 
 
 def is_mmengine(path: Path) -> bool:
-    """Whether a folder holds configs of MMEngine and checkpoints, one or more of each."""
+    """Whether a folder holds at least one MMEngine config and at least one checkpoint."""
     return path.is_dir() and all(_contents(path))
 
 
 def model_files(folder: Path) -> tuple[Path, Path]:
-    """The config and the checkpoint in a folder.
+    """Find the config and the checkpoint in a folder.
 
     Raises:
         ModelError: there is not exactly one of each.
@@ -43,7 +43,7 @@ def model_files(folder: Path) -> tuple[Path, Path]:
 
 
 def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Configs and checkpoints of a folder, sorted; none of a folder that cannot be read."""
+    """Configs and checkpoints of a folder, sorted; empty lists if the folder cannot be read."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
         configs = [path for path in files if path.suffix in CONFIGS and _is_config(path)]

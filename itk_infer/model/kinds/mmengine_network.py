@@ -1,4 +1,4 @@
-"""From an MMEngine config to a network with its weights."""
+"""Build a network from an MMEngine config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """MMEngine, MMSegmentation and MONAI use what torch and setuptools deprecate: not the user's to mend."""
+    """Silence deprecation warnings about code of MMEngine, MMSegmentation and MONAI, which users cannot change."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning, ImportWarning, SyntaxWarning):
             warnings.simplefilter("ignore", category)
@@ -34,7 +34,7 @@ def read_config(path: Path) -> Any:
     """Run a config (it is Python) and return MMEngine's ``Config``.
 
     Raises:
-        ModelError: a package is missing, the config fails, or describes no model.
+        ModelError: a package is missing, the config fails, or does not describe a model.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such config; give the .py file that the network was trained with")
@@ -45,7 +45,7 @@ def read_config(path: Path) -> Any:
     with _blamed_on(path):
         from mmengine.config import Config
 
-        # Both register what a config may name, so both come before any of its custom_imports.
+        # Both register classes that a config may name, so they are imported before its custom_imports.
         import_mmcv_ops()
         import itk_infer.networks  # noqa: F401
 
@@ -69,12 +69,12 @@ def build_network(settings: Any, path: Path) -> nn.Module:
     with _blamed_on(path), DefaultScope.overwrite_default_scope(scope):
         network = MODELS.build(_without_pretraining(settings.model))
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{path}: model builds a {type(network).__name__}, which is no network (torch.nn.Module)")
+        raise ModelError(f"{path}: model builds a {type(network).__name__}, not a network (torch.nn.Module)")
     return network
 
 
 def own_modules(settings: Any, network: nn.Module) -> set[str]:
-    """The modules that a config names, and those of the classes that the network is made of."""
+    """Names of the modules that a config imports, and of those that define the network's classes."""
     return {*_custom_imports(settings), *(type(module).__module__ for module in network.modules())}
 
 
@@ -84,7 +84,7 @@ def _custom_imports(settings: Any) -> list[str]:
 
 
 def _without_pretraining(node: Any) -> Any:
-    """The same config asking for no pretrained weights: ours come from the checkpoint, and nothing is fetched."""
+    """The config without pretrained weights: those of the checkpoint are used, and nothing is downloaded."""
     if isinstance(node, Mapping):
         pairs = (
             (k, None if k in ("init_cfg", "pretrained") else _without_pretraining(v)) for k, v in node.items()
@@ -97,7 +97,7 @@ def _without_pretraining(node: Any) -> Any:
 
 @contextmanager
 def _blamed_on(path: Path) -> Iterator[None]:
-    """Whatever the config's code or the network's constructor raises becomes one sentence."""
+    """Turn any exception of the config's code or the network's constructor into a `ModelError` about `path`."""
     try:
         yield
     except ModelError as error:
@@ -117,7 +117,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
 
 
 def _import_cause(error: BaseException) -> BaseException:
-    """The import that failed first, where MMEngine raises an error of its own about it."""
+    """The import error that caused MMEngine's own error."""
     while isinstance(error, ImportError) and isinstance(
         inner := error.__cause__ or error.__context__, ImportError
     ):
@@ -130,9 +130,9 @@ def _remedy(error: BaseException) -> str:
     if (isinstance(error, KeyError) and "registry" in text) or text.startswith("Failed to get "):
         return "name the module that registers it in custom_imports"
     if isinstance(error, FileNotFoundError):
-        return "copy that file (a _base_, say) along with the config"
+        return "copy that file (such as a _base_) along with the config"
     if "LazyAttr" in text or "LazyObject" in text:
-        return "MMEngine runs nothing that a config imports: write the value itself, or '{{$VARIABLE:default}}'"
+        return "MMEngine does not run what a config imports: write the value itself, or '{{$VARIABLE:default}}'"
     if isinstance(error, SyntaxError):
         return "correct the config"
     return "try this config with MMEngine alone: Config.fromfile, then MODELS.build"

@@ -1,4 +1,4 @@
-"""ONNX models: what their files say, and whatever runs them best on this machine."""
+"""ONNX models: what their files declare, and the fastest library on this machine to run them."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ class OnnxBackend:
 
     Args:
         path: The ``.onnx`` file.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that is not there is an error;
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A device that does not exist is an error;
             only ``auto`` may fall back to the CPU, with a sentence in `notes`.
-        provider: What runs it: ``cpu`` is onnxruntime's own, ``auto`` takes OpenVINO on a CPU where
+        provider: What runs the network: ``cpu`` is onnxruntime's CPU provider, ``auto`` is OpenVINO on a CPU if
             it is installed and can run the network, and CUDA on a GPU.
         precision: See `choose_precision`.
-        threads: Threads on the CPU; None: as many as cores may be used.
-        max_vram: Bytes of a GPU that may be used, half of them by onnxruntime; None: all.
-        sources: What else speaks about the model.
+        threads: Threads on the CPU; None: one per usable core.
+        max_vram: Bytes of GPU memory that may be used, half of them by onnxruntime; None: all.
+        sources: Further sources of the spec.
 
     Raises:
-        ModelError: the file, the runtime, the device or the precision cannot be had.
+        ModelError: the file cannot be read, or runtime or device are not available.
         SpecError: the model's metadata or spec is invalid.
     """
 
@@ -91,14 +91,14 @@ class OnnxBackend:
         graph = read_graph(path)
         self.digest = model_digest(path, weight_files(path, graph.external))
         session, self.device, self.provider, notes = self._open(device, provider)
-        # Whether another library may take over where this one fails.
+        # Whether another library may be used if this one fails.
         self._automatic = provider == "auto"
         self.tensor_device = self._tensor_device()
         inputs, outputs = session.get_inputs(), session.get_outputs()
         _check_ends(path, inputs, outputs)
         self._dtype = np.dtype(FLOAT_TYPES[inputs[0].type])
         if self.provider == "openvino" and self._dtype != np.float32:
-            # Networks stored in another format run as they are.
+            # OpenVINO is used for float32 networks only.
             if not self._automatic:
                 raise ModelError(
                     f"`provider=openvino`: {path} takes {inputs[0].type}, and only networks of tensor(float) "
@@ -121,13 +121,13 @@ class OnnxBackend:
         self.precision, chosen = self._choose(precision)
         self._network = self._build(session)
         if self._layout.last_in:
-            more.append(f"the network takes {self._layout.axes}; windows and answers are transposed")
+            more.append(f"the network takes {self._layout.axes}; windows and outputs are transposed")
         if len(outputs) > 1:
             more.append(f"the network has {len(outputs)} outputs; the first, {outputs[0].name}, is used")
         self.notes = (*notes, *chosen, *more, *changes)
 
     def forward(self, windows: Windows) -> Logits:
-        """See `Backend.forward`. A network with a fixed batch gets a padded last batch."""
+        """See `Backend.forward`. If the network fixes the batch size, the last batch is padded."""
         count = len(windows)
         fixed = self.shape.batch
         if fixed is not None and count != fixed:
@@ -136,7 +136,7 @@ class OnnxBackend:
         return self._run(windows)
 
     def in_full_precision(self) -> Backend:
-        """See `Backend.in_full_precision`; a network stored in half precision is itself."""
+        """See `Backend.in_full_precision`; a network stored in half precision returns itself."""
         if self.precision == "fp32" or self._dtype == np.float16:
             return self
         twin = copy.copy(self)
@@ -146,7 +146,7 @@ class OnnxBackend:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The ONNX file."""
         return self._path
 
     def _tensor_device(self) -> str | None:
@@ -170,7 +170,7 @@ class OnnxBackend:
             ) from error
 
     def _open(self, device: str, provider: Provider) -> tuple[Any, str, str, list[str]]:
-        """A session of the file, the device and provider that run it, and notes for the user."""
+        """Open a session of the file; returns it with the device, the provider, and notes for the user."""
         kind, _, number = device.partition(":")
         if provider in ("cuda", "tensorrt") and kind == "cpu":
             raise ModelError(f"`provider={provider}` runs on a GPU; leave `device=cpu` out")
@@ -180,7 +180,7 @@ class OnnxBackend:
         reason = f"as `provider={provider}` requires"
         if kind == "cuda" or (provider in ("auto", "cuda", "tensorrt") and kind != "cpu"):
             index = int(number or 0)
-            # torch is imported only where onnxruntime could use a GPU.
+            # torch is imported only if onnxruntime could use a GPU.
             offered = PROVIDERS[gpu] in self._runtime.get_available_providers()
             stream = torch_stream(index) if offered else None
             cache = kept_folder(f"tensorrt/{self.digest[:16]}") if gpu == "tensorrt" else None
@@ -190,7 +190,7 @@ class OnnxBackend:
                 found = [f"device: cuda:{index}"]
                 if gpu == "tensorrt" and cache is None:
                     found.append(
-                        "TensorRT builds its engines anew, for minutes: the user's cache cannot be written"
+                        "TensorRT builds its engines again, for minutes: the user's cache cannot be written"
                     )
                 if self._gpu.stream is None:
                     found.append("windows go through host memory; torch with CUDA would keep them on the GPU")
@@ -241,7 +241,7 @@ class OnnxBackend:
         return choose_precision(wish, offered, where)
 
     def _build(self, session: Any) -> Network:
-        """What runs the network at `precision`; `session` runs it as it is stored, if it is given."""
+        """Make a function that runs the network in `precision`; `session`, if given, runs it as stored."""
         if self.provider == "openvino":
             read = openvino.onnx_reader(self._path)
             remedy = "" if self._automatic else "; leave `provider=openvino` out, and onnxruntime may run it"
@@ -251,7 +251,7 @@ class OnnxBackend:
             return OnnxRuntimeNetwork(session, self._dtype)
         half = self.precision == "fp16" and self._dtype == np.float32
         if half or session is None:
-            # TensorRT chooses itself what it computes in fp16; CUDA needs a network in it.
+            # TensorRT chooses which layers it computes in fp16; for CUDA the network is converted.
             model = half_model(self._path) if half and self._gpu.kind == "cuda" else self._path
             session = self._gpu.open(self._runtime, model, self._threads, half=half)
         return OnnxTensorNetwork(self._runtime, session, self._dtype, self._gpu.stream)

@@ -1,4 +1,4 @@
-"""What kind of answer an ONNX network gives, by the operations it begins and ends with."""
+"""What the outputs of an ONNX network are, from the operations at the beginning and end of its graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itk_infer.model.runtimes.onnxruntime import FLOAT_TYPES
 from itk_infer.model.spec_sources import Document
 from itk_infer.spec import ModelSpec
 
-# Operations that hand on what they get: class numbers stay class numbers, probabilities stay probabilities.
+# Operations that keep the meaning of values: class numbers stay class numbers, probabilities stay probabilities.
 HANDED_ON = (
     *("Identity", "Cast", "CastLike", "Dropout", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
     *("Slice", "Split", "Gather", "Clip", "Round", "Resize", "Upsample", "QuantizeLinear", "DequantizeLinear"),
@@ -25,33 +25,33 @@ YES_OR_NO = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not",
 
 @dataclass(frozen=True, slots=True)
 class GraphEnd:
-    """The operation that decides what a network's answer means, behind all that hand it on unchanged.
+    """The last operation that determines the meaning of a network's output; later ones keep it.
 
     Attributes:
-        operation: Its name; empty where nothing certain is known.
+        operation: Its name; empty if it is not known for certain.
     """
 
     operation: str = ""
 
     @property
     def class_numbers(self) -> bool:
-        """Whether it answers the number of a class."""
+        """Whether the outputs are class numbers."""
         return self.operation in (*CLASS_NUMBERS, "TopK")
 
     @property
     def probabilities(self) -> bool:
-        """Whether it answers numbers from 0 to 1."""
+        """Whether the outputs are numbers from 0 to 1."""
         return self.operation in (*ONE_OF_ALL, *EACH_ALONE, *YES_OR_NO)
 
 
 def graph_end(graph: OnnxGraph, output: str) -> GraphEnd:
-    """How the network comes to its output of this name."""
+    """Find the operation that determines the meaning of an output, by the output's name."""
     end = _Tracer(graph).end(graph.nodes, output)
     return end if isinstance(end, GraphEnd) else GraphEnd()
 
 
 def starts_with_channels_last(graph: OnnxGraph, name: str) -> bool:
-    """Whether the first thing done to the input of this name is to move its last axis to the second place."""
+    """Whether the first operation on an input moves its last axis to the second place."""
     while True:
         readers = [node for node in graph.nodes if name in node.inputs]
         if len(readers) != 1:
@@ -65,18 +65,18 @@ def starts_with_channels_last(graph: OnnxGraph, name: str) -> bool:
 
 
 class _Tracer:
-    """Follows a tensor back to the operation that decides what it means."""
+    """Follows a tensor back to the operation that determines its meaning."""
 
     def __init__(self, graph: OnnxGraph) -> None:
         self._functions = graph.functions
         self._steps = 0
 
     def end(self, nodes: Sequence[Node], name: str) -> GraphEnd | str:
-        """The end, or the name of the tensor from outside of `nodes` that is handed on unchanged."""
+        """The end, or the name of the tensor from outside of `nodes` whose meaning is kept."""
         makers = {output: node for node in nodes for output in node.outputs if output}
         while name in makers:
             self._steps += 1
-            if self._steps > 1000:  # a graph has no circles; a damaged file may
+            if self._steps > 1000:  # a limit, because graphs of damaged files may have cycles
                 return GraphEnd()
             node = makers[name]
             index = node.outputs.index(name)
@@ -92,14 +92,14 @@ class _Tracer:
                 name = node.inputs[0]
             elif node.operation == "Concat":
                 return self._agreed(nodes, node.inputs)
-            elif node.operation == "TopK" and index == 0:  # the values, not where they stand
+            elif node.operation == "TopK" and index == 0:  # the values, not their indices
                 return GraphEnd()
             else:
                 return GraphEnd(node.operation)
         return name
 
     def _agreed(self, nodes: Sequence[Node], names: Sequence[str]) -> GraphEnd:
-        """What all parts of an answer have in common."""
+        """The common end of all parts of a concatenated output; unknown if they differ."""
         ends = {self.end(nodes, name) for name in names}
         found = ends.pop()
         return found if isinstance(found, GraphEnd) and not ends else GraphEnd()
@@ -108,16 +108,16 @@ class _Tracer:
 def with_end(
     spec: ModelSpec, documents: Sequence[Document], end: GraphEnd, channels: int | None
 ) -> tuple[ModelSpec, list[str]]:
-    """The spec, with ``output.values`` as the end of the graph proves it.
+    """Set ``output.values`` of a spec to what the end of the graph proves.
 
     Args:
         spec: Made from `documents`.
-        documents: They show which keys were stated, and which have their defaults.
-        end: How the network comes to its answer.
+        documents: The sources of the spec: keys that they lack have default values.
+        end: The end of the graph.
         channels: Output channels, if they are known.
 
     Returns:
-        The spec, and what the user should know.
+        The spec, and notes for the user.
     """
     if not end.probabilities:
         return spec, []
@@ -127,32 +127,32 @@ def with_end(
     output, notes = spec.output, list[str]()
     if output.values == "logits":
         output = replace(output, values="probabilities")
-        taken = f"the network ends in {end.operation}: its answers are taken as probabilities"
+        taken = f"the network ends in {end.operation}: its outputs are taken as probabilities"
         notes.append(f"{taken}, not as logits as the model spec says" if "values" in stated else taken)
     if end.operation in EACH_ALONE and output.decision == "argmax" and "decision" not in stated and channels != 1:
         notes.append(
             f"the network ends in {end.operation}, as networks do whose labels may overlap, and the model spec "
-            "names no output.decision: the largest channel wins, and channel 0 is background; if every channel "
+            "has no output.decision: the largest channel is taken, and channel 0 is background; if every channel "
             "is a label of its own, set output.decision to threshold"
         )
     return replace(spec, output=output), notes
 
 
 def check_end(path: Path, end: GraphEnd, kind: str, channels: int | None) -> None:
-    """Refuse what is no answer about classes, however it is decided.
+    """Refuse networks whose outputs cannot be used, whatever the decision rule.
 
     Args:
         path: The model, for messages.
-        end: How the network comes to its answer.
-        kind: What the answer holds, as onnxruntime calls it.
+        end: The end of the graph.
+        kind: The output's type, as onnxruntime calls it.
         channels: Output channels, if they are known.
 
     Raises:
-        ModelError: it answers class numbers, or the same everywhere.
+        ModelError: the outputs are class numbers, or the same in every voxel.
     """
     whole = kind not in FLOAT_TYPES and kind != "tensor(bool)"
     if end.class_numbers or (whole and channels == 1 and not end.probabilities):
-        found = f"ends in {end.operation}" if end.class_numbers else f"answers {kind} in one channel"
+        found = f"ends in {end.operation}" if end.class_numbers else f"has one output channel of {kind}"
         raise ModelError(
             f"{path}: the network {found}: class numbers, which cannot be blended between windows or resampled; "
             "export it without that step, so that its first output has one channel of logits per class"

@@ -1,6 +1,6 @@
-"""The structure of an ONNX file: its operations, and where its weights lie, but not the weights.
+"""The structure of an ONNX file: its operations and the places of its weights, but not the weights.
 
-Read straight from the file's protobuf encoding (https://protobuf.dev/programming-guides/encoding, field numbers
+Read from the file's protobuf encoding (https://protobuf.dev/programming-guides/encoding, field numbers
 from onnx.proto), so that neither the onnx package nor memory for the weights is needed.
 """
 
@@ -18,7 +18,7 @@ Span = tuple[int, int]  # first byte of a message, and the one after its last
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation. ``perm``: the order of axes that a Transpose makes; empty for others."""
+    """One operation. ``perm`` is the order of axes of a Transpose; empty for other operations."""
 
     operation: str
     domain: str
@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the model's own: nodes that other nodes call by its name."""
+    """A function that the model defines: nodes that are called by the function's name."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -42,7 +42,7 @@ class ExternalData:
 
     Attributes:
         location: The file, relative to the model's folder.
-        end: Bytes that the file must hold; 0 if the model does not say.
+        end: Bytes that the file must have; 0 if not stated.
     """
 
     location: str
@@ -51,11 +51,11 @@ class ExternalData:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """What a file says about its network.
+    """The structure of a network in a file.
 
     Attributes:
         nodes: The operations of the main graph.
-        functions: The model's own functions by domain and name.
+        functions: Functions that the model defines, by domain and name.
         external: Weights in other files, sorted, subgraphs and functions included.
     """
 
@@ -65,7 +65,7 @@ class OnnxGraph:
 
 
 def read_graph(path: Path) -> OnnxGraph:
-    """Read the structure of a file. What is no ONNX file has an empty graph; the runtime refuses such a file.
+    """Read the structure of a file; the graph is empty if it is not an ONNX file, which the runtime refuses later.
 
     Raises:
         OSError: the file cannot be read.
@@ -79,7 +79,7 @@ def read_graph(path: Path) -> OnnxGraph:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file is an ONNX model by its name, or by its content where it has another name."""
+    """Whether a file is an ONNX model, by its suffix or by its content."""
     if not path.is_file():
         return False
     try:
@@ -89,7 +89,7 @@ def is_onnx(path: Path) -> bool:
 
 
 class _Reader:
-    """Reads messages of one file, and collects the external data that it meets."""
+    """Reads messages of one file, and collects references to external data."""
 
     def __init__(self, content: mmap.mmap) -> None:
         self._content = content
@@ -185,7 +185,7 @@ class _Reader:
         return numbers
 
     def _fields(self, span: Span) -> Iterator[tuple[int, int | Span]]:
-        """Field numbers of a message with their values: a number, or the span of what has a length."""
+        """Yield the fields of a message: their numbers, and a number or the span of a length-delimited value."""
         position, end = span
         while position < end:
             key, position = self._varint(position)

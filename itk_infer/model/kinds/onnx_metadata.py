@@ -1,4 +1,4 @@
-"""What the metadata of an ONNX file say about its model: a spec, and older keys."""
+"""Read the model spec from the metadata of an ONNX file: a spec, and older keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ INFERENCE_KEYS = ("patch_size", "patch_stride", "forward_batch_windows")
 
 
 def embedded_documents(found: Mapping[str, str], source: str) -> tuple[list[Document], list[str], int | None]:
-    """Documents from the metadata of an ONNX file, lowest precedence first; notes; windows per call."""
+    """Read documents from an ONNX file's metadata, lowest precedence first; notes; windows per call.
+
+    Raises:
+        SpecError: an entry is invalid; messages name `source`.
+    """
     documents: list[Document] = []
     notes: list[str] = []
     window = older_window(found.get("window_level"), found.get("window_width"), source)
@@ -36,7 +40,7 @@ def embedded_documents(found: Mapping[str, str], source: str) -> tuple[list[Docu
 
 
 def _whole(values: Any) -> Any:
-    """Sizes that a program stored as floats, as whole numbers again."""
+    """Convert sizes that were stored as floats to whole numbers."""
     if not isinstance(values, list):
         return values
     return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]

@@ -44,14 +44,14 @@ class OnnxPictures:
 
     Args:
         path: The file.
-        sources: What else speaks about the model.
+        sources: Further sources of the spec.
         options: Device, provider and precision.
-        threads: Of the CPU, in all.
-        calls: How many calls of `forward` run side by side.
+        threads: Threads of the CPU for all calls together.
+        calls: Number of threads that call `forward` at the same time.
 
     Raises:
-        ModelError: the file, the device or the precision cannot be had.
-        SpecError: nothing says what it sees and means, or the file contradicts that.
+        ModelError: the file cannot be read, or the device is not available.
+        SpecError: there is no spec, or the file contradicts it.
     """
 
     kind = "onnx"
@@ -77,7 +77,7 @@ class OnnxPictures:
         end = graph_end(graph, outputs[0].name)
         if end.probabilities and self.spec.output.activation != "none":
             raise SpecError(
-                f"{path}: ends in {end.operation}, so its outputs are probabilities, and its spec says that "
+                f"{path}: ends in {end.operation}, so its outputs are probabilities, but its spec says that "
                 f"{self.spec.output.activation} makes them; set output.activation to none"
             )
         self._gpu = self._open_gpu(options, notes)
@@ -106,7 +106,7 @@ class OnnxPictures:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The ONNX file."""
         return self._path
 
     def in_precision(self, precision: Precision) -> None:
@@ -200,10 +200,10 @@ class OnnxPictures:
 def _check_ends(
     path: Path, inputs: list[Any], outputs: list[Any], spec: ClassifySpec
 ) -> tuple[np.dtype[Any], tuple[int | None, int, int, int]]:
-    """Type and shape of the input; -1 where a side is free.
+    """Type and shape (N, C, Y, X) of the input; N is None and sides are -1 where they are free.
 
     Raises:
-        ModelError: the network takes no pictures, or does not answer one row per picture.
+        ModelError: the input is not one batch of pictures, or the output is not one row per picture.
     """
     if len(inputs) != 1 or inputs[0].type not in FLOAT_TYPES or len(inputs[0].shape) != 4:
         found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)

@@ -1,4 +1,4 @@
-"""The files that make an ONNX model: its own, and those that its weights lie in."""
+"""The files of an ONNX model: its own, and those with external weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from itk_infer.model.kinds.onnx_graph import ExternalData
 
 
 def weight_files(model: Path, external: Sequence[ExternalData]) -> list[Path]:
-    """The files beside `model` that it takes weights from, each once, in the order of their names.
+    """Return the files beside `model` with its external weights, in the order of their names.
 
     Raises:
-        ModelError: one is missing, is too short, or lies outside the model's folder.
+        ModelError: a file is missing, too short, or outside of the model's folder.
     """
     files = {item.location: model.parent / item.location for item in external}
     for location, file in files.items():
@@ -39,14 +39,14 @@ def weight_files(model: Path, external: Sequence[ExternalData]) -> list[Path]:
 
 
 def _inside(file: Path, model: Path) -> bool:
-    """Whether a file lies in the folder of the model, or in that of the file which the model is a link to."""
+    """Whether a file is in the folder of the model, or of the model's target if that is a link."""
     real = Path(os.path.realpath(file))
     folders = (os.path.realpath(model.parent), Path(os.path.realpath(model)).parent)
     return any(real.is_relative_to(folder) for folder in folders)
 
 
 def model_digest(model: Path, others: Sequence[Path]) -> str:
-    """SHA-256 of a model's file, and of the files that it takes weights from."""
+    """SHA-256 of a model's file and of the files with its external weights."""
     with model.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
     for file in others:

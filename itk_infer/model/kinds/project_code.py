@@ -1,4 +1,4 @@
-"""Python files of a user's own that make a network besides its config: beside the config, or on PYTHONPATH."""
+"""The user's own Python modules that a config imports: beside the config, or on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Meanwhile, what lies in a folder can be imported; what is installed stands before it."""
+    """Append a folder to `sys.path` within the block; installed packages take precedence."""
     entry = str(folder.resolve())
     sys.path.append(entry)
     try:
         yield
     finally:
-        with suppress(ValueError):  # the config's code may have changed the list
+        with suppress(ValueError):  # the config's code may have removed the entry
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(entry)]
 
 
 def check_imports(names: Iterable[str], folder: Path) -> None:
-    """Refuse modules of a folder in whose place another one of that name was imported.
+    """Refuse modules of a folder if another module of the same name was imported instead.
 
     Raises:
-        ModelError: there is one.
+        ModelError: there is such a module.
     """
     for name in names:
         place = folder.joinpath(*name.split("."))
@@ -39,19 +39,19 @@ def check_imports(names: Iterable[str], folder: Path) -> None:
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if beside is not None and loaded is not None and not beside.samefile(loaded):
             raise ModelError(
-                f"custom_imports names {name}, and that was taken from {loaded}, not from {beside}; rename the "
+                f"custom_imports has {name}, which was imported from {loaded}, not from {beside}; rename the "
                 "one beside the config, or load this model in a process of its own"
             )
 
 
 def code_digest(config: Path, roots: Iterable[str]) -> bytes:
-    """A digest of a user's own modules that a config and `roots` import, one through the other; empty without any.
+    """SHA-256 of the user's own modules that a config and `roots` import, also indirectly; empty without any.
 
-    What is installed, and the config itself, is not in it. Files are searched for imports, not run.
+    Installed packages and the config itself are not included. Files are searched for imports, not run.
 
     Args:
-        config: The config file; modules beside it are found.
-        roots: Names of imported modules: those that the config names, and those of the network's classes.
+        config: The config file; modules beside it are included.
+        roots: Names of imported modules: those in custom_imports, and those of the network's classes.
     """
     roots = sorted(set(roots))
     finder = ModuleFinder(_folders(config, roots), excludes=["itk_infer"])
@@ -73,7 +73,7 @@ def code_digest(config: Path, roots: Iterable[str]) -> bytes:
 
 
 def _folders(config: Path, roots: Iterable[str]) -> list[str]:
-    """Where a user's own modules can lie."""
+    """Folders in which the user's own modules can be."""
     folders = [config.resolve().parent, *(Path(entry or ".").resolve() for entry in sys.path)]
     for root in roots:
         file = getattr(sys.modules.get(root), "__file__", None)

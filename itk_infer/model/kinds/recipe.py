@@ -16,7 +16,7 @@ from itk_infer.model.spec_sources import Document, SpecSources
 from itk_infer.spec import merge
 from itk_infer.spec.values import Invalid, a_list, a_text, an_integer, anything, read_block
 
-_START = 4096  # bytes in which the key must stand
+_START = 4096  # bytes within which the key must be
 
 
 def is_recipe(path: Path) -> bool:
@@ -35,11 +35,11 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
     """Load all models of a recipe.
 
     Args:
-        paths: The file. Its ``models`` are merged in their order, later labels over earlier ones; each names the
-            ``model`` (a path, relative to the file), and may have ``labels`` (its label's name to the value in the
-            merged map; those that are not named are left out) and a ``spec`` above what the model says. The
-            file's own ``spec`` is for all of them.
-        spec_sources: What else speaks about the models.
+        paths: The file. Its ``models`` are merged in their order, later labels over earlier ones; each has a
+            ``model`` (a path, relative to the file), and may have ``labels`` (from label name to value in the
+            merged map; others are left out) and a ``spec``, which takes precedence over the model's own. The
+            file's ``spec`` is for all models.
+        spec_sources: Further sources of the models' specs.
         options: Where and how to run them.
 
     Raises:

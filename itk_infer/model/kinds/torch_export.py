@@ -1,4 +1,4 @@
-"""Runs the graph of a torch.export archive, one operation after the other."""
+"""Run the graph of a torch.export archive, one operation after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Numbers of torch._export.serde.schema.ScalarType, MemoryFormat; the names are those of torch.
+# Numbers in torch._export.serde.schema.ScalarType and MemoryFormat, and torch's names for them.
 _TYPES = {
     **{1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"},
     **{12: "bool", 13: "bfloat16"},
@@ -27,7 +27,7 @@ _PLAIN = ("as_int", "as_float", "as_bool", "as_string", "as_ints", "as_floats", 
 
 
 def read_exported(path: Path) -> nn.Module:
-    """The network in a torch.export archive, on the CPU.
+    """Load the network in a torch.export archive, on the CPU.
 
     Raises:
         ModelError: its graph is refused, see `read_graph`, or its weights cannot be read.
@@ -37,7 +37,7 @@ def read_exported(path: Path) -> nn.Module:
     graph = read_graph(path)
 
     class Exported(nn.Module):
-        """Parameters in the order of their names, and the graph."""
+        """A network that runs the graph with its stored weights."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -62,7 +62,7 @@ def _run(graph: ExportedGraph, values: dict[str, Any], device: torch.device) -> 
         _store(node, _call(node, values, device), values)
         for name in _used(node):
             if last[name] == number and name != graph.output:
-                values.pop(name, None)  # frees the memory of what no later operation reads
+                values.pop(name, None)  # frees the memory of values that no later operation reads
     return values[graph.output]
 
 
@@ -128,7 +128,7 @@ def _value(given: Mapping[str, Any], values: Mapping[str, Any], device: torch.de
         case "as_layout" if content == _STRIDED:
             return torch.strided
         case "as_device":
-            return device  # where the image is
+            return device  # that of the image, not the one at export
     raise ModelError(f"its graph has an argument {kind[:60]}, which is not understood; export it to ONNX")
 
 
@@ -138,7 +138,7 @@ def _number(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
 
 
 def _tensor(archive: zipfile.ZipFile, stored: StoredTensor, path: Path) -> torch.Tensor:
-    """A stored tensor: raw values of its type, contiguous or with strides."""
+    """Read a stored tensor: raw values of its type, contiguous or with strides."""
     import torch
 
     meta = stored.meta

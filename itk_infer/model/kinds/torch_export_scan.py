@@ -1,7 +1,7 @@
 """The graph in a torch.export archive, read as data.
 
-torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, and
-cannot be told not to. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export`
+torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, which
+cannot be switched off. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export`
 runs its nodes.
 """
 
@@ -30,12 +30,12 @@ _REFUSED_ARGUMENTS = ("as_graph", "as_custom_obj", "as_operator")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation.
+    """One operation of a graph.
 
     Attributes:
-        operator: ``aten`` and its name and overload, or ``operator`` and its name in Python's module.
-        inputs: Name, value and whether it is given by its name.
-        outputs: Names of the results; several, if it gives a tuple.
+        operator: ``aten``, name and overload; or ``operator`` and the name in Python's module `operator`.
+        inputs: For each argument its name, its value, and whether it is a keyword argument.
+        outputs: Names of the results; several for a tuple, after ``*`` for a list.
     """
 
     operator: tuple[str, ...]
@@ -45,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A weight or constant: its entry in the archive, and its form as torch writes it in JSON."""
+    """A weight or constant: its entry in the archive, and torch's JSON description of type and shape."""
 
     entry: str
     meta: Mapping[str, Any]
@@ -56,9 +56,9 @@ class ExportedGraph:
     """A network as a list of operations.
 
     Attributes:
-        nodes: In their order.
-        image: Name of the user's input.
-        tensors: Names of the other inputs to what is stored for them.
+        nodes: Operations in order.
+        image: Name of the image input.
+        tensors: Stored tensors by the names of the other inputs.
         output: Name of the first result.
     """
 
@@ -74,10 +74,10 @@ def is_exported(path: Path) -> bool:
 
 
 def read_graph(path: Path) -> ExportedGraph:
-    """Read the graph of an archive, and refuse what networks do not need.
+    """Read the graph of an archive, and refuse operators that networks do not need.
 
     Raises:
-        ModelError: it is damaged, of an unknown form, or uses an operator that is not known, by its name.
+        ModelError: it is damaged, of an unknown form, or uses an operator that is not in `ATEN`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -94,7 +94,7 @@ def read_graph(path: Path) -> ExportedGraph:
         raise ModelError(f"{path}: cannot be read ({error}); copy or download it again") from None
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{path}: is no archive of a form that is known ({error!r:.100}); export it again with torch 2.10 or "
+            f"{path}: is not an archive of a known form ({error!r:.100}); export it again with torch 2.10 or "
             "newer, or to ONNX"
         ) from None
 

@@ -1,4 +1,4 @@
-"""TorchScript and torch.export files: loads one as a backend, once the program in it was looked at."""
+"""Load TorchScript and torch.export files as backends, after a check of the program in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROGRAM = (
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a path is a file of torch that may hold a program. Runs nothing, and raises nothing."""
+    """Whether a path is a torch file that may hold a program. Runs nothing, and raises nothing."""
     if not path.is_file():
         return False
     return is_torchscript(path) or is_exported(path) or (path.suffix in ENDINGS and _is_torch_save(path))
@@ -40,12 +40,12 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
     Args:
         paths: The file.
-        spec_sources: What else speaks about the model.
+        spec_sources: Further sources of the spec.
         options: Where and how to run it.
 
     Raises:
-        ModelError: it holds no program, its program is refused, or torch cannot load it.
-        ConfigError: nothing says which intensities the network wants.
+        ModelError: the file has no program, its program is refused, or torch cannot load it.
+        ConfigError: no source of the spec has intensity steps.
     """
     (path,) = paths
 
@@ -70,7 +70,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
 
 def read_torchscript(path: Path) -> nn.Module:
-    """The network in a TorchScript file, on the CPU, once its program was looked at.
+    """Load the network in a TorchScript file on the CPU, after a check of its program.
 
     Raises:
         ModelError: the program is refused, or torch cannot load it.
@@ -81,9 +81,9 @@ def read_torchscript(path: Path) -> nn.Module:
     scan_torchscript(path, frozenset(name.removeprefix("aten::") for name in names if name.startswith("aten::")))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit itself, about its successor
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit announces its successor
             network: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:  # of torch's compiler and its reader of archives
+    except Exception as error:  # torch's compiler and archive reader raise many classes
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot load it ({first_line(error)}); it may be of a newer torch"
         ) from error
@@ -91,9 +91,9 @@ def read_torchscript(path: Path) -> nn.Module:
 
 
 def embedded_spec(path: Path) -> tuple[list[Document], list[str]]:
-    """The model spec among the extra files of an archive, and notes.
+    """Read the model spec among the extra files of an archive; returns documents and notes.
 
-    It is ``extra/itk_infer.json``, or what MONAI writes: ``extra/metadata.json`` and ``extra/inference.json``.
+    This is ``extra/itk_infer.json``, or MONAI's ``extra/metadata.json`` and ``extra/inference.json``.
 
     Raises:
         ModelError: one of them cannot be read.
@@ -112,7 +112,7 @@ def embedded_spec(path: Path) -> tuple[list[Document], list[str]]:
 
 
 def _extra(path: Path, name: str) -> Mapping[str, Any] | None:
-    """A JSON object among the extra files; None: there is none."""
+    """Read a JSON object among the extra files; None if there is none."""
     found = [entry for entry in entry_names(path) if entry.endswith(f"/extra/{name}")]
     if len(found) != 1:
         return None
@@ -127,11 +127,11 @@ def _extra(path: Path, name: str) -> Mapping[str, Any] | None:
 
 
 def _is_torch_save(path: Path) -> bool:
-    """Whether torch.save wrote a file: weights, or a pickled module."""
+    """Whether a file was written by torch.save: weights, or a pickled module."""
     if any(name.endswith("data.pkl") for name in entry_names(path)):
         return True
     with path.open("rb") as file:
-        return file.read(2) == b"\x80\x02"  # a pickle, as torch wrote them before its archives
+        return file.read(2) == b"\x80\x02"  # a pickle, torch's format before archives
 
 
 def _digest(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Operators that networks use, by ATen's names. A program of other operators is not run.
+"""Names of the ATen operators that networks use. A program with other operators is not run.
 
-Made of what scripted and traced networks of MONAI hold, and of their like: none of them reads or writes a file,
-calls out of the program or changes a setting.
+These are the operators of scripted and traced MONAI networks, and related ones: none of them reads or writes
+files, runs other programs or changes settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _LAYERS = """
     _native_batch_norm_legit_no_training _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa
     _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
 """
-# Of TorchScript's own lists, texts and numbers.
+# Operators of TorchScript's lists, strings and numbers.
 _LANGUAGE = """
     Bool Float Int ScalarImplicit IntImplicit FloatImplicit __and__ __contains__ __getitem__ __is__ __isnot__
     __not__ __or__ __xor__ _set_item append endswith extend format get insert is_floating_point item items

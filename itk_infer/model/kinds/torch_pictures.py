@@ -1,4 +1,4 @@
-"""Programs of torch that classify pictures: TorchScript files and torch.export archives."""
+"""TorchScript files and torch.export archives that classify pictures."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 def load(
     paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions, threads: int, calls: int
 ) -> TorchPictures:
-    """Load a file of torch, see `TorchPictures`."""
+    """Load a torch file, see `TorchPictures`."""
     return TorchPictures(paths[0], spec_sources, options, threads, calls)
 
 
 class TorchPictures:
-    """A program of torch, as `PictureNetwork`.
+    """A TorchScript or torch.export program, as `PictureNetwork`.
 
     Args:
         path: The file.
-        sources: What else speaks about the model.
+        sources: Further sources of the spec.
         options: Device and precision.
-        threads: Of the CPU, in all.
-        calls: How many calls of `forward` run side by side.
+        threads: Threads of the CPU for all calls together.
+        calls: Number of threads that call `forward` at the same time.
 
     Raises:
-        ModelError: the file holds no program, or the device cannot be had.
-        SpecError: nothing says what it sees and means.
+        ModelError: the file has no program, or the device is not available.
+        SpecError: there is no valid spec.
     """
 
     kind = "torch_file"
@@ -93,11 +93,11 @@ class TorchPictures:
             if isinstance(answer, list | tuple) and answer:
                 answer = answer[0]
             if not isinstance(answer, torch.Tensor):
-                raise InferenceError(f"{self.name}: answered with a {type(answer).__name__}; a tensor is needed")
+                raise InferenceError(f"{self.name}: its output is a {type(answer).__name__}; a tensor is needed")
             values: NDArray[np.floating[Any]] = answer.float().cpu().numpy()
         except InferenceError:
             raise
-        except Exception as error:  # a network is anybody's code
+        except Exception as error:  # a network may raise any error
             raise network_error(
                 error, f"{self.name}: failed on pictures of shape {pictures.shape}: {first_line(error)}"
             ) from error

@@ -1,8 +1,8 @@
-"""The program in a TorchScript file, read before torch compiles it.
+"""Check the program in a TorchScript file before torch compiles it.
 
-A TorchScript file holds source text, and that text is what runs. It may use any operator of torch, among them some
-that write files (``aten::save``, ``aten::from_file``), and torch has no mode without them. So each name in it must
-be known.
+A TorchScript file holds source text, which torch compiles and runs. It may use any operator of torch, among them
+some that write files (``aten::save``, ``aten::from_file``), and torch cannot switch these off. So every name in it
+must be on a list.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CALLS = {
     *("unchecked_cast", "uninitialized", "min", "max", "abs"),
 }
 _ROOTS = ("torch", "ops", "__torch__")
-_BOUND = re.compile(r"_\d+")  # how the program names what it calls later
+_BOUND = re.compile(r"_\d+")  # variables to which the program assigns functions
 _SYNTAX = (ast.Import, ast.ImportFrom, ast.With, ast.Try, ast.Lambda, ast.AsyncFunctionDef, ast.Await, ast.Global)
 
 
@@ -46,7 +46,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def entry_names(path: Path) -> list[str]:
-    """The names in an archive; none of another file."""
+    """Names of the entries of a zip archive; empty for other files."""
     try:
         if not path.is_file() or not zipfile.is_zipfile(path):
             return []
@@ -61,11 +61,11 @@ def scan_torchscript(path: Path, operators: frozenset[str]) -> None:
 
     Args:
         path: The file.
-        operators: Names of all ATen operators of this torch: a function of the program must not share the name of
-            one that is not known, because a call could then be either.
+        operators: Names of all ATen operators of this torch. Functions of the program must not have the name of
+            an operator that is not on the list, because a call would be ambiguous.
 
     Raises:
-        ModelError: it does, by the name of the first, or the archive is damaged or built to mislead.
+        ModelError: it does (the message has the first name), or the archive is damaged or crafted.
     """
     trees = list(_trees(path))
     functions = {node.name for _, tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
@@ -87,7 +87,7 @@ def _trees(path: Path) -> Iterator[tuple[str, ast.Module]]:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_names(path, entries)
-            # Wherever it is: torch takes the folder of the first entry, and compares names without case.
+            # In any folder: torch uses the folder of the first entry, and ignores case.
             sources = [entry for entry in entries if entry.filename.casefold().endswith(".py")]
             if sum(entry.file_size for entry in sources) > MAX_CODE_BYTES:
                 raise ModelError(f"{path}: refused, because its code has more than {MAX_CODE_BYTES} bytes")
@@ -111,7 +111,7 @@ def _check_names(path: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 
 class _Scan:
-    """Looks at one source."""
+    """Checks one source file."""
 
     def __init__(self, path: Path, where: str, functions: set[str], unknown: frozenset[str]) -> None:
         self._unknown = unknown  # operators that are not known
@@ -120,8 +120,8 @@ class _Scan:
         self._functions = functions
 
     def look(self, tree: ast.Module) -> None:
-        """Refuse the first thing that is not known."""
-        checked: set[int] = set()  # names that are the beginning of a chain that was looked at
+        """Raise for the first name or statement that is not on the list."""
+        checked: set[int] = set()  # names at the beginning of a dotted name that was checked
         for node in ast.walk(tree):
             if isinstance(node, _SYNTAX):
                 raise self._refused(type(node).__name__.lower())
@@ -132,14 +132,14 @@ class _Scan:
             if isinstance(node, ast.Attribute) and id(node) not in checked:
                 self._chain(node, checked)
             if isinstance(node, ast.Name) and node.id in _ROOTS and id(node) not in checked:
-                variable = node.id == "ops" and isinstance(node.ctx, ast.Store)  # of a module that has this name
+                variable = node.id == "ops" and isinstance(node.ctx, ast.Store)  # a module of this name
                 if not variable:
                     raise self._refused(node.id)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 self._method(node.func)
 
     def _chain(self, node: ast.Attribute, checked: set[int]) -> None:
-        """A dotted name: of torch, it must be known; of the program's own, it must not be a class of C++."""
+        """Check a dotted name: those of torch must be on the list; the program's own must not be C++ classes."""
         path: list[str] = []
         inner: ast.expr = node
         while isinstance(inner, ast.Attribute):
@@ -148,7 +148,7 @@ class _Scan:
             inner = inner.value
         root = inner.id if isinstance(inner, ast.Name) else ""
         if root not in _ROOTS:
-            # A value's attribute may be an operator, also where it is not called at once.
+            # An attribute of a value may be an operator, even if it is not called here.
             for attribute in path:
                 if attribute in self._unknown:
                     raise self._refused(attribute)
@@ -165,12 +165,12 @@ class _Scan:
             raise self._refused(name)
 
     def _method(self, function: ast.Attribute) -> None:
-        """A call on a value: one of the program's functions, or a known operator."""
+        """Check a method call: a function of the program, or an operator on the list."""
         root: ast.expr = function
         while isinstance(root, ast.Attribute):
             root = root.value
         if isinstance(root, ast.Name) and root.id in _ROOTS:
-            return  # looked at as a chain
+            return  # checked as a dotted name
         if function.attr not in self._functions and function.attr not in ATEN and function.attr != "__len__":
             raise self._refused(function.attr)
 

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint into a network, under the network's own names."""
+"""Load the weights of a checkpoint into a network whose parameter names may differ."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Weights = Mapping[str, "Tensor"]
-# What DistributedDataParallel and torch.compile put into names, wherever they wrap a part of a network.
+# Parts of names that DistributedDataParallel and torch.compile insert where they wrap a module.
 WRAPPERS = {"module": "DistributedDataParallel", "_orig_mod": "torch.compile"}
 
 
 def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
-    """Load the weights strictly.
+    """Load weights, which must fit exactly.
 
-    What wrappers put into their names is left out first, see `fit_names`.
+    Their names are matched to the network's first, see `fit_names`.
 
     Returns:
-        Notes for the user on how they were found.
+        Notes for the user on how the names were matched.
 
     Raises:
-        ModelError: the file cannot be read safely, or its names or shapes are not the network's; lists them.
+        ModelError: the file cannot be read safely, or names or shapes differ; the message lists them.
     """
     found, notes = load_state_dict(checkpoint)
     own = network.state_dict()
@@ -56,37 +56,37 @@ def load_weights(network: nn.Module, checkpoint: Path) -> list[str]:
 def fit_names(
     state: Weights, own: Collection[str], parts: Collection[str], path: Path
 ) -> tuple[Weights, list[str]]:
-    """Weights under the network's names.
+    """Rename weights to the network's names.
 
-    Names that wrappers lengthened are shortened, and so is a prefix such as ``model.``, where that gives exactly
-    the network's names. Weights of one part alone fit a network that has no others.
+    Parts of names that wrappers inserted are removed, and so is a prefix such as ``model.``, if that gives exactly
+    the network's names. Weights of a single child module fit a network that has no other weights.
 
     Args:
-        state: The weights as a checkpoint names them.
+        state: The weights by their names in the checkpoint.
         own: The names of the network's weights.
-        parts: The names of the network's parts.
+        parts: The names of the network's child modules.
         path: The checkpoint, for messages.
 
     Returns:
-        The weights, and what the user should know. Where nothing fits, they are named as nearly as possible, for
-        the message about it.
+        The weights, and notes for the user. If nothing fits, as many names as possible are matched, for the error
+            message.
 
     Raises:
-        ModelError: several sets of weights in it would fit.
+        ModelError: several sets of weights in the checkpoint would fit.
     """
     if state.keys() == set(own):
         return state, []
     notes = []
     short = {_unwrapped(name): value for name, value in state.items()}
     targets = {_unwrapped(name): name for name in own}
-    if len(short) < len(state) or len(targets) < len(own):  # the network has parts of these names itself
+    if len(short) < len(state) or len(targets) < len(own):  # the network itself has modules of these names
         short, targets = dict(state), {name: name for name in own}
     elif short.keys() != state.keys():
         used = [word for word in WRAPPERS if any(word in name.split(".") for name in state)]
         notes.append(
             f"{path.name}: left {' and '.join(f'{word}. ({WRAPPERS[word]})' for word in used)} out of names"
         )
-    if targets.keys() < short.keys():  # no prefix: weights of something that this network does not have
+    if targets.keys() < short.keys():  # weights that the network does not have, not a prefix
         return {targets.get(name, name): value for name, value in short.items()}, notes
     inner = {
         part: {name.removeprefix(f"{part}."): target for name, target in targets.items()}
@@ -117,7 +117,7 @@ def _unwrapped(name: str) -> str:
 
 
 def _prefixes(state: Weights, wanted: Mapping[str, str]) -> list[str]:
-    """Every prefix, perhaps an empty one, under which `state` has all wanted names and no other."""
+    """All prefixes (perhaps empty) under which `state` has exactly the wanted names."""
     first = next(iter(wanted), "")
     found = []
     for name in state:
@@ -130,7 +130,7 @@ def _prefixes(state: Weights, wanted: Mapping[str, str]) -> list[str]:
 
 
 def _nearest(state: Weights, targets: Mapping[str, str]) -> dict[str, Tensor]:
-    """Without as much of what all names begin with as brings most of them to the network's own."""
+    """Remove common first parts of all names, as many as give the most names of the network."""
     best = state
     while len({name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
         state = {name.partition(".")[2]: value for name, value in state.items()}

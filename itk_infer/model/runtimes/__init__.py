@@ -1,1 +1,1 @@
-"""What computes a network: onnxruntime, OpenVINO, and the number format it runs in."""
+"""Libraries that run networks (onnxruntime, OpenVINO, torch), and the number format of the weights."""

@@ -1,4 +1,4 @@
-"""A second library for windows that the first cannot run."""
+"""Run windows with a second library if the first cannot run them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Network = Callable[[Windows], Logits]
 
 
 class WithFallback:
-    """Runs the first network, and the second on windows of a shape that only the second can run.
+    """Runs one network, or another one on windows of a shape that only the other can run.
 
-    If the first never ran before, it is given up for good.
+    If the first has never run before, only the second is used from then on.
 
     Args:
-        first: The faster one.
-        open_second: Makes the other, when it is needed.
-        on_fallback: Called once per shape with the first one's reason, the shape, and whether the first
+        first: The faster network.
+        open_second: Makes the other network, when it is needed.
+        on_fallback: Called once per shape with the first network's error, the shape, and whether the first
             network has run windows of another shape.
     """
 
@@ -39,8 +39,8 @@ class WithFallback:
         """Run the network.
 
         Raises:
-            OutOfMemoryError: memory ran out; the other network is no remedy for that.
-            InferenceError: neither can run these windows; the first one's reason.
+            OutOfMemoryError: memory ran out, which the other network would not change.
+            InferenceError: neither network can run these windows; the message is the first network's.
         """
         if self._second is not None and (self._given_up or windows.shape in self._refused):
             return self._second(windows)

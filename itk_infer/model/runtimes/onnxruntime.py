@@ -15,7 +15,7 @@ from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-ANSWER_TYPES = {  # NumPy has these, and they can be compared
+ANSWER_TYPES = {  # types that NumPy has and that can be compared
     **FLOAT_TYPES,
     "tensor(bool)": np.bool_,
     **{f"tensor({kind.__name__})": kind for kind in (np.int8, np.int16, np.int32, np.int64)},
@@ -25,11 +25,11 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunti
 
 
 class OnnxRuntimeNetwork:
-    """A session, called with windows.
+    """A session that is called with windows.
 
     Args:
         session: An open session; its first input and output are used.
-        dtype: What its input holds.
+        dtype: Type of its input.
     """
 
     def __init__(self, session: Any, dtype: np.dtype[Any]) -> None:
@@ -42,19 +42,19 @@ class OnnxRuntimeNetwork:
         fed = np.ascontiguousarray(windows, self._dtype)
         try:
             answer: Logits = self._session.run([self._output], {self._input: fed})[0]
-        except Exception as error:  # onnxruntime has one exception class a status, and no common base
+        except Exception as error:  # onnxruntime has one exception class per status, and no common base
             raise network_error(error, f"the network failed on {windows.shape}: {first_line(error)}") from error
         return answer
 
 
 def import_runtime() -> Any:
-    """The onnxruntime module.
+    """Import onnxruntime.
 
     Raises:
         ModelError: it is missing, or two distributions of it overwrote each other's files.
     """
     installed = [name for name in RUNTIMES if version_of(name)]
-    # Since 1.29 it reports the names of models, and more, to its makers. Nothing leaves this machine.
+    # Since 1.29, onnxruntime reports names of models, and more, to its makers; this switches it off.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
@@ -74,7 +74,7 @@ def import_runtime() -> Any:
 
 
 def version_of(distribution: str) -> str | None:
-    """Installed version of a distribution; None if it is not there."""
+    """Installed version of a distribution; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -90,21 +90,21 @@ def open_session(
     optimise: bool = True,
     folder: Path | None = None,
 ) -> Any:
-    """A session.
+    """Open a session.
 
     Args:
         runtime: The onnxruntime module.
         model: The ONNX file, or its content.
         providers: As onnxruntime takes them.
         threads: Threads of the CPU provider.
-        optimise: False for a session that is only asked about the file.
-        folder: Where weights in other files are, if `model` is a content.
+        optimise: False for a session that is only used to read inputs, outputs and metadata.
+        folder: Folder of external weights, if `model` is the content of a file.
 
     Raises:
         ModelError: onnxruntime cannot load the file.
     """
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # failures come as exceptions; its own lines would only repeat them
+    options.log_severity_level = 4  # its log would only repeat what exceptions contain
     options.intra_op_num_threads = threads
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
@@ -113,7 +113,7 @@ def open_session(
     try:
         source = str(model) if isinstance(model, Path) else model
         return runtime.InferenceSession(source, options, providers=providers)
-    except Exception as error:  # onnxruntime has one exception class a status, and no common base
+    except Exception as error:  # onnxruntime has one exception class per status, and no common base
         name = model if isinstance(model, Path) else "the converted model"
         why = first_line(error)
         too_new = re.search(r"IR version|[Oo]pset", why)
@@ -122,7 +122,7 @@ def open_session(
 
 
 def first_line(error: Exception) -> str:
-    """The part of an onnxruntime message that a person can use, on one line."""
+    """The useful part of an onnxruntime message, on one line."""
     text = str(error).strip().splitlines()
     line = (text[0] if text else type(error).__name__).removeprefix("[ONNXRuntimeError] : ")
-    return re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z])", " ", line)  # where in its source, and in which function
+    return re.sub(r"/\S+\.(cc|h):\d+ .*?\) (?=[A-Z])", " ", line)  # place in onnxruntime's source code

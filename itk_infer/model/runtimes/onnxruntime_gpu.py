@@ -1,4 +1,4 @@
-"""ONNX networks on a GPU: windows and logits stay there, where torch can hold them."""
+"""Run ONNX networks on a GPU; windows and logits stay in its memory if torch can use it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ASYNCHRONOUS = "disable_synchronize_execution_providers"
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU, and what runs networks on it.
+    """A GPU, and the onnxruntime provider that runs networks on it.
 
     Attributes:
         kind: ``cuda`` or ``tensorrt``.
-        index: Which device.
-        max_bytes: Bytes that may be used there, half of them by onnxruntime; None: all.
-        stream: torch's stream that the network runs in; None where torch cannot use the device.
-        cache: Folder for what TensorRT builds in minutes; None: built anew every time.
+        index: Number of the device.
+        max_bytes: Bytes of its memory that may be used, half of them by onnxruntime; None: all.
+        stream: torch's stream that the network runs in; None if torch cannot use the device.
+        cache: Folder for the engines that TensorRT builds, for minutes; None: they are built in every run.
     """
 
     kind: str
@@ -42,45 +42,45 @@ class Gpu:
 
     @property
     def provider(self) -> str:
-        """What onnxruntime calls it."""
+        """The provider's name in onnxruntime."""
         return PROVIDERS[self.kind]
 
     def open(self, runtime: Any, model: Path | bytes, threads: int, *, half: bool = False) -> Any:
-        """A session; None where there is no such GPU.
+        """Open a session; None if there is no such GPU.
 
-        The providers that onnxruntime offers are no evidence of a GPU: it falls back to the CPU without a
-        word. The session's own list is.
+        The session's list of providers decides whether there is one: onnxruntime offers its GPU providers on
+        machines without a GPU, too, and falls back to the CPU silently.
 
         Args:
             runtime: The onnxruntime module.
             model: The ONNX file, or its content.
-            threads: Threads for what stays on the CPU.
+            threads: Threads for operations on the CPU.
             half: Whether TensorRT may compute in fp16.
         """
         if self.provider not in runtime.get_available_providers():
             return None
         if self.stream is None and hasattr(runtime, "preload_dlls"):
-            with contextlib.redirect_stdout(io.StringIO()):  # it would print what it did not find
-                runtime.preload_dlls()  # from NVIDIA's packages, where torch has not loaded its own
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that it does not find
+                runtime.preload_dlls()  # from NVIDIA's packages, unless torch has loaded its own
         session = open_session(runtime, model, self._settings(half), threads)
         if self.provider not in session.get_providers():
             return None
-        session.disable_fallback()  # or a failing call would go on elsewhere, without our settings
+        session.disable_fallback()  # else a failed call is repeated on another provider, without these settings
         return session
 
     def _settings(self, half: bool) -> list[Any]:
         shared = {"device_id": str(self.index)}
-        if self.stream is not None:  # onnxruntime takes no default stream: its handle, 0, counts as none
+        if self.stream is not None:  # not the default stream: onnxruntime takes its handle, 0, for none
             shared["user_compute_stream"] = str(self.stream.cuda_stream)
         cuda = {
             **shared,
-            # Fixed shapes are searched once by heuristics; exhaustive search would repeat for every new shape.
+            # An exhaustive search would be repeated for every new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
-            "arena_extend_strategy": "kSameAsRequested",  # the other one takes up to twice what is needed
-            "use_tf32": "0",  # fp32 means fp32; `precision=half` is faster, and its results are checked
+            "arena_extend_strategy": "kSameAsRequested",  # the default takes up to twice the memory
+            "use_tf32": "0",  # TF32 is less exact than fp32; `precision=half` is faster and is checked
         }
         if self.max_bytes is not None:
-            cuda["gpu_mem_limit"] = str(self.max_bytes // 2)  # the other half is torch's
+            cuda["gpu_mem_limit"] = str(self.max_bytes // 2)  # the other half is for torch
         found: list[Any] = [(PROVIDERS["cuda"], cuda)]
         if self.kind == "tensorrt":
             tensorrt = {**shared, "trt_fp16_enable": str(half)}
@@ -93,7 +93,7 @@ class Gpu:
 
 
 def torch_stream(index: int) -> torch.cuda.Stream | None:
-    """A stream of its own on a GPU; None where torch is missing, or has no CUDA."""
+    """Make a stream on a GPU; None if torch is missing, or has no CUDA."""
     try:
         import torch
     except ImportError:
@@ -104,13 +104,13 @@ def torch_stream(index: int) -> torch.cuda.Stream | None:
 
 
 class OnnxTensorNetwork:
-    """A session that also takes tensors of its device, and answers with such; arrays as `OnnxRuntimeNetwork`.
+    """A session that takes and returns arrays, as `OnnxRuntimeNetwork`, or tensors on its device.
 
     Args:
         runtime: The onnxruntime module.
         session: An open session; its first input and output are used.
         dtype: What its input holds.
-        stream: The stream that the session runs in; None: it is done when it returns, as on a CPU.
+        stream: The stream that the session runs in; None: calls are synchronous, as on a CPU.
     """
 
     def __init__(self, runtime: Any, session: Any, dtype: np.dtype[Any], stream: torch.cuda.Stream | None) -> None:
@@ -121,9 +121,9 @@ class OnnxTensorNetwork:
         self._input, self._output = session.get_inputs()[0], session.get_outputs()[0]
         self._answer_dtype = np.dtype(ANSWER_TYPES[self._output.type])
         self._options = runtime.RunOptions()
-        if stream is not None:  # nothing waits: what comes after it waits for it on the device
+        if stream is not None:  # calls are asynchronous: later work waits for them on the device
             self._options.add_run_config_entry(ASYNCHRONOUS, "1")
-        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # of answers, by that of the window
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # of outputs, by the shape of the window
 
     def __call__(self, windows: Windows) -> Logits:
         """Run the network."""
@@ -144,7 +144,7 @@ class OnnxTensorNetwork:
                 return answer
             current = torch.cuda.current_stream(fed.device)
             self._stream.wait_stream(current)
-            # Their memory must not be given away while the other stream still works with it.
+            # Their memory must not be reused while the other stream still works with it.
             fed.record_stream(self._stream)
             answer.record_stream(self._stream)
             try:
@@ -154,12 +154,12 @@ class OnnxTensorNetwork:
         except Exception as error:  # onnxruntime has one exception class a status, and no common base
             found = network_error(error, f"the network failed on {tuple(fed.shape)}: {first_line(error)}")
             if isinstance(found, OutOfMemoryError):
-                torch.cuda.empty_cache()  # what torch keeps for later is nothing to onnxruntime
+                torch.cuda.empty_cache()  # onnxruntime cannot use memory that torch caches
             raise found from error
         return answer
 
     def _answer_shape(self, fed: torch.Tensor) -> tuple[int, ...]:
-        """The shape of the answer to one window: as the file declares it, or else from one answer."""
+        """The shape of the output for one window: the declared one, or else that of a first call."""
         window = tuple(fed.shape[1:])
         if window not in self._shapes:
             known_rank = len(self._output.shape) == fed.ndim
@@ -175,7 +175,7 @@ class OnnxTensorNetwork:
 
 
 def half_model(path: Path) -> bytes:
-    """The model with its weights and arithmetic in fp16, its inputs and outputs as they were.
+    """Convert weights and arithmetic of a model to fp16; types of inputs and outputs are kept.
 
     Raises:
         ModelError: the converter is missing, or cannot convert this network.

@@ -1,4 +1,4 @@
-"""Networks compiled by OpenVINO: the fastest way on a CPU that we measured (docs/performance.md)."""
+"""Networks compiled by OpenVINO: the fastest library on a CPU of those measured (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def openvino_installed() -> bool:
-    """Whether the package is there; it is imported only when it is used."""
+    """Whether the package is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def import_openvino() -> Any:
-    """The openvino module, without what reports its use to its makers: nothing leaves this machine."""
+    """Import openvino without its telemetry package, so that no usage is reported."""
     if "openvino" not in sys.modules:
         there = sys.modules.get("openvino_telemetry")
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino does without it
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino works without it
         try:
             importlib.import_module("openvino")
         finally:
@@ -39,19 +39,19 @@ def import_openvino() -> Any:
 
 
 def reduced_precisions() -> tuple[Precision, ...]:
-    """What this CPU computes faster than fp32: bf16, if it has instructions for it."""
+    """Precisions that this CPU computes faster than fp32: bf16, if it has instructions for it."""
     abilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16",) if "BF16" in abilities else ()
 
 
 class OpenVinoNetwork:
-    """A network, compiled for the shape of its windows, and again only where that shape changes.
+    """A network that is compiled for the shape of its windows, and again when that shape changes.
 
     Args:
         read: Makes the network for an input shape: an `openvino.Model`.
         precision: fp32 or bf16.
         threads: Threads to use.
-        remedy: What to do where it fails, as the end of a sentence.
+        remedy: What to do if it fails, as the end of a sentence.
     """
 
     def __init__(
@@ -63,32 +63,32 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
-            # Pinned threads of several workers would all sit on the first core.
+            # With pinning, threads of several workers would share the first cores.
             "ENABLE_CPU_PINNING": False,
         }
         self._shape: tuple[int, ...] | None = None
         self._request: Any = None
 
     def __call__(self, windows: Windows) -> Logits:
-        """Run the network; the answer's memory is reused by the next call."""
+        """Run the network; the memory of the output is reused by the next call."""
         try:
             if windows.shape != self._shape:
                 self._compile(windows.shape)
             answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
-        except Exception as error:  # its frontends have error classes of their own, with no common base
+        except Exception as error:  # OpenVINO's frontends have error classes without a common base
             sentence = f"OpenVINO failed on {windows.shape}: {reason(error)}{self._remedy}"
             raise network_error(error, sentence) from error
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> None:
-        self._request = self._shape = None  # the former one's memory first; and there is none if this fails
+        self._request = self._shape = None  # frees the former network's memory; None if this fails
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
         self._request = compiled.create_infer_request()
         self._shape = shape
 
 
 def reason(error: Exception) -> str:
-    """The part of an OpenVINO message that a person can use, on one line: the last."""
+    """The useful part of an OpenVINO message: its last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].lstrip("- ") if lines else type(error).__name__
 
@@ -100,13 +100,13 @@ def why_not(model: Path | None = None) -> str | None:
         core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if model is not None:
             core.read_model(model)
-    except Exception as error:  # a broken installation, or as above
+    except Exception as error:  # a broken installation, or an error of a frontend
         return reason(error)
     return None
 
 
 def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
-    """Reads an ONNX file for an input shape."""
+    """Return a function that reads an ONNX file for an input shape."""
 
     def read(shape: tuple[int, ...]) -> Any:
         model = import_openvino().Core().read_model(path)
@@ -119,13 +119,13 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
 def torch_reader(
     network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None, *, recorded: bool = False
 ) -> Callable[[tuple[int, ...]], Any]:
-    """Traces a torch network for an input shape (N, C, Z, Y, X).
+    """Return a function that traces a torch network for an input shape (N, C, Z, Y, X).
 
     Args:
         network: The network.
-        trace_size: Z Y X of the window that is traced, for a network whose trace does not depend on it.
-        recorded: Trace the operations that it runs instead of the network itself, whose trace holds the loops and
-            branches of a program of TorchScript.
+        trace_size: Size Z Y X of the traced window, for networks whose trace does not depend on it.
+        recorded: Trace the operations that the network runs; the trace of a TorchScript program itself would hold
+            its loops and branches.
     """
 
     def read(shape: tuple[int, ...]) -> Any:
@@ -139,7 +139,7 @@ def torch_reader(
 
         traced = shape if trace_size is None else (1, shape[1], *trace_size)
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's about tracing; what it got wrong, the comparison shows
+            warnings.simplefilter("ignore")  # about tracing; wrong traces are found by comparing outputs
             wanted: Any = network
             if recorded:
                 from torch.fx.experimental.proxy_tensor import make_fx
@@ -148,7 +148,7 @@ def torch_reader(
             decoder = TorchScriptPythonDecoder(
                 wanted,
                 example_input=(torch.zeros(traced),),
-                trace_kwargs={"check_trace": False},  # three more passes of what is compared anyway
+                trace_kwargs={"check_trace": False},  # three more passes; outputs are compared anyway
             )
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
@@ -159,14 +159,14 @@ def torch_reader(
 
 
 class OpenVinoCalls:
-    """A network that several threads call at a time, each with one thread of the CPU.
+    """A network that several threads call at the same time, each on one thread of the CPU.
 
     Args:
         path: The ONNX file.
-        shape: Of its input; -1: free.
+        shape: Shape of its input; -1: free.
         precision: fp32 or bf16.
-        threads: Of the CPU, in all.
-        calls: How many calls run side by side.
+        threads: Threads of the CPU for all calls together.
+        calls: Number of calls that run at the same time.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], precision: Precision, threads: int, calls: int) -> None:
@@ -178,16 +178,16 @@ class OpenVinoCalls:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled = import_openvino().Core().compile_model(model, "CPU", settings)
-        # The first call of this makes a table; two threads in it at a time wait for each other for ever (2026.4).
+        # Its first call builds a table, in which two threads at a time would deadlock (OpenVINO 2026.4).
         import_openvino().Type.f32.to_dtype()
         self._requests = threading.local()
 
     def __call__(self, windows: Windows) -> Logits:
-        """Run the network; the answer is the caller's."""
+        """Run the network; the memory of the output is not reused."""
         try:
             if not hasattr(self._requests, "own"):
                 self._requests.own = self._compiled.create_infer_request()
             answer: Logits = self._requests.own.infer({0: windows}, share_inputs=True, share_outputs=False)[0]
-        except Exception as error:  # its frontends have error classes of their own, with no common base
+        except Exception as error:  # OpenVINO's frontends have error classes without a common base
             raise network_error(error, f"OpenVINO failed on {windows.shape}: {reason(error)}") from error
         return answer

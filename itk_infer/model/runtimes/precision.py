@@ -1,4 +1,4 @@
-"""Which number format a network runs in."""
+"""The number format that a network runs in."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Precision = Literal["fp32", "fp16", "bf16"]
 def choose_precision(
     wish: PrecisionChoice, offered: Collection[Precision], where: str
 ) -> tuple[Precision, list[str]]:
-    """The precision to run in, and notes for the user.
+    """Choose the precision to run in; returns it, and notes for the user.
 
     Args:
-        wish: What was asked for; ``auto`` is fp32, and ``half`` settles for fp32 with a reason.
+        wish: What was asked for; ``auto`` is fp32, and ``half`` falls back to fp32 with a note.
         offered: Reduced precisions that this device runs fast, the best first.
         where: Device and library, for messages.
 
     Raises:
-        ConfigError: a precision was asked for by name that is not to be had.
+        ConfigError: a precision was asked for by name that is not available.
     """
     if wish in ("auto", "fp32"):
         return "fp32", []

@@ -1,6 +1,6 @@
-"""Networks of torch: run as they are, or compiled by OpenVINO on a CPU where that gives the same answers.
+"""Torch networks: run by torch, or compiled by OpenVINO on a CPU if the outputs are the same.
 
-A kind of model that is a torch network builds it and hands it over as a `TorchModel`; the rest is here.
+Kinds of models that are torch networks build them and pass them on as `TorchModel`; everything else is here.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class TorchModel:
 
     Attributes:
         network: The network. If its first convolution is 2D, it takes single planes.
-        call: How it is run: (N, C, Z, Y, X), or (N, C, Y, X) of a 2D network, to logits of the same form, or to a
-            list of such outputs, the finest first (deep supervision). Calls `network` itself, not a copy.
-        spec: What the model wants, complete.
-        digest: SHA-256 of the files that make the model.
-        batch_hint: Windows per call that the model's author chose.
-        notes: What the person at the screen should know.
-        channels_out: Output channels; None: a pass with fake tensors finds out, whose imports take seconds.
-        trace_size: Z Y X of a small window, whose trace is right for windows of every size; None: a window's own.
-        folds: The networks whose logits `network` averages, called as it is; empty where it is one.
+        call: Runs the network: (N, C, Z, Y, X), or (N, C, Y, X) for a 2D network, to logits of the same axes, or
+            to a list of such outputs, the finest first (deep supervision). Calls `network` itself, not a copy.
+        spec: The complete model spec.
+        digest: SHA-256 of the model's files.
+        batch_hint: Windows per call recommended by the model's author.
+        notes: Sentences for the user.
+        channels_out: Output channels; None: found by a pass with fake tensors, whose imports take seconds.
+        trace_size: Size Z Y X of a small window whose trace is valid for all sizes; None: there is none.
+        folds: The networks whose logits `network` averages; empty if it is a single network.
     """
 
     network: nn.Module
@@ -68,33 +68,32 @@ class TorchModel:
 
 
 class TorchBackend:
-    """Runs a torch network without gradients, in float32 unless another precision is asked for.
+    """Runs a torch network without gradients, in float32 unless another precision was chosen.
 
     Args:
-        build: Builds the network and loads its weights. Called once the device is known to be there.
+        build: Builds the network and loads its weights. Called after the device was found to exist.
         options: Where and how to run it.
 
     Raises:
         ImportError: torch is not installed.
-        ModelError: the device or the provider cannot be had.
-        ConfigError: the precision cannot be had.
+        ModelError: the device or the provider is not available.
+        ConfigError: the precision is not available.
     """
 
     def __init__(self, build: Callable[[], TorchModel], options: BackendOptions) -> None:
         self.device, notes = choose_device(options.device)
         self._threads = options.threads or usable_cores()
-        if options.threads is not None:  # a worker among others on this machine
+        if options.threads is not None:  # one of several workers on this machine
             import torch
 
             torch.set_num_threads(options.threads)
         model = build()
-        # Set by kinds of models that have an earlier stage: it, or a folder of its label maps.
+        # Set by kinds of models with an earlier stage: the stage, or a folder of its label maps.
         self.previous: Backend | None = None
         self.given_masks: Path | None = None
         self.spec, self.digest = model.spec, model.digest
-        # The place for another memory format, too.
         network = model.network.to(self.device).eval()
-        for weight in network.parameters():  # programs of TorchScript cannot be asked as a whole
+        for weight in network.parameters():  # TorchScript modules have no requires_grad_
             weight.requires_grad_(False)
         self._flat = is_2d(network)
         self._network, self._call = network, model.call
@@ -116,7 +115,7 @@ class TorchBackend:
         self.notes = (*notes, *chosen_for, *chosen, *model.notes)
 
     def forward(self, windows: Windows) -> Logits:
-        """See `Backend.forward`. float32 in and out; a 2D network takes windows of one plane."""
+        """See `Backend.forward`. Input and output are float32; a 2D network takes windows of one plane."""
         if self._flat and windows.shape[2] != 1:
             raise InferenceError(f"a 2D network runs on one plane at a time, not on {windows.shape[2]}")
         if self._dropout is not None:
@@ -129,7 +128,7 @@ class TorchBackend:
         return self._prove(windows)
 
     def as_module(self) -> nn.Module:
-        """The network as exporters want it: one input as the network takes it, and its first output."""
+        """The network as a module for exporters: one input, of the network's own axes, and its first output."""
         return registered(self._network, lambda inputs: _first_tensor(self._call(inputs)))
 
     def in_full_precision(self) -> Backend:
@@ -144,14 +143,14 @@ class TorchBackend:
 
     @cached_property
     def folds(self) -> tuple[Backend, ...]:
-        """The folds whose logits are averaged, each by itself; empty where there is one network."""
+        """A backend for each fold whose logits are averaged; empty if there is a single network."""
         return tuple(self._twin(fold) for fold in self._folds)
 
     def dropout_samples(self, count: int) -> tuple[Backend, ...]:
-        """The network so many times, its dropout layers switched on, a seed each; normalisation stays as it is.
+        """Return `count` samples of the network with dropout switched on, each with its own seed.
 
         Raises:
-            ConfigError: it has no such layers.
+            ConfigError: the network has no dropout layers.
         """
         layers = dropout_layers(self._network)
         if not layers:
@@ -162,13 +161,13 @@ class TorchBackend:
         for number in range(count):
             sample = copy.copy(self)
             sample._compiled, sample._dropout = None, DropoutSample(layers, number, self.device)
-            if sample.provider == "openvino":  # a compiled network has none
+            if sample.provider == "openvino":  # compiled networks have no dropout
                 sample.provider, sample.precision = "torch", "fp32"
             samples.append(sample)
         return tuple(samples)
 
     def _twin(self, network: nn.Module) -> TorchBackend:
-        """The same for a part of the network."""
+        """Return a backend with the same settings for a part of the network."""
         twin = copy.copy(self)
         twin.__dict__.pop("folds", None)
         twin._network, twin._call, twin._folds = network, network, ()
@@ -183,9 +182,9 @@ class TorchBackend:
         return openvino.OpenVinoNetwork(read, self.precision, self._threads)
 
     def _prove(self, windows: Windows) -> Logits:
-        """The first answer to windows of a new shape: the compiled network's, if the original agrees.
+        """Run windows of a shape for the first time: in the compiled network, if its output equals the original's.
 
-        They are compared on the last window, because the original is slow; windows do not depend on each other.
+        Outputs are compared on the last window only, because the original is slow; windows are independent.
         """
         exact = self._eager(windows[-1:])
         network = self._compiled
@@ -195,12 +194,12 @@ class TorchBackend:
             if agree and relative_error(answer[-1:], exact) <= MAX_RELATIVE_ERROR[self.precision]:
                 self._proven.add(windows.shape)
                 return answer
-            reason = "its answer differs from the original's"
+            reason = "its output differs from the original's"
         except OutOfMemoryError:
             raise
         except InferenceError as error:
             reason = str(error)
-        if self._proven:  # it runs, only not windows of this shape
+        if self._proven:  # it can run windows of other shapes
             raise InferenceError(f"OpenVINO cannot run windows of shape {windows.shape} ({reason})")
         if not self._automatic:
             raise InferenceError(
@@ -211,12 +210,12 @@ class TorchBackend:
         return self._eager(windows)
 
     def _infer(self, inputs: Tensor) -> Tensor:
-        """(N, C, Z, Y, X) to logits of the same, whatever the network's form."""
+        """(N, C, Z, Y, X) to logits of the same axes, also for 2D networks."""
         logits = _first_tensor(self._call(inputs.squeeze(2) if self._flat else inputs))
         return logits.unsqueeze(2) if self._flat else logits
 
     def _eager(self, windows: Windows) -> Logits:
-        """The original network, as torch runs it; tensors stay where they are."""
+        """Run the original network in torch; the result is of the same kind (array or tensor) as `windows`."""
         import torch
 
         on_host = isinstance(windows, np.ndarray)
@@ -226,16 +225,16 @@ class TorchBackend:
             with (
                 torch.inference_mode(),
                 torch.autocast(kind, half, enabled=half is not None and kind == "cuda"),
-                # Windows are of one shape: the best kernels are looked for once. And fp32 means fp32.
+                # Windows have one shape, so kernels are searched once. TF32 is less exact than fp32.
                 torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
             ):
-                # torch warns about arrays that it could write into but must not.
+                # torch warns about read-only arrays.
                 source = torch.from_numpy(np.require(windows, np.float32, ["C", "W"])) if on_host else windows
                 inputs = source.to(self.device)
                 logits = self._infer(inputs)
                 if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
                     raise InferenceError(
-                        f"the network answered in the shape {tuple(logits.shape)} to {tuple(inputs.shape)} "
+                        f"the network's output has shape {tuple(logits.shape)} for {tuple(inputs.shape)} "
                         "(N, C, Z, Y, X); it must keep N, Z, Y and X (does the window fit its strides?)"
                     )
                 return logits.float().cpu().numpy() if on_host else logits
@@ -249,12 +248,12 @@ class TorchBackend:
 
 
 def _first_tensor(answer: Any) -> Tensor:
-    """Networks with deep supervision answer with several outputs, the finest first."""
+    """The first output; networks with deep supervision return several, the finest first."""
     import torch
 
     first = answer[0] if isinstance(answer, list | tuple) and answer else answer
     if not isinstance(first, torch.Tensor):
-        raise InferenceError(f"the network answered with a {type(first).__name__} where logits were expected")
+        raise InferenceError(f"the network's output is a {type(first).__name__}; logits were expected")
     return first
 
 

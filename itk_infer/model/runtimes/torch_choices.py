@@ -1,4 +1,4 @@
-"""Device, provider and precision of a torch network: what was asked for, or a sentence why it cannot be had."""
+"""Choose device, provider and precision of a torch network, or explain why a choice is not available."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itk_infer.options_of_models import PrecisionChoice, Provider
 
 
 def choose_device(wanted: str) -> tuple[str, list[str]]:
-    """The device to use, and a note for the user if the program chose it.
+    """Choose the device; returns it, and a note for the user if it was not given.
 
     Raises:
         ImportError: torch is not installed.
-        ModelError: the device is not there.
+        ModelError: the device does not exist.
     """
     import torch
 
@@ -36,10 +36,10 @@ def choose_device(wanted: str) -> tuple[str, list[str]]:
 
 
 def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
-    """What runs the network, and a note for the user if it is not the usual one.
+    """Choose what runs the network; returns it, and a note for the user if it is not the default.
 
     Raises:
-        ModelError: it cannot run torch networks, is not installed, or not on this device.
+        ModelError: the provider does not run torch networks, is not installed, or does not run on this device.
     """
     if wanted == "tensorrt":
         raise ModelError("`provider=tensorrt` runs ONNX models; export this one to ONNX, or leave it out")
@@ -59,7 +59,7 @@ def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:
 
 
 def choose_torch_precision(wanted: PrecisionChoice, device: str, provider: str) -> tuple[Precision, list[str]]:
-    """The precision to run in, and notes for the user; see `choose_precision`."""
+    """Choose the precision; returns it, and notes for the user, see `choose_precision`."""
     offered: tuple[Precision, ...] = ()
     if provider == "openvino":
         offered = openvino.reduced_precisions()

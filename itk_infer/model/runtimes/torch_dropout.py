@@ -1,4 +1,4 @@
-"""Dropout while a torch network infers: only its dropout layers are switched on, all others stay as they are."""
+"""Dropout at inference of a torch network: only dropout layers are switched on, others do not change."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-SAMPLE = 1_000_003  # distance of the seeds of two samples: more than the windows of a case
+SAMPLE = 1_000_003  # difference of the seeds of two samples: more than a case has windows
 NAMES = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 
 
 def dropout_layers(network: nn.Module) -> list[nn.Module]:
-    """The dropout layers of a network whose share of dropped values is above 0; of TorchScript, too.
+    """The dropout layers of a network with a probability above 0; of TorchScript modules, too.
 
-    Dropout that a network's own code calls as a function is not found.
+    Dropout that is called as a function is not found.
     """
     return [
         module
@@ -26,14 +26,14 @@ def dropout_layers(network: nn.Module) -> list[nn.Module]:
 
 
 class DropoutSample:
-    """Switches dropout layers on for one call after the other, each with a seed of its own.
+    """Switches dropout layers on during calls, each of which has its own seed.
 
-    The same calls in the same order drop the same values; other random numbers are not disturbed.
+    The same calls in the same order drop the same values; torch's global random state does not change.
 
     Args:
         layers: See `dropout_layers`.
-        number: Of the sample.
-        device: That runs the network.
+        number: Number of the sample, from 0.
+        device: Device that runs the network.
     """
 
     def __init__(self, layers: Sequence[nn.Module], number: int, device: str) -> None:
@@ -42,7 +42,7 @@ class DropoutSample:
 
     @contextmanager
     def next(self, windows: int) -> Iterator[None]:
-        """Around the call of the network for the next so many windows."""
+        """Switch dropout on for a call of the network with this number of windows."""
         import torch
 
         devices = [torch.device(self._device)] if self._device != "cpu" else []

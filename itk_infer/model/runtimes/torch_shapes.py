@@ -1,4 +1,4 @@
-"""What a torch network's layers say about its input and output, before a window runs."""
+"""Find the shape of a torch network's input and output from its layers, before a window runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def is_2d(network: nn.Module) -> bool:
-    """Whether the first convolution is a 2D one; of a program without layers, whether its first kernel is."""
+    """Whether the first convolution is 2D; for a program without layers, whether its first kernel is."""
     from torch import nn
 
     kinds = (nn.Conv2d, nn.Conv3d)
@@ -37,14 +37,14 @@ def channels_in(network: nn.Module) -> int | None:
 def channels_out(
     network: nn.Module, infer: Callable[[Tensor], Tensor], spec: ModelSpec, *, flat: bool
 ) -> int | None:
-    """Output channels, which memory is planned from; None for a network that shapes alone do not run through.
+    """Find the output channels, from which memory is planned; None if the network does not run on fake tensors.
 
-    A forward pass with fake tensors computes shapes, and neither values nor memory.
+    A forward pass with fake tensors computes shapes, but no values, and needs no memory.
 
     Args:
         network: The network that `infer` calls.
-        infer: (N, C, Z, Y, X) to logits.
-        spec: Says which window to try.
+        infer: Takes (N, C, Z, Y, X), returns logits.
+        spec: The model spec, whose window size is used.
         flat: Whether the network takes single planes.
     """
     import torch
@@ -57,22 +57,22 @@ def channels_out(
     channels = channels_in(network) or len(spec.input.channels)
     device = next((weight.device for weight in network.parameters()), None)
     try:
-        # No weight is replaced meanwhile: torch.func.functional_call mixes up those that several modules share.
+        # Weights are not replaced by fake ones: torch.func.functional_call confuses those that modules share.
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             return int(infer(torch.empty((1, channels, *size), device=device)).shape[1])
-    except Exception:  # any error of foreign code; the first window will show it
+    except Exception:  # any error of foreign code; the first window raises it again
         return None
 
 
 def is_script(network: nn.Module) -> bool:
-    """Whether a network is a program of TorchScript."""
+    """Whether a network is a TorchScript program."""
     import torch
 
     return isinstance(network, torch.jit.ScriptModule)
 
 
 def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A function as the module that a tracer wants."""
+    """Wrap a function in a module, as tracers need it."""
     from torch import nn
 
     class Traceable(nn.Module):
@@ -83,7 +83,7 @@ def traceable(infer: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def registered(network: nn.Module, infer: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A function that calls a network, as a module that has the network's weights: exporters name them by it."""
+    """Wrap a function that calls a network in a module with the network's weights, whose names exporters use."""
     from torch import nn
 
     class Registered(nn.Module):

@@ -1,4 +1,4 @@
-"""Which explainer a network gets, by what it is and by the methods that are asked for."""
+"""Choose the explainer of a network from its kind and the methods asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OCCLUSION: Final = "`saliency=occlusion` explains any network, with 196 calls pe
 
 
 class Together:
-    """Several explainers of one network, each for its methods; see `Explainer`."""
+    """Several explainers of one network, each for some methods; see `Explainer`."""
 
     def __init__(self, parts: Sequence[tuple[Explainer, tuple[str, ...]]]) -> None:
         self._parts = parts
@@ -56,18 +56,18 @@ def explainer_for(
     device: str = "cpu",
     threads: int = 1,
 ) -> Explainer:
-    """The explainer of a loaded network.
+    """Make the explainer of a loaded network.
 
     Args:
-        methods: Names of `maps.METHODS`.
-        forward: Runs the network: (N, C, H, W) to (N, K), logits if there are any; for occlusion.
-        onnx: Its file, if it is one of ONNX.
-        network: The torch network, if it is one.
-        size: C, H, W of its input.
+        methods: Names in `maps.METHODS`.
+        forward: Runs the network: (N, C, H, W) to (N, K), logits or else probabilities; for occlusion.
+        onnx: The file of an ONNX network.
+        network: A torch network.
+        size: Size C, H, W of its input.
         batch: Pictures per call that an ONNX network takes.
-        layer: Name of the tensor that Grad-CAM explains; None: the last map of rows and columns.
-        probabilities: Whether the torch network answers with probabilities.
-        device: Where the torch network is.
+        layer: Name of the tensor that Grad-CAM uses; None: the last feature map with rows and columns.
+        probabilities: Whether the torch network's outputs are probabilities.
+        device: Device of the torch network.
         threads: Threads of onnxruntime.
 
     Raises:
@@ -97,7 +97,7 @@ def _of_onnx(
     layer: str | None,
     threads: int,
 ) -> Explainer:
-    """The closed form where there is one and it is enough, else gradients of a conversion."""
+    """The closed form if it exists and has the methods, else gradients of a converted network."""
     if onnx is None:
         raise ModelError(f"`saliency={wanted[0]}` needs an ONNX or a torch network; {OCCLUSION}")
     reason = f"{onnx}: `saliency=input_grad` needs gradients"

@@ -1,6 +1,6 @@
 """Grad-CAM of ONNX networks that end in pooling and a linear layer: exact, in one forward pass, without gradients.
 
-Where the logits are W mean(A) + b of a map A with N positions, dz_k/dA is W_k / N at each of them.
+If the logits are z = W mean(A) + b for a feature map A with N positions, dz_k/dA is W_k / N at each position.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MAX_RELATIVE_ERROR: Final = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2}
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a network, by the names of its tensors.
+    """The last layers of a network, by the names of their tensors.
 
     Attributes:
-        map: What is pooled.
-        before_relu: The tensor that becomes `map` by a ReLU; empty if there is none.
-        weight: Of the linear layer; empty where the pooled map is the answer.
-        bias: The same; empty if there is none.
-        logits: The answer, before an activation.
+        map: The feature map that is pooled.
+        before_relu: Input of the ReLU whose output is `map`; empty if there is none.
+        weight: Weight of the linear layer; empty if there is none.
+        bias: Bias of the linear layer; empty if there is none.
+        logits: The output before an activation.
     """
 
     map: str
@@ -47,16 +47,16 @@ class Tail:
 class ClosedForm:
     """Explains an ONNX network by the weights of its last layer; see `Explainer`.
 
-    The map and the weights are read as further outputs of the network, so any encoding of weights will do. That
-    W mean(A) + b gives the network's own logits is checked for every batch.
+    The map and the weights are read as additional outputs of the network, so weights may be stored in any form.
+    Every batch is checked: W mean(A) + b must equal the network's own logits.
 
     Args:
         path: The ONNX file; its input is (N, C, H, W).
-        layer: Name of the tensor to take: the pooled one, or the one before its ReLU. None: the pooled one.
+        layer: Name of the tensor to use: the pooled map, or the input of its ReLU. None: the pooled map.
         threads: Threads on the CPU.
 
     Raises:
-        ModelError: the network has another end, or `layer` is neither of the two.
+        ModelError: the network has other last layers, or `layer` is neither of the two tensors.
     """
 
     how: str = "closed form"
@@ -99,7 +99,7 @@ class ClosedForm:
         by_name: dict[str, Any] = dict(zip(self._names, found, strict=True))
         features, logits = by_name[self._tail.map], by_name[self._tail.logits].reshape(len(inputs), -1)
         if features.ndim != 4:
-            raise ModelError(f"{self._path}: {self._tail.map} has shape {features.shape}, and no rows and columns")
+            raise ModelError(f"{self._path}: {self._tail.map} is {features.shape}, without rows and columns")
         weight = self._weight(features, logits, by_name)
         gradient = (weight[:, targets].T / features[0, 0].size)[:, :, None, None]
         if self.layer == self._tail.before_relu:
@@ -107,7 +107,7 @@ class ClosedForm:
         return Explanation(maps_of(methods, layer, gradient, None), logits)
 
     def _weight(self, features: Any, logits: Any, by_name: dict[str, Any]) -> Any:
-        """(C, K) of which W mean(A) + b gives the logits."""
+        """The weight (C, K) for which W mean(A) + b equals the logits; raises `ModelError` if there is none."""
         pooled = features.mean(axis=(2, 3))
         weight = by_name.get(self._tail.weight, np.eye(pooled.shape[1]))
         weight = weight.reshape(weight.shape[0], -1)
@@ -125,7 +125,7 @@ class ClosedForm:
 
 
 def find_tail(nodes: Sequence[Node], output: str) -> Tail | None:
-    """The end of a graph, if it is a map, average pooling, and at most one linear layer and an activation."""
+    """The last layers: average pooling, then at most one linear layer and an activation; None if others."""
     makers = {name: node for node in nodes for name in node.outputs if name}
 
     def back(name: str, operations: Sequence[str]) -> str:
@@ -153,9 +153,9 @@ def find_tail(nodes: Sequence[Node], output: str) -> Tail | None:
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """An ONNX file's content, with further tensors of its main graph as outputs.
+    """Add tensors of the main graph to the outputs of an ONNX file's content.
 
-    Messages of protobuf that are concatenated are merged, and lists in them are joined: ModelProto.graph (7),
+    Concatenated protobuf messages are merged, and their repeated fields joined: ModelProto.graph (7),
     GraphProto.output (12), ValueInfoProto.name (1).
     """
     return model + _field(7, b"".join(_field(12, _field(1, name.encode())) for name in names))

@@ -1,4 +1,4 @@
-"""ONNX networks as torch networks, by onnx2torch, for gradients that have no closed form."""
+"""Convert ONNX networks to torch by onnx2torch, for gradients without a closed form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itk_infer.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-OPSET: Final = 17  # newer ones have operations that onnx2torch does not know
+OPSET: Final = 17  # onnx2torch does not support operations of newer ones
 MAX_RELATIVE_ERROR: Final = 1e-3
 HOW: Final = "autograd of its conversion by onnx2torch"
 
@@ -22,21 +22,21 @@ HOW: Final = "autograd of its conversion by onnx2torch"
 def converted(
     path: Path, forward: Callable[[NDArray[np.float32]], NDArray[np.floating]], size: tuple[int, int, int]
 ) -> nn.Module:
-    """The torch network that answers as an ONNX file does.
+    """Convert an ONNX network to torch, and check that its outputs are the same.
 
     Args:
         path: The file.
-        forward: Runs it: (N, C, H, W) to (N, K), the first N rows of which count.
-        size: C, H, W of its input.
+        forward: Runs the file: (N, C, H, W) to at least N rows of K values, of which the first N are used.
+        size: Size C, H, W of its input.
 
     Raises:
-        ModelError: onnx2torch is missing, cannot convert the file, or the two answer differently.
+        ModelError: onnx2torch is missing, cannot convert the file, or the outputs differ.
     """
     try:
         import onnx
         import onnx2torch
         import torch
-    except Exception as error:  # torchvision, which it imports, fails in many ways beside another torch
+    except Exception as error:  # it imports torchvision, which raises many errors with an unsuitable torch
         raise ModelError(
             f"{path}: gradients of an ONNX network need onnx2torch, which cannot be imported ({error}): "
             "pip install 'itk_infer[saliency]'"
@@ -46,12 +46,12 @@ def converted(
         picture = np.random.default_rng(0).normal(size=(1, *size)).astype(np.float32)
         with torch.no_grad():
             answer = network(torch.from_numpy(picture)).flatten(1).double().numpy()
-    except Exception as error:  # each operation of the graph has failures of its own
+    except Exception as error:  # converters of single operations raise many classes
         reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise ModelError(f"{path}: onnx2torch cannot convert it ({reason})") from error
     exact = np.asarray(forward(picture), np.float64)[:1].reshape(answer.shape)
     if np.abs(answer - exact).max() > MAX_RELATIVE_ERROR * max(1.0, float(np.abs(exact).max())):
-        raise ModelError(f"{path}: its conversion by onnx2torch answers differently, and is not used")
+        raise ModelError(f"{path}: the outputs of its conversion by onnx2torch differ, so it is not used")
     module: nn.Module = network
     return module
 

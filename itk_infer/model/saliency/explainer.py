@@ -1,4 +1,4 @@
-"""The seam between what explains a network and what draws it."""
+"""The interface between explainers of networks and the drawing of their maps."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Explanation:
     """The maps of one network for a batch of pictures.
 
     Attributes:
-        maps: By method, (N, h, w) float64, not negative: of the feature map's size, or of the input's.
-        logits: (N, K) of the network that made them.
+        maps: Maps (N, h, w) by method, float64, not negative, of the size of the feature map or the input.
+        logits: (N, K), the network's logits for the pictures.
     """
 
     maps: dict[str, Floats]
@@ -30,9 +30,9 @@ class Explainer(Protocol):
     """Explains one logit per picture.
 
     Attributes:
-        how: How gradients are had, in words: ``closed form``, ``autograd``, ``occlusion``.
-        layer: The tensor whose map Grad-CAM weighs; empty where there is none.
-        methods: Those that it can compute.
+        how: How maps are computed: ``closed form``, ``autograd``, ``occlusion``.
+        layer: The feature map that Grad-CAM uses; empty if there is none.
+        methods: The methods that it supports.
     """
 
     how: str
@@ -56,22 +56,22 @@ class Explainer(Protocol):
 
 
 def check_methods(methods: Sequence[str]) -> tuple[str, ...]:
-    """Names of methods, each once.
+    """Check names of methods, and remove duplicates.
 
     Raises:
         ConfigError: there is none, or one is unknown.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown or not methods:
-        named = ", ".join(map(repr, unknown)) or "nothing"
-        raise ConfigError(f"`saliency`: {named} is no method; there are {', '.join(METHODS)}")
+        what = f"{', '.join(map(repr, unknown))} is not a method" if unknown else "no method is given"
+        raise ConfigError(f"`saliency`: {what}; there are {', '.join(METHODS)}")
     return tuple(dict.fromkeys(methods))
 
 
 def maps_of(
     methods: Sequence[str], features: Floats | None, gradient: Floats | None, input_grad: Floats | None
 ) -> dict[str, Floats]:
-    """Maps by method, of what a pass through the network gave; see `maps`."""
+    """Compute maps by method from feature maps and gradients; see `maps`."""
     found = {}
     for method in methods:
         if method == "input_grad" and input_grad is not None:

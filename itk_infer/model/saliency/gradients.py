@@ -1,4 +1,4 @@
-"""Saliency of torch networks, by autograd: one pass back per batch."""
+"""Saliency of torch networks by autograd: one backward pass per batch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Autograd:
     """Explains a torch network; see `Explainer`.
 
     Args:
-        network: Takes (N, C, H, W), and answers (N, K). Its mode and weights are left alone.
-        size: C, H, W of a picture.
-        layer: What Grad-CAM explains, see `recorders`; None: the last map of rows and columns.
-        probabilities: Whether the network answers with probabilities: then the log-odds of an answer are
+        network: Takes (N, C, H, W), returns (N, K). Its mode and weights are not changed.
+        size: Size C, H, W of a picture.
+        layer: Name of the tensor that Grad-CAM uses, see `recorders`; None: the last map with rows and columns.
+        probabilities: Whether the network's outputs are probabilities: then their log-odds are
             explained, because the gradient of a saturated sigmoid vanishes.
-        device: Where the network is.
+        device: Device of the network.
 
     Raises:
-        ModelError: there is no such layer.
+        ModelError: there is no layer of this name, or it has no rows and columns.
     """
 
     how: str = "autograd"
@@ -79,7 +79,7 @@ class Autograd:
             features = kept.get(layer)
             wanted = [source] if features is None else [source, features]
             gradients = torch.autograd.grad(chosen.sum(), wanted, allow_unused=True)
-        except Exception as error:  # a network is anybody's code
+        except Exception as error:  # a network may raise any error
             sentence = f"the network failed on {inputs.shape}: {type(error).__name__}: {error}".split("\n")[0]
             raise network_error(error, sentence) from error
         if any(gradient is None for gradient in gradients):
@@ -95,10 +95,10 @@ class Autograd:
 
 
 def named_layer(shapes: Mapping[str, tuple[int, ...]], layer: str) -> str:
-    """A layer that was asked for.
+    """Check a layer that was asked for.
 
     Raises:
-        ModelError: there is none of that name, or it holds no map of rows and columns.
+        ModelError: there is no layer of this name, or it has no rows and columns.
     """
     if layer not in shapes:
         near = get_close_matches(layer, shapes, n=3, cutoff=0.3) or list(shapes)[-3:]
@@ -109,15 +109,15 @@ def named_layer(shapes: Mapping[str, tuple[int, ...]], layer: str) -> str:
 
 
 def last_map(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int]) -> str:
-    """The layer that Grad-CAM explains: the last one with rows and columns.
+    """Choose the layer that Grad-CAM uses: the last one with rows and columns.
 
     Args:
-        shapes: Of all layers, in the order in which they are computed.
+        shapes: Output shapes of all layers, in order of computation.
         size: Rows and columns of the picture.
 
     Returns:
-        Its name, or else a sentence that says why there is none: in a transformer, the last map is not what
-        the answer is made of.
+        Its name, or a sentence that says why there is none: in a transformer, outputs are not computed from the
+        last map.
     """
     later: list[tuple[int, ...]] = []
     for name, shape in reversed(list(shapes.items())):

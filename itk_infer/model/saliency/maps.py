@@ -1,7 +1,7 @@
-"""Saliency maps by their formulas, from a feature map and its gradient.
+"""Formulas of saliency maps, from a feature map and its gradient.
 
 ``z`` is the logit that is explained, ``A`` (N, C, h, w) the feature map, ``G`` its gradient dz/dA of the same
-shape, or of (N, C, 1, 1) where it is the same everywhere. All in float64.
+shape, or of shape (N, C, 1, 1) if it is constant. All arrays are float64.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 def input_gradient(gradient: Floats) -> Floats:
     """Mean over channels of |dz/dx|, (N, C, H, W) to (N, H, W).
 
-    Simonyan et al., arXiv 1312.6034, who take the largest channel; the mean is what the RSNA 2019 panels show.
+    Simonyan et al., arXiv 1312.6034, take the maximum over channels; the mean is that of the RSNA 2019 panels.
     """
     mean: Floats = np.abs(gradient).mean(axis=1)
     return mean
@@ -67,7 +67,7 @@ def normalised(maps: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
-    """A map (h, w) interpolated bilinearly to `size` (rows, columns), its corners not aligned."""
+    """Interpolate a map (h, w) bilinearly to `size` (rows, columns), without aligned corners."""
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(image, np.float32))

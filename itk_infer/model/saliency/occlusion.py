@@ -1,6 +1,6 @@
-"""Saliency by occlusion, for any network: what the logit loses when a part of the picture is grey.
+"""Saliency by occlusion, for any network: how far a logit decreases when a part of the picture is covered.
 
-Zeiler and Fergus, arXiv 1311.2901. The parts are the cells of a grid, so a picture takes as many calls as cells.
+Zeiler and Fergus, arXiv 1311.2901. The parts are the cells of a grid, each of which takes a forward pass.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BATCH: Final = 28
 
 
 class Occlusion:
-    """Explains a network by its forward pass alone; see `Explainer`.
+    """Explains a network by forward passes only; see `Explainer`.
 
     Args:
-        forward: (N, C, H, W) to logits, the first N rows of which count.
+        forward: (N, C, H, W) to at least N rows of logits, of which the first N are used.
         grid: Cells along rows and columns.
     """
 
@@ -35,7 +35,7 @@ class Occlusion:
     def explain(
         self, inputs: NDArray[np.float32], targets: NDArray[np.intp], methods: Sequence[str]
     ) -> Explanation:
-        """See `Explainer.explain`. A cell is covered with the picture's mean of each channel."""
+        """See `Explainer.explain`. Cells are covered with the picture's mean of each channel."""
         logits = np.concatenate([self._forward(picture[None])[:1] for picture in inputs])
         maps = [
             self._map(picture, int(target), float(answer[target]))

@@ -1,7 +1,7 @@
-"""The tensors inside a torch network, by name, in the order in which they are made.
+"""Record tensors inside a torch network, by name, in order of computation.
 
-Three kinds of network: a module of Python code (names of modules), a program of torch.export (nodes of its graph),
-and a TorchScript program (values of its graph). A recorder leaves nothing behind in the network.
+There are three kinds of networks: Python modules (names of modules), torch.export programs (nodes of the graph),
+and TorchScript programs (values of the graph). A recorder does not change the network.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 class Recorder(Protocol):
-    """Runs a network, and keeps tensors on the way."""
+    """Runs a network and keeps intermediate tensors."""
 
     def run(self, inputs: Tensor, layer: str | None = None) -> tuple[Any, dict[str, Tensor]]:
-        """Run it once.
+        """Run the network once.
 
         Args:
             inputs: (N, C, H, W).
-            layer: The tensor to keep; empty: none; None: all.
+            layer: Name of the tensor to keep; empty: none; None: all.
 
         Returns:
-            The answer, and the tensors in the order in which they were made. The answer depends on them.
+            The output, and the tensors in order of computation; gradients of the output flow through them.
         """
         ...
 
 
 def recorder_of(network: nn.Module) -> Recorder:
-    """The recorder for a network's kind.
+    """Make the recorder for a network's kind.
 
     Raises:
-        ModelError: a TorchScript program cannot be taken apart.
+        ModelError: a TorchScript program cannot be converted to one graph.
     """
     import torch
 
@@ -63,9 +63,9 @@ class _ModuleRecorder:
             def record(module: nn.Module, given: Any, output: Any) -> Any:
                 if not isinstance(output, torch.Tensor):
                     return None
-                kept.pop(name, None)  # the last call counts, also in the order
+                kept.pop(name, None)  # the last call of a module replaces earlier ones, also in the order
                 kept[name] = output
-                return output.clone()  # what follows may work in place
+                return output.clone()  # later operations may work in place
 
             return record
 
@@ -77,7 +77,7 @@ class _ModuleRecorder:
 
 
 class _GraphRecorder:
-    """Keeps results of the nodes of a graph."""
+    """Keeps results of the nodes of a torch.export graph."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -101,7 +101,7 @@ class _GraphRecorder:
 
 
 class _ScriptRecorder:
-    """Makes values of the program's graph further outputs of a copy of it."""
+    """Runs a copy of a TorchScript graph that has the values to keep as additional outputs."""
 
     def __init__(self, network: Any) -> None:
         import warnings
@@ -109,12 +109,12 @@ class _ScriptRecorder:
         import torch
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit itself, about its successor
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit announces its successor
             try:
                 self._frozen = torch.jit.freeze(network.eval())  # one flat graph
-            except Exception as error:  # of torch's compiler
+            except Exception as error:  # torch's compiler raises many classes
                 raise ModelError(
-                    f"torch cannot take the TorchScript program apart ({type(error).__name__}), so its layers "
+                    f"torch cannot freeze the TorchScript program ({type(error).__name__}), so its layers "
                     "cannot be explained; export the network to ONNX"
                 ) from error
         self._functions: dict[str | None, tuple[list[str], Any]] = {}
@@ -126,7 +126,7 @@ class _ScriptRecorder:
         if layer not in self._functions:
             graph, names = self._frozen.graph.copy(), []
             values = zip(_tensors(self._frozen.graph), _tensors(graph).values(), strict=True)
-            for name, value in values:  # a copy numbers its values anew
+            for name, value in values:  # values of a copy have other names
                 if layer in (None, name):
                     names.append(name)
                     graph.registerOutput(value)
@@ -134,7 +134,7 @@ class _ScriptRecorder:
                 graph.makeMultiOutputIntoTuple()
             self._functions[layer] = names, torch._C._create_function_from_graph("forward", graph)
         names, function = self._functions[layer]
-        # The optimiser, from the second call on, would cut tensors off from the gradients.
+        # From the second call on, the optimiser would detach tensors from the gradients.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             found = function(self._frozen._c, inputs)
         answer, *kept = found if names else (found,)
@@ -142,6 +142,6 @@ class _ScriptRecorder:
 
 
 def _tensors(graph: Any) -> dict[str, Any]:
-    """Values of a graph of TorchScript by name."""
+    """Tensor values of a TorchScript graph by name."""
     made = (value for node in graph.nodes() for value in node.outputs())
     return {value.debugName(): value for value in made if value.type().kind() == "TensorType"}

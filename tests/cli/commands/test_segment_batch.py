@@ -16,7 +16,7 @@ from itk_infer.executors.loader import ModelRequest
 
 DEMO = Path(__file__).resolve().parents[3] / "itk_infer" / "demo"
 MODEL = ("--onnx", str(DEMO / "hippocampus_unet.onnx"), "--device", "cpu", "--patch-size", "16", "16", "16")
-FOUND = r"batch: \d+ window\(s\) per call(, \d\.\d\d times as fast as one|; more gain too little)\n"
+FOUND = r"batch: \d+ window\(s\) per call(, \d\.\d\d times as fast as one|; more is hardly faster)\n"
 KNOWN = r"batch: \d+ window\(s\) per call, as an earlier run found\n"
 
 

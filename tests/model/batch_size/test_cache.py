@@ -26,7 +26,7 @@ key = pickle.loads(bytes.fromhex(sys.argv[2]))
 for _ in range(300):
     cache.write(key, int(sys.argv[3]))
     cache.read(key)
-torn = [note for note in cache.notes if "is not what this program wrote" in note]
+torn = [note for note in cache.notes if "is not written by this program wrote" in note]
 sys.exit(f"not whole: {torn}" if torn else 0)
 """
 

@@ -61,8 +61,8 @@ def test_windows_are_real_and_repeated_where_there_are_too_few():
     assert network.seen[-1] == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
-def test_a_network_must_answer_every_window():
-    with pytest.raises(InferenceError, match="did not answer 2 windows"):
+def test_a_network_must_return_an_output_per_window():
+    with pytest.raises(InferenceError, match="did not return one output for each of 2 windows"):
         BatchTrial(lambda windows: windows[:1], WINDOWS, memory=lambda: None)(2)
 
 

@@ -159,7 +159,7 @@ def test_tracing_where_torch_export_fails(tmp_path):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Wrong, r"answers differently than the model .*nothing was written"),
+        (Wrong, r"outputs differ from the model's .*nothing was written"),
         (Impossible, "the network cannot be exported: by torch.export: .*; by tracing: "),
     ],
     ids=["wrong", "impossible"],

@@ -107,7 +107,7 @@ def test_all_layouts_answer_the_same(tmp_path, provider, shape, last_in, last_ou
     z, y, x = [1] * (4 - len(shape)) + fixed[1:]
     assert backend.shape == NetworkShape(2, 4, (z, y, x), fixed[0])
     axes = "N Z Y X C" if len(shape) == 4 else "N Y X C"
-    assert (f"the network takes {axes}; windows and answers are transposed" in backend.notes) == last_in
+    assert (f"the network takes {axes}; windows and outputs are transposed" in backend.notes) == last_in
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -180,7 +180,7 @@ def test_layouts_by_shape(taken, given, channels, last_in, last_out):
 
 def test_what_nothing_tells_is_refused_and_a_transpose_tells():
     shape = (1, 1, 64, 64, 1)
-    with pytest.raises(ModelError, match=r"nothing tells whether that is N C Z Y X or N Z Y X C; export it"):
+    with pytest.raises(ModelError, match=r"which may be N C Z Y X or N Z Y X C; export it"):
         layout_of(shape, shape)
     assert layout_of(shape, shape, moved=True) == Layout(last_in=True, last_out=True)
 

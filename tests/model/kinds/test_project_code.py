@@ -107,7 +107,7 @@ def test_a_module_of_the_same_name_in_this_process_is_refused(tmp_path, monkeypa
     assert str(tmp_path / "a") not in sys.path
     check_imports(["one_of_two", "sys", "os.path"], tmp_path / "a")
     with pytest.raises(
-        ModelError, match=r"one_of_two.*taken from .*a.one_of_two\.py, not from .*b.one_of_two\.py; rename"
+        ModelError, match=r"one_of_two.*imported from .*a.one_of_two\.py, not from .*b.one_of_two\.py; rename"
     ):
         check_imports(["one_of_two"], tmp_path / "b")
 
@@ -142,7 +142,7 @@ def test_a_folder_that_is_importable_anyway_stays_so(tmp_path, monkeypatch):
         (BODY + "train = dict(\n", "never closed.*; correct the config$"),
         (
             "import os\nroot = os.environ['ROOT']\n" + BODY,
-            r"; MMEngine runs nothing that a config imports: .*default\}\}'$",
+            r"; MMEngine does not run what a config imports: .*default\}\}'$",
         ),
         (BODY.replace("OwnNetwork", "Nowhere"), "; name the module that registers it in custom_imports$"),
     ],

@@ -87,7 +87,7 @@ def test_openvino_runs_them_behind_its_comparison_with_torch(tmp_path, ending):
 
 def test_a_file_without_a_spec_needs_one(tmp_path):
     path = scripted(Network(), tmp_path / "model.pt")
-    with pytest.raises(ConfigError, match="says nothing about intensities"):
+    with pytest.raises(ConfigError, match="has no intensity settings"):
         Predictor.load(path, device="cpu")
     (tmp_path / "model.spec.json").write_text(json.dumps(SPEC), "utf-8")
     assert Predictor.load(path, device="cpu", provider="cpu").spec.window.patch_size == (8, 8, 8)
@@ -225,8 +225,8 @@ def test_texts_and_pickles_in_an_archive_of_torch_export_are_never_run(tmp_path)
         ('"torch.ops.aten.relu.default"', '"torch.os.system"', "its graph uses torch.os.system"),
         ('"torch.ops.aten.relu.default"', '"_operator.call"', "its graph uses _operator.call"),
         ('"use_pickle": false', '"use_pickle": true', "as a pickle"),
-        ('"graph_module"', '"other"', "no archive of a form that is known"),
-        ('"as_float"', '"as_custom_obj"', "as_custom_obj|form that is known"),
+        ('"graph_module"', '"other"', "not an archive of a known form"),
+        ('"as_float"', '"as_custom_obj"', "as_custom_obj|known form"),
     ],
     ids=["save", "os.system", "operator", "pickle", "form", "object"],
 )

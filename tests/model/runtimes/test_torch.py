@@ -155,8 +155,8 @@ def test_windows_that_may_not_be_written_to_stay_as_they_are(load):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("dict", "answered with a dict where logits were expected"),
-        ("none", "answered with a NoneType"),
+        ("dict", "output is a dict; logits were expected"),
+        ("none", "output is a NoneType"),
         ("small", r"shape \(2, 1, 4, 4, 2\) to \(2, 1, 4, 4, 4\)"),
         ("flat", "it must keep N, Z, Y and X"),
         ("raise", "failed on windows of shape .*: RuntimeError: the essential line$"),
@@ -244,7 +244,7 @@ def test_a_network_that_openvino_gets_wrong_stays_with_torch(load, blur, monkeyp
     monkeypatch.setattr(openvino.OpenVinoNetwork, "__call__", lambda self, x: reference + 1)
     np.testing.assert_allclose(compiled.forward(given), reference, atol=1e-6)
     assert compiled.provider == "torch"
-    assert any("its answer differs from the original's); torch runs it in fp32" in n for n in compiled.notes)
+    assert any("its output differs from the original's); torch runs it in fp32" in n for n in compiled.notes)
 
 
 @needs_openvino
@@ -340,4 +340,4 @@ def test_a_batch_of_which_only_the_first_window_is_right_is_refused():
     given = windows(3, 1, 4, 4, 4)
     np.testing.assert_allclose(backend.forward(given), given * WEIGHT, rtol=1e-5)
     assert backend.provider == "torch"
-    assert "its answer differs from the original's" in backend.notes[-1]
+    assert "its output differs from the original's" in backend.notes[-1]

@@ -49,9 +49,9 @@ def test_gradients_of_zero_and_maps_of_zero():
 
 def test_unknown_methods():
     assert check_methods(("gradcam", "gradcam")) == ("gradcam",)
-    with pytest.raises(ConfigError, match="'camgrad' is no method; there are input_grad"):
+    with pytest.raises(ConfigError, match="'camgrad' is not a method; there are input_grad"):
         check_methods(("camgrad",))
-    with pytest.raises(ConfigError, match="nothing is no method"):
+    with pytest.raises(ConfigError, match="no method is given"):
         check_methods(())
 
 
@@ -186,7 +186,7 @@ def test_heads_without_a_closed_form(tmp_path):
         ClosedForm(path).explain(np.ones((1, 2, 4, 6), np.float32), np.array([0]), ("gradcam",))
     no_rows = [node("ReduceMean", ["map"], ["p"], axes=[2], keepdims=0), node("MatMul", ["p", "w"], ["y"])]
     path = head(tmp_path / "rows.onnx", no_rows, shape=("n", 2, 4))
-    with pytest.raises(ModelError, match="and no rows and columns"):
+    with pytest.raises(ModelError, match="without rows and columns"):
         ClosedForm(path).explain(np.ones((1, 2, 4), np.float32), np.array([0]), ("gradcam",))
 
 
@@ -293,7 +293,7 @@ def test_other_heads_of_onnx_by_conversion(tmp_path, onnx2torch, opset):
 
 def test_a_conversion_that_answers_differently_is_refused(tmp_path, onnx2torch):
     path = head(tmp_path / "two.onnx", [node(*part) for part in TWO_LAYERS], weights={"w2": np.eye(3)})
-    with pytest.raises(ModelError, match="its conversion by onnx2torch answers differently, and is not used"):
+    with pytest.raises(ModelError, match="the outputs of its conversion by onnx2torch differ"):
         explainer_for(("input_grad",), lambda x: forward_of(path)(x) + 1, onnx=path, size=(2, 4, 6))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(path.read_bytes()[:-40])

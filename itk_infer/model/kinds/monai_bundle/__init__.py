@@ -1,1 +1,1 @@
-"""Bundles of MONAI, read as data: nothing in them is run, and MONAI's own reader of bundles is not used."""
+"""MONAI bundles, read as data: no code in them is run, and MONAI's own bundle reader is not used."""

@@ -1,4 +1,4 @@
-"""A bundle, read and understood: all but the network itself. Needs neither torch nor MONAI."""
+"""Read a bundle, all but the network itself. Needs neither torch nor MONAI."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from itk_infer.model.kinds.monai_bundle.location import METADATA, inside, locate
 from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, read_network
 from itk_infer.model.kinds.monai_bundle.translation import Line
 
-# Networks as programs, which are run where MONAI cannot build the network: the first of them that is there.
+# Exported networks; the first one that exists is run if MONAI cannot build the network.
 PROGRAMS = ("models/model.onnx", "models/model.ts")
 _TO_DEVICE = re.compile(r"\$\s*@(\w+)\.to\(.*\)")
-# Where weights are in a checkpoint, after the key that the bundle's loader names.
+# Keys of the weights in a checkpoint, tried after the key that the bundle's loader names.
 _KEYS = ("model", "net", "state_dict", "network", "model_state_dict")
 
 
@@ -30,17 +30,17 @@ class Bundle:
     """A bundle of a segmentation network.
 
     Attributes:
-        root: Its folder.
+        root: The bundle's folder.
         source: Name of the config in messages.
-        network: Its network; None: only one of `PROGRAMS` holds it.
-        refused: Why there is none.
-        weights: File of the weights, or that program.
-        keys: Under which they may be in it.
+        network: The network; None: only one of `PROGRAMS` has it.
+        refused: Why `network` is None; else empty.
+        weights: File of the weights, or the exported network.
+        keys: Keys under which the weights may be in that file.
         document: The model spec, version 1.
-        lines: What became of each part.
-        notes: What the user should know.
-        batch: Windows per call that the author chose.
-        monai: Version of MONAI that made it, as stated.
+        lines: How each part of the config is translated.
+        notes: Sentences for the user.
+        batch: Windows per call in the config.
+        monai: Version of MONAI in metadata.json; may be empty.
         digest: SHA-256 of weights, config and metadata.
     """
 
@@ -65,7 +65,7 @@ def read_bundle(path: Path) -> Bundle:
         path: See `locate_bundle`.
 
     Raises:
-        ModelError: it cannot be read, or something in it is not understood: by its name and place in the file.
+        ModelError: it cannot be read, or something in it is not supported; the message has its name and place.
     """
     location = locate_bundle(path)
     metadata = read_config(location.root / "configs" / METADATA)
@@ -110,7 +110,7 @@ def read_bundle(path: Path) -> Bundle:
 def spec_of_config(
     content: Mapping[str, Any], metadata: Mapping[str, Any], source: str
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The model spec of a config that is not in a bundle, and notes; its network is somewhere else.
+    """The model spec of a config without a bundle, and notes; for a network in another file.
 
     Raises:
         ModelError: something in it is not understood.
@@ -125,7 +125,7 @@ def spec_of_config(
 
 
 def _network(graph: ConfigGraph, root: Path) -> tuple[NetworkDef | None, str]:
-    """The network, or why there is none; an error where none of `PROGRAMS` holds it, either."""
+    """The network, or why it cannot be built; raises if the bundle has none of `PROGRAMS` either."""
     try:
         component = _network_component(graph)
         return read_network(component), ""
@@ -153,7 +153,7 @@ def _network_component(graph: ConfigGraph) -> Component:
 
 
 def _channels(network: NetworkDef | None, metadata: Mapping[str, Any], source: str) -> tuple[int, int, int]:
-    """Input channels, output channels and dimensions: of the network, or as metadata.json says."""
+    """Input channels, output channels and dimensions, from the network or from metadata.json."""
     if network is not None:
         return network.inputs, network.outputs, network.dimensions
     try:
@@ -184,7 +184,7 @@ def _loader(graph: ConfigGraph) -> Component | None:
 
 
 def _weights(graph: ConfigGraph, loader: Component | None, root: Path) -> tuple[Path, tuple[str, ...]]:
-    """The file of the weights, and under which keys they may be in it."""
+    """The file of the weights, and the keys under which they may be in it."""
     name = "models/model.pt"
     keys: tuple[str, ...] = _KEYS
     if loader is not None:

@@ -11,15 +11,15 @@ from typing import Any
 from itk_infer.errors import ModelError
 
 MAX_BYTES = 2**20
-MAX_VALUES = 100_000  # after aliases of YAML are followed
+MAX_VALUES = 100_000  # with YAML aliases expanded
 MAX_DEPTH = 100
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
-    """The content of a JSON or YAML file: plain values only, no tags of YAML.
+    """Read a JSON or YAML file: plain values only, no YAML tags.
 
     Raises:
-        ModelError: it cannot be read, is too large, or is no mapping of names to values.
+        ModelError: it cannot be read, is too large, or is not a mapping of names to values.
     """
     try:
         size = path.stat().st_size
@@ -34,7 +34,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 
 def parse_config(text: str, source: str, *, yaml: bool) -> Mapping[str, Any]:
-    """The same of a text; `source` is its name in messages. Arguments and errors as of `read_config`."""
+    """Parse the text of a config; `source` is its name in messages. Errors are those of `read_config`."""
     try:
         content = _yaml(text, source) if yaml else json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -59,7 +59,7 @@ def _yaml(text: str, source: str) -> Any:
 
 
 def _count(content: Any, source: str) -> None:
-    """Refuse what is far larger than a config once it is walked through, such as aliases within aliases."""
+    """Refuse a config with too many values or levels, such as nested aliases that expand to many values."""
     waiting, seen = [(content, 0)], 0
     while waiting:
         value, depth = waiting.pop()

@@ -1,4 +1,4 @@
-"""A bundle's config as a model spec: preprocessing, windows, output and labels together."""
+"""Translate a bundle's config to a model spec: preprocessing, windows, output and labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from itk_infer.model.kinds.monai_bundle.values import components
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The model spec of a config, with what became of each part, notes, and windows per call."""
+    """The model spec of a config, how each part was translated, notes, and windows per call."""
 
     document: dict[str, Any]
     lines: tuple[Line, ...]
@@ -38,8 +38,8 @@ def translate(
         metadata: The content of metadata.json.
         inputs: Input channels of the network.
         outputs: Output channels of the network.
-        dimensions: Of the network.
-        source: Name of the config.
+        dimensions: Dimensions of the network, 2 or 3.
+        source: Name of the config in messages.
 
     Raises:
         ModelError: something is not understood.
@@ -108,7 +108,7 @@ def _document(
 
 
 def _labels(after: Postprocessing, names: list[str]) -> list[dict[str, Any]]:
-    """The label table, in the order in which later labels stand above earlier ones."""
+    """The label table; where labels overlap, later ones overwrite earlier ones."""
     if after.merged is not None:
         pairs = [(value, channel) for channel, value in after.merged]
     elif after.decision == "argmax":

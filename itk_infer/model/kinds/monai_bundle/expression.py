@@ -1,7 +1,7 @@
-"""Values of ``$`` expressions, computed from their syntax tree: constants, references and a few operations.
+"""Evaluate ``$`` expressions from their syntax tree: constants, references and a few operations.
 
-MONAI gives expressions to Python's `eval`. Here nothing is called but `len`, `int`, `float`, `list`, `tuple` and
-`range`, on plain values.
+MONAI passes expressions to Python's `eval`. Here only `len`, `int`, `float`, `list`, `tuple` and `range` are
+called, on plain values.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A lambda, which is never called; it is compared with those that are known."""
+    """A lambda, which is never called, only compared with known ones."""
 
     tree: ast.Lambda
 
@@ -62,14 +62,14 @@ class Function:
 
 
 def evaluate(text: str, resolve: Callable[[str], Any]) -> Any:
-    """The value of an expression.
+    """Evaluate an expression.
 
     Args:
-        text: Without the ``$``.
-        resolve: Gives the value of a reference by its name, without the ``@``.
+        text: The expression without the ``$``.
+        resolve: Returns the value of a reference by its name, without the ``@``.
 
     Raises:
-        Refused: it holds anything that is not listed above, or its value is too large.
+        Refused: the expression has anything else than the operations above, or its value is too large.
     """
     if len(text) > MAX_TEXT:
         raise Refused(f"it has more than {MAX_TEXT} characters")

@@ -1,4 +1,4 @@
-"""MONAI's transforms of axes, grids and sizes: each adds to the ``input`` block, or is refused."""
+"""Translate MONAI's transforms of axes, grids and sizes to the ``input`` block, or refuse them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def space(transform: Component, found: Preprocessing) -> None:
 
 
 def _of_axes(found: Preprocessing) -> tuple[tuple[str, list[int] | None], ...]:
-    """Other settings with a value per axis, by the transform that gives them."""
+    """Other settings with a value per axis, with the names of their transforms."""
     crop = found.crop or {}
     return (
         ("CropForegroundd", crop.get("multiple_of")),
@@ -111,7 +111,7 @@ def crop(transform: Component, found: Preprocessing) -> None:
 
 
 def _above(transform: Component) -> float:
-    """The number that foreground exceeds: 0, or that of a function ``lambda x: x > number``."""
+    """The threshold of the foreground: 0, or the number in a function ``lambda x: x > number``."""
     function = transform.argument("select_fn")
     if function is None:
         return 0.0

@@ -9,19 +9,19 @@ from typing import Any
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.expression import REFERENCE, Refused, evaluate
 
-MAX_STEPS = 100_000  # values that are looked at, so that references within references come to an end
+MAX_STEPS = 100_000  # values resolved, as a limit for nested references
 _ABOUT = ("_target_", "_requires_", "_disabled_", "_desc_", "_mode_")
 _MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Something that MONAI would build: its class, and its arguments, which are resolved when they are asked for.
+    """An object that MONAI would build: its class, and its arguments, which are resolved on access.
 
     Attributes:
-        target: As written: a class of MONAI, or a dotted name.
-        place: Where it is, for messages.
-        graph: What resolves its arguments.
+        target: ``_target_`` as written: a class of MONAI, or a dotted name.
+        place: Its place in the config, for messages.
+        graph: The config, which resolves the arguments.
         raw: The arguments as written.
     """
 
@@ -32,18 +32,18 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The last part of the class's name if it is MONAI's or has no other part; else all of it."""
+        """The class name, without the module if that is MONAI's."""
         path, _, last = self.target.rpartition(".")
         return last if not path or path.startswith("monai.") else self.target
 
     def argument(self, key: str, default: Any = None) -> Any:
-        """An argument, resolved; `default` where it is not given."""
+        """An argument, resolved; `default` if it is not given."""
         if key not in self.raw:
             return default
         return self.graph.resolved(self.raw[key], f"{self.place}#{key}")
 
     def refused(self, why: str) -> ModelError:
-        """The error that it is not understood."""
+        """Make the error that this component is not supported; `why` is the end of its sentence."""
         return ModelError(f"{self.graph.source}, {self.place}: {self.name[:80]} {why}")
 
     def only(self, *known: str) -> None:
@@ -58,12 +58,12 @@ class Component:
 
 
 class ConfigGraph:
-    """A config.
+    """A config whose references are followed.
 
     Args:
-        content: As read.
+        content: The config as read.
         source: Name of its file, for messages.
-        fixed: Values that stand above those of the config.
+        fixed: Values that replace those of the config.
     """
 
     def __init__(self, content: Mapping[str, Any], source: str, fixed: Mapping[str, Any] | None = None) -> None:
@@ -79,18 +79,18 @@ class ConfigGraph:
         return iter(self._content)
 
     def literal(self, name: str) -> Any:
-        """The value under a name of the top level as it is written; None where there is none."""
+        """The value of a top-level name as written; None if it is missing."""
         return self._content.get(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value under a name of the top level, resolved; components are `Component`."""
+        """The value of a top-level name, resolved; objects to build are `Component`."""
         return self.reference(name, default) if name in self._content else default
 
     def reference(self, name: str, default: Any = _MISSING) -> Any:
         """The value of a reference, ``a#b#0`` or ``a::b::0``.
 
         Raises:
-            ModelError: there is none, or it refers to itself.
+            ModelError: there is no such value, or it refers to itself.
         """
         path = name.replace("::", "#").split("#")
         key = "#".join(path)
@@ -161,7 +161,7 @@ class ConfigGraph:
         value: Any = self._content
         for number, part in enumerate(path):
             if isinstance(value, str) and (match := REFERENCE.fullmatch(value)):
-                # What a reference leads to may be reached through it.
+                # A path may continue within the value of a reference.
                 return self._through("#".join(path[:number]), match[1], path[number:])
             if isinstance(value, Mapping) and part in value:
                 value = value[part]
@@ -182,7 +182,7 @@ class ConfigGraph:
 
 
 def truth(value: Any) -> bool:
-    """Whether a switch is on; some configs write it as text."""
+    """Interpret a switch, which some configs write as text."""
     return value.strip().lower() == "true" if isinstance(value, str) else bool(value)
 
 

@@ -1,4 +1,4 @@
-"""A bundle's inferer as the ``window`` block of a model spec."""
+"""Translate a bundle's inferer to the ``window`` block of a model spec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itk_infer.model.kinds.monai_bundle.graph import Component
 from itk_infer.model.kinds.monai_bundle.translation import Translation
 from itk_infer.model.kinds.monai_bundle.values import a_number, per_axis, whole_per_axis
 
-FLOOR = 1e-3  # monai.data.utils.compute_importance_map raises smaller weights to it
+FLOOR = 1e-3  # smallest weight, as in monai.data.utils.compute_importance_map
 _IGNORED = {
     *("sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim"),
 }
@@ -25,7 +25,7 @@ class Inferer(Translation):
         axes: Order in which the network sees the axes.
         window: The ``window`` block.
         padding: The ``padding`` of the ``input`` block.
-        batch: Windows per call that the author chose.
+        batch: Windows per call in the config.
     """
 
     axes: str = "xyz"
@@ -38,11 +38,11 @@ def read_inferer(component: Component | None, dimensions: int) -> Inferer:
     """Read an inferer.
 
     Args:
-        component: None: the whole volume is run at once.
-        dimensions: Of the network, 2 or 3.
+        component: The inferer; None: the whole volume is run at once.
+        dimensions: Dimensions of the network, 2 or 3.
 
     Raises:
-        ModelError: it is not understood.
+        ModelError: it is not supported.
     """
     found = Inferer()
     if component is None or component.name == "SimpleInferer":
@@ -76,7 +76,7 @@ def _read_windows(component: Component, found: Inferer, slices: bool) -> None:
         if any(size > 0 for size in sizes):
             raise component.refused(f"has roi_size={given}: windows that span only some of the axes cannot be run")
         sizes = []
-    # The order of operations is MONAI's, with its rounding: 160 * (1 - 0.8) is 31.
+    # MONAI's order of operations, because of rounding: int(160 * (1 - 0.8)) is 31.
     strides = [max(1, int(size * (1 - overlap))) for size, overlap in zip(sizes, overlaps, strict=False)]
     if slices:
         _slice_axes(component, found)

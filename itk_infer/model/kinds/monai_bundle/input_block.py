@@ -1,4 +1,4 @@
-"""The preprocessing of a bundle while it is collected, and as the ``input`` block of a model spec.
+"""The preprocessing of a bundle, collected and translated to the ``input`` block of a model spec.
 
 MONAI's arrays are (x, y, z): an orientation code names the array's axes in their order. So the network sees the
 axes of the oriented image as ``xyz``, and all triplets are in the order of the config.
@@ -21,20 +21,20 @@ class Preprocessing(Translation):
 
     Attributes:
         channels: Input channels of the network.
-        made_by: Version of MONAI that the bundle is of.
-        key: Under which the image is.
-        orientation: Code; None: as stored.
+        made_by: Version of MONAI that made the bundle.
+        key: Key of the image in MONAI's dictionaries.
+        orientation: Orientation code; None: as stored.
         spacing: In mm; None for an axis that is not resampled.
-        interpolation: Of the image.
+        interpolation: Interpolation of the image.
         steps: Intensity steps.
-        steps_before_spacing: How many of them come before the resampling.
-        size: In voxels, of a volume that is resized.
-        crop: The crop to the foreground, as the spec says it, but for its place.
-        steps_before_crop: How many intensity steps come before it.
-        crop_before_spacing: Whether it comes before the resampling.
+        steps_before_spacing: Number of intensity steps before the resampling.
+        size: Size in voxels that the volume is resized to; None: it is not.
+        crop: The spec's rule for the crop to the foreground, without ``after``.
+        steps_before_crop: Number of intensity steps before the crop.
+        crop_before_spacing: Whether the crop comes before the resampling.
         least: Size that the volume is padded to.
-        multiple_of: What the size of the volume is made divisible by.
-        steps_before_padding: How many intensity steps come before the padding; None: there is none.
+        multiple_of: The volume is padded to a multiple of this size.
+        steps_before_padding: Number of intensity steps before the padding; None: there is no padding.
     """
 
     channels: int = 1
@@ -55,7 +55,7 @@ class Preprocessing(Translation):
 
     @property
     def resampled(self) -> bool:
-        """Whether the model's grid is another than the image's."""
+        """Whether the model's grid differs from the image's."""
         return self.spacing is not None or self.size is not None
 
     def document(self, axes: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""MONAI's transforms of intensities as steps of a model spec."""
+"""Translate MONAI's transforms of intensities to steps of a model spec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Steps = list[dict[str, Any]]
 
 
 def to_range(low: float, high: float) -> Steps:
-    """The step from 0 ... 1 to another range: (v - mean) / std; none where it is 0 ... 1."""
+    """The step that maps 0 ... 1 to low ... high, as (v - mean) / std; none if that is 0 ... 1."""
     if (low, high) == (0, 1):
         return []
     return [{"op": "standardize", "mean": [-low / (high - low)], "std": [1 / (high - low)]}]
@@ -31,7 +31,7 @@ def _bounds(
 
 
 def _range(component: Component, channels: int) -> Steps:
-    """(v - a_min) / (a_max - a_min), then to b_min ... b_max."""
+    """``ScaleIntensityRanged``: (v - a_min) / (a_max - a_min), then to b_min ... b_max."""
     low, high = _bounds(component, "a_min", "a_max", None)
     clip = a_switch(component, "clip")
     if component.argument("b_min") is None or component.argument("b_max") is None:
@@ -47,7 +47,7 @@ def _range(component: Component, channels: int) -> Steps:
 
 
 def _rescale(component: Component, channels: int) -> Steps:
-    """Minimum and maximum to minv ... maxv; of all channels together unless channel_wise."""
+    """``ScaleIntensityd``: minimum and maximum to minv ... maxv, over all channels unless channel_wise."""
     nothing_but(component, "factor", None)
     together = channels > 1 and not a_switch(component, "channel_wise")
     low, high = _bounds(component, "minv", "maxv", (0, 1))
@@ -70,7 +70,7 @@ def _normalize(component: Component, channels: int) -> Steps:
 
 
 def _percentiles(component: Component, channels: int) -> Steps:
-    """Percentiles lower and upper to b_min ... b_max, clipped."""
+    """``ScaleIntensityRangePercentilesd``: percentiles lower and upper to b_min ... b_max, clipped."""
     if not a_switch(component, "clip"):
         raise component.refused("has clip=False, which is not understood")
     if a_switch(component, "relative"):
@@ -91,7 +91,7 @@ def _clip_percentile(component: Component, channels: int, lower: float, upper: f
     return {"op": "clip_percentile", "lower": lower, "upper": upper}
 
 
-# By name: the arguments that are read, and what reads them, given the number of input channels.
+# By class name: the arguments that are read, and a function from component and number of input channels to steps.
 INTENSITIES: dict[str, tuple[tuple[str, ...], Callable[[Component, int], Steps]]] = {
     "ScaleIntensityRanged": (("a_min", "a_max", "b_min", "b_max", "clip"), _range),
     "ScaleIntensityd": (("minv", "maxv", "factor", "channel_wise"), _rescale),

@@ -1,4 +1,4 @@
-"""Bundles of MONAI: loads one as a backend, and describes one without loading it."""
+"""Load MONAI bundles as backends, and describe them without loading."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
     Args:
         paths: One path, see `itk_infer.model.kinds.monai_bundle.location.locate_bundle`.
-        spec_sources: What else speaks about the model.
+        spec_sources: Further sources of the spec.
         options: Where and how to run it.
 
     Raises:
-        ModelError: it cannot be read, something in it is not understood, or the weights are not its network's.
-        SpecError: a source of the spec says something invalid.
+        ModelError: it cannot be read, something in it is not supported, or the weights do not fit the network.
+        SpecError: a source of the spec is invalid.
     """
     (path,) = paths
     bundle = read_bundle(path.absolute())
@@ -51,7 +51,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
 
 def _onnx(bundle: Bundle, path: Path, spec_sources: SpecSources, options: BackendOptions) -> Backend:
-    """The ONNX file of a bundle, with the spec of its config above what the file itself says."""
+    """Load the ONNX file of a bundle; the spec of its config takes precedence over that of the file."""
     from itk_infer.model.kinds.onnx import load as load_onnx
 
     beside = spec_sources.beside(path.absolute())
@@ -63,10 +63,10 @@ def _onnx(bundle: Bundle, path: Path, spec_sources: SpecSources, options: Backen
 
 
 def describe(path: Path, spec_sources: SpecSources) -> dict[str, Any]:
-    """What a bundle says and what became of each part of it, JSON-ready. Needs neither torch nor MONAI.
+    """Describe a bundle and how each part of it is translated, JSON-ready. Needs neither torch nor MONAI.
 
     Raises:
-        ModelError: something in it is not understood: by its name and place.
+        ModelError: something in it is not supported; the message has its name and place.
     """
     bundle = read_bundle(path.absolute())
     spec, changes = _spec(bundle, path, spec_sources)

@@ -1,4 +1,4 @@
-"""What a bundle's output channels mean."""
+"""Names of a bundle's input and output channels."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 def channel_names(metadata: Mapping[str, Any], config_labels: Any, channels: int) -> list[str]:
-    """A name for each output channel, each once; empty where there is none.
+    """A unique name for each output channel; empty if it has none.
 
     Args:
-        metadata: The content of metadata.json, which is a hint: names that do not fit the channels are not used.
+        metadata: The content of metadata.json, whose names are used only if they fit the channels.
         config_labels: The value of ``labels`` in the config: names to numbers, or numbers to names.
         channels: Output channels of the network.
     """
     named = _numbered(_pred(metadata).get("channel_def")) or _numbered(config_labels)
     names = [named.get(channel, "") for channel in range(channels)]
     if channels == 1 and len(named) == 2:
-        names = [named.get(1, "")]  # a foreground alone, listed beside its background
+        names = [named.get(1, "")]  # only the foreground has a channel, but the background is listed, too
     elif named and max(named) >= channels:
         names = [""] * channels
     return [
@@ -26,7 +26,7 @@ def channel_names(metadata: Mapping[str, Any], config_labels: Any, channels: int
 
 
 def input_names(metadata: Mapping[str, Any], channels: int) -> list[str]:
-    """A name for each input channel, each once; all empty where metadata.json does not name that many."""
+    """A unique name for each input channel; all are empty unless metadata.json has exactly that many."""
     inputs = _mapping(_mapping(metadata.get("network_data_format")).get("inputs"))
     first = next((value for value in inputs.values() if isinstance(value, Mapping)), {})
     named = _numbered(first.get("channel_def"))
@@ -37,7 +37,7 @@ def input_names(metadata: Mapping[str, Any], channels: int) -> list[str]:
 
 
 def multiples(metadata: Mapping[str, Any]) -> list[int]:
-    """What metadata.json says that sizes must be divisible by, x, y, z: 8 of ``8*n``; else 1."""
+    """Divisors of the window size in metadata.json, x, y, z: 8 for ``8*n``, else 1."""
     inputs = _mapping(_mapping(metadata.get("network_data_format")).get("inputs"))
     first = next((value for value in inputs.values() if isinstance(value, Mapping)), {})
     shape = first.get("spatial_shape")
@@ -55,7 +55,7 @@ def _pred(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _numbered(value: Any) -> dict[int, str]:
-    """Numbers to names, from a mapping of either to the other."""
+    """Names by number, from a mapping in either direction."""
     if not isinstance(value, Mapping):
         return {}
     pairs = [(key, item) if str(key).isdecimal() else (item, key) for key, item in value.items()]

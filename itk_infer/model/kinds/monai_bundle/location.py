@@ -1,4 +1,4 @@
-"""Where a bundle is, told from the path that a user gave. Runs nothing, imports nothing heavy."""
+"""Find a bundle from the path that a user gave. Runs nothing, imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BundleLocation:
 
     Attributes:
         root: Its folder.
-        config: The config of inference.
-        notes: What the user should know of how it was found.
+        config: The config for inference.
+        notes: Sentences for the user on how it was found.
     """
 
     root: Path
@@ -42,14 +42,14 @@ def is_bundle(path: Path) -> bool:
 
 
 def locate_bundle(path: Path) -> BundleLocation:
-    """The bundle that a path names.
+    """Find the bundle that a path names.
 
     Args:
         path: A folder or a zip with ``configs/metadata.json``, directly or in the only folder in it; or one of the
             configs, for a bundle that has several.
 
     Raises:
-        ModelError: there is none, or it does not say which of its configs is meant.
+        ModelError: there is none, or it has several configs for inference.
     """
     if path.is_file() and not _is_config(path):
         folder = unpacked(path, "bundles", _KEPT)
@@ -65,10 +65,10 @@ def locate_bundle(path: Path) -> BundleLocation:
 
 
 def inside(root: Path, name: str, what: str) -> Path:
-    """A file of a bundle by its name.
+    """The path of a file of a bundle.
 
     Raises:
-        ModelError: it would be elsewhere, also through a link.
+        ModelError: the file is outside of the bundle, also through a link.
     """
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
@@ -77,7 +77,7 @@ def inside(root: Path, name: str, what: str) -> Path:
 
 
 def _in(folder: Path) -> Path | None:
-    """The only folder below that is a bundle."""
+    """The only sub-folder that is a bundle; None if there is not exactly one."""
     below = [entry for entry in folder.iterdir() if (entry / "configs" / METADATA).is_file()]
     return below[0] if len(below) == 1 else None
 

@@ -1,4 +1,4 @@
-"""The network that a bundle describes, without torch: a class of the list below, and plain arguments."""
+"""The network that a bundle describes, without torch: a class from the list below, and plain arguments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.graph import Component, truth
 from itk_infer.model.kinds.monai_bundle.values import is_number
 
-# Classes in monai.networks.nets that are made of numbers and names alone, and load nothing when they are made.
+# Classes in monai.networks.nets whose arguments are numbers and names, and whose constructors load nothing.
 NETWORKS = {
     *("AttentionUnet", "BasicUNet", "BasicUNetPlusPlus", "DynUNet", "HighResNet", "SegResNet", "SegResNetDS"),
     *("SegResNetVAE", "SwinUNETR", "UNETR", "UNet", "UNetPlusPlus", "VNet"),
 }
-# Arguments of earlier versions of MONAI, which changed nothing or are now the only way.
+# Arguments of earlier MONAI versions, with the only value that can be dropped; None: any value.
 REMOVED: dict[str, dict[str, Any]] = {"SwinUNETR": {"img_size": None}, "SegResNet": {"norm_name": "group"}}
 _CHANNELS = {"BasicUNetPlusPlus": ("in_channels", "out_channels")}
 _MAX_NUMBER = 1_000_000
@@ -24,11 +24,11 @@ _MAX_VALUES = 1000
 
 @dataclass(frozen=True, slots=True)
 class NetworkDef:
-    """A network.
+    """A network that MONAI can build.
 
     Attributes:
         name: A name in `NETWORKS`.
-        arguments: Plain data.
+        arguments: Keyword arguments, plain data.
         inputs: Input channels.
         outputs: Output channels.
         dimensions: 2 or 3.
@@ -100,7 +100,7 @@ def _count(component: Component, arguments: Mapping[str, Any], key: str, default
 
 
 def wrong_arguments(about: NetworkDef, error: Exception) -> ModelError:
-    """The error that MONAI does not build it."""
+    """Make the error that MONAI cannot build the network."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(
         f"network_def: MONAI does not build {about.name} of these arguments ({line}); the bundle may be of "

@@ -1,4 +1,4 @@
-"""A bundle's postprocessing as the ``output`` block of a model spec: activation, way back, decision, merging."""
+"""Translate a bundle's postprocessing to the ``output`` block: activation, way back, decision, merging."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _NEIGHBOURS = {None: 26, 1: 6, 2: 18, 3: 26}  # by the number of steps along axe
 
 @dataclass(slots=True)
 class Postprocessing(Translation):
-    """What the transforms say.
+    """The postprocessing that the transforms describe.
 
     Attributes:
         activation: ``softmax``, ``sigmoid`` or none.
         decision: ``argmax``, ``threshold`` or none.
-        threshold: A probability.
-        back: What was there when the way back came: ``logits``, ``probabilities`` or ``labels``; None: it did not.
-        linear: Whether it came back linearly.
+        threshold: Probability above which a channel is present.
+        back: What ``Invertd`` resamples: ``logits``, ``probabilities`` or ``labels``; None: no ``Invertd``.
+        linear: Whether ``Invertd`` interpolates linearly.
         rules: Post-processing rules of the label map.
-        merged: Pairs of channel and value, the last of which stands above the others.
+        merged: Pairs of channel and label value; later ones overwrite earlier ones. None: no merging.
     """
 
     activation: str | None = None
@@ -49,7 +49,7 @@ class Postprocessing(Translation):
         """The ``output`` block without labels.
 
         Args:
-            resampled: Whether the model's grid is another than the image's.
+            resampled: Whether the model's grid differs from the image's.
         """
         content: dict[str, Any] = {"values": "logits", "decision": self.decision}
         if self.decision == "threshold":
@@ -59,7 +59,7 @@ class Postprocessing(Translation):
         elif self.back is None:
             what = "probabilities" if self.activation else "logits"
         else:
-            what = self.back if self.linear else "labels"  # mixed numbers of labels would mean nothing
+            what = self.back if self.linear else "labels"  # label values cannot be interpolated
         if self.rules:
             content["postprocessing"] = self.rules
         return {**content, "resample": what}
@@ -69,12 +69,12 @@ def read_postprocessing(transforms: Sequence[Component], source: str, resampled:
     """Read the transforms.
 
     Args:
-        transforms: In their order.
+        transforms: The transforms in order.
         source: Name of the config, for messages.
         resampled: Whether the preprocessing changes the grid.
 
     Raises:
-        ModelError: one is not understood, or they leave no labels.
+        ModelError: a transform is not supported.
     """
     found = Postprocessing()
     for transform in transforms:
@@ -182,7 +182,7 @@ def _merge(transform: Component, found: Postprocessing) -> None:
 
 
 def merged_channels(function: Function) -> tuple[tuple[int, int], ...] | None:
-    """Channels and their values, the weakest first, of nested ``torch.where``; None of anything else."""
+    """Channels and values of nested ``torch.where``, lowest precedence first; None for any other function."""
     tree = function.tree
     name = tree.args.args[0].arg if len(tree.args.args) == 1 else ""
     found: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Reads a bundle's preprocessing, transform by transform."""
+"""Read a bundle's preprocessing, transform by transform."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def read_preprocessing(
     """Read the transforms.
 
     Args:
-        transforms: In their order.
+        transforms: The transforms in order.
         channels: Input channels of the network.
-        made_by: Version of MONAI that the bundle is of, whose defaults hold.
+        made_by: Version of MONAI that made the bundle; its default arguments apply.
 
     Raises:
-        ModelError: one is not understood, by its name and place.
+        ModelError: a transform is not supported; the message has its name and place.
     """
     found = Preprocessing(channels=channels, made_by=made_by)
     for transform in transforms:
@@ -45,7 +45,7 @@ def read_preprocessing(
 
 
 def _check_order(transforms: Sequence[Component], found: Preprocessing) -> None:
-    """Refuse what stands between intensity steps, where the spec has no place for it."""
+    """Refuse transforms between intensity steps, which a model spec cannot express."""
     every = len(found.steps)
     if found.resampled and found.steps_before_spacing not in (0, every):
         raise transforms[-1].refused(

@@ -1,4 +1,4 @@
-"""What became of each part of a bundle, line by line."""
+"""How each part of a bundle is translated to the model spec, line by line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Line:
     """One part of a bundle.
 
     Attributes:
-        place: Where it is in the config.
-        theirs: MONAI's class with the arguments that matter.
-        ours: What it is in the model spec; empty: it changes nothing, and is left out.
+        place: Its place in the config.
+        theirs: MONAI's class with the arguments that change the result.
+        ours: Its translation in the model spec; empty: it has no effect and is left out.
     """
 
     place: str
@@ -28,17 +28,17 @@ class Line:
 
 @dataclass(slots=True)
 class Translation:
-    """A part of the model spec while it is collected.
+    """Base of the parts of a model spec that are collected from a bundle.
 
     Attributes:
-        lines: What became of each component.
-        notes: What the user should know.
+        lines: How each component is translated.
+        notes: Sentences for the user.
     """
 
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, component: Component, ours: str = "", **arguments: Any) -> None:
-        """Note what became of a component, with the arguments that mattered."""
+        """Record how a component is translated, with the arguments that change the result."""
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
         self.lines.append(Line(component.place, f"{component.name}({given})", ours))

@@ -11,10 +11,10 @@ from itk_infer.model.kinds.monai_bundle.graph import Component, truth
 
 
 def a_number(component: Component, key: str, default: float | None = None) -> float:
-    """A finite number.
+    """Read a finite number.
 
     Raises:
-        ModelError: it is something else, or not given and without a default.
+        ModelError: it is something else, or missing without a default.
     """
     value = component.argument(key, default)
     if not is_number(value):
@@ -23,7 +23,7 @@ def a_number(component: Component, key: str, default: float | None = None) -> fl
 
 
 def a_switch(component: Component, key: str, default: bool = False) -> bool:
-    """True or false; of a list with one entry, that."""
+    """Read true or false, or a list with one such entry."""
     value = alone(component.argument(key, default))
     if not isinstance(value, bool | str | int | None):
         raise component.refused(f"has {key}={value!r:.60}, which must be true or false")
@@ -31,15 +31,15 @@ def a_switch(component: Component, key: str, default: bool = False) -> bool:
 
 
 def alone(value: Any) -> Any:
-    """The only entry of a list; other values as they are."""
+    """The only entry of a list; other values unchanged."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
 def per_axis(component: Component, key: str, value: Any, axes: int = 3) -> list[float]:
-    """One number per axis; one number holds for all.
+    """Read one number per axis; a single number is used for all axes.
 
     Raises:
-        ModelError: they are no finite numbers, or not that many.
+        ModelError: these are not finite numbers, or not `axes` many.
     """
     numbers = list(value) if isinstance(value, list | tuple) else [value]
     if len(numbers) == 1:
@@ -50,7 +50,7 @@ def per_axis(component: Component, key: str, value: Any, axes: int = 3) -> list[
 
 
 def whole_per_axis(component: Component, key: str, value: Any, axes: int = 3) -> list[int]:
-    """The same of whole numbers."""
+    """As `per_axis`, for whole numbers."""
     numbers = per_axis(component, key, value, axes)
     if any(number != int(number) for number in numbers):
         raise component.refused(f"has {key}={value!r:.60}, which must be whole numbers")
@@ -58,10 +58,10 @@ def whole_per_axis(component: Component, key: str, value: Any, axes: int = 3) ->
 
 
 def nothing_but(component: Component, key: str, default: Any, *harmless: Any) -> None:
-    """Refuse an argument that is neither its default nor one of the values that change nothing.
+    """Refuse an argument whose value is neither its default nor one of those without effect.
 
     Raises:
-        ModelError: it is another.
+        ModelError: the argument has another value.
     """
     value = alone(component.argument(key, default))
     if value not in (default, *harmless):
@@ -69,10 +69,10 @@ def nothing_but(component: Component, key: str, default: Any, *harmless: Any) ->
 
 
 def components(value: Any, where: str, source: str) -> Sequence[Component]:
-    """The components of a ``Compose``, or of a list of them, those within another ``Compose`` in their order.
+    """Flatten a component, a list of components, or a ``Compose`` to a list of transforms.
 
     Raises:
-        ModelError: one is something else.
+        ModelError: an entry is not a component.
     """
     if isinstance(value, Component) and value.name == "Compose":
         return components(value.argument("transforms", []), value.place, source)
@@ -86,5 +86,5 @@ def components(value: Any, where: str, source: str) -> Sequence[Component]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, and no switch."""
+    """Whether a value is a finite number, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

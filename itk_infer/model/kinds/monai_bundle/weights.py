@@ -1,4 +1,4 @@
-"""Builds a bundle's network and loads its weights, strictly."""
+"""Build a bundle's network and load its weights, which must fit exactly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def build_network(about: NetworkDef) -> nn.Module:
-    """The network, with weights of its own.
+    """Build the network, with initial weights.
 
     Raises:
         ImportError: monai is not installed.
-        ModelError: MONAI refuses the arguments.
+        ModelError: MONAI cannot build the network with these arguments.
     """
     from monai.networks import nets
 
@@ -33,14 +33,14 @@ def build_network(about: NetworkDef) -> nn.Module:
 
 
 def read_weights(path: Path, keys: Sequence[str]) -> Mapping[str, Tensor]:
-    """The weights in a checkpoint.
+    """Read the weights in a checkpoint.
 
     Args:
-        path: A state dict, or a mapping that holds one.
-        keys: Under which it may be, the preferred first; the whole file where none is there.
+        path: File with a state dict, or with a mapping that has one.
+        keys: Keys of that mapping, preferred ones first; if none exists, the whole file is the state dict.
 
     Raises:
-        ModelError: the file is missing, damaged or unsafe, or holds no weights.
+        ModelError: the file is missing, damaged or unsafe, or has no weights.
     """
     document = read_document(path)
     found: Any = document
@@ -54,17 +54,17 @@ def read_weights(path: Path, keys: Sequence[str]) -> Mapping[str, Tensor]:
 def load_strictly(
     network: nn.Module, weights: Mapping[str, Tensor], path: Path, about: NetworkDef, by: str
 ) -> None:
-    """Load weights of which names and shapes must be the network's.
+    """Load weights whose names and shapes must be those of the network.
 
     Args:
-        network: Gets them.
+        network: The network that gets the weights.
         weights: See `read_weights`.
-        path: Where they are from.
-        about: What the network was built of.
-        by: Version of MONAI that made the bundle, for the message.
+        path: File of the weights, for messages.
+        about: Class and arguments of the network, for messages.
+        by: Version of MONAI that made the bundle, for messages.
 
     Raises:
-        ModelError: they are not.
+        ModelError: names or shapes differ.
     """
     own = network.state_dict()
     findings = {

@@ -1,1 +1,1 @@
-"""Model folders of nnU-Net v2, as its training leaves them."""
+"""Model folders of nnU-Net v2, as its training writes them."""

@@ -1,4 +1,4 @@
-"""The network that plans describe, without torch: both forms of plans give the same value."""
+"""The network that plans describe, without torch: old and new plans are read into the same class."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Architecture:
     """A U-Net of nnU-Net. Sequences have one entry per stage, from the finest to the coarsest.
 
     Attributes:
-        network: Its class.
+        network: Class of the network.
         dimensions: 2 or 3.
         features: Channels of each stage.
         kernels: Kernel sizes of each stage.
@@ -42,11 +42,11 @@ class Architecture:
         decoder: Convolutions of each stage of the decoder, from the coarsest; one stage less.
         bias: Whether convolutions add a bias.
         norm: ``Instance``, ``Batch`` or none.
-        norm_keywords: Of the normalisation.
+        norm_keywords: Keyword arguments of the normalisation.
         activation: Class in ``torch.nn``, or none.
-        activation_keywords: Of the activation.
+        activation_keywords: Keyword arguments of the activation.
         activation_first: Whether it comes before the normalisation.
-        block: Residual block.
+        block: Class of the residual blocks.
         bottleneck: Inner channels of `BottleneckD`, for each stage.
         stem: Channels of the stem of `ResidualEncoderUNet`.
     """
@@ -70,15 +70,15 @@ class Architecture:
 
 
 def read_architecture(configuration: JsonBlock, dimensions: int) -> Architecture:
-    """The network of a configuration.
+    """Read the network of a configuration.
 
     Args:
         configuration: With ``architecture``, or with the keys of plans before nnU-Net 2.4, ``UNet_class_name``
             and others.
-        dimensions: Of the patch.
+        dimensions: Dimensions of the patch, 2 or 3.
 
     Raises:
-        ModelError: the network is none of the two that are understood, or has an unknown setting.
+        ModelError: the network is neither of the two supported classes, or has an unknown setting.
     """
     if not configuration.has("architecture"):
         return _older(configuration, dimensions)
@@ -130,7 +130,7 @@ def with_batch_norm(about: Architecture) -> Architecture:
 
 
 def _older(configuration: JsonBlock, dimensions: int) -> Architecture:
-    """As nnU-Net completes plans without ``architecture``."""
+    """Read plans without ``architecture``, with nnU-Net's defaults for what they lack."""
     network = _network(configuration.text("UNet_class_name"), configuration.where)
     encoder = configuration.integers("n_conv_per_stage_encoder")
     stages = len(encoder)
@@ -175,7 +175,7 @@ def _stages(keywords: JsonBlock) -> int:
 
 
 def _per_stage(block: JsonBlock, key: str, stages: int) -> tuple[int, ...]:
-    """One whole number per stage; a single number holds for all."""
+    """One whole number per stage; a single number is used for all."""
     error = block.wrong(key, f"one positive whole number per stage ({stages})")
     given = block.content.get(key)
     values = given if isinstance(given, Sequence) and not isinstance(given, str) else [given] * stages
@@ -186,7 +186,7 @@ def _per_stage(block: JsonBlock, key: str, stages: int) -> tuple[int, ...]:
 
 
 def _sizes(block: JsonBlock, key: str, stages: int, dimensions: int) -> Sizes:
-    """One size per stage; a single number holds for all axes, or for all stages."""
+    """One size per stage; a single number is used for all axes, or for all stages."""
     error = block.wrong(key, f"{dimensions} positive whole numbers per stage ({stages})")
     given = block.content.get(key)
     values = given if isinstance(given, list | tuple) else [given] * stages

@@ -1,6 +1,6 @@
-"""A zip that holds a model folder, as nnUNetv2_export_model_to_zip writes it, unpacked once per content.
+"""Unpack a zip with a model folder, as nnUNetv2_export_model_to_zip writes it, once per content.
 
-Zips of MONAI's bundles are unpacked by the same rules.
+Zips of MONAI bundles are unpacked by the same rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itk_infer.errors import ModelError
 from itk_infer.files.user_cache import kept_folder
 
 MAX_BYTES = 64 * 2**30  # of all files together, unpacked
-MAX_RATIO = 200  # unpacked to packed; weights hardly shrink
+MAX_RATIO = 200  # unpacked to packed size; weights hardly compress
 MAX_ENTRIES = 100_000
 _CHECKPOINT = re.compile(r"(^|/)fold_(\d+|all)/checkpoint_\w+\.pth$")
 _NEEDED = re.compile(rf"\.json$|{_CHECKPOINT.pattern}")
@@ -30,7 +30,7 @@ def is_archive(path: Path) -> bool:
 
 
 def has_entry(path: Path, pattern: re.Pattern[str]) -> bool:
-    """Whether a file is a zip with an entry of such a name. Raises nothing."""
+    """Whether a file is a zip with an entry whose name matches. Raises nothing."""
     try:
         if not path.is_file() or not zipfile.is_zipfile(path):
             return False
@@ -41,10 +41,10 @@ def has_entry(path: Path, pattern: re.Pattern[str]) -> bool:
 
 
 def unpacked(path: Path, cache_name: str = "nnunet", needed: re.Pattern[str] = _NEEDED) -> Path:
-    """The folder in the user's cache with the JSON files and checkpoints of a zip.
+    """Unpack the JSON files and checkpoints of a zip into a folder in the user's cache, and return the folder.
 
-    It is made in a hidden folder beside and renamed, so that it is whole where it is there; a zip of the same
-    content uses it again.
+    Files are unpacked into a hidden folder, which is then renamed, so that a folder that exists is complete. It is
+    used again for a zip of the same content.
 
     Args:
         path: The zip.
@@ -81,7 +81,7 @@ def unpacked(path: Path, cache_name: str = "nnunet", needed: re.Pattern[str] = _
 
 
 def _checked(archive: zipfile.ZipFile, path: Path, pattern: re.Pattern[str]) -> list[zipfile.ZipInfo]:
-    """The entries that a model needs, once all entries are harmless."""
+    """The entries that a model needs; raises if any entry is dangerous."""
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise ModelError(f"{path}: holds {len(entries)} entries; more than {MAX_ENTRIES} is no model")
@@ -115,7 +115,7 @@ def _refuse_lack_of_room(entries: list[zipfile.ZipInfo], cache: Path, path: Path
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
-    """One file; never more of it than its header says, which was checked."""
+    """Unpack one file, and no more bytes than its header states, which `_checked` has checked."""
     target = folder.joinpath(*PurePosixPath(entry.filename).parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     left = entry.file_size

@@ -1,6 +1,6 @@
-"""Building blocks of nnU-Net's networks, with the names of its parameters. Needs torch.
+"""Building blocks of nnU-Net's networks, with nnU-Net's parameter names. Needs torch.
 
-Dropout does nothing while a network infers and has no parameters, so that it is left out.
+Dropout has no effect at inference and no parameters, so it is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Size = Sequence[int]  # along the network's axes
 
 
 class Layers:
-    """Makes the layers of one network: all have its number of dimensions, and its keywords.
+    """Makes the layers of one network, with its number of dimensions and keyword arguments.
 
     Args:
         about: The network.
@@ -30,18 +30,18 @@ class Layers:
         self._flat = about.dimensions == 2
 
     def conv(self, inputs: int, outputs: int, kernel: Size, stride: Size, *, bias: bool) -> nn.Module:
-        """A convolution that keeps the size, but for its stride."""
+        """A convolution with padding; the size is divided by the stride."""
         kind = nn.Conv2d if self._flat else nn.Conv3d
         padding = tuple((k - 1) // 2 for k in kernel)
         return kind(inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)  # type: ignore[arg-type]
 
     def transposed(self, inputs: int, outputs: int, stride: Size) -> nn.Module:
-        """A convolution that enlarges by its stride."""
+        """A transposed convolution; the size is multiplied by the stride."""
         kind = nn.ConvTranspose2d if self._flat else nn.ConvTranspose3d
         return kind(inputs, outputs, tuple(stride), tuple(stride), bias=self.about.bias)  # type: ignore[arg-type]
 
     def pool(self, stride: Size) -> nn.Module:
-        """Means over blocks of voxels."""
+        """Average pooling."""
         kind = nn.AvgPool2d if self._flat else nn.AvgPool3d
         return kind(tuple(stride), tuple(stride))  # type: ignore[arg-type]
 
@@ -62,7 +62,7 @@ class Layers:
 
     @property
     def ones(self) -> Size:
-        """Kernel or stride of 1."""
+        """Kernel size or stride of 1 along every axis."""
         return (1,) * self.about.dimensions
 
 
@@ -92,7 +92,7 @@ class ConvBlock(nn.Module):
         self._order = tuple(reversed(order)) if about.activation_first else tuple(order)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, ...) to (N, C', ...), smaller by the stride."""
+        """(N, C, ...) to (N, C', ...), whose sizes are divided by the stride."""
         result = self.conv(inputs)
         for name in self._order:
             result = getattr(self, name)(result)
@@ -100,7 +100,7 @@ class ConvBlock(nn.Module):
         return out
 
     def drop_idle_bias(self) -> bool:
-        """Take away a bias that the normalisation after it cancels: it subtracts the mean of each channel.
+        """Remove a bias that the following normalisation cancels, because it subtracts the mean of each channel.
 
         Returns:
             Whether there was one.
@@ -130,7 +130,7 @@ class ConvBlocks(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """What the two residual blocks share: a path that is added to the input, pooled and projected as needed."""
+    """Base of the residual blocks: a path is added to the input, which is pooled and projected as needed."""
 
     def __init__(self, layers: Layers, inputs: int, outputs: int, stride: Size) -> None:
         super().__init__()
@@ -144,17 +144,17 @@ class ResidualBlock(nn.Module):
         self._activation = layers.activation() or nn.Identity()
 
     def path(self, inputs: Tensor) -> Tensor:
-        """What is added to the input."""
+        """Compute what is added to the input."""
         raise NotImplementedError
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, ...) to (N, C', ...), smaller by the stride."""
+        """(N, C, ...) to (N, C', ...), whose sizes are divided by the stride."""
         result: Tensor = self._activation(self.path(inputs) + self.skip(inputs))
         return result
 
 
 class BasicBlockD(ResidualBlock):
-    """Two convolutions."""
+    """A residual block of two convolutions."""
 
     def __init__(self, layers: Layers, inputs: int, _: int, outputs: int, kernel: Size, stride: Size) -> None:
         super().__init__(layers, inputs, outputs, stride)
@@ -168,7 +168,7 @@ class BasicBlockD(ResidualBlock):
 
 
 class BottleneckD(ResidualBlock):
-    """A convolution between two of size 1, with channels of its own."""
+    """A residual block with a convolution between two of kernel size 1, with its own number of channels."""
 
     def __init__(self, layers: Layers, inputs: int, inner: int, outputs: int, kernel: Size, stride: Size) -> None:
         super().__init__(layers, inputs, outputs, stride)

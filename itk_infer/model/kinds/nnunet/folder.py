@@ -25,10 +25,10 @@ class NnunetFolder:
         root: The folder.
         plans: The content of plans.json.
         dataset: The content of dataset.json.
-        plans_source: Where the plans were read, for messages.
-        dataset_source: Where the data set was read, for messages.
+        plans_source: File that the plans were read from, for messages.
+        dataset_source: File that the data set was read from, for messages.
         folds: The folds to run, at least one.
-        notes: What the user should know.
+        notes: Sentences for the user.
     """
 
     root: Path
@@ -43,12 +43,12 @@ class NnunetFolder:
 def open_folder(path: Path, folds: Sequence[str] | None = None, checkpoint: str | None = None) -> NnunetFolder:
     """Open the model that a path names, see `locate` and `choose_folds`.
 
-    A JSON file that is missing is taken from the first fold's checkpoint, which keeps what it was trained with.
+    A missing JSON file is read from the first fold's checkpoint, which has a copy.
 
     Args:
         path: Folder, fold, checkpoint or zip.
         folds: Names of folds; None: all.
-        checkpoint: ``final`` or ``best``; None: final where it is there.
+        checkpoint: ``final`` or ``best``; None: final if it exists, else best.
 
     Raises:
         ModelError: there is not exactly one model that can be run, or one of its files cannot be read.

@@ -26,12 +26,12 @@ class Fold:
 def choose_folds(
     location: Location, asked: Sequence[str] | None, kind: str | None
 ) -> tuple[tuple[Fold, ...], list[str]]:
-    """The folds to run.
+    """Choose the folds to run.
 
     Args:
         location: The model folder, and perhaps a fold and a checkpoint that the user's path named.
-        asked: Names of folds. None: all numbered ones, or fold_all where there are none.
-        kind: ``final`` or ``best`` checkpoint. None: final, or best where a fold has no final one.
+        asked: Names of folds. None: all numbered ones, or fold_all if there are none.
+        kind: ``final`` or ``best`` checkpoint. None: final, or best if a fold has no final one.
 
     Returns:
         At least one fold, and notes for the user.
@@ -54,7 +54,7 @@ def choose_folds(
             )
         kind = location.checkpoint
     if asked is not None and tuple(asked) == ("all",) and "all" not in there:
-        asked = None  # every fold, where none has that name
+        asked = None  # all folds, if none is called so
     numbered = [name for name in there if name != "all"]
     names = list(asked) if asked is not None else numbered or ["all"]
     missing = [name for name in names if name not in there]
@@ -76,7 +76,7 @@ def choose_folds(
 
 
 def _checkpoint(fold: Path, kind: str | None) -> tuple[Path | None, str]:
-    """The checkpoint of a fold, or None, and what to say about it."""
+    """The checkpoint of a fold or None, and a note about it."""
     there = checkpoints(fold)
     for wanted in (kind,) if kind else ("final", "best"):
         if wanted in there:

@@ -1,4 +1,4 @@
-"""A JSON object of nnU-Net, read key by key with the type that each value must have."""
+"""A JSON object of nnU-Net, whose values are read with a check of their types."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from itk_infer.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class JsonBlock:
-    """An object and where it stands.
+    """A JSON object and its place.
 
     Attributes:
         content: The object.
-        where: Where it stands, for messages: ``.../plans.json: configuration 3d_fullres``.
+        where: Its place, for messages: ``.../plans.json: configuration 3d_fullres``.
     """
 
     content: Mapping[str, Any]
     where: str
 
     def has(self, key: str) -> bool:
-        """Whether the key is there and is not null."""
+        """Whether the key exists and is not null."""
         return self.content.get(key) is not None
 
     def block(self, key: str) -> JsonBlock:
-        """An object.
+        """Read an object.
 
         Raises:
-            ModelError: it is missing or something else; so do all methods below.
+            ModelError: it is missing or of another type; also raised by the methods below.
         """
         value = self._get(key)
         if not isinstance(value, Mapping):
@@ -38,40 +38,40 @@ class JsonBlock:
         return JsonBlock(value, f"{self.where}, {key}")
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A text."""
+        """Read a text."""
         value = self._get(key, default)
         if not isinstance(value, str):
             raise self.wrong(key, "text")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number."""
+        """Read a finite number."""
         return _number(self._get(key, default), self.wrong(key, "a number"))
 
     def switch(self, key: str, default: bool | None = None) -> bool:
-        """True or false."""
+        """Read true or false."""
         value = self._get(key, default)
         if not isinstance(value, bool):
             raise self.wrong(key, "true or false")
         return value
 
     def items(self, key: str) -> Sequence[Any]:
-        """A list."""
+        """Read a list."""
         value = self._get(key)
         if not isinstance(value, list | tuple):
             raise self.wrong(key, "a list")
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """A list of finite numbers."""
+        """Read a list of finite numbers."""
         return tuple(_number(item, self.wrong(key, "a list of numbers")) for item in self.items(key))
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """A list of whole numbers."""
+        """Read a list of whole numbers."""
         return tuple(whole(item, self.wrong(key, "a list of whole numbers")) for item in self.items(key))
 
     def wrong(self, key: str, wanted: str) -> ModelError:
-        """The error that a value is not what it must be."""
+        """Make the error that a value is missing or of another type than `wanted`."""
         found = "is missing" if key not in self.content else f"is {str(self.content[key])[:60]!r}"
         return ModelError(
             f"{self.where}: {key} {found}, and {wanted} is needed; was this file written by nnU-Net?"
@@ -83,10 +83,10 @@ class JsonBlock:
 
 
 def whole(value: Any, error: ModelError) -> int:
-    """A whole number, which JSON may write as 2.0.
+    """Check a whole number, which JSON may write as 2.0.
 
     Raises:
-        ModelError: `error`, where the value is something else.
+        ModelError: `error`, if the value is something else.
     """
     number = _number(value, error)
     if number != int(number):

@@ -1,4 +1,4 @@
-"""Model folders of nnU-Net v2: loads one as a backend."""
+"""Load model folders of nnU-Net v2 as backends."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
-    """Load a model folder: the networks of its folds as one, whose logits are the mean of theirs.
+    """Load a model folder as one network, whose logits are the mean over its folds.
 
-    Nothing in the folder is run: networks are built from its plans, and weights are read without code. Of a
+    Nothing in the folder is run: networks are built from its plans, and weights are read without code. For a
     cascade, the previous stage is loaded, too.
 
     Args:
         paths: One path, see `itk_infer.model.kinds.nnunet.location.locate`.
-        spec_sources: What else speaks about the model.
-        options: Which folds and checkpoint; where and how to run them.
+        spec_sources: Further sources of the spec.
+        options: Folds and checkpoint to use; where and how to run them.
 
     Raises:
-        ModelError: the folder cannot be read, is of another version, something in it is not understood, or the
+        ModelError: the folder cannot be read, is of another version, has unsupported settings, or the
             weights are not those of its network.
         ConfigError: the path and the options contradict each other.
-        SpecError: a source of the spec says something invalid.
+        SpecError: a source of the spec is invalid.
     """
     return _load(paths[0], spec_sources, options, bool(options.nnunet_postprocessing))
 
@@ -44,14 +44,14 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 def _load(
     path: Path, spec_sources: SpecSources, options: BackendOptions, postprocessing: bool | None
 ) -> TorchBackend:
-    """As `load`.
+    """See `load`.
 
     Args:
         path: The model folder.
-        spec_sources: As of `load`.
-        options: As of `load`.
+        spec_sources: See `load`.
+        options: See `load`.
         postprocessing: Whether nnU-Net's own is applied; None for the first stage of a cascade, whose label map
-            the second stage sees as the network decided it.
+            is passed to the second stage without post-processing.
     """
     models: list[NnunetModel] = []
 
@@ -71,7 +71,7 @@ def _load(
 def _add_previous_stage(
     backend: TorchBackend, model: NnunetModel, spec_sources: SpecSources, options: BackendOptions
 ) -> None:
-    """Load a cascade's first stage, or take the folder of its label maps that the user named."""
+    """Load a cascade's first stage, or use the folder of its label maps that the user gave."""
     name, given = model.configuration.name, options.previous_stage
     if given is not None and given.is_dir() and not is_nnunet(given):
         backend.given_masks = given
@@ -79,7 +79,7 @@ def _add_previous_stage(
         backend.notes += (f"{name} also sees the label maps in {given}",)
     else:
         stage = previous_stage_folder(model.folder.root, model.previous_stage or "", given)
-        step_size = spec_sources.overrides.step_size  # all else is about this stage's spec
+        step_size = spec_sources.overrides.step_size  # other overrides are for the second stage's spec
         backend.previous = _load(stage, SpecSources(Options(step_size=step_size)), options, None)
         earlier = backend.previous.digest
         backend.notes += (
@@ -90,7 +90,7 @@ def _add_previous_stage(
 
 
 def _digest_of_files(folder: Path) -> str:
-    """SHA-256 of a folder's files and their names: with another label map, results are out of date."""
+    """SHA-256 of a folder's files and their names: other label maps make results out of date."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -120,7 +120,7 @@ def _build(model: NnunetModel, path: Path, spec_sources: SpecSources, postproces
 
 
 def _postprocessing(model: NnunetModel, wanted: bool) -> tuple[dict[str, Any], list[str]]:
-    """The keys of the spec's output for nnU-Net's own post-processing, if it is wanted; and notes about it."""
+    """Keys of the spec's ``output`` for nnU-Net's own post-processing, if it is wanted, and notes about it."""
     folder = model.folder
     try:
         path = find_postprocessing(folder.root, [fold.name for fold in folder.folds])
@@ -145,7 +145,7 @@ def _postprocessing(model: NnunetModel, wanted: bool) -> tuple[dict[str, Any], l
 
 
 def _smallest_window(model: NnunetModel) -> tuple[int, int, int]:
-    """Z Y X of a window of which two voxels are left along each axis in the coarsest stage."""
+    """Size Z Y X of a window that is two voxels wide along each axis in the coarsest stage."""
     strides = model.configuration.architecture.strides
     sizes = [2 * math.prod(axis) for axis in zip(*strides, strict=True)]
     z, y, x = sizes if len(sizes) == 3 else (1, *sizes)
@@ -153,10 +153,10 @@ def _smallest_window(model: NnunetModel) -> tuple[int, int, int]:
 
 
 def build_network(model: NnunetModel) -> nn.Module:
-    """The network of a model with its weights; of several folds, the mean of theirs.
+    """Build the network of a model with its weights; for several folds, a network with their mean logits.
 
     Raises:
-        ModelError: the weights are not those of the network that the plans describe.
+        ModelError: the weights do not fit the network that the plans describe.
     """
     from itk_infer.model.kinds.nnunet.networks import MeanOfFolds, build
     from itk_infer.model.kinds.nnunet.weights import load_strictly

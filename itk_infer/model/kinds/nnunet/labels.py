@@ -1,4 +1,4 @@
-"""What output channels mean, by dataset.json."""
+"""Meaning of the output channels, from dataset.json."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from itk_infer.model.kinds.nnunet.json_block import JsonBlock, whole
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """One output channel that stands for a structure.
+    """The output channel of one label or region.
 
     Attributes:
-        name: Of the label or region.
+        name: Name of the label or region.
         channel: Output channel.
-        value: What is written into label maps.
+        value: Value in label maps.
     """
 
     name: str
@@ -27,15 +27,15 @@ class Painted:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Labels, each voxel in one; or regions, which overlap.
+    """Labels, which exclude each other, or regions, which may overlap.
 
     Attributes:
-        painted: Structures, without background. Of regions in the order in which they are painted, later above
-            earlier.
-        foreground: Distinct values of training's label maps, without background and what is ignored. One input
-            channel each for a cascade's second stage.
-        regions: Whether the structures are regions.
-        notes: What the user should know.
+        painted: Labels or regions, without background. Regions are in the order in which they are painted: later
+            ones overwrite earlier ones.
+        foreground: Distinct values of the training label maps, without background and the ignore label. Each is
+            one input channel of a cascade's second stage.
+        regions: Whether these are regions.
+        notes: Sentences for the user.
     """
 
     painted: tuple[Painted, ...]
@@ -50,14 +50,14 @@ class Labels:
 
 
 def read_labels(dataset: Mapping[str, Any], source: str) -> Labels:
-    """The labels of dataset.json.
+    """Read the labels of dataset.json.
 
     Args:
-        dataset: Its content.
+        dataset: The content of dataset.json.
         source: Name of the file in messages.
 
     Raises:
-        ModelError: labels are missing or contradict each other, or regions cannot be painted here.
+        ModelError: labels are missing or contradict each other, or regions have no distinct values.
     """
     block = JsonBlock(dataset, source).block("labels")
     if "background" not in block.content and any(str(key).isdecimal() for key in block.content):
@@ -85,7 +85,7 @@ def read_labels(dataset: Mapping[str, Any], source: str) -> Labels:
 
 
 def _pairs(painted: tuple[Painted, ...], distinct: list[int]) -> list[tuple[Painted, int]]:
-    """Labels that are written under another value than that of the training set."""
+    """Labels whose value in label maps differs from that in the training set."""
     return [(label, value) for label, value in zip(painted, distinct[1:], strict=True) if label.value != value]
 
 

@@ -1,4 +1,4 @@
-"""Where a model folder is, told from the path that a user gave. Runs nothing, imports nothing heavy."""
+"""Find a model folder from the path that a user gave. Runs nothing, imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from itk_infer.model.kinds.nnunet.archive import is_archive, unpacked
 FOLD = re.compile(r"fold_(\d+|all)")
 CHECKPOINT = re.compile(r"checkpoint_(\w+)\.pth")
 INTERACTIVE = "inference_session_class.json"
-_MAX_DEPTH, _MAX_FOLDERS = 5, 500  # how far a model folder is looked for below the given one
+_MAX_DEPTH, _MAX_FOLDERS = 5, 500  # limits of the search below the given folder
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A model folder, and what of it the path named.
+    """A model folder, with the fold and checkpoint that the path named.
 
     Attributes:
         root: The folder that holds plans.json and the folds.
-        fold: ``0``, ``all``, ... of a path that names a fold or a checkpoint.
-        checkpoint: ``final``, ``best``, ... of a path that names a checkpoint.
-        notes: What the user should know of how it was found.
+        fold: ``0``, ``all``, ...; None if the path names neither fold nor checkpoint.
+        checkpoint: ``final``, ``best``, ...; None if the path names no checkpoint.
+        notes: Sentences for the user on how it was found.
     """
 
     root: Path
@@ -36,7 +36,7 @@ class Location:
 
 
 def is_nnunet(path: Path) -> bool:
-    """Whether a path is a model of nnU-Net, or holds one: see `locate`. Also of versions that cannot be run.
+    """Whether a path is a model of nnU-Net or holds one, see `locate`; also for versions that cannot be run.
 
     Runs nothing, and raises nothing.
     """
@@ -50,14 +50,14 @@ def is_nnunet(path: Path) -> bool:
 
 
 def locate(path: Path) -> Location:
-    """The model folder that a path names.
+    """Find the model folder that a path names.
 
     Args:
         path: A folder with plans.json and folds, one of its folds, a checkpoint in one, or a folder or a zip that
             holds one such folder.
 
     Raises:
-        ModelError: there is none, there are several, or it is of a version that cannot be run.
+        ModelError: there is none, there are several, or its version cannot be run.
     """
     if is_archive(path):
         folder = unpacked(path)
@@ -79,16 +79,16 @@ def locate(path: Path) -> Location:
 
 
 def previous_stage_folder(root: Path, configuration: str, given: Path | None) -> Path:
-    """The model folder of a cascade's previous stage.
+    """Find the model folder of a cascade's previous stage.
 
     Args:
         root: The model folder of the cascade.
-        configuration: The previous stage's.
-        given: Where the user says it is; None: beside `root`, of the same trainer and plans, or else the only one
-            of that configuration.
+        configuration: The previous stage's configuration.
+        given: The folder, if the user gave one; None: the one beside `root` of the same trainer and plans, or else
+            the only one of that configuration.
 
     Raises:
-        ModelError: it is not there.
+        ModelError: there is no such folder, or more than one.
     """
     if given is not None:
         return given.absolute()
@@ -107,7 +107,7 @@ def previous_stage_folder(root: Path, configuration: str, given: Path | None) ->
 
 
 def checkpoints(fold: Path) -> dict[str, Path]:
-    """The checkpoints in a fold by the names that follow ``checkpoint_``."""
+    """The checkpoints in a fold, by the part of their names after ``checkpoint_``."""
     files = sorted(fold.iterdir()) if fold.is_dir() else []
     matches = ((CHECKPOINT.fullmatch(file.name), file) for file in files if file.is_file())
     return {match[1]: file for match, file in matches if match is not None}
@@ -121,7 +121,7 @@ def folds(root: Path) -> dict[str, Path]:
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``.`` and ``..``, so that it has a name. Links stay: what they lead to can have another name."""
+    """Remove ``.`` and ``..``, so that the path has a name. Links are kept: their targets may have other names."""
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
@@ -136,7 +136,7 @@ def _named(path: Path) -> Location | None:
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether this is a model folder, also of a version that cannot be run."""
+    """Whether this is a model folder; also for versions that cannot be run."""
     json_files = all((folder / name).is_file() for name in ("plans.json", "dataset.json"))
     return json_files or bool(folds(folder)) or _is_version_1(folder)
 
@@ -152,7 +152,7 @@ def _is_version_1(folder: Path) -> bool:
 
 
 def _found(folder: Path) -> Iterator[Path]:
-    """Model folders below a folder, the nearest first; none within another."""
+    """Model folders below a folder, the nearest first; not searched within model folders."""
     waiting, seen = deque([(folder, 0)]), 0
     while waiting and seen < _MAX_FOLDERS:
         here, depth = waiting.popleft()

@@ -1,4 +1,4 @@
-"""A model of nnU-Net, read and understood: all but the network itself."""
+"""Read a model of nnU-Net, all but the network itself."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class NnunetModel:
     """A model of nnU-Net.
 
     Attributes:
-        folder: Its files.
+        folder: The model's files.
         checkpoints: One per fold.
-        configuration: What the plans say of it.
-        labels: What its output channels mean.
+        configuration: Its configuration in the plans.
+        labels: Meaning of the output channels.
         image_channels: Names of the image channels.
         document: The model spec, version 1.
-        notes: What the user should know.
-        digest: SHA-256 of its checkpoints, plans and data set.
+        notes: Sentences for the user.
+        digest: SHA-256 of checkpoints, plans and data set.
     """
 
     folder: NnunetFolder
@@ -44,12 +44,12 @@ class NnunetModel:
 
     @property
     def previous_stage(self) -> str | None:
-        """The configuration whose label map is a further input of this one; None: there is no such input."""
+        """The configuration whose label map is a further input; None if there is no such input."""
         return self.configuration.previous_stage
 
     @property
     def previous_labels(self) -> tuple[int, ...]:
-        """The values of that label map that are one input channel each, after the image channels."""
+        """The values of that label map, each of which is one input channel after the image channels."""
         return self.labels.foreground if self.previous_stage is not None else ()
 
     @property
@@ -62,7 +62,7 @@ def read_model(path: Path, folds: Sequence[str] | None = None, checkpoint: str |
     """Read a model; see `open_folder` for the arguments.
 
     Raises:
-        ModelError: it cannot be read, or something in it is not understood or contradicts the rest.
+        ModelError: it cannot be read, or has settings that are not supported or contradict each other.
         ConfigError: path and options contradict each other.
     """
     folder = open_folder(path, folds, checkpoint)
@@ -133,7 +133,7 @@ def _differences(read: Sequence[Checkpoint], name: str) -> list[str]:
 
 
 def _other_plans(checkpoint: Checkpoint, name: str, configuration: Configuration) -> bool:
-    """Whether the checkpoint was trained with plans that mean something else."""
+    """Whether the checkpoint was trained with plans of another meaning."""
     if checkpoint.plans is None:
         return False
     try:
@@ -145,14 +145,14 @@ def _other_plans(checkpoint: Checkpoint, name: str, configuration: Configuration
 
 
 def _has_batch_norm(checkpoint: Checkpoint, configuration: Configuration) -> bool:
-    """Whether weights have statistics that the plans' normalisation does not keep: nnUNetTrainerBN replaces it."""
+    """Whether weights have running statistics, but plans no batch norm: nnUNetTrainerBN replaces the norm."""
     about = configuration.architecture
     plain = about.norm == "Instance" and not about.norm_keywords.get("track_running_stats")
     return plain and any(name.endswith(".norm.running_mean") for name in checkpoint.weights)
 
 
 def _compare_channels(model: NnunetModel, checkpoint: Checkpoint) -> None:
-    """JSON files of another model are told apart by their channels and labels."""
+    """Raise if JSON files are of another model, which is detected by numbers of channels and labels."""
     inputs, outputs = channels(checkpoint)
     source = model.folder.dataset_source
     if inputs is not None and inputs != model.inputs:
@@ -183,6 +183,6 @@ def _digest(folder: NnunetFolder) -> str:
     for fold in folder.folds:
         with fold.checkpoint.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    for content in (folder.plans, folder.dataset):  # the order of keys counts: it is that of regions
+    for content in (folder.plans, folder.dataset):  # the order of keys matters: it is the order of regions
         digest.update(json.dumps(content, default=str).encode())
     return digest.hexdigest()

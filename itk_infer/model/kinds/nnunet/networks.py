@@ -1,6 +1,6 @@
-"""nnU-Net's two U-Nets, with the names of its parameters. Needs torch.
+"""nnU-Net's two U-Nets, with nnU-Net's parameter names. Needs torch.
 
-The finest output is computed only; the heads of deep supervision hold weights, as nnU-Net's do, and are not run.
+Only the output of the finest stage is computed; the heads of deep supervision have weights, but are not run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlainEncoder(nn.Module):
-    """Stages of convolutions; the first of each has a stride."""
+    """Stages of convolutions, each of which begins with a strided one."""
 
     def __init__(self, layers: Layers, inputs: int) -> None:
         super().__init__()
@@ -36,12 +36,12 @@ class PlainEncoder(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """The result of every stage, the finest first."""
+        """Outputs of all stages, the finest first."""
         return _each(self.stages, inputs)
 
 
 class ResidualEncoder(nn.Module):
-    """A stem, and stages of residual blocks; the first of each has a stride."""
+    """A stem, and stages of residual blocks, each of which begins with a strided one."""
 
     def __init__(self, layers: Layers, inputs: int) -> None:
         super().__init__()
@@ -59,12 +59,12 @@ class ResidualEncoder(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """The result of every stage, the finest first."""
+        """Outputs of all stages, the finest first."""
         return _each(self.stages, self.stem(inputs))
 
 
 class Decoder(nn.Module):
-    """From the coarsest stage back to the finest, with the encoder's results beside it."""
+    """From the coarsest stage back to the finest, with skip connections from the encoder."""
 
     def __init__(self, layers: Layers, outputs: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class UNet(nn.Module):
     """A U-Net.
 
     Args:
-        about: How it is built.
+        about: Description of the network.
         inputs: Input channels.
         outputs: Output channels.
     """
@@ -110,16 +110,16 @@ class UNet(nn.Module):
         return logits
 
     def drop_idle_biases(self) -> int:
-        """Take away the biases that a normalisation cancels, which changes rounding only.
+        """Remove biases that a normalisation cancels, which changes rounding only.
 
         Returns:
-            How many there were.
+            Number of biases removed.
         """
         return sum(module.drop_idle_bias() for module in self.modules() if isinstance(module, ConvBlock))
 
 
 class MeanOfFolds(nn.Module):
-    """The mean of the logits of several networks.
+    """A network whose logits are the mean of those of several networks.
 
     Args:
         networks: One per fold.
@@ -139,13 +139,13 @@ class MeanOfFolds(nn.Module):
 
 
 def build(about: Architecture, inputs: int, outputs: int) -> UNet:
-    """A network whose weights have no values yet: every one must be loaded.
+    """Build a network with uninitialised weights, all of which must be loaded.
 
-    Random values, as torch gives them, take seconds for the larger networks.
+    Random initialisation takes seconds for large networks.
     """
     with torch.device("meta"):
         network = UNet(about, inputs, outputs)
-    # As `to_empty` does, which imports sympy and much else: a second of start-up.
+    # As `Module.to_empty`, which takes a second to import sympy and other packages.
     for module in network.modules():
         for name, weight in module.named_parameters(recurse=False):
             module.register_parameter(name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))

@@ -1,4 +1,4 @@
-"""One configuration of plans.json: what an image must be made into, and which network sees it."""
+"""One configuration of plans.json: how images are prepared, and which network is run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Normalization:
     Attributes:
         scheme: One of `SCHEMES`.
         masked: Whether statistics are those of the filled nonzero mask, and only voxels within it change.
-        foreground: Of the training set; set for `CTNormalization`.
+        foreground: Statistics of the training set, for `CTNormalization` only.
     """
 
     scheme: str
@@ -48,16 +48,16 @@ class Configuration:
 
     Attributes:
         name: ``3d_fullres``, ...
-        dataset_name: Of the data set that the plans were made for; empty if they do not say.
+        dataset_name: Data set that the plans were made for; empty if not stated.
         plans_name: ``nnUNetPlans``, ...
-        patch_size: Window in voxels; two entries of a 2D network.
-        spacing: In mm, as many entries.
+        patch_size: Window in voxels; two entries for a 2D network.
+        spacing: Spacing in mm, as many entries.
         architecture: The network.
-        normalization: Of each channel.
-        resampling: Between the image's grid and the network's.
+        normalization: One per channel.
+        resampling: Resampling between the image's grid and the network's.
         transpose_forward: Axis of the stored array (z, y, x) that becomes each axis of the network.
         reader: Class that reads images.
-        previous_stage: Configuration whose label map is a further input; None for all but the second of a cascade.
+        previous_stage: Configuration whose label map is a further input; set only for a cascade's second stage.
     """
 
     name: str
@@ -79,15 +79,15 @@ class Configuration:
 
 
 def read_configuration(plans: Mapping[str, Any], name: str, source: str) -> Configuration:
-    """A configuration of plans.
+    """Read a configuration of plans.
 
     Args:
         plans: The content of plans.json, of any version of nnU-Net 2.
-        name: Of the configuration.
+        name: Name of the configuration.
         source: Name of the file in messages.
 
     Raises:
-        ModelError: the plans do not have it, or something in it is not understood; names it.
+        ModelError: the plans do not have it, or it has a setting that is not supported, which the message names.
     """
     top = JsonBlock(plans, source)
     about = JsonBlock(_inherited(top, name, ()), f"{source}: configuration {name}")
@@ -117,7 +117,7 @@ def read_configuration(plans: Mapping[str, Any], name: str, source: str) -> Conf
 
 
 def _inherited(top: JsonBlock, name: str, children: tuple[str, ...]) -> dict[str, Any]:
-    """A configuration above those that it inherits from; its own values replace theirs as a whole."""
+    """A configuration merged with those that it inherits from; its own values replace theirs as a whole."""
     configurations = top.block("configurations")
     if name not in configurations.content:
         there = ", ".join(map(str, configurations.content)) or "none"
@@ -155,7 +155,7 @@ def _normalization(about: JsonBlock, top: JsonBlock) -> tuple[Normalization, ...
     return tuple(
         Normalization(
             scheme,
-            mask and scheme == "ZScoreNormalization",  # nnU-Net's others do not look at it
+            mask and scheme == "ZScoreNormalization",  # nnU-Net's other schemes ignore the mask
             _foreground(top, str(channel)) if scheme == "CTNormalization" else None,
         )
         for channel, (scheme, mask) in enumerate(zip(schemes, masks, strict=True))

@@ -1,4 +1,4 @@
-"""The post-processing that nnU-Net found best for a model in cross-validation, and stored beside its folds.
+"""The post-processing that nnU-Net determined in cross-validation and stored beside a model's folds.
 
 Only postprocessing.json is read; postprocessing.pkl, which nnU-Net reads, could run code.
 """
@@ -17,14 +17,14 @@ KEEP_LARGEST = "remove_all_but_largest_component_from_segmentation"
 
 
 def find_postprocessing(root: Path, folds: Sequence[str]) -> Path | None:
-    """The file of a model folder: that of these folds, or else the only one; None if there is none.
+    """Find the file of a model folder: that of these folds, or else the only one; None if there is none.
 
     Args:
         root: The model folder.
         folds: Names of the folds that are run.
 
     Raises:
-        ModelError: there are several, and none is of these folds.
+        ModelError: there are several, none of which is for these folds.
     """
     own = root / f"crossval_results_folds_{'_'.join(folds)}" / NAME
     if own.is_file():
@@ -40,11 +40,11 @@ def find_postprocessing(root: Path, folds: Sequence[str]) -> Path | None:
 
 
 def read_postprocessing(path: Path, values: Sequence[int]) -> list[dict[str, Any]]:
-    """The rules of the file, as a model spec writes them.
+    """Read the rules of the file, in the form of a model spec.
 
     Args:
         path: The file.
-        values: Label values that the model writes. Others in the file are in no mask, and are left out.
+        values: Label values that the model writes; rules for others are left out.
 
     Raises:
         ModelError: it cannot be read, or holds other functions than nnU-Net's own.

@@ -1,4 +1,4 @@
-"""The resampling that a configuration names, as far as the program can do the same."""
+"""The resampling of a configuration; settings that cannot be reproduced are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itk_infer.model.kinds.nnunet.json_block import JsonBlock
 Interpolation = Literal["cubic", "linear", "nearest"]
 _BY_ORDER: dict[Any, Interpolation] = {0: "nearest", 1: "linear", 3: "cubic"}
 _DEFAULT, _TORCH = "resample_data_or_seg_to_shape", "resample_torch_fornnunet"
-# Keywords of each function, and their defaults where a file leaves them out. None: they do not change the result.
+# Keyword arguments of each function with their defaults; others are refused, and texts must be as here.
 _KEYWORDS: dict[str, dict[str, Any]] = {
     _DEFAULT: {
         "is_seg": None,
@@ -35,13 +35,13 @@ _KEYWORDS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How images reach the network's grid; logits return linearly, with the nearest along a thick axis.
+    """How images are resampled; logits return by linear interpolation, or nearest along an anisotropic axis.
 
     Attributes:
-        interpolation: Of the image.
-        clip: Whether the result is clipped to the values that went in.
-        threshold: Ratio of spacings above which the thick axis is interpolated for itself; None: never.
-        axis_interpolation: Along that axis, of the image.
+        interpolation: Interpolation of the image.
+        clip: Whether the result is clipped to the range of the input.
+        threshold: Ratio of spacings above which the anisotropic axis is interpolated separately; None: never.
+        axis_interpolation: Interpolation of the image along that axis.
     """
 
     interpolation: Interpolation
@@ -51,10 +51,10 @@ class Resampling:
 
 
 def read_resampling(configuration: JsonBlock) -> Resampling:
-    """The resampling of images and logits.
+    """Read the resampling of images and logits.
 
     Raises:
-        ModelError: a function or a keyword is not understood, or the program cannot do the same.
+        ModelError: a function or a keyword argument is not supported.
     """
     data, settings = _function(configuration, "resampling_fn_data")
     logits, back = _function(configuration, "resampling_fn_probabilities")
@@ -82,7 +82,7 @@ def read_resampling(configuration: JsonBlock) -> Resampling:
 
 
 def _function(configuration: JsonBlock, key: str) -> tuple[str, dict[str, Any]]:
-    """The name of a function and all its keywords that matter."""
+    """The name of a function and its keyword arguments, with defaults."""
     name = configuration.text(key)
     if name not in _KEYWORDS:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""What plans and dataset.json say, as a model spec."""
+"""Translate plans and dataset.json to a model spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itk_infer.model.kinds.nnunet.json_block import JsonBlock
 from itk_infer.model.kinds.nnunet.labels import Labels
 from itk_infer.model.kinds.nnunet.plans import Configuration, Normalization
 
-# How images enter the network: as stored, or turned.
+# Orientation that each reader brings images to; None: as stored.
 READERS: dict[str, str | None] = {
     "SimpleITKIO": None,
     "NibabelIO": None,
@@ -19,7 +19,7 @@ READERS: dict[str, str | None] = {
     "SimpleITKIOWithReorient": "RAS",
     "NibabelIOWithReorient": "RAS",
 }
-_SMALLEST_STD = 1e-8  # nnU-Net divides by no less
+_SMALLEST_STD = 1e-8  # nnU-Net's lower bound of the divisor
 Step = dict[str, Any]
 
 
@@ -32,15 +32,15 @@ def spec_document(
     trainer: str = "",
     source: str = "dataset.json",
 ) -> tuple[dict[str, Any], list[str]]:
-    """The model spec as a version-1 document.
+    """Make the model spec, a version-1 document.
 
-    A cascade's second stage names its image channels only.
+    For a cascade's second stage, it lists the image channels only.
 
     Args:
-        configuration: What is run.
+        configuration: The configuration.
         dataset: The content of dataset.json.
-        labels: Read from it.
-        mirror_axes: Of the checkpoint: axes of the network's input without its channels.
+        labels: The labels that were read from it.
+        mirror_axes: Mirror axes of the checkpoint, numbered as the network's spatial axes.
         trainer: Name of the trainer's class.
         source: Name of dataset.json in messages.
 
@@ -48,7 +48,7 @@ def spec_document(
         The document, and notes for the user.
 
     Raises:
-        ModelError: the channels of dataset.json do not fit the plans, or mirror axes the network.
+        ModelError: the channels of dataset.json do not fit the plans, or the mirror axes do not fit the network.
     """
     notes = list(labels.notes)
     block = JsonBlock(dataset, source)
@@ -69,10 +69,10 @@ def spec_document(
 
 
 def channel_names(dataset: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    """The names of the input channels in their order, each once.
+    """Read unique names of the input channels, in order.
 
     Raises:
-        ModelError: dataset.json names none.
+        ModelError: dataset.json has no channels.
     """
     block = JsonBlock(dataset, source)
     key = "modality" if block.has("modality") else "channel_names"  # nnU-Net prefers the older key, too
@@ -131,7 +131,7 @@ def _input(configuration: Configuration, names: Sequence[str], source: str, note
 
 
 def _intensity(channels: Sequence[Normalization]) -> list[Step]:
-    """The steps of all channels; they name theirs unless all have the same."""
+    """Intensity steps of all channels, restricted to single channels unless all have the same steps."""
     steps = [_steps(channel) for channel in channels]
     if all(some == steps[0] for some in steps):
         return steps[0]

@@ -1,4 +1,4 @@
-"""What a checkpoint of nnU-Net holds, and how its weights get into the network."""
+"""Read checkpoints of nnU-Net, and load their weights into the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from itk_infer.model.kinds.nnunet.networks import UNet
 
-# What DistributedDataParallel and torch.compile put in front of names.
+# Prefixes of parameter names that DistributedDataParallel and torch.compile add.
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -26,12 +26,12 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        weights: Names of parameters and buffers to tensors, each once.
+        weights: Tensors by the names of parameters and buffers, without duplicates.
         trainer: Name of the trainer's class.
-        configuration: Name of the configuration; empty where the file does not say.
-        plans: The plans it was trained with, where they are kept.
-        dataset: The dataset.json it was trained with, where it is kept.
-        mirror_axes: Axes that may be mirrored, of the network's input without its channels.
+        configuration: Name of the configuration; empty if not stated.
+        plans: The plans it was trained with; None if not stored.
+        dataset: The dataset.json it was trained with; None if not stored.
+        mirror_axes: Axes that may be mirrored, numbered as the network's spatial axes.
     """
 
     path: Path
@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Nothing in it is executed.
 
     Raises:
-        ModelError: it is missing, damaged or unsafe, or no checkpoint of nnU-Net v2.
+        ModelError: it is missing, damaged or unsafe, or not a checkpoint of nnU-Net v2.
     """
     import torch
 
@@ -55,13 +55,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     weights = document.get("network_weights") if isinstance(document, Mapping) else None
     if not isinstance(weights, Mapping) or not weights:
         raise ModelError(
-            f"{path}: is no checkpoint of nnU-Net v2, which keeps network_weights, but {describe(document)}"
+            f"{path}: is not a checkpoint of nnU-Net v2, which has network_weights, but {describe(document)}"
         )
     others = [str(name) for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise ModelError(f"{path}: {others[0]} in network_weights is no tensor; copy or download the file again")
-    told = document.get("init_args")
-    known: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+    arguments = document.get("init_args")
+    known: Mapping[str, Any] = arguments if isinstance(arguments, Mapping) else {}
     plans, dataset = known.get("plans"), known.get("dataset_json")
     return Checkpoint(
         path,
@@ -75,10 +75,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights without the names under which nnU-Net lists the same tensors again, and without prefixes.
+    """Remove duplicates, which nnU-Net lists under second names, and prefixes.
 
-    nnU-Net's convolutions keep their layers as ``conv``, ``norm`` and once more in ``all_modules``, and its
-    decoder keeps the encoder.
+    nnU-Net's convolutions list their layers as ``conv``, ``norm`` and again in ``all_modules``, and its decoder
+    lists the encoder.
     """
     short = {_unwrapped(name): value for name, value in weights.items()}
     return {
@@ -89,7 +89,7 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_strictly(network: UNet, checkpoint: Checkpoint, about: Architecture) -> None:
-    """Load the weights, then leave out what has no effect.
+    """Load the weights, which must fit exactly; then remove biases without effect.
 
     Raises:
         ModelError: names or shapes are not those of the network.
@@ -116,7 +116,7 @@ def load_strictly(network: UNet, checkpoint: Checkpoint, about: Architecture) ->
 
 
 def channels(checkpoint: Checkpoint) -> tuple[int | None, int | None]:
-    """Input and output channels, as the first and the last convolution of a U-Net have them; None: not found."""
+    """Numbers of input and output channels, from the first and the last convolution; None: not found."""
     first = next((value for value in checkpoint.weights.values() if value.ndim >= 4), None)
     heads = [value for name, value in checkpoint.weights.items() if name.startswith("decoder.seg_layers.")]
     return (None if first is None else int(first.shape[1])), (int(heads[-1].shape[0]) if heads else None)

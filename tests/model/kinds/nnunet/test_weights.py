@@ -89,9 +89,9 @@ def test_a_checkpoint_that_runs_code_is_refused_and_runs_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": STATE}, r"no checkpoint of nnU-Net v2.*a mapping with the keys state_dict"),
-        (STATE, "no checkpoint of nnU-Net v2"),
-        ({"network_weights": {}}, "no checkpoint of nnU-Net v2"),
+        ({"state_dict": STATE}, r"not a checkpoint of nnU-Net v2.*a mapping with the keys state_dict"),
+        (STATE, "not a checkpoint of nnU-Net v2"),
+        ({"network_weights": {}}, "not a checkpoint of nnU-Net v2"),
         (torch.ones(2), "but a Tensor"),
         ({"network_weights": {**STATE, "x": 1}}, "x in network_weights is no tensor"),
         (checkpoint(STATE, axes=(0, 3)), r"inference_allowed_mirroring_axes is \(0, 3\)"),
