@@ -53,7 +53,7 @@ def _worker_options(command: Any) -> Any:
     "--batch-size",
     heading=RUNNING,
     metavar="[auto|N]",
-    help="Pictures per call of the network; default 8 on a CPU. auto, the default on a GPU: found, and remembered.",
+    help="Pictures per call of the network; default 8 on a CPU. auto, the default on GPUs: found, and remembered.",
 )
 @option(
     "--batch-cache",
@@ -114,6 +114,10 @@ def classify_command(
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     paths, kind = named_model(model)
     options = read_options(model)
+    batch = _batch(batch_size)
+    if isinstance(batch, int) and options.batch_cache is not True:
+        flag = "--batch-cache" if options.batch_cache else "--no-batch-cache"
+        raise click.UsageError(f"{flag} is for --batch-size auto; leave one of them out")
     explained = read_saliency(saliency, **{"for": saliency_for, "label": saliency_label, "layer": saliency_layer})
     if study_rule is not None:
         from itk_infer.classify.tables.study_rule import study_rule as rule_named
@@ -127,7 +131,7 @@ def classify_command(
         folder,
         database,
         threshold,
-        _batch(batch_size),
+        batch,
         options.threads,
         overwrite,
         save_members,
