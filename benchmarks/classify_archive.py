@@ -1,11 +1,11 @@
 """Large archives: runs that are killed again and again, and what a rerun over half a million files takes.
 
-    python benchmarks/classify_archive.py kill [--images 20000] [--kills 20]
+    python benchmarks/classify_archive.py kill [--images 20000] [--kills 20] [--workers N]
     python benchmarks/classify_archive.py resume [--images 500000]
 
 ``kill``: an archive of small pictures is classified once undisturbed, and once more with SIGKILL at random
-moments; both databases must be intact and hold the same. ``resume``: seconds and memory of deciding
-that nothing is to do. Needs pydicom and onnx.
+moments; both databases must be intact and hold the same, and all tables be equal byte by byte.
+``resume``: seconds and memory of deciding that nothing is to do. Needs pydicom and onnx.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EVERYTHING = (
 PER_FOLDER = 100
 
 
-def kill(images: int, kills: int, scratch: Path) -> None:
+def kill(images: int, kills: int, workers: int | None, scratch: Path) -> None:
     source = scratch / "in"
     for number in range(images):
         grey_dicom(source / f"{number // PER_FOLDER:05d}/{number}.dcm", number % 997 / 1000, number)
@@ -62,6 +62,7 @@ def kill(images: int, kills: int, scratch: Path) -> None:
     subprocess.run([*map(str, command), "-o", str(scratch / "once")], check=True, cwd=ROOT)
     whole = time.perf_counter() - start
     print(f"undisturbed: {images} pictures in {whole:.1f} s", flush=True)
+    command += ["--num-proc", workers] if workers else []
     chance, left = random.Random(0), []
     for number in range(kills):
         process = subprocess.Popen([*map(str, command), "-o", str(scratch / "killed")], cwd=ROOT)
@@ -81,6 +82,7 @@ def kill(images: int, kills: int, scratch: Path) -> None:
         "exit_code": last.returncode,
         "pictures": len(after),
         "equal": once == after,
+        "equal tables": _tables(scratch / "once") == _tables(scratch / "killed"),
         "each once": len({row[0] for row in after}) == len(after) == images,
         "grew": left == sorted(left),
     }
@@ -103,6 +105,13 @@ def _everything(folder: Path) -> list[tuple[object, ...]]:
         if intact != ("ok",):
             raise SystemExit(f"{folder}: {intact}")
         return db.execute(EVERYTHING).fetchall()
+
+
+def _tables(folder: Path) -> dict[str, bytes]:
+    found = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
+    if "images.csv" not in found or "studies.csv" not in found:
+        raise SystemExit(f"{folder}: holds no tables")
+    return found
 
 
 def resume(images: int, scratch: Path) -> None:
@@ -169,10 +178,11 @@ def main() -> None:
     parser.add_argument("what", choices=["kill", "resume"])
     parser.add_argument("--images", type=int)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--workers", type=int, help="worker processes of the runs that are killed; default none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if options.what == "kill":
-            kill(options.images or 20000, options.kills, Path(scratch))
+            kill(options.images or 20000, options.kills, options.workers, Path(scratch))
         else:
             resume(options.images or 500_000, Path(scratch))
 

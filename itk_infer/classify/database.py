@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.classify.messages import FileDone
+from itk_infer.classify.model_facts import ModelFacts
 from itk_infer.classify.schema import SCHEMA, SCHEMA_VERSION
 from itk_infer.classify.units import WaitingFile
 from itk_infer.errors import ConfigError
-from itk_infer.model.classifier import PictureClassifier
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
 ENGINE_VERSION = "1"  # raised whenever the same picture and model would get other probabilities
@@ -86,7 +86,7 @@ class ResultsDatabase:
 
     # --- runs and models ------------------------------------------------------------------------------------
 
-    def model_id(self, model: PictureClassifier) -> int | None:
+    def model_id(self, model: ModelFacts) -> int | None:
         """The row of a model; None: it was never run here."""
         row = self.db.execute(
             "SELECT id FROM models WHERE sha256 = ? AND spec_sha256 = ? AND engine = ?",
@@ -94,10 +94,10 @@ class ResultsDatabase:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def register_model(self, model: PictureClassifier, threshold: float | None) -> int:
+    def register_model(self, model: ModelFacts, threshold: float | None) -> int:
         """The row of a model, made if it is new; its labels with the thresholds of this run."""
         self.begin()
-        about = (model.name, model.kind, model.spec.output.activation, model.spec.output.study)
+        about = (model.name, model.kind, model.activation, model.study_rule)
         members = json.dumps(model.members)
         number = self.model_id(model)
         if number is None:

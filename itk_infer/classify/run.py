@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from itk_infer._version import __version__
 from itk_infer.classifier import Classifier
+from itk_infer.classify.computing import Computing
 from itk_infer.classify.database import ResultsDatabase
-from itk_infer.classify.find import folders_of
+from itk_infer.classify.in_threads import InThreads
+from itk_infer.classify.in_workers import InWorkers
 from itk_infer.classify.messages import FileDone
 from itk_infer.classify.plan import ClassifyPlan, make_plan
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.settle import settle
 from itk_infer.classify.units import Unit, glances, units_of
-from itk_infer.classify.work import Work
-from itk_infer.errors import InputError, InterruptedRunError, ItkInferError, LockLostError, NoInputError
+from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Events, Progress, RunDone, RunStarted, Warned
+from itk_infer.executors.executor import Executor
 from itk_infer.files.folders import make_folder
-from itk_infer.machine import usable_cores
 from itk_infer.run.ledger_file import ledger_fault
 from itk_infer.run.lock import FolderLock
 from itk_infer.run.stop import StopRequest
-from itk_infer.volume.picture_input.opening import open_pictures
-from itk_infer.volume.picture_input.picture import NotAPicture
 
-ON_CPU, ON_GPU = 8, 64  # pictures per call
 CHUNK = 1000  # files that are read from the record at a time
-LOOK_S = 0.1  # how often a signal is looked for while no result comes
-CHECKED = 8  # files on which reduced precision is compared with fp32
 
 
 @dataclass(slots=True)
@@ -70,13 +63,12 @@ class ClassifySummary:
     conflicts: int = 0
 
 
-def threads_of(settings: ClassifySettings) -> int:
-    """How many threads a run uses."""
-    return settings.threads or usable_cores()
-
-
 def classify_folder(
-    load: Callable[[], Classifier], settings: ClassifySettings, events: Events | None = None
+    load: Callable[[], Classifier],
+    settings: ClassifySettings,
+    events: Events | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> ClassifySummary:
     """Classify all pictures below a folder.
 
@@ -84,9 +76,10 @@ def classify_folder(
     the rest.
 
     Args:
-        load: Loads the model, for as many calls at a time as there are `threads_of`.
+        load: Loads the model, for as many calls at a time as `settings` has threads.
         settings: Folders, and what is done with what is there.
         events: Passes the events of the run to its listeners.
+        executor: Has the model loaded and computes, instead of this process; for workers with `open_parts`.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -94,22 +87,27 @@ def classify_folder(
         NoInputError: there is no file, or none that could hold a picture.
     """
     events = events or Events()
-    with StopRequest() as stop:
+    with StopRequest() as stop, executor or nullcontext():
+
+        def tell(words: str) -> None:
+            events.emit(Warned(words))
+
         if not settings.input.exists():
             raise NoInputError(f"{settings.input}: no such file or folder")
-        classifier = load()
-        for note in classifier.model.notes:
-            events.emit(Warned(note))
+        computing: Computing
+        if executor is None:
+            computing = InThreads(load(), settings, stop.check)
+        else:
+            computing = InWorkers(executor, settings, stop.check, tell)
+        for note in computing.facts.notes:
+            tell(note)
         make_folder(settings.output)
         make_folder(settings.database_path.parent)
-        lock = FolderLock(
-            settings.database_path.parent, tell=lambda words: events.emit(Warned(words)), check=stop.check
-        )
-        with lock:
+        with FolderLock(settings.database_path.parent, tell=tell, check=stop.check) as lock:
             try:
                 database = ResultsDatabase(settings.database_path, verify=lock.verify)
                 with closing(database):
-                    return _Run(classifier, settings, events, database, stop).run()
+                    return _Run(computing, settings, events, database, stop).run()
             except sqlite3.Error as error:
                 raise ledger_fault(settings.database_path, error) from error
 
@@ -117,13 +115,14 @@ def classify_folder(
 class _Run:
     def __init__(
         self,
-        classifier: Classifier,
+        computing: Computing,
         settings: ClassifySettings,
         events: Events,
         database: ResultsDatabase,
         stop: StopRequest,
     ) -> None:
-        self.classifier, self.settings, self.events = classifier, settings, events
+        self.computing, self.facts = computing, computing.facts
+        self.settings, self.events = settings, events
         self.database, self.stop = database, stop
         self.summary = ClassifySummary()
         self.started = time.monotonic()
@@ -131,8 +130,7 @@ class _Run:
     def run(self) -> ClassifySummary:
         """See `classify_folder`."""
         summary, database, settings = self.summary, self.database, self.settings
-        self._settle_precision()
-        model = database.register_model(self.classifier.model, settings.threshold)
+        model = database.register_model(self.facts, settings.threshold)
         before = database.last_input()
         if before is not None and before != str(settings.input.absolute()):
             self._warn(
@@ -142,12 +140,9 @@ class _Run:
         database.begin_run(self.events.run, __version__, model, settings.input, settings.about())
         try:
             plan = self._plan(model)
-            device = ", ".join(dict.fromkeys(network.device for network in self.classifier.model.networks))
-            total = plan.files
+            facts, parallel = self.facts, self.computing.parallel
             self.events.emit(
-                RunStarted(
-                    __version__, total, plan.up_to_date, threads_of(settings), device, self.classifier.model.name
-                )
+                RunStarted(__version__, plan.files, plan.up_to_date, parallel, facts.device, facts.name)
             )
             self._work(model, plan)
             database.begin()
@@ -190,50 +185,33 @@ class _Run:
         return plan
 
     def _work(self, model: int, plan: ClassifyPlan) -> None:
-        threads = threads_of(self.settings)
-        on_gpu = any(network.device != "cpu" for network in self.classifier.model.networks)
-        batch = self.settings.batch or (ON_GPU if on_gpu else ON_CPU)
-        work = Work(self.classifier, self.settings.root, batch, threads)
-        try:
-            self._feed(work, self._units(model), model, plan.waiting)
-        finally:
-            work.close()
-        self.database.commit()
+        taken = told = 0
 
-    def _feed(self, work: Work, units: Iterator[Unit], model: int, total: int) -> None:
-        """Hand out units, and record results, until both are at their end."""
-        given = taken = 0
-        more = True
-        while more or taken < given:
-            self.stop.check()
-            while more and work.backlog < CHUNK:
-                unit = next(units, None)
-                if unit is None:
-                    more = False
-                    work.finish()
-                else:
-                    work.submit(unit)
-                    given += len(unit.files)
-            try:
-                result = work.results.get(timeout=LOOK_S)
-            except queue.Empty:
-                self.database.commit_if_due()
-                continue
-            if isinstance(result, BaseException):
-                raise result
+        def take(result: FileDone) -> None:
+            nonlocal taken, told
             taken += 1
             self._take(result, model)
-            if self.database.commit_if_due() or taken == given:
-                self._tell(taken, max(total, given))
+            if self.database.commit_if_due():
+                told = taken
+                self._tell(taken, max(plan.waiting, taken))
+
+        def pause() -> None:
+            self.stop.check()
+            self.database.commit_if_due()
+
+        self.computing.work(self._units(model), plan.waiting, take, pause)
+        self.database.commit()
+        if told < taken:
+            self._tell(taken, taken)
 
     def _units(self, model: int) -> Iterator[Unit]:
         """The files to read, from the record; with neighbours, all of them first, by their series."""
-        if not self.classifier.reach:
+        if not self.facts.reach:
             for chunk in self.database.waiting(model, CHUNK):
                 yield from (Unit((file,)) for file in chunk)
             return
         found = []
-        threads = threads_of(self.settings)
+        threads = self.settings.own_threads
         for again in (False, True):  # then those beside which a picture is new
             for chunk in self.database.waiting(model, CHUNK):
                 self.stop.check()
@@ -268,32 +246,7 @@ class _Run:
     def _tell(self, taken: int, total: int) -> None:
         spent = time.monotonic() - self.started
         left = spent / taken * (total - taken) if taken else None
-        self.events.emit(Progress(self.classifier.model.name, 0, "classify", taken, total, left))
-
-    def _settle_precision(self) -> None:
-        """Compare reduced precision with fp32 on the first pictures, before anything is recorded."""
-        if all(network.precision == "fp32" for network in self.classifier.model.networks):
-            return
-        inputs: list[list[Any]] = []
-        for path in self._first_files():
-            try:
-                pictures = open_pictures(path, self.classifier.spec.select)
-                pictures.check()
-                made = self.classifier.inputs([self.classifier.planes(pictures.picture(0))], 0)
-            except (InputError, NotAPicture):
-                continue
-            if not inputs or [part.shape for part in made] == [part.shape for part in inputs[0]]:
-                inputs.append(made)
-            if len(inputs) == CHECKED:
-                break
-        if words := self.classifier.settle_precision(inputs):
-            self._warn(words)
-
-    def _first_files(self) -> Iterator[Path]:
-        """Files of the input, until enough of them were taken."""
-        for folder, files in folders_of(self.settings.input, frozenset()):
-            self.stop.check()
-            yield from (self.settings.root / folder / file.name for file in files)
+        self.events.emit(Progress(self.facts.name, 0, "classify", taken, total, left))
 
     def _exit_code(self, model: int) -> int:
         failed, done, seen = self.database.counts(model)

@@ -85,9 +85,11 @@ def read_saliency(methods: Sequence[str], **values: str | None) -> SaliencySetti
 
 
 def finish_classified(
-    classifier: Classifier, settings: ClassifySettings, saliency: SaliencySettings | None, **tables: Any
+    load: Callable[[], Classifier], settings: ClassifySettings, saliency: SaliencySettings | None, **tables: Any
 ) -> int:
     """Write the tables and the saliency of a finished run; returns 3 if images could not be explained, else 0.
+
+    The model is loaded for saliency only.
 
     Raises:
         ModelError: a method cannot explain a network.
@@ -110,7 +112,7 @@ def finish_classified(
             return 0
         from itk_infer.classify.saliency.folder import FOLDER, write_saliency
 
-        made = write_saliency(classifier, database, settings.root, settings.output, saliency, check=stop.check)
+        made = write_saliency(load(), database, settings.root, settings.output, saliency, check=stop.check)
     for name, reason in made.failed.items():
         _tell(f"{name}: not explained, {reason}")
     _tell(f"{len(made.panels):,} panels: {settings.output / FOLDER}")

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from itk_infer.cli.options import decorated, flags_of, option
+from itk_infer.cli.options import Decorator, decorated, flags_of, option
 from itk_infer.options_of_models import WORKERS
 
 if TYPE_CHECKING:
+    from itk_infer.classify.part import ClassifierRequest
     from itk_infer.executors.executor import Executor
     from itk_infer.executors.gpus import Placement
     from itk_infer.executors.loader import ModelRequest
-    from itk_infer.run.settings import RunSettings
+    from itk_infer.executors.runner import Opener
 
 CLUSTER = "Cluster"
 LOCAL_ONLY = {"num_proc": "--num-proc", "gpus": "--gpus", "gpu_ids": "--gpu-ids"}
 JOB_OPTIONS = ("jobs", "queue", "gpus_per_job", "cores_per_job", "memory", "walltime", "sbatch")
 
 
-def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Worker processes on this machine."""
+def local_options() -> list[Decorator]:
+    """Worker processes on this machine, and their GPUs."""
     positive = click.IntRange(min=1)
-    options = [
+    return [
         option(
             "--num-proc",
             heading=WORKERS,
@@ -35,6 +37,13 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option("--gpus", heading=WORKERS, type=positive, metavar="N", help="Use the first N visible GPUs."),
         option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0."),
+    ]
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Worker processes on this machine, of which each computes a case."""
+    options = [
+        *local_options(),
         *flags_of("threads"),
         option(
             "--case-timeout",
@@ -49,16 +58,21 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Worker processes, shards and clusters."""
+    shard = option(
+        "--shard",
+        heading=WORKERS,
+        metavar="[i/N]",
+        is_flag=False,
+        flag_value="",
+        help="Only every N-th case, from the i-th; without a value, the part of this SLURM array task.",
+    )
+    return place_options(decorated(command, [shard, *cluster_options()]))
+
+
+def cluster_options() -> list[Decorator]:
+    """Workers on a cluster."""
     positive = click.IntRange(min=1)
-    options = [
-        option(
-            "--shard",
-            heading=WORKERS,
-            metavar="[i/N]",
-            is_flag=False,
-            flag_value="",
-            help="Only every N-th case, from the i-th; without a value, the part of this SLURM array task.",
-        ),
+    return [
         option("--scheduler", heading=CLUSTER, metavar="ADDRESS", help="Compute on a running Dask cluster."),
         option(
             "--cluster",
@@ -78,11 +92,23 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sbatch", heading=CLUSTER, multiple=True, metavar="LINE", help="One more #SBATCH line; repeatable."
         ),
     ]
-    return place_options(decorated(command, options))
 
 
-def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+def wants_executor(options: Mapping[str, Any]) -> bool:
+    """Whether workers were asked for, where a command does without them by default."""
+    return any(options[name] for name in (*LOCAL_ONLY, "scheduler", "cluster", *JOB_OPTIONS))
+
+
+def make_executor(
+    request: ModelRequest | ClassifierRequest, output: Path, opener: Opener | None = None, **options: Any
+) -> Executor:
     """The executor that the options of `execution_options` describe.
+
+    Args:
+        request: The model.
+        output: The output folder.
+        opener: Loads the model for other tasks than cases.
+        **options: The parameters of the command.
 
     Raises:
         click.UsageError: they contradict each other.
@@ -92,17 +118,19 @@ def make_executor(request: ModelRequest, settings: RunSettings, **options: Any) 
         given = [name for name in JOB_OPTIONS if options[name]]
         if given:
             raise click.UsageError(f"--{given[0].replace('_', '-')} needs --cluster")
-        return _local(request, **options)
-    return _cluster(request, settings, **options)
+        return _local(request, opener, **options)
+    return _cluster(request, output, opener, **options)
 
 
-def _local(request: ModelRequest, **options: Any) -> Executor:
+def _local(request: ModelRequest | ClassifierRequest, opener: Opener | None, **options: Any) -> Executor:
+    from itk_infer.executors.runner import open_cases
     from itk_infer.executors.workers import Workers
 
-    return Workers(request, placements_of(request, **options), options["case_timeout"])
+    placements = placements_of(request, **options)
+    return Workers(request, placements, options.get("case_timeout"), opener or open_cases)
 
 
-def placements_of(request: ModelRequest, **options: Any) -> tuple[Placement, ...]:
+def placements_of(request: ModelRequest | ClassifierRequest, **options: Any) -> tuple[Placement, ...]:
     """Where the workers of the options of `place_options` run.
 
     Raises:
@@ -120,7 +148,9 @@ def placements_of(request: ModelRequest, **options: Any) -> tuple[Placement, ...
     )
 
 
-def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Executor:
+def _cluster(
+    request: ModelRequest | ClassifierRequest, output: Path, opener: Opener | None, **options: Any
+) -> Executor:
     for name, flag in LOCAL_ONLY.items():
         if options[name] is not None:
             raise click.UsageError(f"{flag} is about this machine; a cluster has as many workers as it has")
@@ -132,13 +162,14 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
             )
     from itk_infer.executors.dask import DaskCluster
     from itk_infer.executors.dask_cluster import Cluster, RunningCluster, SlurmJobs
+    from itk_infer.executors.runner import open_cases
 
     cluster: Cluster
     if options["scheduler"] is not None:
         cluster = RunningCluster(options["scheduler"])
     else:
         cluster = SlurmJobs(
-            folder=settings.output.absolute(),
+            folder=output.absolute(),
             jobs=options["jobs"] or 1,
             queue=options["queue"],
             gpus=options["gpus_per_job"] or 0,
@@ -148,7 +179,8 @@ def _cluster(request: ModelRequest, settings: RunSettings, **options: Any) -> Ex
             directives=options["sbatch"],
         )
     # The workers have other current folders.
-    return DaskCluster(request.absolute(), cluster, options["threads"], options["case_timeout"])
+    source, limit = request.absolute(), options.get("case_timeout")
+    return DaskCluster(source, cluster, options["threads"], limit, opener or open_cases)
 
 
 def _gpu_ids(gpus: int | None, gpu_ids: str | None, device: str) -> list[int] | None:

@@ -20,8 +20,8 @@ from itk_infer._version import __version__
 from itk_infer.errors import ItkInferError, ModelError
 from itk_infer.executors import dask_worker as remote
 from itk_infer.executors.dask_cluster import Cluster
-from itk_infer.executors.loader import ModelInfo, ModelLoader
-from itk_infer.executors.messages import CaseBegun, Failed, Report, Reported, Stopped, Task, WorkerDied
+from itk_infer.executors.messages import AnyTask, CaseBegun, Failed, Report, Reported, Stopped, WorkerDied
+from itk_infer.executors.runner import Opener, open_cases
 
 POLL_S = 0.2
 CENSUS_S = 1.0  # between two listings of the cluster's workers
@@ -31,7 +31,7 @@ LOST = "the cluster lost its worker"
 
 @dataclass(slots=True)
 class _Work:
-    task: Task
+    task: AnyTask
     address: str
     future: Any
     since: float
@@ -42,26 +42,28 @@ class DaskCluster:
     """See `Executor`.
 
     Args:
-        source: The model; its paths must mean the same on every node.
+        source: The model, a `ModelLoader` or what `opener` takes; its paths must mean the same on every node.
         cluster: Where the workers are.
         threads: CPU threads of the network; None: all cores that a worker may use.
         case_timeout: Seconds a case may take; None: no limit.
+        opener: Loads the model in a worker, for tasks of its kind.
     """
 
     def __init__(
         self,
-        source: ModelLoader,
+        source: Any,
         cluster: Cluster,
         threads: int | None = None,
         case_timeout: float | None = None,
+        opener: Opener = open_cases,
     ) -> None:
         self.workers = cluster.workers or 0  # 0 until it is known
         self._cluster = cluster
-        self._model = (source, threads, cluster.gpus)
+        self._model = (opener, source, threads, cluster.gpus)
         self._case_timeout = case_timeout
         self._topic = f"itk_infer-{uuid.uuid4().hex[:12]}"
         self._client: Any = None
-        self._queue: deque[Task] = deque()
+        self._queue: deque[AnyTask] = deque()
         self._work: dict[str, _Work] = {}
         self._numbers: dict[str, int] = {}  # by address
         self._present: set[str] = set()
@@ -78,7 +80,7 @@ class DaskCluster:
             self._client.cancel([work.future for work in self._work.values()], force=True)
             self._cluster.disconnect(self._client)
 
-    def open(self, check: Callable[[], None]) -> ModelInfo:
+    def open(self, check: Callable[[], None]) -> Any:
         """Connect, wait for the first worker, and have it load the model."""
         self._client = self._cluster.connect()
         self._client.subscribe_topic(self._topic, lambda event: self._inbox.put(event[1]))
@@ -102,9 +104,9 @@ class DaskCluster:
         if facts.about["itk_infer"] != __version__:
             raise ModelError(f"the cluster has itk_infer {facts.about['itk_infer']}, here is {__version__}")
         self.workers = max(self.workers, len(self._present))
-        return facts  # type: ignore[no-any-return]
+        return facts
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: AnyTask) -> None:
         """Queue a case; its paths must mean the same on every node."""
         self._queue.append(task.absolute())
 

@@ -5,35 +5,32 @@ from __future__ import annotations
 import pickle
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
-from itk_infer.executors.case_files import run_case
-from itk_infer.executors.loader import ModelInfo, ModelLoader, model_info
-from itk_infer.executors.messages import CaseBegun, Message, Outcome, Reported, Task
-
-if TYPE_CHECKING:
-    from itk_infer.predictor import Predictor
+from itk_infer.executors.messages import AnyTask, CaseBegun, Message, Outcome, Reported
+from itk_infer.executors.runner import Opener, Runner
 
 _one_at_a_time = threading.Lock()  # a Dask worker may have several threads
 _stopped: set[str] = set()  # topics of runs that are being stopped
 
 
-def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | ItkInferError:
+def facts(opener: Opener, source: Any, threads: int | None, gpus: int) -> Any:
     """Load the model and return what is known of it, or why it cannot be loaded."""
     try:
         with _one_at_a_time:
-            return model_info(_loaded(source, _device(gpus), threads))
+            return _loaded(opener, source, _device(gpus), threads).facts
     except ItkInferError as error:
         return error
 
 
 def compute(
-    source: ModelLoader, threads: int | None, gpus: int, task: Task, number: int, topic: str
+    opener: Opener, source: Any, threads: int | None, gpus: int, task: AnyTask, number: int, topic: str
 ) -> Outcome | ItkInferError:
     """Run one case, and tell on the way what `Executor.step` tells.
 
     Args:
+        opener: Loads the model.
         source: The model.
         threads: CPU threads of the network.
         gpus: GPUs that the worker processes of one job share.
@@ -58,10 +55,10 @@ def compute(
     with _one_at_a_time:
         tell(CaseBegun(task.name, number))
         try:
-            predictor = _loaded(source, _device(gpus), threads)
+            runner = _loaded(opener, source, _device(gpus), threads)
         except ItkInferError as error:
             return error
-        return run_case(predictor, task, number, lambda event: tell(Reported(event)), check)
+        return runner.run(task, number, lambda event: tell(Reported(event)), check)
 
 
 def request_stop(topic: str) -> None:
@@ -70,9 +67,9 @@ def request_stop(topic: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: ModelLoader, device: str | None, threads: int | None) -> Predictor:
+def _loaded(opener: Opener, source: Any, device: str | None, threads: int | None) -> Runner:
     try:
-        return source.load(device=device, threads=threads)
+        return opener(source, device, threads)
     except ItkInferError:
         raise
     except Exception as error:

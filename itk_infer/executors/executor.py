@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from itk_infer.executors.loader import ModelInfo
-from itk_infer.executors.messages import Report, Task
+from itk_infer.executors.messages import Report
 
 
 class Executor(Protocol):
@@ -29,8 +28,8 @@ class Executor(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def open(self, check: Callable[[], None]) -> ModelInfo:
-        """Load the model.
+    def open(self, check: Callable[[], None]) -> Any:
+        """Load the model, and return what is known of it: of one for cases a `ModelInfo`.
 
         Args:
             check: Called often, here and later; raises `InterruptedRunError` once the user has asked to stop.
@@ -40,14 +39,14 @@ class Executor(Protocol):
         """
         ...
 
-    def submit(self, task: Task) -> None:
-        """Queue a case; those submitted first begin first."""
+    def submit(self, task: Any) -> None:
+        """Queue a case, as `Task`, or another `AnyTask`; those submitted first begin first."""
         ...
 
     def step(self, report: Report) -> None:
         """Wait a moment for something to happen, and report it.
 
-        For every task: one `CaseBegun`, then one `Finished`, `Failed`, `WorkerDied` or `Stopped`.
+        For every task: one `CaseBegun`, then one `Finished`, `Returned`, `Failed`, `WorkerDied` or `Stopped`.
 
         Raises:
             ModelError: the model, loaded before, cannot be loaded any more.

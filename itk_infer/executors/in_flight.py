@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from itk_infer.executors.messages import Task
+from itk_infer.executors.messages import AnyTask
 
 MOST_WRITING = 2  # one is being written, and one waits for it
 
@@ -20,7 +20,7 @@ class Job:
         since: When its clock was started last; None while it is stopped.
     """
 
-    task: Task
+    task: AnyTask
     spent: float = 0.0
     since: float | None = None
 

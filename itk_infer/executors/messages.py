@@ -5,16 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from itk_infer.case.case import Case
 from itk_infer.errors import ItkInferError
 from itk_infer.events import CaseStarted, Progress, Warned
-from itk_infer.executors.loader import ModelInfo
 from itk_infer.files.lock_ticket import LockTicket
 from itk_infer.files.records import InputFile, OutputFile
 
 STOP = "stop"  # sent to a worker instead of an `Assignment`: drop the case at work
+
+
+class AnyTask(Protocol):
+    """What an executor can be given: a `Task`, or another picklable value that its runner computes.
+
+    Attributes:
+        name: Of its own among the tasks of a run.
+        safer: Whether a worker died while it computed the task; such a one runs alone in its worker.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def safer(self) -> bool:
+        """See above."""
+        ...
+
+    def absolute(self) -> Self:
+        """The same for a process with another current folder."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +131,22 @@ class Stopped:
     name: str
 
 
-Outcome = Finished | Failed | Stopped
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A task that writes no files is done.
+
+    Attributes:
+        name: Of the task.
+        worker: Number of the worker.
+        value: What it found.
+    """
+
+    name: str
+    worker: int
+    value: Any
+
+
+Outcome = Finished | Returned | Failed | Stopped
 Message = CaseBegun | Reported | Outcome | WorkerDied
 Report = Callable[[Message], None]
 
@@ -122,11 +159,11 @@ class Assignment:
     """The next work of a worker.
 
     Attributes:
-        task: The case to compute.
+        task: The case to compute, or another task.
         ahead: A case to read meanwhile, because it will probably come next; the worker may get another one.
     """
 
-    task: Task
+    task: AnyTask
     ahead: Case | None = None
 
 
@@ -142,11 +179,11 @@ class Ready:
     """The model is loaded.
 
     Attributes:
-        facts: About it.
+        facts: About it: `Runner.facts`.
         overlaps: Whether the worker reads ahead, and sends `Computed`.
     """
 
-    facts: ModelInfo
+    facts: Any
     overlaps: bool
 
 

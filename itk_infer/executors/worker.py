@@ -12,19 +12,20 @@ from typing import Any
 from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.gpus import VARIABLE, Placement
-from itk_infer.executors.loader import ModelLoader, model_info
 from itk_infer.executors.messages import STOP, Assignment, Drop, LoadFailed, Ready, Reported
+from itk_infer.executors.runner import Opener
 from itk_infer.streams import forgive_streams, open_missing_streams
 from itk_infer.system import end_with_parent, leave_signals_to_parent
 
 
-def serve(link: Connection, parent: int, number: int, source: ModelLoader, placement: Placement) -> None:
+def serve(link: Connection, parent: int, number: int, opener: Opener, source: Any, placement: Placement) -> None:
     """The main function of a worker process.
 
     Args:
         link: To the parent. It sends `Assignment`, `Drop` or `STOP`; its end ends this process.
         parent: Process id of the parent.
         number: Of this worker, for events.
+        opener: Loads the model.
         source: The model.
         placement: Where to run it.
     """
@@ -69,21 +70,15 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
     try:
         if placement.visible is not None:
             os.environ[VARIABLE] = placement.visible
-        predictor = source.load(device=placement.device, threads=placement.threads)
-        facts = model_info(predictor)
+        runner = opener(source, placement.device, placement.threads)
+        facts = runner.facts
     except ItkInferError as error:
         send(LoadFailed(error))
         return
     except Exception as error:
         send(LoadFailed(ModelError(f"the model cannot be loaded: unexpected {type(error).__name__}: {error}")))
         return
-    from itk_infer.executors.case_files import run_case
-    from itk_infer.executors.overlap import Overlap
-
-    # On a CPU, the network needs the cores itself.
-    overlap = None
-    if predictor.backend.device != "cpu":
-        overlap = Overlap(predictor, number, send, show, check)
+    overlap = runner.overlapping(number, send, show, check)
     send(Ready(facts, overlap is not None))
     try:
         while True:
@@ -92,7 +87,7 @@ def serve(link: Connection, parent: int, number: int, source: ModelLoader, place
             if overlap is not None:
                 overlap.run(given.task, given.ahead)
             else:
-                send(run_case(predictor, given.task, number, show, check))
+                send(runner.run(given.task, number, show, check))
             dropped.discard(at_work)
     finally:  # after an error, such as a parent that cannot be reached
         if overlap is not None:

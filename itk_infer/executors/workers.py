@@ -21,9 +21,9 @@ from itk_infer.case.case import Case
 from itk_infer.errors import ModelError
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.in_flight import Job, Jobs
-from itk_infer.executors.loader import ModelInfo, ModelLoader
 from itk_infer.executors.messages import (
     STOP,
+    AnyTask,
     Assignment,
     CaseBegun,
     Computed,
@@ -37,6 +37,7 @@ from itk_infer.executors.messages import (
     Task,
     WorkerDied,
 )
+from itk_infer.executors.runner import Opener, open_cases
 from itk_infer.executors.worker import serve
 from itk_infer.system import blocked_signals, cause_of_death
 
@@ -64,27 +65,29 @@ class Workers:
     """See `Executor`.
 
     Args:
-        source: The model.
+        source: The model: a `ModelLoader`, or what `opener` takes.
         placements: One per worker.
         case_timeout: Seconds a case may take; None: no limit.
+        opener: Loads the model in a worker, for tasks of its kind.
     """
 
     def __init__(
         self,
-        source: ModelLoader,
+        source: Any,
         placements: Sequence[Placement] = (Placement(),),
         case_timeout: float | None = None,
+        opener: Opener = open_cases,
     ) -> None:
         self.workers = len(placements)
-        self._source = source
+        self._opener, self._source = opener, source
         self._placements = placements
         self._case_timeout = case_timeout
         self._context = multiprocessing.get_context("spawn")
         self._team: list[_Worker] = []
-        self._queue: deque[Task] = deque()
+        self._queue: deque[AnyTask] = deque()
         self._probable: Case | None = None
         self._failed_starts = 0
-        self._facts: ModelInfo | None = None
+        self._facts: Any = None
 
     def __enter__(self) -> Workers:
         return self
@@ -95,7 +98,7 @@ class Workers:
         for worker in list(self._team):
             self._dismiss(worker, idle=worker.idle and kind is None)
 
-    def open(self, check: Callable[[], None]) -> ModelInfo:
+    def open(self, check: Callable[[], None]) -> Any:
         """Start all workers, and return when the first has loaded the model."""
         for number in range(self.workers):
             self._start(number)
@@ -104,7 +107,7 @@ class Workers:
             self._listen(lambda message: None)
         return self._facts
 
-    def submit(self, task: Task, ahead: Case | None = None) -> None:
+    def submit(self, task: AnyTask, ahead: Case | None = None) -> None:
         """Queue a case.
 
         Args:
@@ -160,7 +163,7 @@ class Workers:
 
     def _start(self, number: int) -> None:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, os.getpid(), number, self._source, self._placements[number])
+        arguments = (theirs, os.getpid(), number, self._opener, self._source, self._placements[number])
         process = self._context.Process(
             target=serve, args=arguments, name=f"itk_infer worker {number}", daemon=True
         )
@@ -206,7 +209,7 @@ class Workers:
                 worker.jobs.end(job.name)
                 self._queue.appendleft(job.task)
 
-    def _next_for(self, worker: _Worker) -> Task | None:
+    def _next_for(self, worker: _Worker) -> AnyTask | None:
         """The first task that no other worker reads ahead (its own read-ahead is among them); else the first."""
         # A second attempt runs alone in its worker, so that the worker's end is attributed to the right case.
         taken, first = self._read_ahead_by_others(worker), None
@@ -222,7 +225,11 @@ class Workers:
         if not worker.overlaps or job.task.safer:
             return None
         taken = self._read_ahead_by_others(worker)
-        queued = (task.case for task in self._queue if not task.safer and task.name not in taken)
+        queued = (
+            task.case
+            for task in self._queue
+            if isinstance(task, Task) and not task.safer and task.name not in taken
+        )
         return next(queued, self._probable)
 
     def _read_ahead_by_others(self, worker: _Worker) -> set[str]:

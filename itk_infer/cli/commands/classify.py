@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.classified import finish_classified, read_saliency, saliency_options, table_options
+from itk_infer.cli.executors import cluster_options, local_options, make_executor, wants_executor
 from itk_infer.cli.model_files import file_options, named_model
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, read_options
 
 if TYPE_CHECKING:
     from itk_infer.classifier import Classifier
     from itk_infer.classify.settings import ClassifySettings
+    from itk_infer.options import BatchChoice
 
 FILES, RUNNING = "Input and output", "Running"
 OF_MODELS = ("spec", "device", "provider", "precision", "weights", "max_vram", "threads")
@@ -23,6 +24,10 @@ OF_MODELS = ("spec", "device", "provider", "precision", "weights", "max_vram", "
 
 def _model_options(command: Any) -> Any:
     return decorated(command, [*file_options(), *(flag for name in OF_MODELS for flag in flags_of(name))])
+
+
+def _worker_options(command: Any) -> Any:
+    return decorated(command, [*local_options(), *cluster_options()])
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +49,21 @@ def _model_options(command: Any) -> Any:
 @option("--overwrite", heading=RUNNING, is_flag=True, help="Compute everything again.")
 @option("--resume", heading=RUNNING, is_flag=True, help="Do only what is missing; this is always so.")
 @option("--forget-missing", heading=RUNNING, is_flag=True, help="Drop results of files that are no longer there.")
-@option("--batch-size", heading=RUNNING, type=click.IntRange(min=1), help="Pictures per call of the network.")
+@option(
+    "--batch-size",
+    heading=RUNNING,
+    metavar="[auto|N]",
+    help="Pictures per call of the network; default 8 on a CPU. auto, the default on GPUs: found, and remembered.",
+)
+@option(
+    "--batch-cache",
+    heading=RUNNING,
+    type=PATH,
+    metavar="FOLDER",
+    help="Where --batch-size auto remembers; default the user's cache folder.",
+)
+@option("--no-batch-cache", heading=RUNNING, is_flag=True, help="Search again, remember nothing.")
+@_worker_options
 @option("--dry-run", heading=RUNNING, is_flag=True, help="Print how many files would be read, and write nothing.")
 @option(
     "--progress",
@@ -65,7 +84,7 @@ def classify_command(
     overwrite: bool,
     resume: bool,
     forget_missing: bool,
-    batch_size: int | None,
+    batch_size: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
@@ -95,6 +114,10 @@ def classify_command(
         raise click.UsageError(f"-i {input_folder}: no such file or folder")
     paths, kind = named_model(model)
     options = read_options(model)
+    batch = _batch(batch_size)
+    if isinstance(batch, int) and options.batch_cache is not True:
+        flag = "--batch-cache" if options.batch_cache else "--no-batch-cache"
+        raise click.UsageError(f"{flag} is for --batch-size auto; leave one of them out")
     explained = read_saliency(saliency, **{"for": saliency_for, "label": saliency_label, "layer": saliency_layer})
     if study_rule is not None:
         from itk_infer.classify.tables.study_rule import study_rule as rule_named
@@ -108,23 +131,23 @@ def classify_command(
         folder,
         database,
         threshold,
-        batch_size,
+        batch,
         options.threads,
         overwrite,
         save_members,
         forget_missing,
+        options.batch_cache,
     )
     for path in (settings.output, settings.database_path.parent):
         if path.exists() and not path.is_dir():
             raise click.UsageError(f"{path}: is a file; the results need a folder")
-    from itk_infer.classify.run import threads_of
+    from itk_infer.classify.part import ClassifierRequest
+
+    request = ClassifierRequest(paths, kind, options, input_folder, settings.batch)
 
     @cache
     def load() -> Classifier:
-        from itk_infer.classifier import Classifier
-
-        threads = threads_of(settings)
-        classifier = Classifier.load(paths, replace(options, threads=threads), kind=kind, calls=threads)
+        classifier = request.load(threads=settings.own_threads)
         if explained is not None:
             from itk_infer.classify.saliency.explain import ModelExplainer
             from itk_infer.classify.saliency.settings import check_label
@@ -133,35 +156,61 @@ def classify_command(
             ModelExplainer(classifier, explained.methods, layer=explained.layer).try_out()
         return classifier
 
+    executor = None
+    if wants_executor(model):
+        from itk_infer.classify.part_runner import open_parts
+
+        executor = make_executor(request, settings.output, open_parts, **model)
     if dry_run:
         return _dry_run(load, settings)
     from itk_infer.classify.run import classify_folder
     from itk_infer.cli.classify_progress import make_classify_listener, print_classified
     from itk_infer.events import Events
 
+    if executor is not None and explained is not None:
+        load()  # what cannot be explained is refused before hours of work
     events = Events()
     listener = make_classify_listener(progress, events.run, quiet=quiet, verbose=verbose)
-    summary = classify_folder(load, settings, Events([listener], events.run))
+    summary = classify_folder(load, settings, Events([listener], events.run), executor=executor)
     print_classified(summary, settings)
     if summary.exit_code > 128 or summary.problem:
         return summary.exit_code
     tables = {"group_by": group_by, "study_rule": study_rule, "kaggle": kaggle, "xlsx": xlsx}
-    return finish_classified(load(), settings, explained, **tables) or summary.exit_code
+    return finish_classified(load, settings, explained, **tables) or summary.exit_code
 
 
 def _dry_run(load: Any, settings: ClassifySettings) -> int:
     from contextlib import closing
 
     from itk_infer.classify.database import ResultsDatabase
+    from itk_infer.classify.model_facts import facts_of
     from itk_infer.classify.plan import make_plan
     from itk_infer.streams import lost_output
 
-    model = load().model
+    classifier = load()
+    model = classifier.model
     with closing(ResultsDatabase(settings.database_path, read_only=True)) as database:
-        plan = make_plan(database, settings, database.model_id(model), write=False)
+        plan = make_plan(database, settings, database.model_id(facts_of(classifier)), write=False)
     click.echo(
         f"{plan.files:,} files: {plan.waiting:,} to read, {plan.up_to_date:,} already done, "
         f"{len(plan.missing_ids):,} on record and no longer there. Model {model.name}: "
         f"{', '.join(label.name for label in model.labels)}. Nothing was written."
     )
     return 1 if lost_output() else 0
+
+
+def _batch(text: str | None) -> BatchChoice | None:
+    """The value of ``--batch-size``.
+
+    Raises:
+        click.UsageError: it is neither a number nor ``auto``.
+    """
+    if text is None:
+        return None
+    from itk_infer.option_values import parse_batch
+
+    try:
+        batch: BatchChoice = parse_batch(text)
+    except ValueError as error:
+        raise click.UsageError(f"--batch-size {text}: {error}") from None
+    return batch

@@ -184,7 +184,7 @@ def segment_command(
     from itk_infer.events import Events
     from itk_infer.run.folder import run_cases
 
-    executor = make_executor(request, settings, **options)
+    executor = make_executor(request, settings.output, **options)
     events = Events()
     listener = make_listener(progress, events.run, quiet=quiet, verbose=verbose)
     events = Events([listener], events.run)

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from itk_infer.errors import InferenceError
-from itk_infer.model.backend import Backend
 from itk_infer.model.batch_size.cache import BatchCache, BatchKey
 from itk_infer.model.batch_size.hardware import device_name, provider_name
 from itk_infer.model.batch_size.search import find_batch, largest_fitting
 from itk_infer.model.window import PartialSize
+
+
+class Batched(Protocol):
+    """What the key of a batch size needs of a `Backend`, or of a model of pictures; see there."""
+
+    @property
+    def digest(self) -> str:
+        """Of the model."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Library that runs it."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Number format."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+        ...
 
 
 class AutoBatch:
@@ -28,7 +57,7 @@ class AutoBatch:
         self._known: dict[BatchKey, int | None] = {}  # None: not in the cache
         self._pending_notes: dict[BatchKey, str] = {}  # not returned by `find` yet
 
-    def known(self, backend: Backend, patch: PartialSize) -> int | None:
+    def known(self, backend: Batched, patch: PartialSize) -> int | None:
         """The batch size for windows of this size, found in this run or an earlier one; None if not known."""
         z, y, x = patch
         return None if z is None or y is None or x is None else self._look_up(self._key(backend, (z, y, x)))
@@ -42,7 +71,7 @@ class AutoBatch:
 
     def find(
         self,
-        backend: Backend,
+        backend: Batched,
         patch: tuple[int, int, int],
         make_trial: Callable[[], Callable[[int], float]],
         fits: Callable[[int], bool],
@@ -79,7 +108,7 @@ class AutoBatch:
             self._cache.notes.clear()
         return largest_fitting(batch, fits), new_notes
 
-    def _key(self, backend: Backend, patch: tuple[int, int, int]) -> BatchKey:
+    def _key(self, backend: Batched, patch: tuple[int, int, int]) -> BatchKey:
         return BatchKey(
             backend.digest,
             device_name(backend.device, self._threads),

@@ -117,14 +117,30 @@ def test_progress_is_printed_now_and_then(folder: Path, capsys: pytest.CaptureFi
         (["-o", "OUT", "--quiet", "--verbose"], 2),
         (["-o", "FILE"], 2),
         (["-o", "OUT", "--threshold", "2"], 2),
+        (["-o", "OUT", "--jobs", "2"], 2),
+        (["-o", "OUT", "--batch-size", "many"], 2),
+        (["-o", "OUT", "--batch-size", "2", "--no-batch-cache"], 2),
     ],
-    ids=["place", "both", "loud", "file", "threshold"],
+    ids=["place", "both", "loud", "file", "threshold", "jobs", "batch", "cache"],
 )
 def test_what_cannot_be_asked(folder: Path, words: list[str], code: int) -> None:
     (folder / "file").write_text("x", "utf-8")
     places = {"OUT": str(folder / "out"), "FILE": str(folder / "file")}
     assert classify(folder, *(places.get(word, word) for word in words)) == code
     assert not (folder / "out").exists()
+
+
+def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(folder / "out")
+    assert classify(folder, "-o", out, "--num-proc", "2", "--threads", "1", "--saliency", "occlusion") == 0
+    assert "2 images of 2 files" in capsys.readouterr().err
+    assert probabilities(folder / "out/results.db")["0.dcm", 0, "bright"][0] == pytest.approx(
+        answer(0.2), abs=1e-4
+    )
+    assert (folder / "out/studies.csv").is_file()
+    assert len(list((folder / "out/saliency").rglob("*.png"))) == 1
+    assert classify(folder, "-o", out, "--num-proc", "1", "--quiet") == 0
+    assert "2 already done" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there(folder: Path) -> None:

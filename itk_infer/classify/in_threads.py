@@ -1,0 +1,77 @@
+"""Classification by the threads of this process, which share one model."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+
+from itk_infer.classifier import Classifier
+from itk_infer.classify.batch import settle_batch
+from itk_infer.classify.first_pictures import settle_precision
+from itk_infer.classify.messages import FileDone
+from itk_infer.classify.model_facts import facts_of
+from itk_infer.classify.settings import ClassifySettings
+from itk_infer.classify.units import Unit
+from itk_infer.classify.work import Work
+from itk_infer.model.batch_size.cache import open_cache
+
+BACKLOG = 1000  # units that wait for a thread
+LOOK_S = 0.1  # how often a signal is looked for while no result comes
+
+
+class InThreads:
+    """See `Computing`.
+
+    Args:
+        classifier: The loaded model; its precision may change.
+        settings: Input, batch size and threads.
+        check: Called often, here; raises to stop.
+    """
+
+    def __init__(self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None]) -> None:
+        words = settle_precision(classifier, settings.input, check)
+        threads = settings.own_threads
+        batch, notes = settle_batch(
+            classifier, settings.batch, open_cache(settings.batch_cache), settings.input, threads, check
+        )
+        self._classifier, self._root = classifier, settings.root
+        self.facts = facts_of(classifier, batch, threads, (*([words] if words else []), *notes))
+
+    @property
+    def parallel(self) -> int:
+        """See `Computing`."""
+        return self.facts.threads
+
+    def work(
+        self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
+    ) -> None:
+        """See `Computing`."""
+        work = Work(self._classifier, self._root, self.facts.batch, self.facts.threads)
+        try:
+            _feed(work, units, take, pause)
+        finally:
+            work.close()
+
+
+def _feed(work: Work, units: Iterator[Unit], take: Callable[[FileDone], None], pause: Callable[[], None]) -> None:
+    """Hand out units, and pass on results, until both are at their end."""
+    given = taken = 0
+    more = True
+    while more or taken < given:
+        pause()
+        while more and work.backlog < BACKLOG:
+            unit = next(units, None)
+            if unit is None:
+                more = False
+                work.finish()
+            else:
+                work.submit(unit)
+                given += len(unit.files)
+        try:
+            result = work.results.get(timeout=LOOK_S)
+        except queue.Empty:
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        taken += 1
+        take(result)
