@@ -41,15 +41,20 @@ def study(folder, name):
     return save_series(folder / name, voxels, study=name, **patient)
 
 
+def summary_of_the_study(home):
+    (path,) = (home / "jobs").glob("*/summary.json")
+    return json.loads(path.read_text("utf-8"))
+
+
 def test_from_study_to_seg_sr_and_report(tmp_path, model):
     """A program of its own, stopped by SIGTERM; the results belong to the study, and are not taken for input."""
-    home, page = tmp_path / "home", free_port()
+    home = tmp_path / "home"
     with Orthanc(tmp_path / "orthanc") as server:
-        words = ("--orthanc", server.url, "--quiet", "0", "--poll", "0.2", "--page", f"127.0.0.1:{page}")
+        words = ("--orthanc", server.url, "--quiet", "0", "--poll", "0.2", "--page", "127.0.0.1:0")
         call = [sys.executable, "-m", "itk_infer", *command(home, model, *words)]
         program = subprocess.Popen(call, env=child_environment(), stderr=subprocess.PIPE, text=True)
         try:
-            assert program.stderr.readline() == f"Status: http://127.0.0.1:{page}/\n"
+            assert program.stderr.readline().startswith("Status: http://127.0.0.1:")
             assert storescu(server.dicom, *study(tmp_path, "whole")).returncode == 0
             wait_until(lambda: len(server.instances()) == 7)
         finally:
@@ -72,8 +77,12 @@ def test_from_study_to_seg_sr_and_report(tmp_path, model):
         b"canary" in content.lower() for content in (said.encode(), *(path.read_bytes() for path in kept))
     )
     assert not any(uid("whole").encode() in path.read_bytes() for path in kept)
-    summary = json.loads(next((home / "jobs").glob("*/summary.json")).read_text("utf-8"))
-    assert summary["cases"][0]["volumes_ml"] == {"bright": pytest.approx(8 * 1.2 * 2.0 / 1000)}
+    (case,) = summary_of_the_study(home)["cases"]
+    assert case["volumes_ml"] == {"bright": pytest.approx(8 * 1.2 * 2.0 / 1000)}
+    assert case["series"] == ["series 7 'made up' (CT, 4 axial slices of 2 mm): the only one that may be meant"]
+    assert (case["state"], case["reason"], case["seconds"] > 0) == ("done", "", True)
+    assert [path.partition(".")[2] for path in case["outputs"]] == ["nii.gz", "report.dcm", "seg.dcm", "sr.dcm"]
+    assert case["pushed"] == {f"orthanc={server.url}": {"sent": 3}}
 
 
 def test_once(tmp_path, model, capsys):
@@ -90,6 +99,7 @@ def test_once(tmp_path, model, capsys):
         # The results of the first start still wait for their destination.
         assert main(("status", str(home))) == 0
         assert "1 waiting, 0 sent" in capsys.readouterr().out
+        assert summary_of_the_study(home)["cases"][0]["pushed"] == {down[1]: {"waiting": 1}}
         assert main(("push", str(home), "--wait", "0")) == 4
 
 
