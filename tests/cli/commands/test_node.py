@@ -6,14 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support import child_environment
 from support.dicom_files import save_series, uid
+from support.dicom_results import measurements, seg_points
 from support.onnx_files import sign_network
 from support.orthanc import Orthanc, free_port, storescu
 
+import itk_infer
 from itk_infer.cli.main import main
 from itk_infer.testing.faulty import wait_until
 
@@ -112,3 +115,35 @@ def test_a_model_that_cannot_be_loaded(tmp_path, capsys):
         main(command(tmp_path / "home", wrong, *words, "--once")) == 0
     )  # nothing was received, nothing is loaded
     assert "Listening: NODE" in capsys.readouterr().err
+
+
+def test_the_hippocampus_study_from_archive_to_archive(tmp_path, shared):
+    """A real scan and the demo network; its volumes were measured before there was this program."""
+    source, demo = shared / "dicom" / "study", Path(itk_infer.__file__).parent / "demo" / "hippocampus_unet.onnx"
+    if not source.is_dir():
+        pytest.skip("the study is not in ../shared/data/dicom")
+    (tmp_path / "rule.json").write_text(
+        json.dumps(json.loads((source / "expected.json").read_text())["cases"]["hippocampus-study"]["rule"])
+    )
+    files = [path for path in sorted((source / "hippocampus-study").rglob("*")) if path.is_file()]
+    with Orthanc(tmp_path / "orthanc") as server:
+        assert storescu(server.dicom, *files).returncode == 0
+        images = server.instances()
+        wait_until(lambda: server.get("/studies?expand")[0]["IsStable"])
+        words = ("--orthanc", server.url, "--quiet", "0", "--once", "--series", str(tmp_path / "rule.json"))
+        assert main(command(tmp_path / "home", demo, *words, "--dicom", "seg,sr")) == 0
+        (study,) = server.get("/studies")  # the results are in the same study
+        assert len(server.instances()) == len(images) + 2
+        for modality in ("SEG", "SR"):
+            (uid,) = server.instances(modality)
+            (found,) = json.loads(server.ask("POST", "/tools/lookup", uid.encode()))
+            (tmp_path / modality).write_bytes(server.ask("GET", f"/instances/{found['ID']}/file"))
+            assert server.get(f"/instances/{found['ID']}/study")["ID"] == study
+    anterior, posterior = measurements(tmp_path / "SR")
+    assert anterior["Volume"] == (pytest.approx(1.743, rel=0.02), "ml")
+    assert posterior["Volume"] == (pytest.approx(1.943, rel=0.02), "ml")
+    for number, group in enumerate((anterior, posterior), 1):  # voxels of 1 mm3
+        assert len(seg_points(tmp_path / "SEG", number)) / 1000 == pytest.approx(group["Volume"][0], rel=1e-3)
+    (case,) = summary_of_the_study(tmp_path / "home")["cases"]
+    assert "fits the rule" in case["series"][0]
+    assert sorted(case["volumes_ml"].values()) == pytest.approx([1.743, 1.943], rel=0.02)
