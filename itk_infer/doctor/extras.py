@@ -44,7 +44,8 @@ EXTRAS = (
     Extra("monai", "networks of MONAI", ("monai", "einops")),
     Extra("export", "models to ONNX files", (RUNTIME, "onnx", "onnxscript", "torch")),
     Extra("saliency", "gradients of ONNX models that classify", ("onnx", "onnx2torch", "torch")),
-    Extra("dicom", "compressed slices of DICOM, DICOM objects", ("imagecodecs", "highdicom", "pynetdicom")),
+    Extra("dicom", "compressed slices of DICOM, DICOM objects", ("imagecodecs", "highdicom")),
+    Extra("pacs", "DICOM connections to archives", ("imagecodecs", "highdicom", "pynetdicom")),
     Extra("server", "a server for programs, browsers and 3D Slicer", ("fastapi", "python-multipart", "uvicorn")),
     Extra("client", "sending images to such a server", ("httpx",)),
     Extra(

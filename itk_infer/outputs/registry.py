@@ -75,6 +75,11 @@ class OutputKind:
         return f"{self.flags[0]} {self.choice}".rstrip() if self.flags else ""
 
     @property
+    def is_installed(self) -> bool:
+        """Whether what writes it is there."""
+        return not self.package or find_spec(self.package) is not None
+
+    @property
     def keyword(self) -> str:
         """The name of its option in Python."""
         return self.flags[0].removeprefix("--").replace("-", "_") if self.flags else ""
@@ -375,7 +380,7 @@ def check_requests(names: Iterable[str]) -> None:
                 f"`{kind.keyword}={kind.choice}`: a {kind.title} refers to the {other.title} of its case; give "
                 f"`{kind.keyword}={other.choice},{kind.choice}`"
             )
-        if kind.package and find_spec(kind.package) is None:
+        if not kind.is_installed:
             raise ConfigError(
                 f"`{kind.keyword}` needs the package {kind.package}: pip install 'itk_infer[{kind.extra}]'"
             )

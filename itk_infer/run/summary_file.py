@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,33 @@ from itk_infer.files.commit import write_bytes
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.plan import CaseAction
 from itk_infer.run.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSummary:
+    """What became of a case.
+
+    Attributes:
+        case: Its name.
+        state: As in the ledger; ``waiting`` where it was not reached.
+        reason: Why it failed, or was skipped.
+        series: Each DICOM series that was taken, and why.
+        volumes_ml: Of labels, by name.
+        confidence: Mean over the voxels.
+        outputs: Paths of its files below the output folder.
+        pushed: By destination, how many of its DICOM objects are in which state.
+        seconds: All stages together.
+    """
+
+    case: str
+    state: str = "waiting"
+    reason: str = ""
+    series: tuple[str, ...] = ()
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+    outputs: tuple[str, ...] = ()
+    pushed: dict[str, dict[str, int]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def write_summary(path: Path, plan: Sequence[CaseAction], summary: Summary, ledger: Ledger, model: str) -> None:
@@ -29,31 +57,29 @@ def write_summary(path: Path, plan: Sequence[CaseAction], summary: Summary, ledg
     """
     records, outputs = ledger.cases(), ledger.outputs().values()
     cases = []
-    for planned in plan:
-        case, record = planned.case, records.get(planned.case.name)
-        results = (record.results if record else None) or {}
-        is_done = record is not None and record.state == "done"
-        cases.append(
-            {
-                "case": case.name,
-                "state": record.state if record else "waiting",
-                "reason": (record.reason if record else None) or "",
-                "series": list(case.chosen),
-                "volumes_ml": _volumes(results) if is_done else {},
-                "confidence": results.get("confidence") if is_done else None,
-                "outputs": [output.path for output in outputs if output.case == case.name] if is_done else [],
-                "pushed": {},
-                "seconds": round(sum(results.get("seconds", {}).values()), 3) if is_done else 0.0,
-            }
-        )
-    document = {
-        "itk_infer": __version__,
-        "model": model,
-        "exit_code": summary.exit_code,
-        "problem": summary.problem,
-        "cases": cases,
-        "passed_over": [{"name": name, "reason": summary.skipped[name]} for name in summary.passed_over],
-    }
+    for case in (planned.case for planned in plan):
+        record = records.get(case.name)
+        if record is None:
+            found = CaseSummary(case.name)
+        else:
+            found = CaseSummary(case.name, record.state, record.reason or "")
+        if record is not None and record.state == "done":
+            results = record.results or {}
+            found = replace(
+                found,
+                volumes_ml=_volumes(results),
+                confidence=results.get("confidence"),
+                outputs=tuple(output.path for output in outputs if output.case == case.name),
+                seconds=round(sum(results.get("seconds", {}).values()), 3),
+            )
+        cases.append(replace(found, series=tuple(case.chosen)))
+    over = [{"name": name, "reason": summary.skipped[name]} for name in summary.passed_over]
+    write_cases(path, cases, model=model, exit_code=summary.exit_code, problem=summary.problem, passed_over=over)
+
+
+def write_cases(path: Path, cases: Sequence[CaseSummary], **facts: Any) -> None:
+    """Write what became of cases, and facts of the run, to the file; errors as of `write_summary`."""
+    document = {"itk_infer": __version__, **facts, "cases": [asdict(case) for case in cases]}
     write_bytes(json.dumps(document, indent=2).encode(), path)
 
 

@@ -19,12 +19,13 @@ from itk_infer.events import CaseFailed, CaseSkipped, to_json
 from itk_infer.files.commit import remove, sweep_partials
 from itk_infer.files.folders import make_folder
 from itk_infer.files.lock_ticket import LockTicket
-from itk_infer.outputs.registry import LABEL_FORMATS, OUTPUTS
+from itk_infer.outputs.registry import LABEL_FORMATS
 from itk_infer.run.lock import FolderLock
 from itk_infer.service.catalogue import Catalogue
 from itk_infer.service.counters import Counters
 from itk_infer.service.dicom_series import is_zip, unpack
 from itk_infer.service.event_log import EventLog
+from itk_infer.service.further_outputs import check_save
 from itk_infer.service.intake import check_image, recognised_suffix
 from itk_infer.service.job import Job, JobRequest, new_id
 from itk_infer.service.jobs import JobQueue
@@ -140,14 +141,7 @@ class Service:
             raise Refusal("not_found", f"there is no model of this name; there are {names}")
         if entry.state == "failed":
             raise Refusal("invalid", f"the model cannot be loaded: {entry.problem}")
-        possible = [
-            kind.name
-            for kind in OUTPUTS.values()
-            if kind.flags and kind.stage != "run" and "source" not in kind.needs  # no series come here
-        ]
-        unknown = [name for name in save if name not in possible]
-        if unknown:
-            raise Refusal("invalid", f"save: no such output; there are {', '.join(possible) or 'none'}")
+        check_save(save)
         if label_format not in LABEL_FORMATS:
             raise Refusal("invalid", f"format: no such format; there are {', '.join(LABEL_FORMATS)}")
         if entry.info is not None and len(entry.info.input.channels) != channels:
@@ -186,6 +180,7 @@ class Service:
                 image = folder / "series"
                 unpack(upload, image, self.settings.max_image, self.check_space)
             else:
+                check_save(request.save, is_series=False)
                 image = folder / f"input{recognised_suffix(upload)}"
                 upload.replace(image)
                 check_image(image, self.settings.max_image)
@@ -211,6 +206,7 @@ class Service:
         Raises:
             Refusal: they cannot be taken.
         """
+        check_save(request.save, is_series=False)
         for image in images:
             check_image(image, self.settings.max_image)
         job_id = new_id()

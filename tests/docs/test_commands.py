@@ -42,7 +42,7 @@ NOT_RUN = {
     **({} if importlib.util.find_spec("pydicom") else {"chest.onnx": "likewise"}),
     "calibrat": "it takes 20 cases; see tests/cli/commands/test_calibrate_command.py",
     "itk_infer serve": "it serves until it is stopped; see tests/service",
-    "itk_infer submit": "it needs a server; see tests/client",
+    "itk_infer submit": "it needs a server; see tests/docs/test_server_page.py",
     "-m Dataset": "nnU-Net's model folders are run in tests/test_real_nnunet.py, with torch",
     "-m nnUNetTrainer": "likewise",
     "-m MODEL": "stands for any model",
@@ -55,7 +55,7 @@ NOT_RUN = {
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {
     "mmengine.md": "its blocks are parts of configs and of training; see tests/model",
-    "server.md": "its block needs a server; see tests/client",
+    "server.md": "its block needs a server; see tests/docs/test_server_page.py",
 }
 # What a block needs beyond the package, by a part of its text.
 OPTIONAL = {"import torch\n": "torch", "torch.onnx.": "onnxscript", "import onnx\n": "onnx"}

@@ -28,7 +28,7 @@ SERVER, OUTPUT, RUNNING = "Server", "Output", "Running"
     type=click.Choice(LABEL_FORMATS),
     help="Format of label maps; seg.nrrd carries names and colours to 3D Slicer.",
 )
-@option("--save", heading=OUTPUT, multiple=True, metavar="NAME", help="A further output, as logits. Repeatable.")
+@option("--save", heading=OUTPUT, multiple=True, metavar="NAME", help="Further output, as dicom_seg. Repeatable.")
 @option("--overwrite", heading=OUTPUT, is_flag=True, help="Replace files that are there.")
 @option(
     "-m",

@@ -31,7 +31,7 @@ def load_pynetdicom() -> Any:
         import pynetdicom
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"DICOM connections need {error.name}, which is not installed: pip install 'itk_infer[dicom]'"
+            f"DICOM connections need {error.name}, which is not installed: pip install 'itk_infer[pacs]'"
         ) from None
     for name in ("pynetdicom", "pydicom"):
         logger = logging.getLogger(name)

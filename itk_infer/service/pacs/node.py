@@ -37,6 +37,7 @@ from itk_infer.service.pacs.source import Source, key_of
 from itk_infer.service.pacs.spool import Spool
 from itk_infer.service.pacs.studies import Studies, Study
 from itk_infer.service.pacs.study_run import Gone, StudyRun, Superseded, Unfinished
+from itk_infer.service.pacs.study_summary import StudySummaries
 from itk_infer.service.refusal import Refusal
 
 JOBS, RECEIVED = "jobs", "received"
@@ -87,6 +88,7 @@ class Node:
             self._stack.callback(self.studies.close)
             self.outbox = Outbox(self._home, settings.patience)
             self._stack.callback(self.outbox.close)
+            self._summaries = StudySummaries(self._home / JOBS, self.outbox)
             self._destinations = self._open_destinations()
             self._source = self._open_source()
             self._recover()
@@ -121,6 +123,7 @@ class Node:
         for job in self.queue.recover():
             self.tell(f"{job.request.name}: FAILED, {self.queue.get(job.id).reason}")
         self.outbox.retry()
+        self._summaries.refresh()
         if self.settings.retry_failed:
             for job in self.queue.latest("failed", MOST_JOBS):
                 if self.queue.delete(job.id):
@@ -286,10 +289,12 @@ class Node:
             self.queue.put_back(job.id)
             return False
         work.drop_input()
+        skipped = results.get("skipped", "")
+        self._summaries.ended(job.id, name, "skipped" if done else "failed", skipped or reason)
         if done:
             self.queue.finish(job.id, {}, results)
             end = f"done in {time.monotonic() - started:.1f} s"
-            self.tell(f"{name}: {'skipped, ' + results['skipped'] if 'skipped' in results else end}")
+            self.tell(f"{name}: {f'skipped, {skipped}' if skipped else end}")
         else:
             self.queue.fail(job.id, reason)
             self.tell(f"{name}: FAILED, {reason}")
@@ -298,7 +303,9 @@ class Node:
 
     def send(self, there: Destination) -> None:
         """Try to send what is due."""
-        for path, delivery in send_due(self.outbox, there, self._check).items():
+        tried = send_due(self.outbox, there, self._check)
+        self._summaries.sent(tried)
+        for path, delivery in tried.items():
             if delivery.state in DEAD:
                 self.tell(
                     f"{path}: {delivery.state.upper()}, {there.name}: {delivery.reason}; it stays in the outbox"

@@ -86,21 +86,29 @@ def read_summary(path: Path) -> dict[str, Any]:
     raise ConfigError(f"{path}: is no summary of a run; `summary` of the run writes one")
 
 
-def note_pushed(path: Path, letters: Sequence[Letter]) -> None:
+def note_pushed(path: Path, letters: Sequence[Letter], folder: str = "") -> None:
     """Note in the summary of a run how many objects of each case are where: by destination and state.
+
+    Args:
+        path: Of the summary.
+        letters: To all destinations.
+        folder: Of the run, below that of the letters, with a slash at its end.
 
     Raises:
         ConfigError: the file holds something else.
         OutputError: it cannot be written.
     """
     document = read_summary(path)
+    before = [case.get("pushed") for case in document["cases"]]
     for case in document["cases"]:
         pushed: dict[str, dict[str, int]] = {}
         for letter in letters:
-            if letter.path in case["outputs"]:
+            if letter.path.removeprefix(folder) in case["outputs"]:
                 states = pushed.setdefault(letter.target, {})
                 states[letter.state] = states.get(letter.state, 0) + 1
         case["pushed"] = pushed
+    if before == [case["pushed"] for case in document["cases"]]:
+        return
     write_bytes(json.dumps(document, indent=2).encode(), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 
 import pytest
@@ -187,6 +188,9 @@ def test_a_study_that_is_deleted_before_it_is_fetched_is_lost_and_named(tmp_path
             running = run_once(home, orthanc=server.url)
         assert running.code == 3
         assert "lost" in running.said[-1]
+    (summary,) = (home / "jobs").glob("*/summary.json")
+    (case,) = json.loads(summary.read_text("utf-8"))["cases"]
+    assert (case["state"], case["reason"][:4], case["pushed"]) == ("failed", "lost", {})
 
 
 def test_orthanc_asks_for_an_account(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def _collected():
 @contextmanager
 def archive(on_store, on_find=None):
     """A small C-STORE server; with `on_find` it answers questions, too."""
-    pytest.importorskip("pynetdicom", reason="the extra `dicom` is not installed")
+    pytest.importorskip("pynetdicom", reason="the extra `pacs` is not installed")
     from pynetdicom import AE, StoragePresentationContexts, evt
 
     entity = AE(ae_title="ARCHIVE")
@@ -190,7 +190,7 @@ def test_without_the_library(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
-    with pytest.raises(ConfigError, match=r"pip install 'itk_infer\[dicom\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'itk_infer\[pacs\]'"):
         load_pynetdicom()
 
 

@@ -24,7 +24,7 @@ from itk_infer.service.pacs.dimse import Dimse
 from itk_infer.service.pacs.objects import object_of
 from itk_infer.testing.faulty import wait_until
 
-pytest.importorskip("pynetdicom", reason="the extra `dicom` is not installed")
+pytest.importorskip("pynetdicom", reason="the extra `pacs` is not installed")
 # pynetdicom leaves the sockets of connections that fail to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning"),
