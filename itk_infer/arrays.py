@@ -33,6 +33,13 @@ def like(values: NDArray[Any], array: Array) -> Array:
     return (tensor.pin_memory() if array.is_cuda else tensor).to(array.device, non_blocking=True)
 
 
+def at_channel(values: Array, channels: Array) -> Array:
+    """One value per voxel: of (C, ...), the channel that whole numbers (...) name."""
+    if isinstance(values, np.ndarray):
+        return np.take_along_axis(values, channels[None], axis=0)[0]
+    return values.gather(0, channels[None].long())[0]
+
+
 def to_host(array: Array) -> NDArray[Any]:
     """Copy an array to host memory and wait for it. 16-bit floats become float32: NumPy has no bfloat16."""
     if isinstance(array, np.ndarray):

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.spec import Label
 from itk_infer.spec.postprocessing import Rule
 from itk_infer.volume.components import runs_at_most, sizes_by_value
+from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.postprocess import RuleEffect, apply_rules
+from itk_infer.volume.postprocess_layers import ONE, apply_rules_to_layers
 from itk_infer.volume.slab import LabelArray
 
 NONE = np.zeros(0, np.int64)
@@ -30,12 +33,32 @@ class Parts:
     outside_largest: float | None
 
 
-def postprocess(sink: LabelMapSink, rules: Sequence[Rule]) -> tuple[RuleEffect, ...]:
-    """Apply rules to the label map of a case; raises what `apply_rules` raises."""
+def postprocess(sink: LabelMapSink, kept: Sequence[KeptMasks], rules: Sequence[Rule]) -> tuple[RuleEffect, ...]:
+    """Apply rules to the label map of a case, or to its labels' masks where these may overlap.
+
+    Args:
+        sink: The label map.
+        kept: Outputs that hold masks; at least one where labels may overlap. They get the result, too.
+        rules: What to do.
+
+    Raises:
+        SpecError, ConfigError, OutputError: as `apply_rules`.
+    """
     case = sink.finished
-    labels, effects = apply_rules(case.labels, case.header.grid, case.header.labels, rules)
+    grid, table = case.header.grid, case.header.labels
+    if case.header.overlaps:
+        masks = kept[0].masks
+        effects = apply_rules_to_layers(masks, grid, table, rules)
+        for other in kept[1:]:
+            other.masks.copy_from(masks)
+        sink.paint(masks)
+        return effects
+    labels, effects = apply_rules(case.labels, grid, table, rules)
     if effects or not np.array_equal(labels, case.labels):
         sink.replace(labels)
+        for other in kept:
+            for number, label in enumerate(table):
+                other.masks[number] = labels == label.value
     return effects
 
 
@@ -62,3 +85,8 @@ def parts_of(labels: LabelArray, table: Sequence[Label]) -> tuple[Parts, ...]:
         share = float(1 - sizes.max() / sizes.sum()) if len(sizes) else None
         parts.append(Parts(len(sizes), share))
     return tuple(parts)
+
+
+def parts_of_masks(masks: LabelMasks) -> tuple[Parts, ...]:
+    """The components of each label, each by itself; as `parts_of`."""
+    return tuple(parts_of(masks[number].view(np.uint8), [ONE])[0] for number in range(len(masks)))

@@ -9,7 +9,7 @@ from itk_infer.case.clock import Clock
 from itk_infer.case.given_masks import given_mask
 from itk_infer.case.infer_ensemble import infer_ensemble
 from itk_infer.case.infer_members import mean_slabs
-from itk_infer.case.infer_recipe import UNCHANGED, infer_recipe
+from itk_infer.case.infer_recipe import infer_recipe
 from itk_infer.case.loaded_ensemble import LoadedEnsemble
 from itk_infer.case.loaded_model import LoadedModel
 from itk_infer.case.loaded_recipe import LoadedRecipe
@@ -25,7 +25,7 @@ from itk_infer.engine.workspace import Workspace
 from itk_infer.errors import InputError
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import OutputHeader
-from itk_infer.volume.grid import Grid, Reorientation
+from itk_infer.volume.grid import UNCHANGED, Grid, Reorientation
 from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
 

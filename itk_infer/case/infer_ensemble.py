@@ -15,9 +15,10 @@ from itk_infer.case.one_by_one import OneByOne
 from itk_infer.case.outputs import CaseSinks, MakeSinks
 from itk_infer.case.plan import CasePlan
 from itk_infer.case.result import PendingOutputs, measurements
+from itk_infer.engine.activation import activated
 from itk_infer.engine.agreement import Agreement, AgreementStats
 from itk_infer.engine.decision import Decision
-from itk_infer.engine.ensemble import activated, around, mean_of, probabilities, reordered
+from itk_infer.engine.ensemble import around, mean_of, probabilities, reordered
 from itk_infer.engine.native import to_native
 from itk_infer.engine.segment import decide
 from itk_infer.engine.slabs import finished_slabs

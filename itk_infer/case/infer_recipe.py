@@ -15,12 +15,11 @@ from itk_infer.engine.decision import Decision
 from itk_infer.errors import ConfigError
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import Label
-from itk_infer.volume.grid import Reorientation
+from itk_infer.volume.grid import UNCHANGED
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
 
 PLANES = 16  # per slab of the merged label map
-UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
 LabelMapOf = Callable[[int], tuple[LabelArray, Measurements]]
 
 

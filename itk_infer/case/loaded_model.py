@@ -54,6 +54,8 @@ class LoadedModel:
         self.options = options
         self.window = fit_window(backend.spec, backend.shape)
         output, channels = backend.spec.output, backend.shape.channels_out
+        if channels:
+            output.threshold_by_channel(channels)  # raises where a label has a threshold and is none
         if output.postprocessing and channels:
             check_labels(output.postprocessing, output.label_table(channels))
         rule = backend.spec.input.crop

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from itk_infer.engine.decision import Decision
 from itk_infer.engine.segment import Opened
-from itk_infer.errors import OutputError
+from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
-from itk_infer.outputs.layered_label_map import LayeredSegmentationSink
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.spec import Label
 from itk_infer.spec.postprocessing import check_labels
@@ -62,11 +61,8 @@ class CaseSinks:
         rules = decision.output.postprocessing
         check_labels(rules, decision.table)
         self.open_outputs.extend(self._make(header))
-        if rules and any(isinstance(sink, LayeredSegmentationSink) for sink in self.open_outputs):
-            raise OutputError(
-                "labels of this model overlap and are written in layers (seg.nrrd), but post-processing is for "
-                "plain label maps: choose another format, or leave the rules out"
-            )
+        if rules and header.overlaps and not any(isinstance(sink, KeptMasks) for sink in self.open_outputs):
+            self.open_outputs.append(KeptMasks(None, header))  # rules act on each label's own mask
         if not any(isinstance(sink, LabelMapSink) for sink in self.open_outputs):
             # Voxels and components are counted in the label map, even if it is not written.
             self.open_outputs.append(LabelMapSink(None, header))

@@ -109,6 +109,7 @@ def plan_case(
     windows = _windows(model, spec, window)
     channels_out = channels_out or len(spec.output.labels or ()) + 1
     rule = spec.input.resampling
+    layered = bool(spec.output.postprocessing) and spec.output.decision == "threshold"
     work = CaseSize(
         model,
         windows,
@@ -119,9 +120,10 @@ def plan_case(
         want_logits,
         cubic=rule.interpolation == "cubic" and not model.identity,
         scaled_first=rule.order == "after_intensity" and not model.identity,
-        postprocess=bytes_per_voxel(spec.output.postprocessing),
+        postprocess=bytes_per_voxel(spec.output.postprocessing, layered),
         want_uncertainty=want_uncertainty,
         members=members,
+        masks=channels_out if layered else 0,
     )
     return CasePlan(native, reorientation, model, windows, work, _warnings(native, model, window))
 

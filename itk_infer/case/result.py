@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.case.doubts import doubts_about
-from itk_infer.case.finish import parts_of, postprocess
+from itk_infer.case.finish import parts_of, parts_of_masks, postprocess
+from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.sink import Sink
 from itk_infer.spec import Label
@@ -41,7 +42,8 @@ class LabelMeasurement:
         confidence: Mean confidence of these voxels, 0 to 1; None if there are none.
         soft_dice: Soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the label was not found.
         expected_ml: Expected volume in millilitres: the sum of the probability over all voxels; None if not known.
-        components: Connected components (26 neighbours) of the label map that is written; None if not counted.
+        components: Connected components (26 neighbours) of the label map that is written, or of the label's own mask
+            where labels overlap and their masks are kept; None if not counted.
         outside_largest: Share of the voxels outside the largest component; None if there are none.
         agreement: Mean Dice of pairs of members; None if no member found the label, or there is one member.
     """
@@ -218,15 +220,19 @@ class PendingOutputs:
         sink = next((sink for sink in self.sinks if isinstance(sink, LabelMapSink)), None)
         if sink is None:
             return self.measurements
-        effects = postprocess(sink, self.rules) if self.rules else ()
+        kept = [sink for sink in self.sinks if isinstance(sink, KeptMasks)]
+        effects = postprocess(sink, kept, self.rules) if self.rules else ()
         measured = self._counted()
-        parts = parts_of(sink.finished.labels, sink.finished.header.labels)
+        if kept and sink.finished.header.overlaps:
+            parts = parts_of_masks(kept[0].masks)
+        else:
+            parts = parts_of(sink.finished.labels, sink.finished.header.labels)
         labels = tuple(
             replace(item, components=part.count, outside_largest=part.outside_largest)
             for item, part in zip(measured.labels, parts, strict=True)
         )
         warnings = [*measured.warnings, *vanished(effects)]
-        if parts and parts[0].count is None:
+        if any(part.count is None for part in parts):
             warnings.append("its labels change so often from voxel to voxel that their parts were not counted")
         measured = replace(measured, labels=labels, effects=effects, warnings=tuple(warnings))
         sink.soft_dice = {item.label.value: item.soft_dice for item in labels}

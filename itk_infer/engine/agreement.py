@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.arrays import Array, namespace, to_host
+from itk_infer.arrays import Array, like, namespace, to_host
 from itk_infer.engine.confidence import binary, categorical
 from itk_infer.engine.decision import Decision, winners
 from itk_infer.spec import OutputSpec
@@ -65,7 +65,8 @@ class Agreement:
             self._sizes = np.zeros((labels, count), np.int64)
             self._common = np.zeros((labels, count, count), np.int64)
         if self._decision.output.decision == "argmax":
-            self._add_winners(np.stack([_winners(part) for part in parts]), self._decision)
+            scores = (self._decision.scores(part) for part in parts)
+            self._add_winners(np.stack([_winners(part) for part in scores]), self._decision)
         else:
             self._add_masks(parts, self._decision)
         self._add_information(parts, mean, self._decision)
@@ -97,8 +98,8 @@ class Agreement:
                 self._common[:, i, j] += np.bincount(own[own == won[j]], minlength=bins)[channels]
 
     def _add_masks(self, parts: Sequence[Array], decision: Decision) -> None:
-        for row, label in enumerate(decision.table):
-            masks = [to_host(part[label.channel] > float(decision.bound)).ravel() for part in parts]
+        for row, (label, bound) in enumerate(zip(decision.table, decision.bounds.tolist(), strict=True)):
+            masks = [to_host(part[label.channel] > bound).ravel() for part in parts]
             self._sizes[row] += [np.count_nonzero(mask) for mask in masks]
             for i, j in combinations(range(len(masks)), 2):
                 self._common[row, i, j] += np.count_nonzero(masks[i] & masks[j])
@@ -114,16 +115,18 @@ class Agreement:
                     for part, weight in zip(parts, self._weights, strict=True)
                 )
                 difference = sure - categorical(mean[:, z], True)[0]
-                top = xp.max(mean[:, z], axis=0)
-                labelled = found[z] if found is not None else xp.max(mean[background, z], axis=0) < top
+                scores = decision.scores(mean[:, z])
+                top = xp.max(scores, axis=0)
+                labelled = found[z] if found is not None else xp.max(scores[background], axis=0) < top
                 self._count(difference, labelled)
             return
         channels = [label.channel for label in decision.table]
+        bounds = like(decision.bounds[:, None, None], mean)
         for z in range(mean.shape[1]):
             planes, share = [part[channels, z] for part in parts], mean[channels, z]
             sure = sum(weight * binary(part, True)[0] for part, weight in zip(planes, self._weights, strict=True))
             difference = xp.mean(sure - binary(share, True)[0], axis=0)
-            self._count(difference, xp.any(share > float(decision.bound), axis=0))
+            self._count(difference, xp.any(share > bounds, axis=0))
 
     def _count(self, difference: Array, labelled: Array) -> None:
         values = to_host(difference[labelled])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.arrays import Array, namespace
+from itk_infer.arrays import Array, at_channel, namespace
 from itk_infer.engine.decision import Decision
 
 if TYPE_CHECKING:  # it imports what is for its part built on this module
@@ -76,7 +76,8 @@ class ConfidenceSum:
             expected = np.zeros(len(values))
             # Plane by plane, so that the several passes over a plane find it in the cache.
             for z, plane in enumerate(np.moveaxis(values, 1, 0)):
-                sure[z], top[z], sums = categorical(plane, probabilities)
+                chosen = self._decision.channel_of_value[labels[z]] if self._decision.weighs else None
+                sure[z], top[z], sums = categorical(plane, probabilities, chosen)
                 expected += sums
             if self._uncertainty is not None:
                 self._uncertainty.add(sure)
@@ -139,16 +140,17 @@ def categorical_confidence(values: Array, probabilities: bool) -> Array:
     return categorical(values, probabilities)[0]
 
 
-def categorical(values: Array, probabilities: bool) -> tuple[Array, Array, Array]:
+def categorical(values: Array, probabilities: bool, chosen: Array | None = None) -> tuple[Array, Array, Array]:
     """What one pass over the channels gives.
 
     Args:
         values: Logits or probabilities, (C, ...).
         probabilities: Which of them.
+        chosen: The channel that was decided for, (...); None: the largest.
 
     Returns:
         Confidence ``1 - H / ln C`` of every voxel, (...), finite for any finite input; the probability of its
-        largest channel, (...); and the sum of each channel's probability, (C,). All float32.
+        chosen channel, (...); and the sum of each channel's probability, (C,). All float32.
     """
     xp = namespace(values)
     if probabilities:
@@ -156,7 +158,8 @@ def categorical(values: Array, probabilities: bool) -> tuple[Array, Array, Array
         total = xp.sum(share, axis=0)
         share = xp.where(total > 0, share / xp.where(total > 0, total, 1.0), 1 / len(share))
         entropy = -xp.sum(share * xp.log(xp.where(share > 0, share, 1.0)), axis=0)
-        top, sums = xp.max(share, axis=0), xp.sum(xp.reshape(share, (len(share), -1)), axis=1)
+        top = xp.max(share, axis=0) if chosen is None else at_channel(share, chosen)
+        sums = xp.sum(xp.reshape(share, (len(share), -1)), axis=1)
     else:
         # H = ln(sum e) - sum(e z) / sum(e) with z shifted to a maximum of 0: no logarithm of 0.
         with np.errstate(over="ignore"):
@@ -165,6 +168,8 @@ def categorical(values: Array, probabilities: bool) -> tuple[Array, Array, Array
         total = xp.sum(powers, axis=0)
         top = 1 / total  # the largest channel is the one whose power is 1
         sums = xp.reshape(powers, (len(powers), -1)) @ xp.reshape(top, (-1,))
+        if chosen is not None:
+            top = top * at_channel(powers, chosen)
         powers *= shifted
         entropy = xp.log(total) - xp.sum(powers, axis=0) / total
     return xp.clip(1 - entropy / math.log(len(values)), 0.0, 1.0), top, sums

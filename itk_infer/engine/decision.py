@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, namespace
+from itk_infer.engine.activation import activated
 from itk_infer.engine.blocks import blocks
 from itk_infer.spec import OutputSpec
 from itk_infer.volume.slab import LabelArray
@@ -62,7 +63,9 @@ class Decision:
         table: The labels, in the order of painting: where masks overlap, later labels replace earlier ones.
         dtype: Smallest unsigned type that holds every label value.
         value_of_channel: Label value of every channel, 0 for the background, (C,).
-        bound: For threshold models: a voxel has the label where its value exceeds this.
+        channel_of_value: Channel of every label value, up to the largest; 0 where there is none.
+        bounds: For threshold models: a voxel has the label where its value exceeds this; in the order of `table`.
+        weighs: Whether `scores` differ from values: labels of an argmax model have thresholds.
 
     Raises:
         SpecError: the spec and the number of channels contradict each other.
@@ -75,10 +78,32 @@ class Decision:
         largest = max((label.value for label in self.table), default=0)
         self.dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest <= 255 else np.uint16
         self.value_of_channel = np.zeros(channels, self.dtype)
+        self.channel_of_value = np.zeros(largest + 1, np.intp)
         for label in self.table:
             self.value_of_channel[label.channel] = label.value
-        t = output.threshold
-        self.bound = np.float32(math.log(t / (1 - t)) if output.values == "logits" else t)
+            self.channel_of_value[label.value] = label.channel
+        self.weighs = output.decision == "argmax" and bool(output.label_thresholds)
+        by_channel = output.threshold_by_channel(channels)
+        self._limits = {channel: limit for channel, limit in enumerate(by_channel) if limit is not None}
+        shares = np.array([self._limits.get(label.channel, 0.5) for label in self.table])
+        logits = output.values == "logits"
+        self.bounds: Floats = (np.log(shares / (1 - shares)) if logits else shares).astype(np.float32)
+
+    def scores(self, values: Array) -> Array:
+        """For argmax: what the channels are compared by, (C, ...).
+
+        The values themselves or, where labels have thresholds, probabilities: a channel with a threshold counts
+        as many times it as its probability is, above it, and less than every other channel below it.
+        """
+        if not self.weighs:
+            return values
+        xp = namespace(values)
+        logits = self.output.values == "logits"
+        scores = activated(values, self.output) if logits else xp.astype(values, xp.float32, copy=True)
+        for channel, limit in self._limits.items():
+            share = scores[channel]
+            scores[channel] = xp.where(share > limit, share / limit, -1.0)
+        return scores
 
     def decide(self, values: Floats) -> tuple[LabelArray, NDArray[np.bool_] | None]:
         """Labels of every voxel, and the masks of the labels where they may overlap.
@@ -91,8 +116,8 @@ class Decision:
             argmax. Where masks overlap, the label map holds the later label.
         """
         if self.output.decision == "argmax":
-            return self.value_of_channel[winners(values)], None
-        masks = values[[label.channel for label in self.table]] > self.bound
+            return self.value_of_channel[winners(self.scores(values))], None
+        masks = values[[label.channel for label in self.table]] > self.bounds[:, None, None, None]
         labels: LabelArray = np.zeros(values.shape[1:], self.dtype)
         for label, mask in zip(self.table, masks, strict=True):
             labels[mask] = label.value

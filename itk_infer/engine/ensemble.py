@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, namespace
+from itk_infer.engine.activation import activated
 from itk_infer.engine.workspace import Slab
 from itk_infer.spec import OutputSpec
 from itk_infer.volume.box import Box
@@ -17,17 +18,6 @@ def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
     """Slabs of logits as slabs of probabilities: softmax over the channels, or a sigmoid for each."""
     for slab in slabs:
         yield Slab(slab.z0, slab.logits if output.values == "probabilities" else activated(slab.logits, output))
-
-
-def activated(logits: Array, output: OutputSpec) -> Array:
-    """Logits, (C, ...), as probabilities."""
-    xp = namespace(logits)
-    if output.decision == "threshold":
-        # Half of it plus half a hyperbolic tangent, which does not overflow.
-        return 0.5 + 0.5 * xp.tanh(0.5 * logits)
-    shares = xp.exp(logits - xp.max(logits, axis=0, keepdims=True))
-    shares /= xp.sum(shares, axis=0, keepdims=True)
-    return shares
 
 
 def around(

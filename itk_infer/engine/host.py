@@ -114,7 +114,7 @@ class HostDecider:
         if self._model.identity:
             return self._decide(slabs, measure=True)
         measured = self._measured(slabs)
-        if self._want_logits:
+        if self._want_logits or self._decision.weighs:
             return self._decide(to_native(measured, self._model, self._slab_bytes), measure=False)
         return decide_on_native(measured, self._model, self._decision, self._threads)
 

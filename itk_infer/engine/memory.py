@@ -78,6 +78,7 @@ class CaseSize:
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
         want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
         members: Answers of one network that are blended apart, each in a ring of its own.
+        masks: Labels whose masks are kept apart, in one bit per native voxel each; 0 where they are not.
     """
 
     model: ModelGrid
@@ -92,6 +93,7 @@ class CaseSize:
     postprocess: int = 0
     want_uncertainty: bool = False
     members: int = 1
+    masks: int = 0
 
     @property
     def native(self) -> tuple[int, int, int]:
@@ -161,7 +163,8 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
     in_flight = case.batch * case.window
     if len(case.windows) == 1:  # the decision reads the network's output, which `accumulator` counts
         in_flight = 4 * math.prod(case.windows.patch) * case.channels_in
-    running = case.stored + voxels
+    kept = case.masks * voxels // 8
+    running = case.stored + voxels + kept
     if case.want_uncertainty and not on_device:
         running += math.prod(case.model.size)
     if on_device:
@@ -174,7 +177,7 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane
     preparing = 2 * case.stored if on_device else case.preparing
     writing = 4 + case.postprocess + 2 * case.want_uncertainty  # bytes per voxel
-    return Memory(2 * case.stored, preparing, running, case.stored + writing * voxels)
+    return Memory(2 * case.stored, preparing, running, case.stored + writing * voxels + kept)
 
 
 def predict_device_memory(case: CaseSize) -> int:

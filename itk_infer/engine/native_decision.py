@@ -154,12 +154,12 @@ def _thresholds(block: Floats, weights: tuple[Floats, Floats, Floats], decision:
     """Masks of a block, (L, dz, Y, X), in the order of the label table."""
     shape = tuple(len(matrix) for matrix in weights)
     masks = np.empty((len(decision.table), *shape), np.bool_)
-    for index, label in enumerate(decision.table):
+    for index, (label, bound) in enumerate(zip(decision.table, decision.bounds, strict=True)):
         channel = block[label.channel]
-        if channel.min() > decision.bound or channel.max() <= decision.bound:
-            masks[index] = channel.flat[0] > decision.bound
+        if channel.min() > bound or channel.max() <= bound:
+            masks[index] = channel.flat[0] > bound
         else:
-            masks[index] = _interpolated(channel[None], weights)[0] > decision.bound
+            masks[index] = _interpolated(channel[None], weights)[0] > bound
     return masks
 
 

@@ -151,7 +151,9 @@ def _compare(one: Backend, other: Backend) -> None:
     if axes[0] != axes[1]:
         words = [f"{code or 'as stored'} ({order})" for code, order in axes]
         raise ConfigError(f"they see the image in different orientations, {words[0]} and {words[1]}")
-    rules = [(spec.output.decision, spec.output.threshold) for spec in (first, second)]
+    rules = [
+        (spec.output.decision, spec.output.threshold, spec.output.label_thresholds) for spec in (first, second)
+    ]
     if rules[0] != rules[1]:
         raise ConfigError("they decide by different rules (output.decision, output.threshold)")
     if first.output.postprocessing != second.output.postprocessing:

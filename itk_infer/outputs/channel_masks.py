@@ -4,53 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from itk_infer.outputs.planes import Planes
-from itk_infer.outputs.sink import OutputHeader
-from itk_infer.volume.slab import DecidedSlab
-from itk_infer.volume.volume import image_of
+from itk_infer.outputs.kept_masks import KeptMasks
+from itk_infer.volume.label_masks import stacked_image
 from itk_infer.volume.write import write_image
 
 
-class ChannelMasksSink:
-    """Keeps one bit per voxel and label; at the end, a volume of 0 and 1 per label, in the order of the table.
+class ChannelMasksSink(KeptMasks):
+    """A ``.nii.gz`` file with a volume of 0 and 1 per label, in the order of the table."""
 
-    Args:
-        path: File to write, ``.nii.gz``.
-        frame: The case.
-    """
-
-    needs_logits = False
-
-    def __init__(self, path: Path, frame: OutputHeader) -> None:
-        self._path = path
-        self._frame = frame
-        self._planes = Planes(frame)
-        z, y, x = frame.slab_size
-        self._bits = np.zeros((len(frame.labels), z, y, -(-x // 8)), np.uint8)
-
-    def write(self, slab: DecidedSlab) -> None:
-        """Take one slab; its masks if it has them, or else its labels."""
-        planes = self._planes.take(slab.z0, slab.labels.shape)
-        masks = slab.masks
-        if masks is None:
-            masks = np.stack([slab.labels == label.value for label in self._frame.labels])
-        self._bits[:, planes] = np.packbits(masks, axis=-1)
-
-    def commit(self) -> Path:
+    def commit(self) -> Path | None:
         """Write, read back, and move to the final name."""
-        import SimpleITK as sitk
-
-        self._planes.finish()
-        volumes = []
-        for bits in self._bits:
-            array = np.zeros(self._frame.grid.size, np.uint8)
-            in_slab_axes = self._frame.reorientation.inverse.apply(array)
-            in_slab_axes[...] = np.unpackbits(bits, axis=-1, count=self._frame.slab_size[2])
-            volumes.append(image_of(array, self._frame.grid))
-        write_image(sitk.JoinSeries(volumes), self._path, track=self._frame.track)
+        self.finish()
+        if self._path is None:
+            return None
+        write_image(stacked_image(self.masks, self.frame.grid), self._path, track=self.frame.track)
         return self._path
-
-    def abort(self) -> None:
-        """Do nothing: before the commit there is no file, and a commit that fails leaves none."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.outputs.slicer_keys import is_segmentation, segment_keys
+from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.marks import own_keys
 from itk_infer.volume.names import is_picture
 from itk_infer.volume.slab import DecidedSlab, LabelArray
@@ -31,7 +32,8 @@ class LabelMapSink:
         frame: The case.
 
     Attributes:
-        voxels: Voxels of each label, in the order of the table, once `replace` was called; None: as decided.
+        voxels: Voxels of each label, in the order of the table, once `replace` or `paint` was called; None: as
+            decided.
         soft_dice: Of each label by value, for outputs that show it; empty until it is known.
         confidence: The same.
         doubts: See `FinishedCase`.
@@ -82,6 +84,12 @@ class LabelMapSink:
         self._array[...] = labels
         counts = np.bincount(self._array.ravel(), minlength=self._highest + 1)
         self.voxels = tuple(int(counts[label.value]) for label in self._frame.labels)
+
+    def paint(self, masks: LabelMasks) -> None:
+        """Write other masks than were decided, later labels over earlier ones; voxels are counted in full."""
+        self._planes.finish()
+        masks.painted([label.value for label in self._frame.labels], self._array)
+        self.voxels = tuple(masks.voxels(number) for number in range(len(masks)))
 
     @property
     def image(self) -> sitk.Image:

@@ -195,6 +195,10 @@ class OutputSpec:
     model, unless a label reads it.
 
     Attributes:
+        threshold: A voxel has a label of a threshold model where its probability exceeds this.
+        label_thresholds: Name of a label and a threshold of its own, in pairs. A label of an argmax model that has
+            one takes the voxels where its probability exceeds it; of several such labels the one that exceeds its
+            threshold by the largest factor. All other voxels go to the largest of the other channels.
         resample: What returns to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
             sigmoid), interpolated linearly and then decided; or ``labels``, from the nearest voxel.
     """
@@ -202,6 +206,7 @@ class OutputSpec:
     values: Literal["logits", "probabilities"] = "logits"
     decision: Decision = "argmax"
     threshold: float = 0.5
+    label_thresholds: tuple[tuple[str, float], ...] = field(default=(), metadata=LATER)
     resample: Literal["logits", "probabilities", "labels"] = field(default="logits", metadata=LATER)
     labels: tuple[Label, ...] | None = None
     background: tuple[int, ...] | None = None
@@ -255,6 +260,32 @@ class OutputSpec:
                 )
         return (*given, *rest)
 
+    def threshold_by_channel(self, channels: int) -> tuple[float | None, ...]:
+        """The threshold of every output channel; None where there is none.
+
+        Raises:
+            SpecError: a threshold is of a label that there is not, or leaves no channel for the other voxels.
+        """
+        table = self.label_table(channels)
+        own = dict(self.label_thresholds)
+        names = [label.name for label in table]
+        unknown = [name for name in own if name not in names]
+        if unknown:
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            raise SpecError(
+                f"output.threshold: there is no label {unknown[0]!r}; there are {', '.join(names[:12])}{more}"
+            )
+        rest = self.threshold if self.decision == "threshold" else None
+        thresholds: list[float | None] = [None] * channels
+        for label in table:
+            thresholds[label.channel] = own.get(label.name, rest)
+        if self.decision == "argmax" and None not in thresholds:
+            raise SpecError(
+                "output.threshold: every channel of this argmax model has a threshold, and voxels below all of "
+                "them need one without: name the background in output.labels (value 0), or leave out a label"
+            )
+        return tuple(thresholds)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -280,6 +311,9 @@ class ModelSpec:
             document["input"]["series"] = [rule.document() for rule in self.input.series]
         if self.output.postprocessing:
             document["output"]["postprocessing"] = plain_rules(self.output.postprocessing)
+        if self.output.label_thresholds:
+            document["output"]["threshold"] = dict(self.output.label_thresholds)
+            del document["output"]["label_thresholds"]
         background = document["output"].pop("background")
         if self.output.labels is None:
             del document["output"]["labels"]

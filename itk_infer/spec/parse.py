@@ -259,19 +259,35 @@ def _output(value: Any, where: str) -> OutputSpec:
     keys: dict[str, Converter] = {
         "values": one_of("logits", "probabilities"),
         "decision": one_of(*get_args(Decision)),
-        "threshold": a_number,
+        "threshold": _thresholds,
         "resample": one_of("logits", "probabilities", "labels"),
         "labels": optional(anything),
         "postprocessing": rules,
     }
     values = read_block(value, where, keys)
-    if not 0 < values.get("threshold", 0.5) < 1:
-        raise Invalid(f"{where}.threshold must lie between 0 and 1")
+    if isinstance(values.get("threshold"), tuple):
+        values["label_thresholds"] = values.pop("threshold")
     if values.get("labels") is not None:
         first = 1 if values.get("decision", "argmax") == "threshold" else 0
         values["labels"], background = _labels(values["labels"], f"{where}.labels", first)
         values["background"] = background or None
     return OutputSpec(**values)
+
+
+def _thresholds(value: Any, where: str) -> float | tuple[tuple[str, float], ...]:
+    """One number, or an object from names of labels to numbers, as pairs in the order of the names."""
+    if isinstance(value, Mapping):
+        if not value:
+            raise Invalid(f"{where} names no label; give a number, or an object such as {{'liver': 0.4}}")
+        return tuple(sorted((str(name), _threshold(item, f"{where}.{name}")) for name, item in value.items()))
+    return _threshold(value, where)
+
+
+def _threshold(value: Any, where: str) -> float:
+    number = a_number(value, where)
+    if not 0 < number < 1:
+        raise Invalid(f"{where} must lie between 0 and 1")
+    return number
 
 
 def _labels(value: Any, where: str, value_of_channel_0: int) -> tuple[tuple[Label, ...], tuple[int, ...]]:

@@ -30,6 +30,8 @@ OUTPUTS = {
     "argmax, odd labels": OutputSpec(labels=tuple(ODD)),
     "threshold": OutputSpec(decision="threshold"),
     "threshold, odd labels": OutputSpec(decision="threshold", labels=tuple(ODD)),
+    "argmax, thresholds": OutputSpec(label_thresholds=(("label 1", 0.3), ("label 3", 0.6))),
+    "threshold, one each": OutputSpec(decision="threshold", label_thresholds=(("label 2", 0.2), ("label 4", 0.9))),
     "probabilities": OutputSpec(values="probabilities"),
     "probabilities, threshold": OutputSpec(values="probabilities", decision="threshold", threshold=0.3),
 }

@@ -40,6 +40,9 @@ class Reorientation:
         return xp.flip(permuted, axis=flipped) if flipped else permuted
 
 
+UNCHANGED = Reorientation((0, 1, 2), (False, False, False))
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Size, spacing, origin and direction of a volume.

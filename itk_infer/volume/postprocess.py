@@ -74,7 +74,7 @@ def apply_rules(
     effects: list[RuleEffect] = []
     before = _counts(result, table)
     for number, rule in enumerate(rules, 1):
-        result = _apply(result, grid, table, rule, f"post-processing rule {number} ({op_of(rule)})")
+        result = apply_rule(result, grid, table, rule, f"post-processing rule {number} ({op_of(rule)})")
         after = _counts(result, table)
         effects += [
             RuleEffect(number, op_of(rule), label, before[label.value], after[label.value])
@@ -85,11 +85,17 @@ def apply_rules(
     return result, tuple(effects)
 
 
-def bytes_per_voxel(rules: Sequence[Rule]) -> int:
-    """Bytes per voxel that rules take at most, beside the label map; distances are float32, twice."""
-    if any(isinstance(rule, Open | Close | Inside) for rule in rules):
-        return 16
-    return 10 if rules else 0
+def bytes_per_voxel(rules: Sequence[Rule], layered: bool = False) -> int:
+    """Bytes per voxel that rules take at most, beside the label map; distances are float32, twice.
+
+    Args:
+        rules: What is done.
+        layered: Whether labels overlap, so that the masks of a label are unpacked.
+    """
+    if not rules:
+        return 0
+    distances = any(isinstance(rule, Open | Close | Inside) for rule in rules)
+    return (16 if distances else 10) + 3 * layered
 
 
 def vanished(effects: Sequence[RuleEffect]) -> list[str]:
@@ -108,7 +114,11 @@ def _counts(labels: LabelArray, table: Sequence[Label]) -> dict[int, int]:
     return {label.value: int(counts[label.value]) for label in table}
 
 
-def _apply(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rule, where: str) -> LabelArray:
+def apply_rule(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rule, where: str) -> LabelArray:
+    """A label map after one rule; the contiguous array that is given may be changed, and be what is returned.
+
+    Args, errors: as of `apply_rules`; `where` is for messages.
+    """
     spacing = grid.spacing
     if isinstance(rule, Custom):
         return apply_custom(result, grid, table, rule, where)

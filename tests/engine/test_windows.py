@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -21,6 +21,7 @@ def placements(draw):
     return size, patch, stride, draw(st.sampled_from(["gaussian", "constant"]))
 
 
+@settings(deadline=None)
 @given(placements())
 def test_weights_are_a_partition_of_unity(placement):
     size, patch, stride, blend = placement
@@ -36,6 +37,7 @@ def test_weights_are_a_partition_of_unity(placement):
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(placements())
 def test_padding_is_symmetric_floor_before_ceil_after(placement):
     size, patch, stride, blend = placement
@@ -77,6 +79,7 @@ def test_gaussian_has_sigma_of_an_eighth_of_the_patch():
     assert first / second == pytest.approx(np.exp(-0.5 * 1.5**2) / np.exp(-0.5 * 3.5**2), rel=1e-5)
 
 
+@settings(deadline=None)
 @given(sizes, patches, st.sampled_from([0.2, 0.25, 1 / 3, 0.5, 0.8, 1.0]))
 def test_even_windows_are_the_fewest_and_spread_by_the_formula(size, patch, step):
     """The rule of nnU-Net: its number of steps, its rounding (NumPy's, halves to the even number)."""

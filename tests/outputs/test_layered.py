@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_empty_masks_keep_their_names(tmp_path: Path) -> None:
 
 
 def test_slabs_without_masks_gaps_and_missing_planes_are_faults(tmp_path: Path) -> None:
-    sink = LayeredSegmentationSink(tmp_path / "case.seg.nrrd", make_frame(SIZE))
+    sink = LayeredSegmentationSink(tmp_path / "case.seg.nrrd", replace(make_frame(SIZE), overlaps=True))
     labels = np.zeros((3, *SIZE[1:]), np.uint8)
     with pytest.raises(RuntimeError, match="masks"):
         sink.write(DecidedSlab(0, labels))

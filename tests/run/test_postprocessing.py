@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import zarr
 from scipy import ndimage
 from scipy.special import expit
@@ -129,11 +129,72 @@ def test_parts_of_noise_are_not_counted_and_that_is_said(folder, monkeypatch):
     assert message.endswith("their parts were not counted")
 
 
-def test_layers_are_refused(folder):
-    folder.scan("a.mha")
-    wanted = spec(*RULES, decision="threshold")
-    assert "choose another format" in folder.run(spec=wanted, format="seg.nrrd").failed["a.mha"]
-    assert folder.run(spec=wanted).done == ["a.mha"]
-    layered = replace(wanted, output=replace(wanted.output, postprocessing=()))
-    assert folder.run(spec=layered, format="seg.nrrd").done == ["a.mha"]
-    assert results(folder)["findings"][0]["components"] > 0
+LAYERED = {
+    "decision": "threshold",
+    "labels": [{"value": 1, "name": "low", "channel": 0}, {"value": 4, "name": 'high, "core"', "channel": 1}],
+}
+
+
+def two_layers(windows):
+    """Two channels whose masks overlap: above -30, and above 20."""
+    first = windows[:, :1]
+    return np.concatenate([first + 30, first - 20], axis=1)
+
+
+def layers_of(path):
+    """Masks by segment, as Slicer finds them."""
+    image = sitk.ReadImage(str(path))
+    array = np.atleast_3d(sitk.GetArrayFromImage(image))
+    array = array if array.ndim == 4 else array[..., None]
+    return [
+        array[..., int(image.GetMetaData(f"Segment{n}_Layer"))] == int(image.GetMetaData(f"Segment{n}_LabelValue"))
+        for n in range(2)
+    ]
+
+
+@pytest.mark.parametrize("label_format", ["seg.nrrd", "nii.gz"])
+def test_labels_that_overlap_are_layers(folder, label_format):
+    """Each mask by itself; counts, label map, layers, channel masks and pictures are of the result."""
+    array = folder.scan("a.mha")
+    rules = [{"op": "keep_largest", "connectivity": 6}, {"op": "min_size", "ml": 100, "labels": ['high, "core"']}]
+    wanted = spec(rules[0], **LAYERED)
+    asked = {"format": label_format, "save": ("channel_masks",)}
+    assert folder.run(two_layers, spec=wanted, **asked).done == ["a.mha"]
+    decided = np.stack([array > -30, array > 20])
+    masks = [largest(mask) for mask in decided]
+    assert all(kept.sum() < mask.sum() for kept, mask in zip(masks, decided, strict=True))
+    found = results(folder)
+    whole = np.ones((3, 3, 3))
+    for finding, mask in zip(found["findings"], masks, strict=True):
+        assert finding["voxels"] == mask.sum()
+        assert finding["volume_ml"] == pytest.approx(mask.sum() / 1000)
+        assert finding["components"] == ndimage.label(mask, whole)[1]
+    assert [(e["label"], e["before"], e["after"]) for e in found["postprocessing"]] == [
+        ("low", decided[0].sum(), masks[0].sum()),
+        ('high, "core"', decided[1].sum(), masks[1].sum()),
+    ]
+    channels = sitk.GetArrayFromImage(sitk.ReadImage(str(folder.output / "a_channels.nii.gz")))
+    np.testing.assert_array_equal(channels, np.stack(masks))
+    if label_format == "nii.gz":
+        np.testing.assert_array_equal(folder.labels("a.nii.gz"), np.where(masks[1], 4, masks[0]))
+    else:
+        np.testing.assert_array_equal(layers_of(folder.output / "a.seg.nrrd"), masks)
+    # The rules are in the identity; a label that vanishes is reported.
+    assert folder.run(two_layers, spec=wanted, **asked).done == []
+    assert folder.run(two_layers, spec=spec(*rules, **LAYERED), **asked).done == ["a.mha"]
+    assert results(folder)["findings"][1]["voxels"] == 0
+    assert any("removed all" in event.message for event in folder.of(Warned))
+
+
+def test_channel_masks_of_plain_labels_are_post_processed_too(folder):
+    array = folder.scan("a.mha")
+    assert folder.run(spec=spec(*RULES), save=("channel_masks",)).failed == {}
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(folder.output / "a_channels.nii.gz")))  # of one label: 3D
+    np.testing.assert_array_equal(mask, largest(array > 0))
+
+
+def test_layers_without_rules(folder):
+    array = folder.scan("a.mha")
+    assert folder.run(two_layers, spec=spec(**LAYERED), format="seg.nrrd").done == ["a.mha"]
+    expected = [ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in (array > -30, array > 20)]
+    assert [finding["components"] for finding in results(folder)["findings"]] == expected

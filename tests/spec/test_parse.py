@@ -39,6 +39,9 @@ from itk_infer.spec.intensity import Standardize, WindowLevel, ZScore
         ({"window": {"mirror_axes": [3]}}, "mirror_axes"),
         ({"output": {"decision": "softmax"}}, "argmax or threshold"),
         ({"output": {"threshold": 1.0}}, "between 0 and 1"),
+        ({"output": {"threshold": {"liver": 0}}}, "output.threshold.liver must lie between 0 and 1"),
+        ({"output": {"threshold": {}}}, "names no label"),
+        ({"output": {"threshold": "low"}}, "output.threshold must be a number"),
         ({"output": {"labels": [{"value": 1}, {"value": 1}]}}, "value 1 is given to more than one"),
         ({"output": {"labels": [{"value": 70000}]}}, "between 1 and 65535"),
         ({"output": {"labels": [{"value": 1, "color": "red"}]}}, "#e6194b"),
@@ -243,3 +246,16 @@ def test_keys_younger_than_the_format_are_read_back_and_left_out_at_their_defaul
 def test_what_the_younger_keys_refuse(document, message):
     with pytest.raises(SpecError, match=re.escape(message)):
         parse_spec(document, "test")
+
+
+def test_thresholds_of_labels():
+    labels = [{"value": 1, "name": "liver"}, {"value": 2, "name": 'le, "sion"'}]
+    base = {"output": {"decision": "threshold", "threshold": 0.3, "labels": labels}}
+    assert parse_spec(base, "t").to_dict()["output"]["threshold"] == 0.3
+    patched = parse_spec(merge(base, {"output": {"threshold": {'le, "sion"': 0.7}}}), "t")
+    assert patched.output.threshold_by_channel(2) == (0.5, 0.7)  # a table replaces the number
+    document = patched.to_dict()
+    assert document["output"]["threshold"] == {'le, "sion"': 0.7}
+    assert "label_thresholds" not in document["output"]
+    assert parse_spec(document, "again") == patched
+    assert parse_spec(merge(document, base), "t").output.threshold_by_channel(2) == (0.3, 0.3)

@@ -13,6 +13,7 @@ from itk_infer.cli.model import load_predictor, model_options, model_request
 from itk_infer.cli.options import GroupedCommand, option, with_flags
 from itk_infer.errors import TaskError
 from itk_infer.streams import lost_output
+from itk_infer.volume.names import printable
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,6 +81,7 @@ def model_text(about: dict[str, Any]) -> str:
         ("blend", " ".join([spec["window"]["blend"], _words(spec["window"].get("gaussian"))]).strip()),
         ("mirroring", _mirroring(spec["window"])),
         ("decision", f"{spec['output']['decision']} of {spec['output']['values']}"),
+        ("threshold", _thresholds(spec["output"])),
         ("channels out", network["channels_out"] or "known after the first window"),
     ]
     lines = [f"{title:<13}{value}" for title, value in rows if value]
@@ -106,6 +108,14 @@ def _code(code: dict[str, Any] | None) -> str:
 def _words(block: dict[str, Any] | None) -> str:
     """The keys of a block that say something, on one line."""
     return " ".join(f"{key}={value}" for key, value in (block or {}).items() if value)
+
+
+def _thresholds(output: dict[str, Any]) -> str:
+    """Those of the spec; empty where the largest channel decides alone."""
+    given = output["threshold"]
+    if isinstance(given, dict):
+        return ", ".join(f"{printable(name)} {value:g}" for name, value in given.items())
+    return f"{given:g}" if output["decision"] == "threshold" else ""
 
 
 def _mirroring(window: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from itk_infer.evaluate.label_match import NamedLabel
     from itk_infer.evaluate.thresholds import LabelCurves
     from itk_infer.predictor import Predictor
+    from itk_infer.spec import OutputSpec
 
 FILES = "Input and output"
 
@@ -26,6 +27,12 @@ FILES = "Input and output"
 @option("-i", "--input-folder", heading=FILES, type=PATH, required=True, help="Folder of images, or one image.")
 @option("-t", "--truths", heading=FILES, type=PATH, help="Folder of their label maps. Without: Otsu's thresholds.")
 @option("-o", "--output", heading=FILES, type=PATH, help="Spec to write, .json, with the threshold, for --spec.")
+@option(
+    "--per-label",
+    heading=FILES,
+    is_flag=True,
+    help="With -o: a threshold for each label instead of one for all. Always so for argmax models.",
+)
 @option("--recursive", heading=FILES, is_flag=True, help="Also search sub-folders.")
 @option("--truth-labels", heading=FILES, type=PATH, help="Label table of the truths: a model spec, or a .csv.")
 @model_options
@@ -33,6 +40,7 @@ def thresholds_command(
     input_folder: Path,
     truths: Path | None,
     output: Path | None,
+    per_label: bool,
     recursive: bool,
     truth_labels: Path | None,
     **options: Any,
@@ -40,9 +48,9 @@ def thresholds_command(
     """Run a model over images, and find the threshold with the best Dice for each label.
 
     1,000 thresholds are compared in one pass. Use cases that the model was not trained with, and report results of
-    others. The threshold of a spec is one for all labels; for argmax models the numbers are for information.
+    others.
     """
-    from itk_infer.errors import CaseError, ConfigError
+    from itk_infer.errors import CaseError
     from itk_infer.evaluate.label_tables import read_table, table_beside
     from itk_infer.run.cases import find_cases
 
@@ -51,12 +59,7 @@ def thresholds_command(
     predictor = load_predictor(**options)
     for note in predictor.notes:
         _tell(with_flags(note))
-    decision = predictor.spec.output.decision
-    if output is not None and decision == "argmax":
-        raise ConfigError(
-            f"-o {output}: this model takes the most probable label and has no threshold; leave out -o to see at "
-            "which probability each label would be best"
-        )
+    meaning = predictor.spec.output
     table = () if truths is None else (read_table(truth_labels) if truth_labels else table_beside(truths)).values()
     inputs = find_cases(input_folder, None, recursive=recursive, wanted=predictor.spec.input)
     cases = _with_truths(inputs.cases, truths, recursive)
@@ -71,18 +74,13 @@ def thresholds_command(
             _tell(f"failed: {case.name}: {error}")
     if failed == len(cases):
         return 4
-    chosen = _show(
-        list(curves.values()),
-        truths is not None,
-        None if decision == "argmax" else predictor.spec.output.threshold,
-    )
-    if output is not None and chosen is None:
-        _tell(f"{output}: not written: a spec has one threshold for all labels, and there is none to choose")
-    elif output is not None:
-        from itk_infer.files.commit import write_bytes
-
-        write_bytes((json.dumps({"spec": 1, "output": {"threshold": chosen}}, indent=1) + "\n").encode(), output)
-        _tell(f"spec: {output}; use it with --spec {output}")
+    found = list(curves.values())
+    each, together = _show(found, meaning if truths is not None else None)
+    if meaning.decision == "argmax" and output is None:
+        _tell("this model takes the most probable label: -o writes a spec by which each label has its threshold")
+    per_label = per_label or meaning.decision == "argmax"
+    if output is not None:
+        _write(output, each if per_label else together)
     if failed:
         return 3
     return 1 if lost_output() else 0
@@ -162,47 +160,76 @@ def _count_case(
         curves.setdefault(value, LabelCurves(names[value])).add(case.name, histogram)
 
 
-def _show(curves: list[LabelCurves], with_truth: bool, current: float | None) -> float | None:
-    """Print what was found; returns the threshold for all labels together, None if there is none."""
+def _show(curves: list[LabelCurves], output: OutputSpec | None) -> tuple[dict[str, float], float | None]:
+    """Print what was found; returns the threshold of each label, and that for all of them; None: there is none.
+
+    Args:
+        curves: Of each label.
+        output: Of the model's spec; None: there was no truth.
+    """
     import numpy as np
 
-    from itk_infer.evaluate.thresholds import STEPS, choose, warnings_of
+    from itk_infer.evaluate.thresholds import choose, warnings_of
 
     width = max((len(label.name) for label in curves), default=0)
+    each: dict[str, float] = {}
     for label in curves:
         name = f"{printable(label.name):<{width}}"
-        if not with_truth:
-            click.echo(f"{name}  Otsu {label.pooled.otsu():.3f}")
+        if output is None:
+            each[label.name] = label.pooled.otsu()
+            click.echo(f"{name}  Otsu {each[label.name]:.3f}")
             continue
         mean, pooled = label.mean_dice(), label.pooled.dice()
         of_cases, of_all = choose(mean), choose(pooled)
         if of_cases is None or of_all is None or not label.best:
             click.echo(f"{name}  in no truth: no threshold")
             continue
+        each[label.name] = of_cases.threshold
         low, middle, high = np.quantile(list(label.best.values()), (0, 0.5, 1))
-        now = "" if current is None else f" (at {current:g}: {mean[max(0, round(current * STEPS) - 1)]:.4f})"
-        parts = [f"{of_cases.threshold:.3f}: mean Dice {of_cases.dice:.4f}{now}"]
+        parts = [f"{of_cases.threshold:.3f}: mean Dice {of_cases.dice:.4f}{_now(label, output)}"]
         parts.append(f"as good: {of_cases.low:.3f} to {of_cases.high:.3f}")
         parts.append(f"all voxels together: {of_all.threshold:.3f}, Dice {of_all.dice:.4f}")
         parts.append(f"single cases: {low:.3f} to {high:.3f}, median {middle:.3f}")
         click.echo(f"{name}  {'; '.join(parts)}")
         for sentence in warnings_of(label, of_cases):
             _tell(f"{label.name}: {sentence}")
-    if not with_truth:
-        return curves[0].pooled.otsu() if len(curves) == 1 else None
+    if output is None:
+        return each, curves[0].pooled.otsu() if len(curves) == 1 else None
     known = [label.mean_dice() for label in curves if label.best]
     together = choose(np.mean(known, axis=0)) if known else None
     if together is None:
-        return None
-    if current is None:
-        _tell("this model takes the most probable label: these thresholds are for information")
-        return None
-    click.echo(
-        f"all labels  {together.threshold:.3f}: mean Dice {together.dice:.4f}; as good: {together.low:.3f} to "
-        f"{together.high:.3f}"
-    )
+        return each, None
+    if output.decision == "threshold":
+        click.echo(
+            f"all labels  {together.threshold:.3f}: mean Dice {together.dice:.4f}; as good: {together.low:.3f} to "
+            f"{together.high:.3f}"
+        )
     _tell("thresholds of cases that the model was trained with are too good: use others, and test on yet others")
-    return together.threshold
+    return each, together.threshold
+
+
+def _now(label: LabelCurves, output: OutputSpec) -> str:
+    """The Dice at the threshold that the model has, in brackets; empty where it has none."""
+    from itk_infer.evaluate.thresholds import STEPS
+
+    current = dict(output.label_thresholds).get(
+        label.name, output.threshold if output.decision == "threshold" else None
+    )
+    if current is None:
+        return ""
+    return f" (at {current:g}: {label.mean_dice()[max(0, round(current * STEPS) - 1)]:.4f})"
+
+
+def _write(output: Path, threshold: dict[str, float] | float | None) -> None:
+    """Write a spec with one threshold, or one per label; nothing where there is none."""
+    from itk_infer.files.commit import write_bytes
+
+    if not threshold:
+        _tell(f"{output}: not written: there is no threshold to choose; --per-label writes one for each label")
+        return
+    content = {"spec": 1, "output": {"threshold": threshold}}
+    write_bytes((json.dumps(content, indent=1) + "\n").encode(), output)
+    _tell(f"spec: {output}; use it with --spec {output}")
 
 
 def _tell(sentence: str) -> None:

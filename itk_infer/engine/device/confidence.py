@@ -38,12 +38,13 @@ class DeviceConfidenceSum:
 
         Args:
             values: Logits or probabilities, (C, dz, Y, X).
-            winners: (dz, Y, X): index of the largest channel for argmax; whether any mask is set for threshold.
+            winners: (dz, Y, X): index of the chosen channel for argmax; whether any mask is set for threshold.
             masks: Masks of a threshold model, (L, dz, Y, X); None for argmax.
         """
         probabilities = self._decision.output.values == "probabilities"
         if masks is None:
-            confidence, top, expected = categorical(values, probabilities)
+            chosen = winners if self._decision.weighs else None
+            confidence, top, expected = categorical(values, probabilities, chosen)
             if self._uncertainty is not None:
                 self._uncertainty.add(confidence)
             self._expected += expected

@@ -55,6 +55,7 @@ class DeviceDecider:
         values = values.view(np.int16) if values.dtype == np.uint16 else values
         channels = np.array([label.channel for label in decision.table], np.int64)
         self._channels = torch.from_numpy(channels).to(device)
+        self._bounds = torch.from_numpy(decision.bounds).to(device)
         self._values_as_stored: list[int] = values.tolist()
         self._value_of_channel = torch.from_numpy(values).to(device)
 
@@ -80,7 +81,7 @@ class DeviceDecider:
         """See `Decider.decide`."""
         if self._model.identity:
             decided = self._decide(slabs, measure=True)
-        elif self._want_logits:
+        elif self._want_logits or self._decision.weighs:
             decided = self._decide(to_native(self._measured(slabs), self._model, self._slab_bytes), measure=False)
         else:
             decided = self._decide_on_native(self._measured(slabs))
@@ -117,8 +118,8 @@ class DeviceDecider:
         For threshold, whether any mask is set (dz, Y, X), and the masks (L, dz, Y, X).
         """
         if self._decision.output.decision == "argmax":
-            return logits.argmax(dim=0), None
-        masks = logits.index_select(0, self._channels) > float(self._decision.bound)
+            return self._decision.scores(logits).argmax(dim=0), None
+        masks = logits.index_select(0, self._channels) > self._bounds[:, None, None, None]
         return masks.any(dim=0), masks
 
     def _values(self, winners: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
@@ -153,7 +154,7 @@ class DeviceDecider:
                     )
                 else:
                     each = (self._native(stack.planes[c : c + 1], positions)[0] for c in channels)
-                    masks = torch.stack([native > float(self._decision.bound) for native in each])
+                    masks = torch.stack([native > bound for native, bound in zip(each, self._bounds, strict=True)])
                     yield DeviceSlab(z0, self._values(masks[0], masks), masks, None)
 
     def _running(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:

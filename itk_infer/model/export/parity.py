@@ -120,6 +120,9 @@ def labels(answers: Floats, output: OutputSpec) -> NDArray[Any]:
     if output.decision == "argmax":
         largest: NDArray[Any] = np.argmax(answers, axis=1)
         return largest
-    share = output.threshold
-    above: NDArray[Any] = answers > (share if output.values == "probabilities" else np.log(share / (1 - share)))
+    limits = output.threshold_by_channel(answers.shape[1])
+    shares = np.array([0.5 if limit is None else limit for limit in limits])[:, None, None, None]
+    above: NDArray[Any] = answers > (
+        shares if output.values == "probabilities" else np.log(shares / (1 - shares))
+    ).astype(np.float32)
     return above

@@ -107,9 +107,57 @@ def test_the_bundled_network_takes_the_most_probable_label(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert "anterior hippocampus   0.001: mean Dice" in out
     assert "posterior hippocampus  in no truth" in out
-    assert "these thresholds are for information" in err
-    assert main((*model, *images, "-o", str(tmp_path / "spec.json"))) == 2
-    assert "takes the most probable label and has no threshold" in capfd.readouterr().err
+    assert "this model takes the most probable label: -o writes a spec by which" in err
+    assert "(at" not in out
+    spec = tmp_path / "spec.json"
+    assert main((*model, *images, "-t", str(tmp_path / "truth.nii.gz"), "-o", str(spec))) == 0
+    assert json.loads(spec.read_text())["output"]["threshold"] == {"anterior hippocampus": 0.001}
+    capfd.readouterr()
+    inspect = ("inspect", *model[1:], "--spec", str(spec))
+    assert main(inspect) == 0
+    assert "threshold    anterior hippocampus 0.001" in capfd.readouterr().out
+    counts = []
+    for number, more in enumerate(((), ("--spec", str(spec)))):
+        out = str(tmp_path / f"masks{number}.nii.gz")
+        assert main((*images, "-o", out, *model[1:], *more)) == 0
+        values = sitk.GetArrayFromImage(sitk.ReadImage(out))
+        counts.append(np.count_nonzero(values == 1))
+    assert counts[1] > 1.2 * counts[0]  # everything whose probability is above a thousandth
+
+
+def test_one_threshold_for_each_label(scratch, capfd):
+    """Two channels, the first of the truth at 0.3, the second at 0.7."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    image = helper.make_tensor_value_info("image", kind, ["N", 1, "Z", "Y", "X"])
+    logits = helper.make_tensor_value_info("logits", kind, ["N", 2, "Z", "Y", "X"])
+    twice = helper.make_node("Concat", ["image", "image"], ["logits"], axis=1)
+    graph = helper.make_graph([twice], "twice", [image], [logits])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "same.onnx")
+    names = ["wide", 'narrow, "core"']
+    labels = [{"value": value, "name": name} for value, name in enumerate(names, 1)]
+    spec = {"spec": 1, "output": {"decision": "threshold", "labels": labels}, "window": {"patch_size": [4, 8, 8]}}
+    Path("same.spec.json").write_text(json.dumps(spec))
+    probability = {}
+    for index in range(2):
+        logit = sitk.GetArrayFromImage(sitk.ReadImage(f"scans/{index}.nii.gz"))
+        probability[index] = 1 / (1 + np.exp(-logit.astype(float)))
+    truth = scratch / "truth.seg.nrrd"
+    wide, narrow = (probability[0] >= limit for limit in (0.3, 0.7))
+    # The truth of one label at a time: a label map cannot hold both.
+    for name, value, mask in ((names[0], 1, wide), (names[1], 2, narrow)):
+        save(scratch / "one/0.nii.gz", (mask * value).astype(np.uint8))
+        assert (
+            main((*BASIC[:-1], "scans/0.nii.gz", "-t", "one/0.nii.gz", "-o", f"{value}.json", "--per-label")) == 0
+        )
+        limits = json.loads(Path(f"{value}.json").read_text())["output"]["threshold"]
+        assert limits[name] == pytest.approx(0.3 if value == 1 else 0.7, abs=0.004)
+    Path("both.json").write_text(json.dumps({"output": {"threshold": dict(zip(names, (0.3, 0.7), strict=True))}}))
+    assert main(("-i", "scans/0.nii.gz", "-o", str(truth), *BASIC[1:5], "--spec", "both.json")) == 0
+    capfd.readouterr()
+    layers = sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(truth)), "LPS"))
+    np.testing.assert_array_equal((layers == 1).any(axis=-1), wide)
+    np.testing.assert_array_equal((layers == 2).any(axis=-1), narrow)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from itk_infer.engine.activation import activated
 from itk_infer.engine.agreement import Agreement
-from itk_infer.engine.ensemble import activated
 from itk_infer.errors import ConfigError
 from itk_infer.options import Options
 from itk_infer.spec import OutputSpec, parse_spec
