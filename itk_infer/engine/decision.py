@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.arrays import Array, namespace
 from itk_infer.engine.blocks import blocks
 from itk_infer.spec import OutputSpec
+from itk_infer.spec.labels import distinct
 from itk_infer.volume.slab import LabelArray
 
 Floats = NDArray[np.float32]
@@ -59,7 +61,9 @@ class Decision:
     """The rule of a model spec's ``output`` block, for a network with `channels` output channels.
 
     Attributes:
-        table: The labels, in the order of painting: where masks overlap, later labels replace earlier ones.
+        painting: What is painted, in this order: where masks overlap, later entries replace earlier ones. Several
+            may have the same value.
+        table: The labels: each value of `painting` once.
         dtype: Smallest unsigned type that holds every label value.
         value_of_channel: Label value of every channel, 0 for the background, (C,).
         bound: For threshold models: a voxel has the label where its value exceeds this.
@@ -71,12 +75,15 @@ class Decision:
     def __init__(self, output: OutputSpec, channels: int) -> None:
         self.output = output
         self.channels = channels
-        self.table = output.label_table(channels)
+        self.painting = output.painting(channels)
+        self.table = distinct(self.painting)
         largest = max((label.value for label in self.table), default=0)
         self.dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest <= 255 else np.uint16
         self.value_of_channel = np.zeros(channels, self.dtype)
-        for label in self.table:
+        for label in self.painting:
             self.value_of_channel[label.channel] = label.value
+        values = [label.value for label in self.painting]
+        self._entries = [[n for n, value in enumerate(values) if value == label.value] for label in self.table]
         t = output.threshold
         self.bound = np.float32(math.log(t / (1 - t)) if output.values == "logits" else t)
 
@@ -88,15 +95,27 @@ class Decision:
 
         Returns:
             Label values (dz, Y, X), and masks (L, dz, Y, X) in the order of `table`, or None for
-            argmax. Where masks overlap, the label map holds the later label.
+            argmax. Where masks overlap, the label map holds what is painted later.
         """
         if self.output.decision == "argmax":
             return self.value_of_channel[winners(values)], None
-        masks = values[[label.channel for label in self.table]] > self.bound
-        labels: LabelArray = np.zeros(values.shape[1:], self.dtype)
-        for label, mask in zip(self.table, masks, strict=True):
+        masks = values[[label.channel for label in self.painting]] > self.bound
+        labels: LabelArray = np.empty(values.shape[1:], self.dtype)
+        self.paint(masks, labels)
+        return labels, self.of_labels(masks)
+
+    def paint(self, masks: NDArray[np.bool_], labels: LabelArray) -> None:
+        """Write label values, (dz, Y, X), for masks of the entries of `painting`, (P, dz, Y, X)."""
+        labels.fill(0)
+        for label, mask in zip(self.painting, masks, strict=True):
             labels[mask] = label.value
-        return labels, masks
+
+    def of_labels(self, masks: Array) -> Array:
+        """Masks of the entries of `painting`, (P, ...), as masks of the labels, (L, ...)."""
+        if len(self.painting) == len(self.table):
+            return masks
+        xp = namespace(masks)
+        return xp.stack([xp.any(masks[entries], axis=0) for entries in self._entries])
 
     def outside(self) -> Floats:
         """What a network would answer where it is certain that there is only background, (C,)."""

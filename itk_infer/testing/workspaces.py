@@ -25,11 +25,13 @@ from itk_infer.volume.slab import DecidedSlab
 Triplet = tuple[int, int, int]
 MIX = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
 ODD = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((1, 7), (2, 40_000), (3, 300))]
+TWICE = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((0, 5), (2, 9), (1, 5))]
 OUTPUTS = {
     "argmax": OutputSpec(),
     "argmax, odd labels": OutputSpec(labels=tuple(ODD)),
     "threshold": OutputSpec(decision="threshold"),
     "threshold, odd labels": OutputSpec(decision="threshold", labels=tuple(ODD)),
+    "threshold, one value twice": OutputSpec(decision="threshold", labels=tuple(TWICE)),
     "probabilities": OutputSpec(values="probabilities"),
     "probabilities, threshold": OutputSpec(values="probabilities", decision="threshold", threshold=0.3),
 }
