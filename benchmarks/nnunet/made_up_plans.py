@@ -122,7 +122,8 @@ def _dataset(rng: np.random.Generator, channels: int) -> dict[str, Any]:
     }
     if count > 1 and rng.random() < 0.3:
         labels["label 1"] = list(range(1, count + 1))
-        dataset["regions_class_order"] = [int(n) + 1 for n in rng.permutation(count)]
+        order = rng.permutation(count) if rng.random() < 0.5 else rng.integers(count, size=count)
+        dataset["regions_class_order"] = [int(n) + 1 for n in order]
     elif rng.random() < 0.2:
         labels[f"label {count}"] = count + 3  # a gap
     if rng.random() < 0.1:

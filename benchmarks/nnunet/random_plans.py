@@ -52,13 +52,15 @@ def traits(made: Made) -> list[str]:
     """What is tried."""
     about = made.configuration
     coarse = max(made.spacing) / min(made.spacing) > 3
+    order = made.dataset.get("regions_class_order", [])
     found = {
         made.kind: True,
         "2d": made.flat,
         "transposed": made.plans["transpose_forward"] != [0, 1, 2],
         "torch": made.torch,
         "masked": any(about["use_mask_for_norm"]),
-        "regions": "regions_class_order" in made.dataset,
+        "regions": bool(order),
+        "regions of one value": len(set(order)) < len(order),
         "cascade": made.previous is not None,
         "thick slices": coarse,
     }

@@ -42,8 +42,8 @@ class LabelMeasurement:
         confidence: Mean confidence of these voxels, 0 to 1; None if there are none.
         soft_dice: Soft Dice, 0 to 1, see `itk_infer.engine.confidence`; None if the label was not found.
         expected_ml: Expected volume in millilitres: the sum of the probability over all voxels; None if not known.
-        components: Connected components (26 neighbours) of the label map that is written, or of the label's own mask
-            where labels overlap and their masks are kept; None if not counted.
+        components: Connected components (26 neighbours) of the label map that is written, or of the label's own
+            mask where labels overlap and their masks are kept; None if not counted.
         outside_largest: Share of the voxels outside the largest component; None if there are none.
         agreement: Mean Dice of pairs of members; None if no member found the label, or there is one member.
     """

@@ -20,6 +20,7 @@ from itk_infer.arrays import Array, like, namespace, to_host
 from itk_infer.engine.confidence import binary, categorical
 from itk_infer.engine.decision import Decision, winners
 from itk_infer.spec import OutputSpec
+from itk_infer.volume.label_values import value_of, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ class Agreement:
                 self._common[:, i, j] += np.bincount(own[own == won[j]], minlength=bins)[channels]
 
     def _add_masks(self, parts: Sequence[Array], decision: Decision) -> None:
-        for row, (label, bound) in enumerate(zip(decision.table, decision.bounds.tolist(), strict=True)):
-            masks = [to_host(part[label.channel] > bound).ravel() for part in parts]
+        for row, (label, bound) in enumerate(zip(decision.table, decision.label_bounds.tolist(), strict=True)):
+            masks = [to_host(value_of(part, label) > bound).ravel() for part in parts]
             self._sizes[row] += [np.count_nonzero(mask) for mask in masks]
             for i, j in combinations(range(len(masks)), 2):
                 self._common[row, i, j] += np.count_nonzero(masks[i] & masks[j])
@@ -120,10 +121,10 @@ class Agreement:
                 labelled = found[z] if found is not None else xp.max(scores[background], axis=0) < top
                 self._count(difference, labelled)
             return
-        channels = [label.channel for label in decision.table]
-        bounds = like(decision.bounds[:, None, None], mean)
+        bounds = like(decision.label_bounds[:, None, None], mean)
         for z in range(mean.shape[1]):
-            planes, share = [part[channels, z] for part in parts], mean[channels, z]
+            planes = [values_of(part[:, z], decision.table) for part in parts]
+            share = values_of(mean[:, z], decision.table)
             sure = sum(weight * binary(part, True)[0] for part, weight in zip(planes, self._weights, strict=True))
             difference = xp.mean(sure - binary(share, True)[0], axis=0)
             self._count(difference, xp.any(share > bounds, axis=0))

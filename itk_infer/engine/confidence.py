@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, at_channel, namespace
 from itk_infer.engine.decision import Decision
+from itk_infer.volume.label_values import value_of
 
 if TYPE_CHECKING:  # it imports what is for its part built on this module
     from itk_infer.engine.uncertainty import UncertaintyMap
@@ -100,7 +101,7 @@ class ConfidenceSum:
         total = np.zeros(masks.shape[1:], np.float32)
         lowest = np.ones(masks.shape[1:], np.float32)
         for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
-            sure, share = binary(values[label.channel], probabilities)
+            sure, share = binary(value_of(values, label), probabilities)
             inside = mask.ravel().astype(np.float32)
             self._sums[row + 2] += sure.ravel() @ inside, np.count_nonzero(mask)
             self._expected[row] += share.sum(), share.ravel() @ inside

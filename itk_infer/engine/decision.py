@@ -11,6 +11,7 @@ from itk_infer.arrays import Array, namespace
 from itk_infer.engine.activation import activated
 from itk_infer.engine.blocks import blocks
 from itk_infer.spec import OutputSpec
+from itk_infer.spec.labels import distinct
 from itk_infer.volume.slab import LabelArray
 
 Floats = NDArray[np.float32]
@@ -60,11 +61,14 @@ class Decision:
     """The rule of a model spec's ``output`` block, for a network with `channels` output channels.
 
     Attributes:
-        table: The labels, in the order of painting: where masks overlap, later labels replace earlier ones.
+        painting: What is painted, in this order: where masks overlap, later entries replace earlier ones. Several
+            may have the same value.
+        table: The labels: each value of `painting` once.
         dtype: Smallest unsigned type that holds every label value.
         value_of_channel: Label value of every channel, 0 for the background, (C,).
         channel_of_value: Channel of every label value, up to the largest; 0 where there is none.
-        bounds: For threshold models: a voxel has the label where its value exceeds this; in the order of `table`.
+        bounds: For threshold models: a voxel has the label where its value exceeds this; ordered as `painting`.
+        label_bounds: The same, ordered as `table`.
         weighs: Whether `scores` differ from values: labels of an argmax model have thresholds.
 
     Raises:
@@ -74,20 +78,25 @@ class Decision:
     def __init__(self, output: OutputSpec, channels: int) -> None:
         self.output = output
         self.channels = channels
-        self.table = output.label_table(channels)
+        self.painting = output.painting(channels)
+        self.table = distinct(self.painting)
         largest = max((label.value for label in self.table), default=0)
         self.dtype: type[np.uint8] | type[np.uint16] = np.uint8 if largest <= 255 else np.uint16
         self.value_of_channel = np.zeros(channels, self.dtype)
         self.channel_of_value = np.zeros(largest + 1, np.intp)
-        for label in self.table:
+        for label in self.painting:
             self.value_of_channel[label.channel] = label.value
+        for label in self.table:
             self.channel_of_value[label.value] = label.channel
+        values = [label.value for label in self.painting]
+        self._entries = [[n for n, value in enumerate(values) if value == label.value] for label in self.table]
         self.weighs = output.decision == "argmax" and bool(output.label_thresholds)
         by_channel = output.threshold_by_channel(channels)
         self._limits = {channel: limit for channel, limit in enumerate(by_channel) if limit is not None}
-        shares = np.array([self._limits.get(label.channel, 0.5) for label in self.table])
+        shares = np.array([self._limits.get(label.channel, 0.5) for label in self.painting])
         logits = output.values == "logits"
         self.bounds: Floats = (np.log(shares / (1 - shares)) if logits else shares).astype(np.float32)
+        self.label_bounds: Floats = self.bounds[[entries[0] for entries in self._entries]]
 
     def scores(self, values: Array) -> Array:
         """For argmax: what the channels are compared by, (C, ...).
@@ -113,15 +122,27 @@ class Decision:
 
         Returns:
             Label values (dz, Y, X), and masks (L, dz, Y, X) in the order of `table`, or None for
-            argmax. Where masks overlap, the label map holds the later label.
+            argmax. Where masks overlap, the label map holds what is painted later.
         """
         if self.output.decision == "argmax":
             return self.value_of_channel[winners(self.scores(values))], None
-        masks = values[[label.channel for label in self.table]] > self.bounds[:, None, None, None]
-        labels: LabelArray = np.zeros(values.shape[1:], self.dtype)
-        for label, mask in zip(self.table, masks, strict=True):
+        masks = values[[label.channel for label in self.painting]] > self.bounds[:, None, None, None]
+        labels: LabelArray = np.empty(values.shape[1:], self.dtype)
+        self.paint(masks, labels)
+        return labels, self.of_labels(masks)
+
+    def paint(self, masks: NDArray[np.bool_], labels: LabelArray) -> None:
+        """Write label values, (dz, Y, X), for masks of the entries of `painting`, (P, dz, Y, X)."""
+        labels.fill(0)
+        for label, mask in zip(self.painting, masks, strict=True):
             labels[mask] = label.value
-        return labels, masks
+
+    def of_labels(self, masks: Array) -> Array:
+        """Masks of the entries of `painting`, (P, ...), as masks of the labels, (L, ...)."""
+        if len(self.painting) == len(self.table):
+            return masks
+        xp = namespace(masks)
+        return xp.stack([xp.any(masks[entries], axis=0) for entries in self._entries])
 
     def outside(self) -> Floats:
         """What a network would answer where it is certain that there is only background, (C,)."""

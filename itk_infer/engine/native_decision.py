@@ -105,7 +105,7 @@ def _decide_layer(
     shape = (depth, grid.axes[1].native, grid.axes[2].native)
     labels: LabelArray = np.empty(shape, decision.dtype)
     overlapping = decision.output.decision == "threshold"
-    masks = np.empty((len(decision.table), *shape), np.bool_) if overlapping else None
+    masks = np.empty((len(decision.painting), *shape), np.bool_) if overlapping else None
     near = planes[:, layer.model]
     every_rows, every_columns = tiles
 
@@ -124,11 +124,10 @@ def _decide_layer(
 
     for _ in pool.map(decide, every_rows):
         pass
-    if masks is not None:
-        labels.fill(0)
-        for label, mask in zip(decision.table, masks, strict=True):
-            labels[mask] = label.value
-    return DecidedSlab(layer.native.start, labels, masks)
+    if masks is None:
+        return DecidedSlab(layer.native.start, labels)
+    decision.paint(masks, labels)
+    return DecidedSlab(layer.native.start, labels, decision.of_labels(masks))
 
 
 def _argmax(
@@ -151,10 +150,10 @@ def _argmax(
 
 
 def _thresholds(block: Floats, weights: tuple[Floats, Floats, Floats], decision: Decision) -> NDArray[np.bool_]:
-    """Masks of a block, (L, dz, Y, X), in the order of the label table."""
+    """Masks of a block, (P, dz, Y, X), in the order of painting."""
     shape = tuple(len(matrix) for matrix in weights)
-    masks = np.empty((len(decision.table), *shape), np.bool_)
-    for index, (label, bound) in enumerate(zip(decision.table, decision.bounds, strict=True)):
+    masks = np.empty((len(decision.painting), *shape), np.bool_)
+    for index, (label, bound) in enumerate(zip(decision.painting, decision.bounds, strict=True)):
         channel = block[label.channel]
         if channel.min() > bound or channel.max() <= bound:
             masks[index] = channel.flat[0] > bound

@@ -12,6 +12,7 @@ from typing import Any
 from itk_infer.errors import ConfigError
 from itk_infer.evaluate.label_match import NamedLabel
 from itk_infer.spec import Label, parse_spec
+from itk_infer.spec.labels import distinct
 
 LONGEST_HEAD = 1 << 24  # bytes
 NAMES = ("labels.csv", "dataset.json")
@@ -58,7 +59,7 @@ def read_table(path: Path) -> dict[int, NamedLabel]:
             f"{path}: is no label table ({error or type(error).__name__}); give a model spec, a .csv with the "
             "columns LabelValue and Name, or a dataset.json of nnU-Net"
         ) from error
-    return from_labels(parse_spec(document, str(path)).output.labels or ())
+    return from_labels(distinct(parse_spec(document, str(path)).output.labels or ()))
 
 
 def _nnunet(labels: Mapping[str, Any]) -> dict[int, NamedLabel]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from itk_infer.evaluate.thresholds import Histogram
 from itk_infer.outputs.sink import OutputHeader
 from itk_infer.spec import Label, OutputSpec
+from itk_infer.volume.label_values import value_of
 from itk_infer.volume.slab import DecidedSlab
 
 BLOCK_VOXELS = 2**20
@@ -67,7 +68,7 @@ class ThresholdSink:
     def _count(self, logits: NDArray[np.float32], where: tuple[int, slice]) -> None:
         probabilities = self._probabilities(logits)
         for label in self._labels:
-            probability = probabilities[label.channel]
+            probability = value_of(probabilities, label)
             if self._truth is None:
                 inside = np.zeros(probability.shape, np.bool_)
             else:

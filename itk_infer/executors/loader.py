@@ -12,6 +12,7 @@ from itk_infer.errors import ModelError
 from itk_infer.machine import ran_out, shortage
 from itk_infer.options import Options
 from itk_infer.spec import InputSpec, ModelSpec, parse_spec
+from itk_infer.spec.labels import distinct
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -150,8 +151,14 @@ def _listed(values: Sequence[int] | None) -> list[int | None]:
 def _labels(spec: ModelSpec, channels_out: int | None) -> list[dict[str, Any]]:
     labels = spec.output.label_table(channels_out) if channels_out else ()
     return [
-        {"value": label.value, "name": label.name, "color": label.color, "channel": label.channel}
-        for label in labels or spec.output.labels or ()
+        {
+            "value": label.value,
+            "name": label.name,
+            "color": label.color,
+            "channel": label.channel,
+            **({"also": list(label.also)} if label.also else {}),
+        }
+        for label in labels or distinct(spec.output.labels or ())
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from itk_infer.errors import ConfigError, SpecError
-from itk_infer.spec import OutputSpec
+from itk_infer.spec import Label, OutputSpec
 
 Order = tuple[int, ...]  # for each channel of the first model, the channel of the other
 
@@ -32,16 +32,18 @@ def channel_order(first: OutputSpec, other: OutputSpec, channels: Sequence[int |
             raise ConfigError("their labels differ, and how many channels each has is not known before it runs")
         return None
     try:
-        tables = first.label_table(one), other.label_table(two)
+        tables = first.painting(one), other.painting(two)
     except SpecError as error:
         raise ConfigError(str(error)) from None
     names = [{label.name for label in table} for table in tables]
     if names[0] != names[1]:
         raise ConfigError(f"their labels differ: {_only(names[0] - names[1], names[1] - names[0])}")
     order = list(range(one))
-    channel = {label.name: label.channel for label in tables[1]}
-    for label in tables[0]:
-        order[label.channel] = channel[label.name]
+    channel = _channels(tables[1])
+    for key, own in _channels(tables[0]).items():
+        if key not in channel:
+            raise ConfigError(f"their labels differ: {key[0]} is read from another number of channels")
+        order[own] = channel[key]
     background = [sorted(set(range(one)) - {label.channel for label in table}) for table in tables]
     if len(background[0]) > 1 and background[0] != background[1]:
         raise ConfigError("their labels differ: each has several background channels, and others than the other")
@@ -50,6 +52,15 @@ def channel_order(first: OutputSpec, other: OutputSpec, channels: Sequence[int |
     if sorted(order) != list(range(one)):
         raise ConfigError("their labels differ: several labels of one are read from one channel of the other")
     return None if order == list(range(one)) else tuple(order)
+
+
+def _channels(table: Sequence[Label]) -> dict[tuple[str, int], int]:
+    """Channels by the names of their labels, and their numbers among the channels of a name."""
+    found: dict[tuple[str, int], int] = {}
+    for label in table:
+        number = sum(name == label.name for name, _ in found)
+        found[label.name, number] = label.channel
+    return found
 
 
 def _declared(output: OutputSpec) -> list[tuple[int, str, int]]:

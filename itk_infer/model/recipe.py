@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itk_infer.errors import ConfigError, InferenceError
 from itk_infer.model.backend import Backend, Logits, NetworkShape, Windows
 from itk_infer.spec import Label, OutputSpec
-from itk_infer.spec.labels import default_color
+from itk_infer.spec.labels import default_color, distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class RecipePart:
             ConfigError: a label in `values` is not one of the model's, or these are not known.
         """
         channels = self.backend.shape.channels_out
-        own = self.backend.spec.output.label_table(channels) if channels else self.backend.spec.output.labels or ()
+        output = self.backend.spec.output
+        own = output.label_table(channels) if channels else distinct(output.labels or ())
         if self.values is None:
             return [(label, label.value) for label in own]
         named = {label.name: label for label in own}

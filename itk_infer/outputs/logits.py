@@ -187,5 +187,6 @@ def _attributes(frame: OutputHeader) -> dict[str, object]:
 
 
 def _plain(label: Label) -> dict[str, Any]:
-    """A label without what only evaluations and DICOM objects use."""
-    return {key: value for key, value in dataclasses.asdict(label).items() if key not in ("tolerance_mm", "code")}
+    """A label without what only evaluations and DICOM objects use; ``also`` only where it has further channels."""
+    left_out = ("tolerance_mm", "code", *(() if label.also else ("also",)))
+    return {key: value for key, value in dataclasses.asdict(label).items() if key not in left_out}

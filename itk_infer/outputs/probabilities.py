@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from itk_infer.files.commit import write_bytes
 from itk_infer.outputs.planes import Planes
 from itk_infer.outputs.sink import OutputHeader
+from itk_infer.volume.label_values import values_of
 from itk_infer.volume.marks import own_keys
 from itk_infer.volume.slab import DecidedSlab
 from itk_infer.volume.write_picture import write_png, write_tiff
@@ -48,7 +49,7 @@ class Probabilities:
         values = slab.logits.astype(np.float32)
         if self.header.values == "logits":
             values = _sigmoid(values) if self.header.overlaps else _softmax(values)
-        self._in_slab_axes[:, planes] = values[[label.channel for label in self.header.labels]]
+        self._in_slab_axes[:, planes] = values_of(values, self.header.labels)
 
     def commit(self) -> Path:
         """See `Sink.commit`."""

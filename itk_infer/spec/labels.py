@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from itk_infer.spec.label_codes import LabelCode
 
@@ -20,6 +20,7 @@ class Label:
         channel: Output channel of the network for this label.
         tolerance_mm: Of the surface Dice (NSD) in evaluations; None: the general one. Changes no mask.
         code: What it is, in codes that DICOM objects carry; None: the model does not say.
+        also: Further channels, whose regions are this label, too; see `distinct`.
     """
 
     value: int
@@ -28,6 +29,12 @@ class Label:
     channel: int
     tolerance_mm: float | None = field(default=None, metadata={"later": True})
     code: LabelCode | None = field(default=None, metadata={"later": True})
+    also: tuple[int, ...] = field(default=(), metadata={"later": True})
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """All channels of the label."""
+        return self.channel, *self.also
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -35,9 +42,24 @@ class Label:
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
 
 
+def distinct(painted: Iterable[Label]) -> tuple[Label, ...]:
+    """Each value once, where it comes first, with the channels of all its entries.
+
+    Args:
+        painted: In the order of painting; a value may come several times, each with a channel of its own.
+    """
+    found: dict[int, Label] = {}
+    for label in painted:
+        first = found.get(label.value)
+        found[label.value] = label if first is None else replace(first, also=(*first.also, *label.channels))
+    return tuple(found.values())
+
+
 def code_notes(labels: Iterable[Label]) -> tuple[str, ...]:
     """What the user should know of the codes of labels, such as free text that is in no table."""
-    return tuple(f"label {label.name}: {label.code.note}" for label in labels if label.code and label.code.note)
+    return tuple(
+        f"label {label.name}: {label.code.note}" for label in distinct(labels) if label.code and label.code.note
+    )
 
 
 def default_color(value: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from itk_infer.errors import SpecError
 from itk_infer.spec.intensity import OPS, IntensityStep
-from itk_infer.spec.labels import Label, default_color
+from itk_infer.spec.labels import Label, default_color, distinct
 from itk_infer.spec.postprocessing import Rule, plain_rules
 from itk_infer.spec.series_rule import SeriesRule
 
@@ -191,6 +191,9 @@ class WindowSpec:
 class OutputSpec:
     """The meaning of the network's output channels. ``labels`` None: every channel is a label of its own.
 
+    A threshold model's labels may hold a value several times, each with a channel of its own: their regions are
+    one label.
+
     Channels in ``background`` (given as labels with value 0) have no label. None: channel 0 of an argmax
     model, unless a label reads it.
 
@@ -213,7 +216,15 @@ class OutputSpec:
     postprocessing: tuple[Rule, ...] = field(default=(), metadata=LATER)  # applied to the finished label map
 
     def label_table(self, channels: int) -> tuple[Label, ...]:
-        """The labels of a network with this many output channels, in the order of the spec.
+        """The labels of a network with this many output channels, in the order of the spec, each value once.
+
+        Raises:
+            SpecError: the spec and the number of channels contradict each other.
+        """
+        return distinct(self.painting(channels))
+
+    def painting(self, channels: int) -> tuple[Label, ...]:
+        """What is painted into label maps, in this order: an entry per channel, later above earlier.
 
         Channels that the spec does not name become labels under their own number, so that no output of the
         network is dropped.
@@ -278,7 +289,8 @@ class OutputSpec:
         rest = self.threshold if self.decision == "threshold" else None
         thresholds: list[float | None] = [None] * channels
         for label in table:
-            thresholds[label.channel] = own.get(label.name, rest)
+            for channel in label.channels:
+                thresholds[channel] = own.get(label.name, rest)
         if self.decision == "argmax" and None not in thresholds:
             raise SpecError(
                 "output.threshold: every channel of this argmax model has a threshold, and voxels below all of "

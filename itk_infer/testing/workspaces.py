@@ -25,6 +25,7 @@ from itk_infer.volume.slab import DecidedSlab
 Triplet = tuple[int, int, int]
 MIX = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
 ODD = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((1, 7), (2, 40_000), (3, 300))]
+TWICE = [Label(value, f"organ {value}", "#ff0000", channel) for channel, value in ((0, 5), (2, 9), (1, 5))]
 OUTPUTS = {
     "argmax": OutputSpec(),
     "argmax, odd labels": OutputSpec(labels=tuple(ODD)),
@@ -32,6 +33,7 @@ OUTPUTS = {
     "threshold, odd labels": OutputSpec(decision="threshold", labels=tuple(ODD)),
     "argmax, thresholds": OutputSpec(label_thresholds=(("label 1", 0.3), ("label 3", 0.6))),
     "threshold, one each": OutputSpec(decision="threshold", label_thresholds=(("label 2", 0.2), ("label 4", 0.9))),
+    "threshold, one value twice": OutputSpec(decision="threshold", labels=tuple(TWICE)),
     "probabilities": OutputSpec(values="probabilities"),
     "probabilities, threshold": OutputSpec(values="probabilities", decision="threshold", threshold=0.3),
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from itk_infer.engine.agreement import Agreement
-from itk_infer.spec import OutputSpec
+from itk_infer.spec import Label, OutputSpec
 
 SHAPE = (6, 7, 8)
 
@@ -87,6 +87,21 @@ def test_threshold(where, heights):
     of_each = np.mean([entropy(np.stack([part, 1 - part]), 0) for part in parts], axis=0)
     information = ((entropy(both, 0) - of_each) / np.log(2)).mean(axis=0)
     assert found.mutual_information == pytest.approx(information[(mean > 0.6).any(axis=0)].mean(), rel=1e-4)
+
+
+def test_a_label_of_two_channels_is_their_union():
+    """Member by member, and in the mean."""
+    parts = [np.random.default_rng(seed).random((2, *SHAPE), np.float32) for seed in range(3)]
+    labels = tuple(Label(1, "both", "#ff0000", channel) for channel in (0, 1))
+    found = measured(
+        parts, (1 / 3,) * 3, OutputSpec(decision="threshold", threshold=0.6, labels=labels), (6,), "host"
+    )
+    larger = [part.max(axis=0, keepdims=True) for part in parts]
+    assert found.dice == pytest.approx([mean_of_pairs([(part > 0.6)[0] for part in larger])], rel=1e-9)
+    mean = np.mean(parts, axis=0, dtype=float).max(axis=0)
+    of_each = np.mean([entropy(np.stack([part, 1 - part]), 0) for part in larger], axis=0)[0]
+    information = (entropy(np.stack([mean, 1 - mean]), 0) - of_each) / np.log(2)
+    assert found.mutual_information == pytest.approx(information[mean > 0.6].clip(0, 1).mean(), rel=1e-4)
 
 
 def test_members_that_are_the_same_agree_and_know_nothing_of_each_other():

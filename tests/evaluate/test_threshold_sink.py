@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from itk_infer.evaluate.threshold_sink import ThresholdSink, TruthOnSlabs
 from itk_infer.evaluate.thresholds import Histogram
-from itk_infer.spec import OutputSpec
+from itk_infer.spec import Label, OutputSpec
 from itk_infer.testing.made_up import make_header, ranges
 from itk_infer.volume.slab import DecidedSlab
 
@@ -41,6 +43,16 @@ def test_slabs_add_up(values, decision, monkeypatch):
         whole.add(expected[channel], truth == in_truth)
         np.testing.assert_allclose(sink.histograms[value].counts.cumsum(1), whole.counts.cumsum(1), atol=1)
         assert sink.histograms[value].counts.sum() == truth.size
+
+
+def test_a_label_of_two_channels_has_the_larger_probability():
+    probabilities = np.random.default_rng(1).random((2, *SIZE)).astype(np.float16)
+    header = replace(make_header(SIZE), labels=(Label(1, "both", "#ff0000", 0, also=(1,)),))
+    sink = ThresholdSink(header, OutputSpec(values="probabilities", decision="threshold"), None)
+    sink.write(DecidedSlab(0, np.zeros(SIZE, np.uint8), None, probabilities))
+    expected = Histogram()
+    expected.add(probabilities.astype(np.float32).max(axis=0), np.zeros(SIZE, np.bool_))
+    np.testing.assert_array_equal(sink.histograms[1].counts, expected.counts)
 
 
 def test_labels_without_a_counterpart_are_not_counted():

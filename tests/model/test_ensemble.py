@@ -19,6 +19,7 @@ from itk_infer.errors import ConfigError, InputError
 from itk_infer.model.backend import NetworkShape
 from itk_infer.model.ensemble import Ensemble
 from itk_infer.model.kinds.fake import FakeBackend
+from itk_infer.model.label_match import channel_order
 from itk_infer.model.mean_of_networks import MeanOfNetworks, averaged
 from itk_infer.predictor import Predictor
 from itk_infer.run.folder import run_folder
@@ -236,6 +237,20 @@ def test_labels_are_matched_by_name(tmp_path):
         both = averaged([first, other], ["first", "other"], None, mean)
         np.testing.assert_allclose(native_logits(both, tmp_path), expected, atol=2e-2, rtol=2e-3)
         assert [label.value for label in both.spec.output.label_table(3)] == [1, 2]
+
+
+def test_labels_of_several_channels_are_matched_in_their_order():
+    def output(*channels):
+        names = zip((1, 2, 1), "aba", channels, strict=True)
+        labels = [{"value": value, "name": name, "channel": channel} for value, name, channel in names]
+        return parse_spec({"output": {"decision": "threshold", "labels": labels}}, "test").output
+
+    assert channel_order(output(0, 1, 2), output(0, 1, 2), (3, 3)) is None
+    assert channel_order(output(0, 1, 2), output(2, 1, 0), (3, 3)) == (2, 1, 0)
+    two_of_b = [{"value": v, "name": n, "channel": c} for v, n, c in ((1, "a", 0), (2, "b", 1), (2, "b", 2))]
+    other = parse_spec({"output": {"decision": "threshold", "labels": two_of_b}}, "test").output
+    with pytest.raises(ConfigError, match="a is read from another number of channels"):
+        channel_order(output(0, 1, 2), other, (3, 3))
 
 
 @pytest.mark.parametrize(

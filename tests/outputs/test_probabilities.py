@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from itk_infer.outputs.probabilities import ProbabilityArrays, ProbabilityPages, ProbabilityPicture
+from itk_infer.spec import Label
 from itk_infer.testing import OutputTests
 from itk_infer.testing.made_up import make_header
 from itk_infer.volume.slab import DecidedSlab
@@ -60,6 +61,14 @@ def test_one_page_has_no_axis_of_its_own(tmp_path):
     with np.load(path) as file:
         expected = [[[0, 0.5, 0.952574]], [[1, 0.5, 0.731059]]]  # 1 / (1 + exp(-logit)), of each
         np.testing.assert_allclose(file["probabilities"], expected, atol=1e-6)
+
+
+def test_a_label_of_two_channels_has_the_larger_probability(tmp_path):
+    given = np.array([[[[0.25, 1.0, 0.0]]], [[[0.75, 0.0, 0.5]]]])
+    labels = (Label(1, "both", "#ff0000", 0, also=(1,)),)
+    path = one_page(tmp_path, ProbabilityArrays, given, values="probabilities", overlaps=True, labels=labels)
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["probabilities"], [[[0.75, 1.0, 0.5]]])
 
 
 def test_probabilities_stay_what_they_are(tmp_path):

@@ -151,6 +151,49 @@ def test_a_label_that_is_named_as_another_would_be_is_refused(decision):
     assert len(named.label_table(4 if decision == "threshold" else 5)) == 4
 
 
+TWICE = [
+    {"value": 1, "name": "lungs", "channel": 0},
+    {"value": 2, "name": "tumour", "channel": 1},
+    {"value": 1, "name": "lungs", "channel": 2},
+]
+
+
+def test_a_label_may_be_read_from_several_channels_where_labels_may_overlap():
+    spec = parse_spec({"output": {"decision": "threshold", "labels": TWICE}}, "t")
+    assert [(x.value, x.name, x.channels) for x in spec.output.label_table(4)] == [
+        (1, "lungs", (0, 2)),
+        (2, "tumour", (1,)),
+        (4, "label 4", (3,)),
+    ]
+    assert [(x.value, x.channels) for x in spec.output.painting(4)] == [(1, (0,)), (2, (1,)), (1, (2,)), (4, (3,))]
+    assert parse_spec(spec.to_dict(), "again") == spec
+
+
+@pytest.mark.parametrize(
+    ("changed", "decision", "message"),
+    [
+        (
+            {"name": "right lung"},
+            "threshold",
+            r"labels\[2\] and an entry before it both have the value 1, and differ",
+        ),
+        (
+            {"color": "#ff0000"},
+            "threshold",
+            r"labels\[2\] and an entry before it both have the value 1, and differ",
+        ),
+        ({"channel": 0}, "threshold", "channel 0 is given to more than one label"),
+        ({"value": 3}, "threshold", "name lungs is given to more than one label"),
+        ({}, "argmax", "value 1 is given to more than one label"),
+    ],
+    ids=["name", "colour", "channel", "value", "argmax"],
+)
+def test_entries_of_one_label_are_alike(changed, decision, message):
+    labels = [*TWICE[:2], {**TWICE[2], **changed}]
+    with pytest.raises(SpecError, match=message):
+        parse_spec({"output": {"decision": decision, "labels": labels}}, "t")
+
+
 @pytest.mark.parametrize("name", ["", "  ", "\t"])
 def test_a_name_of_spaces_is_none(name):
     labels = parse_spec({"output": {"labels": [{"value": 3, "name": name}]}}, "t").output.labels

@@ -9,6 +9,7 @@ import torch
 
 from itk_infer.engine.confidence import Confidence, binary, categorical, confidence_of
 from itk_infer.engine.decision import Decision
+from itk_infer.volume.label_values import value_of
 
 if TYPE_CHECKING:  # it imports what is for its part built on this module
     from itk_infer.engine.uncertainty import UncertaintyMap
@@ -57,7 +58,7 @@ class DeviceConfidenceSum:
         total = torch.zeros(winners.shape, device=winners.device)
         lowest = torch.ones(winners.shape, device=winners.device)
         for row, (label, mask) in enumerate(zip(self._decision.table, masks, strict=True)):
-            own, share = binary(values[label.channel], probabilities)
+            own, share = binary(value_of(values, label), probabilities)
             self._add(row + 2, own, mask)
             self._expected[row, 0] += share.sum(dtype=torch.float64)
             self._expected[row, 1] += torch.where(mask, share, 0).sum(dtype=torch.float64)

@@ -53,7 +53,7 @@ class DeviceDecider:
         # torch supports few operations on uint16: int16 of the same bits takes its place.
         values = decision.value_of_channel
         values = values.view(np.int16) if values.dtype == np.uint16 else values
-        channels = np.array([label.channel for label in decision.table], np.int64)
+        channels = np.array([label.channel for label in decision.painting], np.int64)
         self._channels = torch.from_numpy(channels).to(device)
         self._bounds = torch.from_numpy(decision.bounds).to(device)
         self._values_as_stored: list[int] = values.tolist()
@@ -102,34 +102,43 @@ class DeviceDecider:
 
     def _measured(self, slabs: Iterable[Slab]) -> Iterator[Slab]:
         for slab in slabs:
-            self._sum.add(slab.logits, *self._labels(slab.logits))
+            self._measure(slab.logits, *self._labels(slab.logits))
             yield slab
+
+    def _measure(self, logits: torch.Tensor, winners: torch.Tensor, masks: torch.Tensor | None) -> None:
+        self._sum.add(logits, winners, None if masks is None else self._decision.of_labels(masks))
 
     def _decide(self, slabs: Iterable[Slab], *, measure: bool) -> Iterator[DeviceSlab]:
         for slab in slabs:
             winners, masks = self._labels(slab.logits)
             if measure:
-                self._sum.add(slab.logits, winners, masks)
-            yield DeviceSlab(slab.z0, self._values(winners, masks), masks, self._half(slab.logits))
+                self._measure(slab.logits, winners, masks)
+            yield self._slab(slab.z0, winners, masks, self._half(slab.logits))
 
     def _labels(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """For argmax, the index of the largest channel (dz, Y, X), the first in case of ties, and None.
 
-        For threshold, whether any mask is set (dz, Y, X), and the masks (L, dz, Y, X).
+        For threshold, whether any mask is set (dz, Y, X), and the masks (P, dz, Y, X) in the order of painting.
         """
         if self._decision.output.decision == "argmax":
             return self._decision.scores(logits).argmax(dim=0), None
         masks = logits.index_select(0, self._channels) > self._bounds[:, None, None, None]
         return masks.any(dim=0), masks
 
-    def _values(self, winners: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
-        """Label values (dz, Y, X) from the two results of `_labels`."""
+    def _slab(
+        self,
+        z0: int,
+        winners: torch.Tensor | None,
+        masks: torch.Tensor | None,
+        logits: torch.Tensor | None = None,
+    ) -> DeviceSlab:
+        """A decided slab from the two results of `_labels`; only one of them is needed."""
         if masks is None:
-            return self._value_of_channel[winners]
-        labels = self._value_of_channel.new_zeros(winners.shape)
-        for label, mask in zip(self._decision.table, masks, strict=True):
+            return DeviceSlab(z0, self._value_of_channel[winners], None, logits)
+        labels = self._value_of_channel.new_zeros(masks.shape[1:])
+        for label, mask in zip(self._decision.painting, masks, strict=True):
             labels.masked_fill_(mask, self._values_as_stored[label.channel])
-        return labels
+        return DeviceSlab(z0, labels, self._decision.of_labels(masks), logits)
 
     def _half(self, logits: torch.Tensor) -> torch.Tensor | None:
         if not self._want_logits:
@@ -141,7 +150,7 @@ class DeviceDecider:
     def _decide_on_native(self, slabs: Iterable[Slab]) -> Iterator[DeviceSlab]:
         """Equals "interpolate all logits, then decide"; holds one interpolated channel at a time."""
         _, along_y, along_x = self._model.axes
-        channels = [label.channel for label in self._decision.table]
+        channels = [label.channel for label in self._decision.painting]
         argmax = self._decision.output.decision == "argmax"
         for stack in stacks(slabs, self._model.axes[0]):
             height = height_that_fits(1, (along_y.native, along_x.native), self._slab_bytes)
@@ -149,13 +158,11 @@ class DeviceDecider:
                 positions = stack.positions[start : start + height]
                 z0 = stack.native + start
                 if argmax:
-                    yield DeviceSlab(
-                        z0, self._value_of_channel[self._running(stack.planes, positions)], None, None
-                    )
+                    yield self._slab(z0, self._running(stack.planes, positions), None)
                 else:
                     each = (self._native(stack.planes[c : c + 1], positions)[0] for c in channels)
                     masks = torch.stack([native > bound for native, bound in zip(each, self._bounds, strict=True)])
-                    yield DeviceSlab(z0, self._values(masks[0], masks), masks, None)
+                    yield self._slab(z0, None, masks)
 
     def _running(self, planes: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
         """Index of the largest channel in the native planes at `positions` among `planes`."""

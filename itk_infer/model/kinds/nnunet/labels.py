@@ -106,14 +106,15 @@ def _regions(dataset: JsonBlock, values: Mapping[str, tuple[int, ...]], distinct
             f"{dataset.where}: regions_class_order has {len(order)} entries for {len(names)} regions "
             f"({', '.join(names)}); it needs one value per region"
         )
-    twice = sorted({value for value in order if order.count(value) > 1})
-    if twice or min(order) < 1:
-        reason = f"names {twice[0]} twice" if twice else f"holds {min(order)}"
+    if min(order) < 1:
         raise ModelError(
-            f"{dataset.where}: regions_class_order {reason}; each region needs a value of its own, above 0. Write "
-            "different ones there to tell the regions apart in label maps"
+            f"{dataset.where}: regions_class_order holds {min(order)}; the value of a region must be above 0"
         )
-    painted = tuple(
-        Painted(name, channel, value) for channel, (name, value) in enumerate(zip(names, order, strict=True))
+    of_value = {value: [name for name, own in zip(names, order, strict=True) if own == value] for value in order}
+    painted = tuple(Painted(" / ".join(of_value[value]), channel, value) for channel, value in enumerate(order))
+    notes = tuple(
+        f"regions_class_order writes {' and '.join(some)} as one value, {value}: they are one label here"
+        for value, some in of_value.items()
+        if len(some) > 1
     )
-    return Labels(painted, tuple(distinct[1:]), True)
+    return Labels(painted, tuple(distinct[1:]), True, notes)

@@ -48,6 +48,15 @@ def test_regions_are_painted_in_their_own_order():
     assert (found.channels, found.foreground, found.regions) == (3, (1, 2, 3), True)
 
 
+def test_regions_that_are_written_as_one_value_are_one_label():
+    """As nnU-Net writes them: the value is painted at both places of the order."""
+    labels = {"background": 0, "left": [1, 2], "tumour": [2, 4], "right": [3, 4]}
+    found = read(labels, regions_class_order=[1, 2, 1])
+    assert painted(found) == [("left / right", 0, 1), ("tumour", 1, 2), ("left / right", 2, 1)]
+    assert (found.channels, found.foreground) == (3, (1, 2, 3, 4))
+    assert found.notes == ("regions_class_order writes left and right as one value, 1: they are one label here",)
+
+
 @pytest.mark.parametrize(
     ("labels", "order", "message"),
     [
@@ -60,7 +69,6 @@ def test_regions_are_painted_in_their_own_order():
         ([], None, "labels is .*an object is needed"),
         ({"background": 0, "a": [1, 2], "b": 2}, None, "regions_class_order is missing"),
         ({"background": 0, "a": [1, 2], "b": 2}, [1], "has 1 entries for 2 regions"),
-        ({"background": 0, "a": [1, 2], "b": 2}, [1, 1], "regions_class_order names 1 twice"),
         ({"background": 0, "a": [1, 2], "b": 2}, [0, 1], "regions_class_order holds 0"),
     ],
 )
