@@ -14,28 +14,28 @@ from itk_infer.volume.write import write_image
 
 
 class ChannelMasksSink:
-    """Keeps one bit per voxel and label; at the end, a volume of 0 and 1 per label, in the order of the table.
+    """Holds one bit per voxel and label, and writes a volume of 0 and 1 per label, in the order of the table.
 
     Args:
         path: File to write, ``.nii.gz``.
-        frame: The case.
+        header: Header of the case.
     """
 
     needs_logits = False
 
-    def __init__(self, path: Path, frame: OutputHeader) -> None:
+    def __init__(self, path: Path, header: OutputHeader) -> None:
         self._path = path
-        self._frame = frame
-        self._planes = Planes(frame)
-        z, y, x = frame.slab_size
-        self._bits = np.zeros((len(frame.labels), z, y, -(-x // 8)), np.uint8)
+        self._header = header
+        self._planes = Planes(header)
+        z, y, x = header.slab_size
+        self._bits = np.zeros((len(header.labels), z, y, -(-x // 8)), np.uint8)
 
     def write(self, slab: DecidedSlab) -> None:
-        """Take one slab; its masks if it has them, or else its labels."""
+        """Take the masks of a slab or, if it has none, its labels."""
         planes = self._planes.take(slab.z0, slab.labels.shape)
         masks = slab.masks
         if masks is None:
-            masks = np.stack([slab.labels == label.value for label in self._frame.labels])
+            masks = np.stack([slab.labels == label.value for label in self._header.labels])
         self._bits[:, planes] = np.packbits(masks, axis=-1)
 
     def commit(self) -> Path:
@@ -45,11 +45,11 @@ class ChannelMasksSink:
         self._planes.finish()
         volumes = []
         for bits in self._bits:
-            array = np.zeros(self._frame.grid.size, np.uint8)
-            in_slab_axes = self._frame.reorientation.inverse.apply(array)
-            in_slab_axes[...] = np.unpackbits(bits, axis=-1, count=self._frame.slab_size[2])
-            volumes.append(image_of(array, self._frame.grid))
-        write_image(sitk.JoinSeries(volumes), self._path, track=self._frame.track)
+            array = np.zeros(self._header.grid.size, np.uint8)
+            in_slab_axes = self._header.reorientation.inverse.apply(array)
+            in_slab_axes[...] = np.unpackbits(bits, axis=-1, count=self._header.slab_size[2])
+            volumes.append(image_of(array, self._header.grid))
+        write_image(sitk.JoinSeries(volumes), self._path, track=self._header.track)
         return self._path
 
     def abort(self) -> None:

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class LayeredSegmentationSink:
-    """Keeps one bit per voxel and label; at the end, labels that share no voxel share a layer.
+    """Holds one bit per voxel and label; labels without common voxels are written into the same layer.
 
     Args:
         path: File to write, ``.seg.nrrd``.
-        frame: The case.
+        header: Header of the case.
     """
 
     needs_logits = False
 
-    def __init__(self, path: Path, frame: OutputHeader) -> None:
+    def __init__(self, path: Path, header: OutputHeader) -> None:
         self._path = path
-        self._frame = frame
-        self._planes = Planes(frame)
-        z, y, x = frame.slab_size
-        labels = len(frame.labels)
+        self._header = header
+        self._planes = Planes(header)
+        z, y, x = header.slab_size
+        labels = len(header.labels)
         self._bits = np.zeros((labels, z, y, -(-x // 8)), np.uint8)
         self._meet = np.zeros((labels, labels), bool)
 
@@ -53,9 +53,9 @@ class LayeredSegmentationSink:
         self._planes.finish()
         layers = _layers(self._meet)
         image = self._image(layers)
-        for key, value in segment_keys(self._frame, layers).items():
+        for key, value in segment_keys(self._header, layers).items():
             image.SetMetaData(key, value)
-        write_image(image, self._path, track=self._frame.track)
+        write_image(image, self._path, track=self._header.track)
         return self._path
 
     def abort(self) -> None:
@@ -65,25 +65,25 @@ class LayeredSegmentationSink:
         """One component per layer; a single layer is a plain label map."""
         import SimpleITK as sitk
 
-        grid, labels = self._frame.grid, self._frame.labels
+        grid, labels = self._header.grid, self._header.labels
         dtype = np.min_scalar_type(max(label.value for label in labels))
         images = []
         for layer in range(max(layers) + 1):
             array = np.zeros(grid.size, dtype)
-            in_slab_axes = self._frame.reorientation.inverse.apply(array)
+            in_slab_axes = self._header.reorientation.inverse.apply(array)
             for label, bits, own in zip(labels, self._bits, layers, strict=True):
                 if own == layer:
-                    mask = np.unpackbits(bits, axis=-1, count=self._frame.slab_size[2]).view(bool)
+                    mask = np.unpackbits(bits, axis=-1, count=self._header.slab_size[2]).view(bool)
                     in_slab_axes[mask] = label.value
             images.append(image_of(array, grid))
         return sitk.Compose(images) if len(images) > 1 else images[0]
 
 
 def _layers(meet: NDArray[np.bool_]) -> list[int]:
-    """The layer of each label: the first whose labels share no voxel with it.
+    """Assign each label to the first layer whose labels have no common voxel with it.
 
     Args:
-        meet: Which labels share a voxel, (L, L), symmetric.
+        meet: Whether two labels have a common voxel, (L, L), symmetric.
     """
     layers: list[int] = []
     for label in range(len(meet)):
