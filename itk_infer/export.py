@@ -69,7 +69,7 @@ def export_model(
     if merge_folds and len(folds) < 2:
         raise ConfigError("`merge_folds`: this model does not have several folds; leave it out")
     if output.suffix.lower() != ".onnx":
-        raise ConfigError(f"-o {output}: must end in .onnx")
+        raise ConfigError(f"`output={output}`: must end in .onnx")
     files = [output.with_name(f"{output.stem}_fold_{fold}.onnx") for fold in folds] if split else [output]
     ensemble = output.with_suffix(".json")
     if not overwrite:
@@ -88,7 +88,7 @@ def export_model(
     if split:
         document = ensemble_document([file.name for file in files], "logits", name)
         write_bytes(f"{json.dumps(document, indent=2)}\n".encode(), ensemble)
-        yield Exported((ensemble,), (), (f"the folds' logits are averaged by -m {ensemble}",))
+        yield Exported((ensemble,), (), (f"as a model, {ensemble} averages the folds' logits",))
 
 
 def _folds(path: Path, options: Options) -> tuple[str, ...]:

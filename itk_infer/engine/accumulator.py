@@ -1,4 +1,4 @@
-"""The sum of overlapping windows, in a ring buffer as deep as one window, whatever the depth of the volume."""
+"""The sum of overlapping windows, in a ring buffer as deep as one window, for volumes of any depth."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HostAccumulator:
     def add(self, logits: NDArray[np.floating[Any]], weights: AxisWeights, origin: tuple[int, int, int]) -> None:
         """See `Accumulator.add`. Rounded as if whole windows were multiplied and then added in float32.
 
-        Works block by block, so that logits and ring are read from memory once. Rows of the ring are copied
+        It works block by block, so that logits and ring are read from memory once. Rows of the ring are copied
         out and back, because NumPy copies short strided rows several times faster than it adds to them.
         """
         along_z, along_y, along_x = weights

@@ -2,8 +2,8 @@
 
 The Dice of a pair compares what two members would have decided alone. The mutual information of a voxel is the
 entropy of the mean probabilities less the mean of the members' entropies (Depeweg et al. 2018, arXiv 1710.07283):
-what is uncertain because the members differ, not because each of them is. It is divided by ln C, for threshold
-models by ln 2 and averaged over the labels, so that it lies between 0 and 1. Of a case it is the mean over the
+the part of the uncertainty that comes from differences between members. It is divided by ln C, for threshold
+models by ln 2 and averaged over the labels, so that it is between 0 and 1. That of a case is the mean over the
 voxels that have a label.
 """
 
@@ -25,12 +25,12 @@ from itk_infer.volume.label_values import value_of, values_of
 
 @dataclass(frozen=True, slots=True)
 class AgreementStats:
-    """What was measured of one case.
+    """The agreement of the members on one case.
 
     Attributes:
-        members: Their number.
-        dice: Of each label, in the order of the label table: mean over the pairs of members; pairs that both found
-            nothing are left out, None if all of them.
+        members: Number of members.
+        dice: Dice of each label, in the order of the label table: the mean over pairs of members, without pairs of
+            which neither found the label; None if no member found it.
         mutual_information: 0 to 1; None if no voxel has a label.
     """
 
@@ -40,11 +40,11 @@ class AgreementStats:
 
 
 class Agreement:
-    """Counts slab by slab.
+    """Measures agreement, slab by slab.
 
     Args:
         output: The meaning of the channels.
-        weights: Of the members; their sum is 1.
+        weights: Weights of the members; their sum is 1.
     """
 
     def __init__(self, output: OutputSpec, weights: Sequence[float]) -> None:
@@ -57,7 +57,7 @@ class Agreement:
         """Add the same planes of all members.
 
         Args:
-            parts: Probabilities of each, (C, dz, Y, X).
+            parts: Probabilities of each member, (C, dz, Y, X).
             mean: Their weighted mean.
         """
         if self._decision is None:
@@ -73,7 +73,7 @@ class Agreement:
         self._add_information(parts, mean, self._decision)
 
     def result(self) -> AgreementStats:
-        """What was counted so far."""
+        """Return the agreement over all planes so far."""
         count = len(self._weights)
         if self._decision is None:
             return AgreementStats(count, (), None)
@@ -85,7 +85,7 @@ class Agreement:
         return AgreementStats(count, tuple(dice), self._information / self._voxels if self._voxels else None)
 
     def _add_winners(self, won: NDArray[np.integer], decision: Decision) -> None:
-        """Count channels that won, (M, dz, Y, X)."""
+        """Count the members' largest channels, (M, dz, Y, X)."""
         channels, bins = [label.channel for label in decision.table], decision.channels
         won = won.reshape(len(won), -1)
         disputed = (won[1:] != won[0]).any(axis=0)

@@ -1,9 +1,9 @@
-"""Which channels can be the largest somewhere between voxels, computed from the values at the voxels alone.
+"""Find channels that can be the largest somewhere between voxels, from the values at the voxels only.
 
-A linearly interpolated channel stays, between eight voxels (a cell), within their minimum and maximum.
-So the largest channel of a cell is nowhere below the maximum over channels of these minima (`bar`), and a
-channel that stays below the bar of every cell it touches cannot be the largest there. Cells here are as
-deep as the strip: one reduction along Z, then everything is computed on planes.
+Between eight voxels (a cell), a linearly interpolated channel stays within their minimum and maximum. So the
+largest channel of a cell is nowhere below the maximum over channels of these minima (`bar`), and a channel that
+is below the bar of every cell it touches cannot be the largest there. Cells are as deep as the strip here: after
+one reduction along Z, everything is computed on planes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 
 def candidates(strip: Floats, columns: Sequence[slice]) -> NDArray[np.bool_]:
-    """Channels that can be the largest in each of several ranges of columns.
+    """Find channels that can be the largest in each of several ranges of columns.
 
     Args:
         strip: Values on the model's grid, (C, Z, Y, X).

@@ -4,7 +4,7 @@ For argmax models the confidence of a voxel is ``1 - H / ln C`` with ``H = -sum(
 softmax p of its C logits (Shannon entropy, natural logarithm). For threshold models every channel is
 a binary decision: ``1 - H / ln 2`` with the entropy of (p, 1 - p), averaged over the labels.
 The soft Dice of a label is ``2 sum(p m) / (sum(p) + sum(m))``, with its probability p and its mask m (Gomes et al.
-2024, "Soft Dice confidence", arXiv 2402.10665): what its Dice would be if the probabilities were right.
+2024, "Soft Dice confidence", arXiv 2402.10665): an estimate of its Dice that assumes calibrated probabilities.
 Everything is computed on the model's grid, without padding.
 """
 
@@ -21,7 +21,7 @@ from itk_infer.arrays import Array, at_channel, namespace
 from itk_infer.engine.decision import Decision
 from itk_infer.volume.label_values import value_of
 
-if TYPE_CHECKING:  # it imports what is for its part built on this module
+if TYPE_CHECKING:  # it imports this module
     from itk_infer.engine.uncertainty import UncertaintyMap
 
 Floats = NDArray[np.float32]
@@ -51,8 +51,8 @@ class ConfidenceSum:
     """Sums confidences slab by slab, in float64.
 
     Args:
-        decision: The rule.
-        uncertainty: Gets the confidence of each voxel, too; None: it is not wanted.
+        decision: The decision rule.
+        uncertainty: Gets the confidence of each voxel, too; None: not wanted.
     """
 
     def __init__(self, decision: Decision, uncertainty: UncertaintyMap | None = None) -> None:
@@ -75,7 +75,7 @@ class ConfidenceSum:
             probabilities = self._decision.output.values == "probabilities"
             sure, top = np.empty((2, *labels.shape), np.float32)
             expected = np.zeros(len(values))
-            # Plane by plane, so that the several passes over a plane find it in the cache.
+            # Plane by plane, so that a plane stays in the cache during several passes.
             for z, plane in enumerate(np.moveaxis(values, 1, 0)):
                 chosen = self._decision.channel_of_value[labels[z]] if self._decision.weighs else None
                 sure[z], top[z], sums = categorical(plane, probabilities, chosen)
@@ -117,12 +117,12 @@ class ConfidenceSum:
         self._sums[row] += confidences.sum(dtype=np.float64), confidences.size
 
     def result(self) -> Confidence:
-        """The means so far."""
+        """Return the means so far."""
         return confidence_of(self._sums, self._expected)
 
 
 def confidence_of(sums: NDArray[np.float64], expected: NDArray[np.float64]) -> Confidence:
-    """Means from sums.
+    """Compute means from sums.
 
     Args:
         sums: Sum and count of confidences, (2 + L, 2): all voxels, foreground, then each label.
@@ -142,11 +142,11 @@ def categorical_confidence(values: Array, probabilities: bool) -> Array:
 
 
 def categorical(values: Array, probabilities: bool, chosen: Array | None = None) -> tuple[Array, Array, Array]:
-    """What one pass over the channels gives.
+    """Compute confidence and probabilities in one pass over the channels.
 
     Args:
         values: Logits or probabilities, (C, ...).
-        probabilities: Which of them.
+        probabilities: Whether `values` are probabilities.
         chosen: The channel that was decided for, (...); None: the largest.
 
     Returns:
@@ -193,7 +193,7 @@ def binary(values: Array, probabilities: bool) -> tuple[Array, Array]:
         # With a = |z|: H = ln(1 + e^-a) + a e^-a / (1 + e^-a); symmetric in the sign of z.
         size = xp.abs(values)
         power = xp.exp(-size)
-        smaller = power / (1 + power)  # the probability of what is less likely
+        smaller = power / (1 + power)  # the probability of the less likely class
         entropy = xp.log1p(power) + size * smaller
         share = 0.5 + xp.copysign(0.5 - smaller, values)
     return xp.clip(1 - entropy / math.log(2), 0.0, 1.0), share

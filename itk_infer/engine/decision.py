@@ -1,4 +1,4 @@
-"""From logits to labels, masks and voxel counts, by the rule of the model spec."""
+"""The decision: from logits to labels, masks and voxel counts, by the rule of the model spec."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Decision:
         return xp.stack([xp.any(masks[entries], axis=0) for entries in self._entries])
 
     def outside(self) -> Floats:
-        """What a network would answer where it is certain that there is only background, (C,)."""
+        """Outputs of a network that is certain of background, (C,), for voxels outside of a crop."""
         logits = self.output.values == "logits"
         values = np.full(self.channels, -CERTAIN if logits else 0.0, np.float32)
         if self.output.decision == "argmax":

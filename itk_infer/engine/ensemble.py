@@ -15,7 +15,7 @@ from itk_infer.volume.box import Box
 
 
 def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
-    """Slabs of logits as slabs of probabilities: softmax over the channels, or a sigmoid for each."""
+    """Convert slabs of logits to probabilities: softmax over the channels, or a sigmoid per channel."""
     for slab in slabs:
         yield Slab(slab.z0, slab.logits if output.values == "probabilities" else activated(slab.logits, output))
 
@@ -23,12 +23,12 @@ def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
 def around(
     slabs: Iterable[Slab], part: Box | None, size: tuple[int, int, int], outside: NDArray[np.float32]
 ) -> Iterator[Slab]:
-    """Slabs of a part of a case as slabs of the whole case.
+    """Extend slabs of a part of a case to slabs of the whole case.
 
     Args:
         slabs: Slabs of the part.
-        part: Its box in the whole, Z Y X; None: it is the whole.
-        size: Of the whole, Z Y X.
+        part: Box of the part in the whole, Z Y X; None: the part is the whole.
+        size: Size of the whole, Z Y X.
         outside: The value of each channel outside the part, (C,).
     """
     if part is None:
@@ -63,7 +63,7 @@ def around(
 
 
 def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Slab]:
-    """Slabs with their channels in another order; None: as they are."""
+    """Reorder the channels of slabs; None: no change."""
     for slab in slabs:
         yield slab if order is None else Slab(slab.z0, slab.logits[list(order)])
 
@@ -74,11 +74,11 @@ Watch = Callable[[Sequence[Array], Array], None]
 def mean_of(
     streams: Sequence[Iterator[Slab]], weights: Sequence[float] | None = None, watch: Watch | None = None
 ) -> Iterator[Slab]:
-    """The mean of slabs on one grid, whose streams cut it at different planes.
+    """Average streams of slabs on one grid, which may be cut at different planes.
 
     Args:
-        streams: Each ascending and without gaps, all of the same number of planes.
-        weights: One per stream, whose sum is 1; None: all the same.
+        streams: Slabs in ascending order without gaps, with the same number of planes in total.
+        weights: One per stream, with a sum of 1; None: equal weights.
         watch: Called with the planes of all streams, and their mean.
     """
     shares = weights or [1 / len(streams)] * len(streams)

@@ -20,7 +20,7 @@ from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
-SLAB_BYTES = 8 * 2**20  # small enough for a slab and what is computed from it to stay in the processor's caches
+SLAB_BYTES = 8 * 2**20  # a slab and arrays computed from it fit in the processor's caches
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -65,7 +65,7 @@ class HostDecider:
     """See `Decider`.
 
     Args:
-        decision: The rule.
+        decision: The decision rule.
         model: How the model's grid and the native one correspond.
         want_logits: Whether decided slabs carry logits.
         threads: Threads of the decision on the native grid.

@@ -10,7 +10,7 @@ from itk_infer.engine.windows import WindowGrid
 from itk_infer.engine.workspace import DEVICE_SLAB_BYTES
 from itk_infer.volume.interpolation import ModelGrid
 
-SLAB_FACTOR = 5  # slabs' worth of arrays alive at the same time: a slab's logits and what is computed from them
+SLAB_FACTOR = 5  # arrays of a slab's size alive at the same time: its logits and arrays computed from them
 DEVICE_SLAB_FACTOR = 8  # the same with torch; measured: 3 to 8, more with fewer channels
 PINNED_SLABS = 3  # slabs of labels, masks or half-precision logits being copied to the host
 LOGITS_ROW = 64  # planes collected before logits are written
@@ -19,7 +19,7 @@ LOGITS_FACTOR = 4  # copies of these planes: collected, encoded, and read back
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Predicted bytes of each phase of a case, without the network's memory and the libraries'.
+    """Predicted bytes of each phase of a case, without those of the network and of libraries.
 
     The network's weights and activations are not known before it runs; a case needs `peak` in addition.
 
@@ -41,7 +41,7 @@ class Memory:
         return max(self.reading, self.preparing, self.running, self.writing)
 
     def beside(self, *others: Memory) -> Memory:
-        """That of several models that run on one case at a time; each prepares an image of its own."""
+        """Memory of several models that run on a case in step, each with a prepared image of its own."""
         every = (self, *others)
         return Memory(
             max(each.reading for each in every),
@@ -51,7 +51,7 @@ class Memory:
         )
 
     def one_by_one(self, *others: Memory, held: int) -> Memory:
-        """That of several models that run one after the other, while so many bytes of their results are held."""
+        """Memory of several models that run one after the other, while `held` bytes of results are kept."""
         every = (self, *others)
         return Memory(
             max(each.reading for each in every),
@@ -74,11 +74,11 @@ class CaseSize:
         batch: Windows per call.
         want_logits: Whether logits are written.
         cubic: Whether the image is resampled with splines, which takes the whole volume at once.
-        postprocess: Bytes per native voxel that post-processing takes; 0 without it.
+        postprocess: Bytes per native voxel for post-processing; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
         want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
-        members: Answers of one network that are blended apart, each in a ring of its own.
         masks: Labels whose masks are kept apart, in one bit per native voxel each; 0 where they are not.
+        members: Members of the model that are blended separately, each in a ring of its own.
     """
 
     model: ModelGrid
@@ -112,7 +112,7 @@ class CaseSize:
 
     @property
     def floats(self) -> int:
-        """Bytes of the float32 volume on the model's grid; 0 where the stored voxels are used directly."""
+        """Bytes of the float32 volume on the model's grid; 0 if the stored voxels are used directly."""
         if self.model.identity and not self._padded:
             return 0
         return 4 * self.channels_in * math.prod(self.windows.padded_size)
@@ -133,7 +133,7 @@ class CaseSize:
 
     @property
     def accumulator(self) -> int:
-        """Bytes of the ring of sums, or of the network's output where one window is the whole volume."""
+        """Bytes of the ring of sums, or of the network's output if one window is the whole volume."""
         depth = self.windows.patch[0]
         channels = self.channels_out + (self.windows.floor > 0)  # and the sum of the weights
         return 4 * channels * depth * math.prod(self.windows.padded_size[1:])
@@ -153,10 +153,10 @@ class CaseSize:
 
 
 def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
-    """Predict what a case needs of host memory.
+    """Predict the host memory that a case needs.
 
     Args:
-        case: The numbers that determine it.
+        case: The numbers that determine the memory.
         on_device: Whether volume, ring of sums and slabs are on a device.
     """
     native, voxels = case.native, math.prod(case.native)
@@ -181,9 +181,9 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
 
 
 def predict_device_memory(case: CaseSize) -> int:
-    """Predict the bytes a case needs on a device that holds the whole workspace, without the network's memory.
+    """Predict the bytes that a case needs on a device, besides the network's memory.
 
-    Two calls of the network are in flight, and one window is in float32 while it is added to the sums.
+    Two calls of the network are queued, and one window is converted to float32 while it is added to the sums.
     """
     flights = case.batch if len(case.windows) == 1 else 2 * case.batch
     answer = 4 * math.prod(case.windows.patch) * case.channels_out

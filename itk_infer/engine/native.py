@@ -16,10 +16,10 @@ from itk_infer.volume.interpolation import AxisMap, ModelGrid, resample_axis
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Consecutive planes of the model's grid, and the native planes that lie between them.
+    """Consecutive planes of the model's grid, and the native planes between them.
 
     Attributes:
-        planes: (C, dz, Y, X) of the model's grid.
+        planes: Planes of the model's grid, (C, dz, Y, X).
         native: Index of the first native plane.
         positions: Position of each native plane along Z, in planes; 0 is the first of `planes`.
     """
@@ -30,7 +30,7 @@ class Stack:
 
 
 def model_planes(along_z: AxisMap, native: range) -> range:
-    """The planes of the model's grid that native planes are interpolated from."""
+    """The planes of the model's grid from which a range of native planes is interpolated."""
     positions = np.clip(along_z.model_positions()[native.start : native.stop], 0, along_z.model - 1)
     return range(int(positions[0]), int(np.ceil(positions[-1])) + 1)
 
@@ -41,9 +41,9 @@ def stacks(slabs: Iterable[Slab], along_z: AxisMap, native: range | None = None)
     One plane is carried from slab to slab. Positions outside the model's grid are clipped to its edge.
 
     Args:
-        slabs: Of the model's planes.
+        slabs: Slabs on the model's grid.
         along_z: How the grids correspond.
-        native: The native planes that are wanted; None: all. The slabs are those of `model_planes`.
+        native: The native planes that are wanted; None: all. If given, slabs are those of `model_planes`.
     """
     wanted = native or range(along_z.native)
     positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)[: wanted.stop]
@@ -66,7 +66,7 @@ def stacks(slabs: Iterable[Slab], along_z: AxisMap, native: range | None = None)
 
 
 def in_plane(planes: Array, grid: ModelGrid) -> Array:
-    """Planes (C, dz, Y, X) interpolated along Y and X, where the grids differ there."""
+    """Interpolate planes (C, dz, Y, X) along Y and X, if the grids differ along these axes."""
     for axis in (1, 2):
         if not grid.axes[axis].identity:
             planes = resample_axis(planes, grid.axes[axis].model_positions(), axis + 1, "linear")

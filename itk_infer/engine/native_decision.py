@@ -76,7 +76,7 @@ def decide_on_native(
     Args:
         slabs: Finished slabs on the model's grid, ascending and without gaps.
         grid: How the two grids correspond.
-        decision: The rule.
+        decision: The decision rule.
         threads: Rows of tiles decided at the same time.
 
     Yields:
@@ -140,7 +140,7 @@ def _argmax(
     deep, tall, wide = (len(matrix) for matrix in weights)
     _, depth, rows, _ = block.shape
     argmax = RunningArgmax((deep, tall, wide), len(able))
-    # As many channels at a time as keep the intermediate products in the cache.
+    # So many channels at a time that intermediate products fit in the cache.
     step = max(1, BLOCK_VOXELS // (max(depth, deep) * max(rows, tall) * wide))
     for start in range(0, len(able), step):
         for number, channel in enumerate(_interpolated(block[able[start : start + step]], weights), start):

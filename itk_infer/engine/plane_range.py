@@ -1,4 +1,4 @@
-"""Some native planes of a case, from those of its windows that they need."""
+"""Compute a range of native planes of a case from the windows that it needs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from itk_infer.volume.interpolation import ModelGrid
 def slabs_of_range(
     run: Callable[[WindowGrid], Iterable[Slab]], windows: WindowGrid, model: ModelGrid, native: range
 ) -> Iterator[Slab]:
-    """Slabs of the planes of the model's grid that some native planes are interpolated from.
+    """Yield slabs of the model's planes from which a range of native planes is interpolated.
 
     Args:
-        run: Slabs of the windows that it is given, see `finished_slabs`.
+        run: Runs the windows that it is given, and yields their slabs, see `finished_slabs`.
         windows: All windows of the case.
         model: How the model's grid and the native grid correspond.
         native: The native planes, ascending.

@@ -1,4 +1,4 @@
-"""Windows with much contrast, for trying a network out before the first case."""
+"""Windows with much contrast, on which a network is tested before the first case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLED = 4  # the variance is taken of every fourth voxel along each axis
 
 
 def probe_windows(array: Array, grid: WindowGrid, count: int) -> Array:
-    """The windows of highest variance: windows of air would not show differences between precisions.
+    """Choose the windows of highest variance; windows of air would not show differences between precisions.
 
     Args:
         array: The padded volume, (C, Z, Y, X).

@@ -26,11 +26,11 @@ TakeSlab = Callable[[DecidedSlab], None]
 
 
 class Opened(NamedTuple):
-    """What takes the results of a case.
+    """The receiver of a case's decided slabs.
 
     Attributes:
         take: Takes decided slabs.
-        logits: Whether these shall carry logits.
+        logits: Whether slabs shall carry logits.
         uncertainty: Whether the uncertainty of each voxel is wanted.
     """
 
@@ -48,7 +48,7 @@ class SegmentStats:
 
     Attributes:
         voxels: Native voxels of each label, in the order of the label table.
-        confidence: On the model's grid, without padding.
+        confidence: Confidence on the model's grid, without padding.
         clipped: Logits beyond the range of float16, which were clipped to it.
         uncertainty: See `UncertaintyMap`, on the native grid, (Z, Y, X); None if it was not wanted.
     """
@@ -105,7 +105,7 @@ def decide(
     open_outputs: OpenOutputs,
     workspace: Workspace,
 ) -> SegmentStats:
-    """Decide finished slabs of the model's grid on the native grid. Arguments and errors as of `segment`."""
+    """Decide finished slabs of the model's grid on the native grid. Arguments and errors: see `segment`."""
     first = [next(slabs)]
     decision = Decision(output, len(first[0].logits))
     slabs = chain((first.pop() for _ in range(1)), slabs)  # a tuple would keep the first slab for the whole case

@@ -43,8 +43,8 @@ def finished_slabs(
 ) -> Iterator[Slab]:
     """Run the network on all windows and yield slabs of blended logits in ascending Z, without gaps.
 
-    Of a grid of some of the windows (`WindowGrid.between`), slabs from the first window on to the end of the last;
-    planes that windows left out would overlap are not right.
+    For a grid with some of the windows (`WindowGrid.between`), slabs range from the first to the last of these;
+    planes that also depend on omitted windows are wrong.
 
     Args:
         array: The padded volume, (C_in, Z, Y, X), in the memory of `workspace`, or an object that gives
@@ -53,7 +53,7 @@ def finished_slabs(
         forward: (N, C_in, *patch) to (N, C_out, *patch); its result must stay valid during
             `workspace.prefetch_calls` further calls.
         workspace: Memory in which windows are summed.
-        repair: As `forward`, for single windows whose logits held NaN or infinity; None: such a window is
+        repair: As `forward`, for single windows whose logits have NaN or infinity; None: such a window is
             an error.
         batch: Windows per call.
         on_windows: Called with the number of windows done so far.
@@ -106,8 +106,8 @@ def _calls(array: Array, grid: WindowGrid, forward: Forward, workspace: Workspac
         logits = forward(gather(array, origins, grid.patch))
         if logits.ndim != 5 or logits.shape[0] != len(origins) or tuple(logits.shape[2:]) != grid.patch:
             raise InferenceError(
-                f"the network answered with shape {tuple(logits.shape)} to {len(origins)} windows of "
-                f"{grid.patch}; it must answer (N, channels, Z, Y, X) of the same size: "
+                f"the network's output has shape {tuple(logits.shape)} for {len(origins)} windows of "
+                f"{grid.patch}; it must be (N, channels, Z, Y, X) of the same size: "
                 "check the patch size and the model"
             )
         begun.append(_Call(indices, origins, logits, workspace.finite(logits)))
@@ -129,7 +129,7 @@ def _finite_logits(call: _Call, array: Array, patch: tuple[int, int, int], repai
             logits[index] = repair(gather(array, [call.origins[index]], patch))[0]
         if not xp.all(xp.isfinite(logits[index])):
             raise InferenceError(
-                f"the network answered NaN or infinity in the window at {call.origins[index]} (Z Y X); "
+                f"the network's output has NaN or infinity in the window at {call.origins[index]} (Z Y X); "
                 "the input may be far from what it was trained on, or half precision overflowed"
             )
     return logits

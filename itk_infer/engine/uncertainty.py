@@ -1,6 +1,6 @@
-"""How uncertain each voxel is, as one byte: one minus the confidence of `itk_infer.engine.confidence`, times 250.
+"""Uncertainty of each voxel in one byte: 250 (1 - c), with the confidence c of `itk_infer.engine.confidence`.
 
-For threshold models it is that of the label that is most uncertain there.
+For threshold models, c is the lowest confidence over the labels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from itk_infer.engine.native import to_native
 from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 
-SCALE = 250  # of a voxel of which nothing is known: all classes equally likely
+SCALE = 250  # value of a voxel where all classes are equally likely
 PLANES = 8 * 2**20  # bytes of float32 values interpolated at a time
 
 
 class UncertaintyMap:
-    """Collects the planes of a case on the model's grid, where they are computed.
+    """Collects planes of uncertainty on the model's grid, in the memory in which they are computed.
 
     Args:
         model: How the model's grid and the case's native grid correspond.
@@ -36,7 +36,7 @@ class UncertaintyMap:
         self._parts.append(xp.astype(SCALE + 0.5 - sure * SCALE, xp.uint8))
 
     def on_native_grid(self) -> NDArray[np.uint8]:
-        """The map, (Z, Y, X), interpolated linearly to the case's native grid; in host memory."""
+        """Return the map, (Z, Y, X), interpolated linearly to the native grid, in host memory; clears it."""
         parts = [to_host(part) for part in self._parts]
         self._parts.clear()
         if self._model.identity:

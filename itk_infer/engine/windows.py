@@ -27,8 +27,8 @@ class AxisWindows:
         pad_before: Voxels of padding before the volume: half of the missing voxels, rounded down.
         pad_after: Voxels of padding after it.
         origins: First voxel of each window on the padded axis, ascending.
-        weights: (len(origins), patch) float32; at every voxel they sum to 1. Of a grid with a floor:
-            profiles of which the largest value is 1.
+        weights: (len(origins), patch) float32; they sum to 1 at every voxel. For a grid with a floor: profiles
+            with a maximum of 1.
     """
 
     size: int
@@ -50,8 +50,8 @@ class WindowGrid:
 
     Attributes:
         axes: Z, Y, X.
-        floor: Smallest weight of a voxel in a window. Weights that are raised to it are not products of three
-            profiles, so they cannot be normalised per axis: their sum is kept beside the sum of the windows.
+        floor: Smallest weight of a voxel in a window. Weights that are raised to it are not separable, so they
+            cannot be normalised per axis: their sum is accumulated with the windows.
     """
 
     axes: tuple[AxisWindows, AxisWindows, AxisWindows]
@@ -75,18 +75,18 @@ class WindowGrid:
         return tuple((axis.pad_before, axis.pad_after) for axis in self.axes)
 
     def between(self, first: int, stop: int) -> WindowGrid:
-        """The windows that have planes from `first` to before `stop` of the padded volume."""
+        """The windows that overlap planes `first` to `stop` (exclusive) of the padded volume."""
         z, y, x = self.axes
         kept = [n for n, origin in enumerate(z.origins) if origin < stop and origin + z.patch > first]
         origins = tuple(z.origins[n] for n in kept)
         return replace(self, axes=(replace(z, origins=origins, weights=z.weights[kept]), y, x))
 
     def pads_beside(self, pads: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        """Padding before and after, for Z, Y, X, without so many voxels of it next to the volume."""
+        """Padding before and after, for Z, Y, X, less `pads`."""
         return tuple((a - c, b - d) for (a, b), (c, d) in zip(self.pads, pads, strict=True))
 
     def without(self, pads: tuple[tuple[int, int], ...]) -> WindowGrid:
-        """The same windows of a volume of which so many voxels, before and after, are padding, too."""
+        """The same windows if `pads` voxels before and after of the volume are padding, too."""
         z, y, x = (
             replace(
                 axis,
@@ -134,8 +134,8 @@ def place_windows(
         blend: ``gaussian`` (sigma = patch / 8) or ``constant``.
         placement: ``shift_last``: 0, stride, 2 stride, ... and a last window at the end; ``even``: the fewest
             windows that are no more than a stride apart, evenly spread and rounded (halves to the even number).
-        center: Of the gaussian: ``middle`` (patch - 1) / 2, ``voxel`` patch // 2.
-        floor: Of the gaussian: weights below it are raised to it; 0: none are.
+        center: Center of the gaussian: ``middle``: (patch - 1) / 2, ``voxel``: patch // 2.
+        floor: Smallest weight of the gaussian: lower weights are raised to it; 0: none are.
     """
     floor = floor if blend == "gaussian" else 0.0
     z, y, x = (

@@ -1,4 +1,4 @@
-"""The seam for the memory that holds a volume, the sums of its windows and the decision: host or device."""
+"""The interface of the memory (host or device) for a volume, the sums of its windows and the decision."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class Decider(Protocol):
         ...
 
     def confidence(self) -> Confidence:
-        """Mean confidences over all slabs, on the model's grid."""
+        """Mean confidence over all slabs, on the model's grid."""
         ...
 
     def uncertainty(self) -> NDArray[np.uint8] | None:
-        """See `UncertaintyMap.on_native_grid`, once, after the last slab; None if it was not wanted."""
+        """See `UncertaintyMap.on_native_grid`; call it once, after the last slab. None if it was not wanted."""
         ...
 
 
@@ -97,14 +97,14 @@ class Workspace(Protocol):
         ...
 
     def accumulator(self, channels: int, depth: int, plane: tuple[int, int], floor: float = 0.0) -> Accumulator:
-        """An empty ring of sums: `channels` channels, `depth` planes of size `plane` (Y, X).
+        """Make an empty ring of sums: `channels` channels, `depth` planes of size `plane` (Y, X).
 
-        With a `floor`, weights are raised to it, and planes are divided by the sum of theirs when they are taken.
+        With a `floor`, weights are raised to it, and planes are divided by the sum of weights when they are taken.
         """
         ...
 
     def finite(self, windows: Array) -> Callable[[], list[bool]]:
-        """Begin to check each of the windows (N, C, Z, Y, X) for NaN and infinity.
+        """Start to check each of the windows (N, C, Z, Y, X) for NaN and infinity.
 
         Returns:
             A function that waits for the check and returns one flag per window: whether all its values are finite.
@@ -114,11 +114,11 @@ class Workspace(Protocol):
     def decider(
         self, decision: Decision, model: ModelGrid, want_logits: bool, want_uncertainty: bool = False
     ) -> Decider:
-        """A decider for one case.
+        """Make a decider for one case.
 
         Args:
-            decision: Its rule.
-            model: Its grids.
+            decision: The decision rule.
+            model: How the model's grid and the native one correspond.
             want_logits: Whether decided slabs shall carry logits.
             want_uncertainty: Whether the uncertainty of each voxel shall be kept.
         """

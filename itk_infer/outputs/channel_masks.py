@@ -17,5 +17,5 @@ class ChannelMasksSink(KeptMasks):
         self.finish()
         if self._path is None:
             return None
-        write_image(stacked_image(self.masks, self.frame.grid), self._path, track=self.frame.track)
+        write_image(stacked_image(self.masks, self.header.grid), self._path, track=self.header.track)
         return self._path

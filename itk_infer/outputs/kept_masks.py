@@ -17,26 +17,26 @@ class KeptMasks:
 
     Args:
         path: File to write, for outputs that are built on it.
-        frame: The case.
+        header: Header of the case.
 
     Attributes:
-        frame: The case.
-        masks: One per label of the table, on ``frame.grid``; complete after the last slab.
+        header: Header of the case.
+        masks: One per label of the table, on ``header.grid``; complete after the last slab.
     """
 
     needs_logits = False
 
-    def __init__(self, path: Path | None, frame: OutputHeader) -> None:
+    def __init__(self, path: Path | None, header: OutputHeader) -> None:
         self._path = path
-        self._planes = Planes(frame)
-        self.frame = frame
-        self.masks = LabelMasks(len(frame.labels), frame.slab_size, frame.reorientation)
+        self._planes = Planes(header)
+        self.header = header
+        self.masks = LabelMasks(len(header.labels), header.slab_size, header.reorientation)
 
     def write(self, slab: DecidedSlab) -> None:
         """Take one slab; its masks if it has them, or else those of its labels."""
         masks = slab.masks
-        if masks is None and not self.frame.overlaps:
-            masks = np.stack([slab.labels == label.value for label in self.frame.labels])
+        if masks is None and not self.header.overlaps:
+            masks = np.stack([slab.labels == label.value for label in self.header.labels])
         if masks is None or len(masks) != len(self.masks):
             raise RuntimeError(f"a slab came without the masks of the {len(self.masks)} labels of the table")
         self.masks.put(self._planes.take(slab.z0, masks.shape[1:]), masks)

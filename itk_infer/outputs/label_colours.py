@@ -1,4 +1,4 @@
-"""A picture with its labels in colours: filled over it, as lines over it, or alone in a palette."""
+"""A picture with labels in colours: filled, as outlines, or as a palette image without the picture."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class _PictureOutput:
     """See `CaseOutput`.
 
     Args:
-        path: PNG to write.
-        header: The picture.
+        path: PNG file to write.
+        header: Header of the case.
     """
 
     fill = FILL
@@ -52,8 +52,8 @@ class PaletteOutput:
     """The label map as a PNG whose palette shows labels in their colours; see `CaseOutput`.
 
     Args:
-        path: PNG to write.
-        header: The picture.
+        path: PNG file to write.
+        header: Header of the case.
     """
 
     def __init__(self, path: Path, header: OutputHeader) -> None:
@@ -61,7 +61,7 @@ class PaletteOutput:
         self._header = header
 
     def commit(self, case: FinishedCase) -> Path:
-        """See `CaseOutput.commit`. Labels above 255 do not fit into a palette, and are numbered in their order."""
+        """See `CaseOutput.commit`. If a label value is above 255, labels are numbered in order."""
         from PIL import Image
 
         table = self._header.labels

@@ -27,36 +27,35 @@ class LabelMapSink:
     """Holds the whole label map, which is small, and writes it at the end.
 
     Args:
-        path: File to write; the extension is the format, and ``.seg.nrrd`` also gets names and
-            colours. None: no file, the result is read from `image`.
-        frame: The case.
+        path: File to write; its suffix is the format, and ``.seg.nrrd`` also gets names and colours. None: no
+            file, the result is read from `image`.
+        header: Header of the case.
 
     Attributes:
-        voxels: Voxels of each label, in the order of the table, once `replace` or `paint` was called; None: as
-            decided.
-        soft_dice: Of each label by value, for outputs that show it; empty until it is known.
-        confidence: The same.
+        voxels: Voxels of each label, in the order of the table, after `replace` or `paint`; None: as decided.
+        soft_dice: Soft Dice by label value, for outputs that show it; empty until it is known.
+        confidence: Mean confidence by label value, likewise.
         doubts: See `FinishedCase`.
         wants_uncertainty: Whether an output of the case takes `uncertainty`.
-        uncertainty: See `FinishedCase`; None until it is known, or where it was not wanted.
+        uncertainty: See `FinishedCase`; None until it is known, or if it was not wanted.
     """
 
     needs_logits = False
 
-    def __init__(self, path: Path | None, frame: OutputHeader) -> None:
+    def __init__(self, path: Path | None, header: OutputHeader) -> None:
         self._path = path
-        self._frame = frame
-        self._planes = Planes(frame)
+        self._header = header
+        self._planes = Planes(header)
         self.voxels: tuple[int, ...] | None = None
         self.soft_dice: dict[int, float | None] = {}
         self.confidence: dict[int, float | None] = {}
         self.doubts: tuple[str, ...] = ()
         self.wants_uncertainty = False
         self.uncertainty: NDArray[np.uint8] | None = None
-        self._highest = max((label.value for label in frame.labels), default=0)
-        self._array = np.zeros(frame.grid.size, np.min_scalar_type(self._highest))
-        # The same voxels in the slabs' axes: writing to it reorients them.
-        self._in_slab_axes = frame.reorientation.inverse.apply(self._array)
+        self._highest = max((label.value for label in header.labels), default=0)
+        self._array = np.zeros(header.grid.size, np.min_scalar_type(self._highest))
+        # A view with the slabs' axes: writing to it reorients.
+        self._in_slab_axes = header.reorientation.inverse.apply(self._array)
 
     def write(self, slab: DecidedSlab) -> None:
         """Take one slab."""
@@ -71,11 +70,11 @@ class LabelMapSink:
         """The label map as an array, complete after the last slab."""
         self._planes.finish()
         return FinishedCase(
-            self._frame, self._array, self.soft_dice, self.confidence, self.doubts, self.uncertainty
+            self._header, self._array, self.soft_dice, self.confidence, self.doubts, self.uncertainty
         )
 
     def replace(self, labels: LabelArray) -> None:
-        """Write other labels than were decided. Their voxels are counted, and the counts are the case's results.
+        """Replace the decided labels; voxels are counted again for the case's results.
 
         Args:
             labels: Values of the table, of the shape of ``finished.labels``.
@@ -83,34 +82,34 @@ class LabelMapSink:
         self._planes.finish()
         self._array[...] = labels
         counts = np.bincount(self._array.ravel(), minlength=self._highest + 1)
-        self.voxels = tuple(int(counts[label.value]) for label in self._frame.labels)
+        self.voxels = tuple(int(counts[label.value]) for label in self._header.labels)
 
     def paint(self, masks: LabelMasks) -> None:
         """Write other masks than were decided, later labels over earlier ones; voxels are counted in full."""
         self._planes.finish()
-        masks.painted([label.value for label in self._frame.labels], self._array)
+        masks.painted([label.value for label in self._header.labels], self._array)
         self.voxels = tuple(masks.voxels(number) for number in range(len(masks)))
 
     @property
     def image(self) -> sitk.Image:
         """The label map as an image, complete after the last slab."""
-        return image_of(self.finished.labels, self._frame.grid)
+        return image_of(self.finished.labels, self._header.grid)
 
     def commit(self) -> Path | None:
-        """Write, read back, and move to the final name; nothing without a path."""
+        """Write, read back, and move to the final name; without a path, nothing is written."""
         image = self.image
         if self._path is None:
             return None
         if is_picture(self._path.name):
-            keys = own_keys(self._frame.about)
-            write_label_picture(self._array, self._path, keys, track=self._frame.track)
+            keys = own_keys(self._header.about)
+            write_label_picture(self._array, self._path, keys, track=self._header.track)
             return self._path
-        keys = own_keys(self._frame.about)
+        keys = own_keys(self._header.about)
         if is_segmentation(self._path):
-            keys = segment_keys(self._frame, [0] * len(self._frame.labels))
+            keys = segment_keys(self._header, [0] * len(self._header.labels))
         for key, value in keys.items():
             image.SetMetaData(key, value)
-        write_image(image, self._path, track=self._frame.track)
+        write_image(image, self._path, track=self._header.track)
         return self._path
 
     def abort(self) -> None:

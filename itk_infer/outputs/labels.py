@@ -1,4 +1,4 @@
-"""The label output: a plain label map, or layers where labels overlap and the format can keep them apart."""
+"""The label output: a plain label map, or layers if labels overlap and the format supports layers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from itk_infer.outputs.slicer_keys import is_segmentation
 
 
 def open_labels(path: Path, header: OutputHeader) -> Sink:
-    """The sink of a case's label file."""
+    """Make the sink of a case's label file."""
     layered = header.overlaps and is_segmentation(path)
     return LayeredSegmentationSink(path, header) if layered else LabelMapSink(path, header)

@@ -19,9 +19,9 @@ class LayeredSegmentationSink(KeptMasks):
         if self._path is None:
             return None
         layers = self.masks.layers()
-        values = [label.value for label in self.frame.labels]
-        image = layered_image(self.masks, values, layers, self.frame.grid)
-        for key, value in segment_keys(self.frame, layers).items():
+        values = [label.value for label in self.header.labels]
+        image = layered_image(self.masks, values, layers, self.header.grid)
+        for key, value in segment_keys(self.header, layers).items():
             image.SetMetaData(key, value)
-        write_image(image, self._path, track=self.frame.track)
+        write_image(image, self._path, track=self.header.track)
         return self._path

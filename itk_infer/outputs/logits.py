@@ -28,37 +28,37 @@ CHUNK_SIDE = 64
 class LogitsSink:
     """A zarr (format 3) array (C, Z, Y, X) of float16.
 
-    The slabs' Z may be any axis of the file and run backwards along it; a row of chunks across that
-    axis is collected, written and read back before the next one begins. The whole array never exists.
+    The slabs' Z may be any axis of the file, in either direction; a row of chunks perpendicular to that axis is
+    collected, written and read back before the next one. The whole array is never in memory.
 
     Args:
         path: Folder to write, ``.zarr``.
-        frame: The case.
+        header: Header of the case.
     """
 
     needs_logits = True
 
-    def __init__(self, path: Path, frame: OutputHeader) -> None:
+    def __init__(self, path: Path, header: OutputHeader) -> None:
         zarr = import_zarr()
         from zarr.codecs import BloscCodec
 
-        self._track = frame.track
+        self._track = header.track
         self._path = path
         self._partial = partial_path(path)
-        self._turn = frame.reorientation
-        self._planes = Planes(frame)
-        self._axis = frame.reorientation.axes.index(0)
-        self._depth, *plane = frame.slab_size
-        self._row = np.empty((frame.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
-        self._attributes = _attributes(frame)
+        self._turn = header.reorientation
+        self._planes = Planes(header)
+        self._axis = header.reorientation.axes.index(0)
+        self._depth, *plane = header.slab_size
+        self._row = np.empty((header.channels, min(CHUNK_SIDE, self._depth), *plane), np.float16)
+        self._attributes = _attributes(header)
         try:
             with writing(path):
                 self._array = zarr.create_array(
                     self._partial,
-                    shape=(frame.channels, *frame.grid.size),
+                    shape=(header.channels, *header.grid.size),
                     chunks=(
-                        min(CHUNK_CHANNELS, frame.channels),
-                        *(min(CHUNK_SIDE, side) for side in frame.grid.size),
+                        min(CHUNK_CHANNELS, header.channels),
+                        *(min(CHUNK_SIDE, side) for side in header.grid.size),
                     ),
                     dtype="float16",
                     compressors=BloscCodec(cname="lz4"),
@@ -88,11 +88,11 @@ class LogitsSink:
             if stop == last:
                 self._write_row(first, last)
             z = stop
-        if planes.stop == self._depth:  # freed, because the commit may have to wait
+        if planes.stop == self._depth:  # frees memory, as the commit may come later
             self._row = self._row[:, :0].copy()
 
     def commit(self) -> Path:
-        """Open it as a reader would, and move it to the final name."""
+        """Read the header back, and move the folder to the final name."""
         zarr = import_zarr()
         self._planes.finish()
         with _reading_back(self._path):
@@ -127,17 +127,17 @@ class LogitsSink:
             with writing(self._path):
                 self._array[tuple(where)] = row[channels]
             with _reading_back(self._path):
-                # Compared as bits: NaN is equal to itself, -0 is not 0.
+                # Compared as bits, so that NaN equals NaN and -0 differs from 0.
                 if not np.array_equal(self._array[tuple(where)].view(np.uint16), row[channels].view(np.uint16)):
                     raise ValueError("other values")
 
 
 def import_zarr() -> Any:
-    """The zarr module, with a compressor whose lock belongs to this process alone.
+    """Import zarr, with a compressor lock that is not shared between processes.
 
-    On its first call, blosc makes a lock between processes: a named semaphore, which a worker that is killed
-    leaves behind, and which machines without /dev/shm do not have. Blosc's own threads, which it is for, are
-    switched off by zarr.
+    On its first call, blosc makes a lock between processes: a named semaphore, which a killed worker does not
+    remove, and which does not exist on machines without /dev/shm. It is for blosc's own threads, which zarr
+    switches off.
     """
     import zarr
     from numcodecs import blosc
@@ -148,9 +148,9 @@ def import_zarr() -> Any:
 
 
 def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
-    """The whole array (C, Z, Y, X) and the grid it lies on.
+    """Read the whole array (C, Z, Y, X) and its grid.
 
-    For a part of it, index ``zarr.open_array(path)`` instead.
+    To read a part, index ``zarr.open_array(path)`` instead.
     """
     zarr = import_zarr()
     array = zarr.open_array(path, mode="r")
@@ -164,7 +164,7 @@ def read_logits(path: Path) -> tuple[NDArray[np.float16], Grid]:
 
 @contextlib.contextmanager
 def _reading_back(path: Path) -> Iterator[None]:
-    """Any error of a reader means that the file is not what was written."""
+    """Convert any error of reading to an `OutputError`."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -173,16 +173,16 @@ def _reading_back(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _attributes(frame: OutputHeader) -> dict[str, object]:
-    grid = frame.grid
+def _attributes(header: OutputHeader) -> dict[str, object]:
+    grid = header.grid
     return {
         "format_version": FORMAT_VERSION,
         "spacing_zyx": list(grid.spacing),
         "origin_xyz": list(grid.origin_xyz),
         "direction_xyz": list(grid.direction_xyz),
         "orientation": grid.orientation,
-        "labels": [_plain(label) for label in frame.labels],
-        "about": dict(frame.about),
+        "labels": [_plain(label) for label in header.labels],
+        "about": dict(header.about),
     }
 
 

@@ -1,4 +1,4 @@
-"""Opens the outputs of a case as sinks, those of both stages."""
+"""Open the outputs of a case, of the stages ``slab`` and ``case``, as sinks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from itk_infer.volume.slab import DecidedSlab
 def open_outputs(wanted: Sequence[tuple[str, Path]], header: OutputHeader) -> list[Sink]:
     """Open outputs, in order.
 
-    Outputs of the stage ``case`` share the array of the label output, or that of a label map in memory where
-    no plain label map is to be written.
+    Outputs of the stage ``case`` share the array of the label output, or that of a label map in memory if no
+    plain label map is written.
 
     Args:
-        wanted: Names of `OUTPUTS`, each with the file to write.
-        header: The case.
+        wanted: Names in `OUTPUTS`, each with the file to write.
+        header: Header of the case.
 
     Raises:
-        OutputError: a file cannot be begun; the others have left nothing behind.
+        OutputError: a file cannot be opened; all others are removed.
     """
     opened: list[Sink] = []
     at_end: list[_AtEnd] = []
@@ -59,7 +59,7 @@ class _AtEnd:
         self._output = output
 
     def write(self, slab: DecidedSlab) -> None:
-        """The label map takes it."""
+        """Do nothing: slabs are collected by `labels`."""
 
     def commit(self) -> Path:
         """Write the file."""

@@ -30,11 +30,11 @@ Colours = dict[int, tuple[int, int, int]]
 
 
 class PictureOutput:
-    """Draws a case once its label map is finished; see `CaseOutput`.
+    """Draws a case after its label map is finished; see `CaseOutput`.
 
     Args:
-        path: PNG to write.
-        header: The case, with its image.
+        path: PNG file to write.
+        header: Header of the case, with its image.
     """
 
     def __init__(self, path: Path, header: OutputHeader) -> None:
@@ -55,13 +55,13 @@ class PictureOutput:
 
 
 def draw(case: FinishedCase, title: str, style: str = "side-by-side", dpi: int = 100) -> Picture:
-    """The picture of a case.
+    """Draw the picture of a case.
 
     Args:
         case: The case, with its image.
         title: Its first line.
         style: One of `STYLES`.
-        dpi: Dots per inch: more give a larger picture of the same things.
+        dpi: Dots per inch: a higher value gives a larger picture with the same content.
     """
     from PIL import Image, ImageDraw
 
@@ -113,11 +113,11 @@ def _paste(
     Args:
         canvas: Picture to paste into.
         rows: The panels.
-        columns: Widths of columns, of which the second shows the labels; None: there are none, and all panels do.
-        place: Left and top of the first one; the left is also the gap between two.
+        columns: Widths of columns, of which the second shows labels; None: no columns, all panels show labels.
+        place: Left and top of the first panel; the left is also the gap between panels.
 
     Returns:
-        Top of what follows; and left, top, right and bottom of the part that shows the labels.
+        The lower edge; and left, top, right and bottom of the part that shows the labels.
     """
     (gap, top), boxes = place, []
     for row in rows:
@@ -144,7 +144,7 @@ def _panels(shown: SeenCase, colours: Colours, style: str, zoom: float) -> list[
             [_panel(shown, plane, scale, colours, style, zoom) for plane in row]
             for row, scale in zip(cuts, scales, strict=True)
         ]
-    # Of the planes for labels that the first ones do not show, one per row is enough.
+    # Further rows, for labels that the first one does not show, are reduced to one plane.
     planes = [shown.cut(plane) for row in (rows[0], *(row[:1] for row in rows[1:])) for plane in row]
     scale = PANEL * zoom / max(max(plane.size_mm) for plane in planes)
     styles = ("image", "overlay", *(["heatmap"] if shown.uncertainty is not None else []))
@@ -152,7 +152,7 @@ def _panels(shown: SeenCase, colours: Colours, style: str, zoom: float) -> list[
 
 
 def _planes(case: SeenCase) -> list[list[Plane]]:
-    """Rows of planes: the largest section of all labels, then of those not seen there."""
+    """Rows of planes: the largest section of all labels, then of labels that were not shown."""
     unseen = {label.value for label in case.present}
     rows: list[list[Plane]] = []
     while len(rows) < MOST_ROWS:
@@ -166,7 +166,7 @@ def _planes(case: SeenCase) -> list[list[Plane]]:
 
 
 def _tiles(shown: SeenCase, colours: Colours, zoom: float) -> list[list[Picture]]:
-    """Planes at equal distances through the labels, superior first, all cut to the same part."""
+    """Planes at equal distances through the labels, superior first, all cropped to the same part."""
     axis, found = shown.axes[0], shown.labels != 0
     across = np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis})))
     first, last = (int(across[0]), int(across[-1])) if len(across) else (0, found.shape[axis] - 1)
@@ -206,7 +206,7 @@ def _legend(case: FinishedCase, shown: SeenCase, colours: Colours) -> list[Item]
 
 
 def _colour_bar(canvas: Picture, pen: Any, place: tuple[int, int], zoom: float) -> None:
-    """The colours of uncertainty, with words."""
+    """Draw the colour bar of uncertainty, with text."""
     from PIL import Image
 
     left, top = place

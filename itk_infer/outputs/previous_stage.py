@@ -14,22 +14,22 @@ from itk_infer.volume.write import write_image
 
 
 class PreviousStageOutput:
-    """Writes the label map that the second stage saw.
+    """Writes the label map that was input of the second stage.
 
     Args:
         path: File to write.
-        frame: The case.
+        header: Header of the case.
     """
 
-    def __init__(self, path: Path, frame: OutputHeader) -> None:
+    def __init__(self, path: Path, header: OutputHeader) -> None:
         self._path = path
-        self._previous = frame.previous
+        self._previous = header.previous
 
     def commit(self, case: FinishedCase) -> Path:
         """See `CaseOutput.commit`.
 
         Raises:
-            ConfigError: the model sees no label map of an earlier stage.
+            ConfigError: the model has no earlier stage.
         """
         header, previous = case.header, self._previous
         if previous is None:

@@ -1,4 +1,4 @@
-"""Probabilities of the labels of a picture, on its own pixels: as NumPy arrays, TIFF pages, or one 16-bit PNG."""
+"""Probabilities of the labels of a picture, on its pixels: as NumPy arrays, TIFF pages, or one 16-bit PNG."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WHITE = 65535
 class Probabilities:
     """Collects the probability of every label of a picture; see `Sink`.
 
-    Where labels exclude each other, it is the softmax of all channels, the background included; where they may
-    overlap, the sigmoid of each. Logits come in 16 bits: a sigmoid is off by less than 0.0003, a softmax of logits
-    up to 16 by less than 0.002.
+    If labels exclude each other, it is the softmax of all channels, background included; if they may
+    overlap, the sigmoid of each. Logits have 16 bits: the error of a sigmoid is below 0.0003, that of a softmax of
+    logits up to 16 is below 0.002.
 
     Args:
         path: File to write.
-        header: The picture.
+        header: Header of the case.
     """
 
     needs_logits = True
@@ -37,7 +37,7 @@ class Probabilities:
         self.path = path
         self.header = header
         self._planes = Planes(header)
-        # (L, Z, Y, X) in the file's axes, and the same in those of the slabs.
+        # (L, Z, Y, X) in the file's axes, and a view in those of the slabs.
         self.array = np.empty((len(header.labels), *header.grid.size), np.float32)
         self._in_slab_axes = header.reorientation.inverse.apply(self.array)
 
@@ -61,7 +61,7 @@ class Probabilities:
         """Write the file, read it back, and move it to its final name.
 
         Args:
-            keys: Facts about the model, as short lines.
+            keys: Entries about the model for the file's metadata.
         """
         raise NotImplementedError
 
@@ -82,7 +82,7 @@ class ProbabilityArrays(Probabilities):
 
 
 class ProbabilityPages(Probabilities):
-    """``.tif`` of float32, a page per label in the order of the table; of several pages, all those of a label."""
+    """``.tif`` of float32: one page per label and page of the picture, label by label in the table's order."""
 
     def save(self, keys: dict[str, str]) -> None:
         """See `Probabilities.save`."""
@@ -91,7 +91,7 @@ class ProbabilityPages(Probabilities):
 
 
 class ProbabilityPicture(Probabilities):
-    """``.png`` of 16 bits, 65,535 is 1: the probability of any label at all."""
+    """``.png`` of 16 bits, where 65,535 is 1: the probability that a pixel has any label."""
 
     def save(self, keys: dict[str, str]) -> None:
         """See `Probabilities.save`."""

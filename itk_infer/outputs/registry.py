@@ -20,15 +20,15 @@ PREVIOUS_STAGE = "previous_stage"
 DERIVED = "derived"  # in the ledger's `kind` column: a file made from the ledger itself
 
 LABEL_FORMATS = ("same", "nii.gz", "nii", "mha", "nrrd", "seg.nrrd", "png", "tif", "npy")
-SERIES_FORMAT = ".nii.gz"  # of the label map of a DICOM series
-ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a header apart from its voxels is two files, never atomic
+SERIES_FORMAT = ".nii.gz"  # label maps of DICOM series
+ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}  # a separate header would be a second file, so not atomic
 DICOM_HELP = (
     "Also write DICOM objects beside the label map, a list: seg (segmentation), sr (volumes and means; needs "
     "seg), report (a picture), pdf (the same as a document)."
 )
-# Of pictures: what keeps label values as they are, in one array.
+# Formats of label maps for pictures of formats that would change label values, or hold several arrays.
 LOSSLESS = {".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".webp": ".png", ".tiff": ".tif", ".npz": ".npy"}
-PAGE, PICTURE, VOLUME = "page", "picture", "volume"  # of `OutputKind.needs`
+PAGE, PICTURE, VOLUME = "page", "picture", "volume"  # values of `OutputKind.needs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,23 @@ class OutputKind:
     """One output.
 
     Attributes:
-        name: In tasks and, for outputs of a case, in the ledger's `kind` column.
+        name: Name in tasks and, for outputs of a case, in the ledger's `kind` column.
         stage: ``slab``: a `Sink`, which takes slabs as they are decided. ``case``: a `CaseOutput`, which takes
             the finished label map. ``run``: a function from `FolderView` to `Table` by file name, called after
             the last case.
-        target: ``module:attribute`` of that class or function. Outputs of a case are made of path and header.
+        target: ``module:attribute`` of that class or function. Outputs of a case are called with path and header.
         title: Its name in messages.
-        ending: Of a case's file, behind the image's stem; None: by `LABEL_FORMATS`. Of a run: the file's name.
-        flags: Request it; the first one, without dashes, is the field of `RunSettings` and the Python keyword.
+        ending: End of a case's file name, after the image's stem; None: by `LABEL_FORMATS`. Of a run: file name.
+        flags: Flags that request it; the first one, without dashes, is the Python keyword.
             Empty: always written.
-        help: Of the flags, for the command line.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``, which must be a
-            ``volume``, a ``picture``, or one of one ``page``; ``uncertainty``; or ``source``: the DICOM series it
-            was read from.
-        choice: Its word in the comma list that the flag takes; outputs of one flag differ in it. Empty: a flag
+        help: Help text of the flags.
+        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``; ``volume``,
+            ``picture`` or ``page``: that the image is of this kind (a page: a picture of one page);
+            ``uncertainty``; or ``source``: the DICOM series.
+        choice: Its word in the comma-separated list of a flag that several outputs share. Empty: a flag
             without a value.
-        refers_to: Name of an output that must be asked for, too; empty: none.
-        package: What must be installed to write it; empty: nothing.
+        refers_to: Name of an output that must be requested, too; empty: none.
+        package: Package that must be installed to write it; empty: none.
         extra: The extra that installs it.
     """
 
@@ -71,7 +71,7 @@ class OutputKind:
 
     @property
     def request(self) -> str:
-        """What asks for it on the command line."""
+        """The flag, with its word, that requests it on the command line."""
         return f"{self.flags[0]} {self.choice}".rstrip() if self.flags else ""
 
     @property
@@ -81,15 +81,15 @@ class OutputKind:
 
     @property
     def keyword(self) -> str:
-        """The name of its option in Python."""
+        """The name of its Python keyword."""
         return self.flags[0].removeprefix("--").replace("-", "_") if self.flags else ""
 
     def file_name(self, stem: str, suffix: str, label_format: str) -> str:
-        """The name of a case's file.
+        """Return the name of a case's file.
 
         Args:
-            stem: Of the image.
-            suffix: Of the image, with its dot; empty for a DICOM series.
+            stem: Stem of the image's name.
+            suffix: Suffix of the image's name, with its dot; empty for a DICOM series.
             label_format: One of `LABEL_FORMATS`.
         """
         labels = f".{label_format}"
@@ -100,7 +100,7 @@ class OutputKind:
         return stem + (labels if self.ending is None else self.ending)
 
     def load(self) -> Any:
-        """The class or function behind it; imports its module."""
+        """Import and return the class or function of `target`."""
         module, _, attribute = self.target.partition(":")
         return getattr(import_module(module), attribute)
 
@@ -349,7 +349,7 @@ OUTPUTS: dict[str, OutputKind] = {
 
 
 def case_outputs() -> list[OutputKind]:
-    """The outputs that each case has files of."""
+    """The outputs of which each case has a file."""
     return [kind for kind in OUTPUTS.values() if kind.stage != "run"]
 
 
@@ -364,13 +364,13 @@ def optional_outputs() -> list[OutputKind]:
 
 
 def check_requests(names: Iterable[str]) -> None:
-    """Check that outputs can be written together, and what writes them is installed.
+    """Check that outputs can be written together, and that their packages are installed.
 
     Args:
-        names: All that are asked for.
+        names: All outputs that are requested.
 
     Raises:
-        ConfigError: they cannot; the message says what to do.
+        ConfigError: an output lacks another one, or a package.
     """
     names = tuple(names)
     for kind in (OUTPUTS[name] for name in names):
@@ -387,9 +387,9 @@ def check_requests(names: Iterable[str]) -> None:
 
 
 def label_maps(names: Iterable[str]) -> list[str]:
-    """Of the files of one folder those that may be label maps, by their names.
+    """Select the files of a folder that may be label maps, by their names.
 
-    Other outputs of this program are none, and pictures beside volumes are drawings of them.
+    Other outputs of this program are left out, and so are pictures beside volumes, which are drawings.
     """
     others = tuple(f".{kind.name}{kind.ending}" for kind in case_outputs()) + tuple(
         str(kind.ending) for kind in case_outputs() if str(kind.ending).count(".") > 1
@@ -400,5 +400,5 @@ def label_maps(names: Iterable[str]) -> list[str]:
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:
-    """What the slabs must carry for these outputs."""
+    """What slabs and case must carry for these outputs."""
     return frozenset().union(*(OUTPUTS[name].needs for name in names))

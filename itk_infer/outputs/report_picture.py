@@ -1,4 +1,4 @@
-"""One page per case, as a picture: planes with contours, volumes, doubts, and what made them."""
+"""One page per case, as a picture: planes with contours, volumes, reasons for review, model and versions."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Row:
     """One structure of the table.
 
     Attributes:
-        name: Of the structure, without its side.
-        labels: By side, ``left`` or ``right``; empty for a structure without a side.
+        name: Name of the structure, without its side.
+        labels: Labels by side: ``left``, ``right``, or an empty text for a structure without sides.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Row:
 
 
 class ReportPictureOutput:
-    """Draws the page of a case once its label map is finished; see `CaseOutput`.
+    """Draws the page of a case after its label map is finished; see `CaseOutput`.
 
     Args:
         path: PNG to write, ``<case>.report.png``.
-        header: The case, with its image.
+        header: Header of the case, with its image.
     """
 
     def __init__(self, path: Path, header: OutputHeader) -> None:
@@ -80,7 +80,7 @@ def report_picture(
     source: str = "",
     time: datetime | None = None,
 ) -> NDArray[np.uint8]:
-    """The page of a case.
+    """Draw the page of a case.
 
     Up to three planes (axial, coronal, sagittal), each through the largest section of the labels, with contours in
     the colours of the label table; volume, voxels and confidence of each structure, both sides in one row; doubts;
@@ -89,9 +89,9 @@ def report_picture(
     Args:
         case: The case, with its image.
         title: First line.
-        identity: Words about the patient and the study for the second line; empty: none.
-        source: What the image is, such as the description of its series; empty: not said.
-        time: When it was made; None: not said.
+        identity: Texts about patient and study for the second line; empty: none.
+        source: Description of the image, such as that of its series; empty: not stated.
+        time: Time of the result; None: not stated.
 
     Returns:
         RGB, (760, 1060, 3) as (rows, columns, colours).
@@ -117,7 +117,7 @@ def report_picture(
 
 
 def table_of(labels: Sequence[Label]) -> list[Row]:
-    """The label table by structure: names that differ in the words left and right only share a row."""
+    """Group the label table by structure: names that differ only in the words left and right share a row."""
     rows: dict[str, Row] = {}
     for label in labels:
         words = SIDE.findall(label.name.replace("_", " "))
@@ -191,7 +191,7 @@ def _draw_table(pen: Any, case: FinishedCase, shown: SeenCase) -> None:
 
 
 def _named(row: Row) -> str:
-    """The name of a structure; with its values where it cannot be drawn in full."""
+    """The name of a structure, with its values if the name cannot be drawn in full."""
     name = drawable(row.name)
     if "?" not in name or "?" in row.name:
         return name

@@ -1,4 +1,4 @@
-"""The seams of the outputs of a case: `Sink` takes slabs, `CaseOutput` the finished label map."""
+"""The interfaces of outputs of a case: `Sink` takes slabs, `CaseOutput` the finished label map."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from itk_infer.volume.volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class OutputHeader:
-    """What a sink knows of the case whose slabs it receives.
+    """The properties of a case that its outputs need.
 
     Attributes:
         grid: Grid of the file to write.
         reorientation: From the slabs' axes (the model's orientation) to the file's.
-        slab_size: Z, Y, X of the whole case in the slabs' axes.
+        slab_size: Size Z, Y, X of the whole case in the slabs' axes.
         labels: The label table.
         channels: Output channels of the network.
-        about: Model name, version and the like, for the files that can carry it.
-        track: Whether an intent is written before each file gets its name; the run removes it once the ledger has
-            the file.
+        about: Model name, version and similar, for files that can store it.
+        track: Whether an intent is written before each file gets its name; the run removes it after recording the
+            file in the ledger.
         overlaps: Whether a voxel may have several labels.
         image: The case's image as stored, for outputs that need it; else None.
         picture_style: How pictures are drawn.
-        source: The slices of the DICOM series that it was read from, for outputs that refer to them; else None.
-        identity: Digest of all that decides what the outputs are: image, model, settings.
+        source: The slices of the case's DICOM series, for outputs that refer to them; else None.
+        identity: Digest of what determines the outputs: image, model, settings.
         seg_type: How a DICOM SEG is encoded.
         values: What the logits of slabs are: logits, or probabilities.
-        picture_dpi: Their dots per inch.
-        previous: The label map of an earlier stage, (Z, Y, X) in the slabs' axes; None: the model has none.
+        picture_dpi: Dots per inch of pictures.
+        previous: Label map of an earlier stage, (Z, Y, X) in the slabs' axes; None: the model has none.
     """
 
     grid: Grid
@@ -76,22 +76,22 @@ class Sink(Protocol):
         ...
 
     def abort(self) -> None:
-        """Leave nothing behind. Safe to call at any time, also after `commit` failed."""
+        """Remove what was written. Safe to call at any time, also after `commit` failed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedCase:
-    """A case of which every voxel is decided.
+    """A case whose voxels are all decided.
 
     Attributes:
-        header: The case.
-        labels: Label values on ``header.grid``, (Z, Y, X), as the label file has them; not to be changed.
-        soft_dice: Of each label that was found, by value, where it was measured.
-        confidence: Of each label, by value, where it was measured.
-        doubts: Why a person should look at it; empty if there is no reason in the case itself.
-        uncertainty: Of each voxel, (Z, Y, X) as `labels`, from 0 to 250 where all classes are equally likely; None
-            where no output asked for it.
+        header: Header of the case.
+        labels: Label values on ``header.grid``, (Z, Y, X), as in the label file; must not be changed.
+        soft_dice: Soft Dice by label value, where it was measured.
+        confidence: Mean confidence by label value, where it was measured.
+        doubts: Reasons to review the case, without comparison to others; empty if there are none.
+        uncertainty: Uncertainty of each voxel, (Z, Y, X) as `labels`, 0 (certain) to 250 (all classes equally
+            likely); None if no output needs it.
     """
 
     header: OutputHeader
@@ -110,5 +110,5 @@ class CaseOutput(Protocol):
         ...
 
     def abort(self) -> None:
-        """Leave nothing behind. Safe to call at any time, also after `commit` failed."""
+        """Remove what was written. Safe to call at any time, also after `commit` failed."""
         ...

@@ -12,14 +12,14 @@ from itk_infer.volume.write import write_image
 
 
 class UncertaintyOutput:
-    """Writes the map of a case once it is finished; see `CaseOutput`.
+    """Writes the map of a case after it is finished; see `CaseOutput`.
 
-    Values are 250 times one minus the confidence of the voxel (for threshold models: of the label that is most
-    uncertain there): 0 is certain, 250 that all classes are equally likely.
+    Values are 250 (1 - confidence) of the voxel, for threshold models with the lowest confidence over the labels:
+    0 is certain, 250 means that all classes are equally likely.
 
     Args:
         path: ``<case>.uncertainty.nii.gz``.
-        header: The case.
+        header: Header of the case.
     """
 
     def __init__(self, path: Path, header: OutputHeader) -> None:

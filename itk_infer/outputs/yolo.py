@@ -12,11 +12,11 @@ from itk_infer.volume.outlines import outlines
 class YoloOutput:
     """See `CaseOutput`. Classes are numbered from 0 in the order of the label table.
 
-    Corners are given as shares of width and height. A polygon has no holes: the pixels in them become part of it.
+    Corners are fractions of width and height. Polygons have no holes: pixels in holes become part of them.
 
     Args:
         path: Text file to write.
-        header: The picture.
+        header: Header of the case.
     """
 
     def __init__(self, path: Path, header: OutputHeader) -> None:

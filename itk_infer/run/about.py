@@ -15,7 +15,7 @@ PACKAGES = ("numpy", "SimpleITK", "onnxruntime", "onnxruntime-gpu", "torch", "mm
 
 
 def about_run(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
-    """The ``about`` of a run, JSON-ready."""
+    """Return the ledger's ``about`` of a run, JSON-ready."""
     versions = {"itk_infer": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

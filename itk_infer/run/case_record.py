@@ -24,7 +24,7 @@ class CaseRecord:
 
 
 def packed(item: InputFile) -> dict[str, Any]:
-    """An input as the ledger stores it, JSON-ready."""
+    """Convert an input to the form in the ledger, JSON-ready."""
     stamp = item.stamp
     return {
         "path": item.path,
@@ -36,5 +36,5 @@ def packed(item: InputFile) -> dict[str, Any]:
 
 
 def unpacked(item: dict[str, Any]) -> InputFile:
-    """The input that `packed` stored."""
+    """Convert the form in the ledger back to an input."""
     return InputFile(item["path"], item["sha256"], Stamp(item["size"], item["mtime_ns"], item["inode"]))

@@ -1,4 +1,4 @@
-"""The cases of a folder, found by their names; what is wrong inside a file is found when it is read."""
+"""Find the cases of a folder by file names; errors inside files are found when they are read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from itk_infer.volume.names import SUFFIXES, is_picture, printable, split_suffix
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs in a folder, or the one that was named.
+    """The inputs in a folder, or the one input that was given.
 
     Attributes:
-        cases: To be segmented, sorted by name.
-        passed: What is not segmented, and why, sorted by name.
-        notes: What a person should know of them, in sentences.
+        cases: Cases to segment, sorted by name.
+        passed: Inputs that are not segmented, with reasons, sorted by name.
+        notes: Sentences for the user.
     """
 
     cases: tuple[Case, ...]
@@ -35,16 +35,16 @@ class Inputs:
 def find_cases(
     source: Path, output: Path | None, *, recursive: bool, wanted: InputSpec, case_name: str = ""
 ) -> Inputs:
-    """The cases of a folder, or of one file, which is a case even if it is a label map.
+    """Find the cases of a folder, or of one file, which is a case even if it is a label map.
 
     Args:
         source: Folder or file.
-        output: Output folder; never searched. None: there is none, as the output is one file.
+        output: Output folder, which is not searched; None: the output is one file.
         recursive: Search sub-folders, links to folders included.
         wanted: The model's input. Files of more than one channel are ``<case>_0000.ext``, ``<case>_0001.ext``,
-            ...; those of one channel may be, where the spec says so and all files of the folder are. A picture
-            holds all its channels, see `picture_cases`; beside volumes, it is a case of 2D models only.
-        case_name: Of DICOM cases, with attributes in braces; empty: after the folder.
+            ...; so may be those of one channel, if the spec says so and all files of the folder are. A picture
+            holds all its channels, see `picture_cases`; in a folder with volumes, it is a case for 2D models only.
+        case_name: Template of the names of DICOM cases, with attributes in braces; empty: the folder's name.
 
     Raises:
         ConfigError: `source` does not exist, or is the output folder.
@@ -90,7 +90,7 @@ def find_cases(
 
 
 def _no_images(others: Sequence[PurePosixPath]) -> Iterator[str]:
-    """A sentence about files beside DICOM that hold none, which nothing else names."""
+    """A sentence about files without an image beside DICOM files."""
     if others:
         names = ", ".join(printable(readable(path)) for path in others[:NAMED])
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
@@ -99,7 +99,7 @@ def _no_images(others: Sequence[PurePosixPath]) -> Iterator[str]:
 
 
 def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
-    """A case for each image that the files make, as their formats group the files of a folder."""
+    """A case for each image; formats decide which files of a folder are one image."""
     of_one_format: dict[tuple[PurePosixPath, Format], list[Path]] = defaultdict(list)
     for below, path in files:
         form = format_of(path.name)
@@ -114,14 +114,14 @@ def _images(files: Sequence[tuple[PurePosixPath, Path]]) -> Iterator[Case]:
 
 
 def _nothing(source: Path, passed: Sequence[PassedOver], recursive: bool) -> str:
-    """Why there is no case."""
+    """The message if there is no case."""
     there = "".join(f"; {sentence}" for sentence in sentences(passed))
     deeper = "" if recursive or not source.is_dir() else "; `recursive` also searches its sub-folders"
     return f"No input files found in {source}: looked for {', '.join(SUFFIXES)} and DICOM{there}{deeper}"
 
 
 def _labels_taken(cases: Sequence[Case], labels: Mapping[Path, str]) -> Iterator[str]:
-    """A sentence about the label maps that are segmented all the same, because they were named."""
+    """A sentence about label maps that are segmented because they were given by name."""
     taken = [path for case in cases for path in case.paths if path in labels]
     if taken:
         names = ", ".join(printable(path.name) for path in taken[:NAMED])
@@ -130,7 +130,7 @@ def _labels_taken(cases: Sequence[Case], labels: Mapping[Path, str]) -> Iterator
 
 
 def _siblings(source: Path) -> list[Path]:
-    """All channels of the case that one channel's file belongs to."""
+    """All channel files of the case that a channel file belongs to."""
     match = CHANNEL.fullmatch(split_suffix(source.name)[0])
     if match is None:
         return [source]
@@ -139,7 +139,7 @@ def _siblings(source: Path) -> list[Path]:
 
 
 def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
-    """One case for each set of channel files; `names` are those of the channels, empty where they have none."""
+    """One case per set of channel files; `names` are names of the channels, which may be empty."""
     channels = len(names)
     listed = f" ({', '.join(names)})" if all(names) else ""
     takes = f"the model takes {channels} channel{'s' if channels > 1 else ''}{listed}"
@@ -159,7 +159,7 @@ def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
         number = int(match["channel"])
         if number in members:
             names = f"{members[number].paths[0].name} and {file.paths[0].name}"
-            ambiguous[file.folder, match["case"]] = f"channel {number} is there twice: {names}"
+            ambiguous[file.folder, match["case"]] = f"channel {number} exists twice: {names}"
         members.setdefault(number, file)
     for (folder, stem), members in groups.items():
         paths = tuple(members[number].paths[0] for number in sorted(members))
@@ -187,10 +187,10 @@ def _holds(file: Case, channels: int) -> bool:
 
 
 def _checked(cases: list[Case]) -> Iterator[Case]:
-    """Cases that would write the same file, or cannot be named, are marked."""
+    """Set the problem of cases that would write the same file, or whose name is not valid."""
     names: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        # On some file systems, Case.nii and case.nii are one file.
+        # On some file systems, Case.nii and case.nii are the same file.
         names[(case.folder / case.stem).as_posix().casefold()].append(case)
     for case in cases:
         try:

@@ -1,4 +1,4 @@
-"""What a person decided about a mask."""
+"""The decision of a reviewer about a mask."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MAX_NOTE = 10_000  # characters
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One decision. It holds for the mask with this content only: when the mask changes, it no longer counts.
+    """One decision, which is valid only for the mask with this content.
 
     Attributes:
-        path: Of the mask, below the output folder, with slashes.
-        sha256: Of the mask's file when it was looked at.
+        path: Path of the mask below the output folder, with slashes.
+        sha256: SHA-256 of the mask's file when it was reviewed.
         case: Name of its case.
         verdict: One of `VERDICTS`.
-        who: The person, as that person wrote it; may be empty.
-        time: When, ISO 8601.
+        who: Name of the reviewer, as given; may be empty.
+        time: Time of the decision, ISO 8601.
         note: Free text; may be empty.
 
     Raises:
-        ConfigError: the verdict is none of `VERDICTS`, or the note is too long.
+        ConfigError: the verdict is not one of `VERDICTS`, or the note is too long.
     """
 
     path: str

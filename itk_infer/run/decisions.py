@@ -1,4 +1,4 @@
-"""Decisions about masks: which still hold, and those that come back from the report as a CSV file."""
+"""Decisions about masks: which are still valid, and those exported from the report as a CSV file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MAX_NAMED = 5
 
 
 def mask_digests(folder: Path, outputs: Mapping[str, OutputFile]) -> dict[str, str]:
-    """Digest of each label map that is there, by path; those that were changed after a run are read again.
+    """SHA-256 of each existing label map, by path; files that were changed after a run are read again.
 
     Args:
         folder: Output folder.
-        outputs: The ledger's, by path.
+        outputs: Outputs in the ledger, by path.
     """
     digests = {}
     for name, output in outputs.items():
@@ -39,10 +39,10 @@ def mask_digests(folder: Path, outputs: Mapping[str, OutputFile]) -> dict[str, s
 
 
 def valid_reviews(ledger: Ledger, digests: Mapping[str, str]) -> dict[str, Review]:
-    """The decisions about the masks as they are now, by path.
+    """Decisions that are valid for the masks as they are now, by path.
 
     Args:
-        ledger: Of the output folder.
+        ledger: The ledger of the output folder.
         digests: See `mask_digests`.
     """
     reviews = ledger.reviews()
@@ -51,11 +51,11 @@ def valid_reviews(ledger: Ledger, digests: Mapping[str, str]) -> dict[str, Revie
 
 @dataclass(frozen=True, slots=True)
 class ReadDecisions:
-    """What a file of decisions holds.
+    """The content of a file of decisions.
 
     Attributes:
-        reviews: Those about masks that are there.
-        outdated: Masks that have changed or vanished since; their rows are left out.
+        reviews: Decisions about existing masks.
+        outdated: Masks that were changed or removed since; their rows are left out.
     """
 
     reviews: tuple[Review, ...]
@@ -63,7 +63,7 @@ class ReadDecisions:
 
     @property
     def sentence(self) -> str:
-        """What was taken and what was left out."""
+        """A sentence on what was recorded and what was left out."""
         words = f"{len(self.reviews)} decisions recorded"
         if self.outdated:
             more = f" and {len(self.outdated) - MAX_NAMED} more" if len(self.outdated) > MAX_NAMED else ""
@@ -78,12 +78,12 @@ def read_decisions(path: Path, outputs: Mapping[str, OutputFile], digests: Mappi
     """Read the CSV file that the report's page exports.
 
     Args:
-        path: File with the columns `COLUMNS`; rows without a verdict are passed over.
-        outputs: The ledger's, by path.
+        path: File with the columns `COLUMNS`; rows without a verdict are skipped.
+        outputs: Outputs in the ledger, by path.
         digests: See `mask_digests`.
 
     Raises:
-        ConfigError: the file cannot be read, lacks a column, or has a verdict that there is not.
+        ConfigError: the file cannot be read, lacks a column, or has an unknown verdict.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -94,7 +94,7 @@ def read_decisions(path: Path, outputs: Mapping[str, OutputFile], digests: Mappi
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
-        raise ConfigError(f"{path}: is no CSV file ({error}); export the decisions again") from None
+        raise ConfigError(f"{path}: is not a CSV file ({error}); export the decisions again") from None
     missing = [name for name in REQUIRED if not rows or rows[0].get(name) is None]
     if rows and missing:
         raise ConfigError(f"{path}: has no column {missing[0]!r}; there must be {', '.join(COLUMNS)}")
@@ -118,7 +118,7 @@ def read_decisions(path: Path, outputs: Mapping[str, OutputFile], digests: Mappi
 
 
 def record_decisions(folder: Path, ledger: Ledger, path: Path) -> str:
-    """Take a file of decisions into the ledger; one on record that is newer stays. Errors as of `read_decisions`.
+    """Record a file of decisions in the ledger, except older ones. Raises what `read_decisions` raises.
 
     Returns:
         A sentence: how many were recorded, and which were left out.
@@ -131,5 +131,5 @@ def record_decisions(folder: Path, ledger: Ledger, path: Path) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """A cell without the apostrophe that keeps a spreadsheet from calculating it."""
+    """Remove the apostrophe that prevents a spreadsheet from evaluating a cell as a formula."""
     return text[1:] if len(text) > 1 and text[0] == "'" and text[1] in "=+-@" else text

@@ -1,4 +1,4 @@
-"""Where results go: the output folder, or for one image the file that ``-o`` names."""
+"""Where results are written: the output folder, or for one image a single file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CHOICES = ", ".join(f".{name}" for name in FORMATS if name != "same")
 
 
 def with_destination(settings: RunSettings) -> RunSettings:
-    """Settings whose `output` may be the name of a file: the same, with folder and file apart.
+    """Split `output` into folder and file name, if it is the name of a file.
 
-    Nothing is computed before this is known to work.
+    This is checked before anything is computed.
 
     Raises:
-        ConfigError: it can be neither a folder nor a file of results.
+        ConfigError: `output` can be neither a folder nor a file of results.
     """
     path = settings.output
     suffix = next((ending for ending in WRITTEN if path.name.lower().endswith(ending)), "")
@@ -30,9 +30,11 @@ def with_destination(settings: RunSettings) -> RunSettings:
         _check_folder(path)
         return settings
     format_ = suffix[1:]
-    one = f"-o {path} names one file"
+    one = f"`output={path}` names one file"
     if settings.input.is_dir():
-        raise ConfigError(f"{one}, and -i {settings.input} is a folder; give -o a folder, or -i one image")
+        raise ConfigError(
+            f"{one}, and `input={settings.input}` is a folder; give `output` a folder, or `input` one image"
+        )
     if path.is_dir():
         raise ConfigError(f"{one}, and there is a folder of that name; give another name, or remove the folder")
     if not path.name.endswith(suffix):
@@ -45,7 +47,7 @@ def with_destination(settings: RunSettings) -> RunSettings:
         raise ConfigError(f"{one}, which is the input; give another name")
     if is_picture(path.name) and not is_picture(settings.input.name):
         raise ConfigError(
-            f"{one}, which keeps no place in a patient, and -i {settings.input} is no picture; end it in .nii.gz"
+            f"{one} without patient coordinates, but `input={settings.input}` is not a picture; end it in .nii.gz"
         )
     needing = [
         (f"`{kind.keyword}`", f"the {kind.title} is about a folder")
@@ -55,30 +57,32 @@ def with_destination(settings: RunSettings) -> RunSettings:
     if settings.shard is not None:
         needing.append(("`shard`", "it divides a folder"))
     for option, why in needing:
-        raise ConfigError(f"{one}, and {option} needs a folder ({why}); give -o a folder, or leave {option} out")
+        raise ConfigError(
+            f"{one}, and {option} needs a folder ({why}); give `output` a folder, or leave {option} out"
+        )
     _check_folder(path.parent)
     return replace(settings, output=path.parent, file_name=path.name, format=format_)
 
 
 def _check_folder(path: Path) -> None:
-    """Refuse what is a file, lies in a file, or is named like one that cannot be written."""
+    """Refuse an output folder that is a file, is in a file, or has the name of a file that cannot be written."""
     if path.is_dir():
         return
     blocked = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
     if os.path.lexists(blocked) and not blocked.is_dir():
         kind = "a link that leads nowhere" if blocked.is_symlink() and not blocked.exists() else "a file"
         raise ConfigError(
-            f"-o {path}: {blocked} is {kind}; give a folder or, for one image, a name that ends in {CHOICES}"
+            f"`output={path}`: {blocked} is {kind}; give a folder or, for one image, a name that ends in {CHOICES}"
         )
     name = path.name.lower()
     detached = next((ending for ending in ONE_FILE if name.endswith(ending)), None)
     if detached:
         raise ConfigError(
-            f"-o {path}: {detached} is a header apart from its voxels, which is not written; end it in "
+            f"`output={path}`: {detached} is a header with separate voxels, which is not written; end it in "
             f"{ONE_FILE[detached]}"
         )
     if format_of_name(name) or is_picture(name) or is_sidecar(name) or name in (*SUFFIXES, *WRITTEN):
         raise ConfigError(
-            f"-o {path}: label maps are not written as {path.suffix or name}; give a folder or, for one image, a "
-            f"name that ends in {CHOICES}"
+            f"`output={path}`: label maps are not written as {path.suffix or name}; give a folder or, for one "
+            f"image, a name that ends in {CHOICES}"
         )

@@ -1,4 +1,4 @@
-"""DICOM series as cases: one of each study, named after the folder it lies in or by attributes the user chose."""
+"""DICOM series as cases: one per study, named after its folder or by attributes that the user chose."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class DicomInputs:
-    """What DICOM files hold.
+    """The cases in DICOM files.
 
     Attributes:
-        cases: One of each study, good or with its problem.
-        passed: What is no case: other objects, and damaged files.
-        notes: What was left out within series, in sentences.
-        series: How many series there are.
+        cases: One case per study, perhaps with a problem.
+        passed: Files that are not cases: other objects, and damaged files.
+        notes: Sentences about files that were left out within series.
+        series: Number of series.
     """
 
     cases: tuple[Case, ...]
@@ -51,13 +51,13 @@ def dicom_cases(
     case_name: str,
     unread_names: Sequence[str] = (),
 ) -> DicomInputs:
-    """The cases that DICOM files make.
+    """Find the cases in DICOM files.
 
     Args:
-        source: The folder, or the one file, that the user named.
-        files: With their folder below it.
-        wanted: The model's input, with its rules.
-        case_name: Template of names; empty: after folders.
+        source: The folder or file that the user gave.
+        files: Files with their folders below `source`.
+        wanted: The model's input, with rules for series.
+        case_name: Template of names; empty: names of folders.
         unread_names: Names of files below `source` that are not read for other reasons.
 
     Raises:
@@ -84,20 +84,20 @@ def dicom_cases(
 
 
 def check_template(case_name: str) -> None:
-    """Check the template of case names.
+    """Check a template of case names.
 
     Raises:
-        ConfigError: it names what is no attribute.
+        ConfigError: it has unknown attributes, or none.
     """
     unknown = [word for word in FIELD.findall(case_name) if tag_of(word) is None]
     if unknown or (case_name and not FIELD.search(case_name)):
-        what = f"{{{unknown[0]}}} is no known attribute" if unknown else "it names no attribute in braces"
+        what = f"{{{unknown[0]}}} is not a known attribute" if unknown else "it has no attribute in braces"
         raise ConfigError(f"`case_name`: {what}; give e.g. {{PatientID}}_{{StudyDate}}")
 
 
 @dataclass(slots=True)
 class _Names:
-    """Names of cases and files, below the folder that the user named."""
+    """Names of cases and files below the folder that the user gave."""
 
     source: Path
     found: Scan
@@ -111,7 +111,7 @@ class _Names:
         return PurePosixPath(path.relative_to(self.root).as_posix())
 
     def of(self, series: Sequence[Series]) -> tuple[PurePosixPath, str]:
-        """Folder and stem of a case; of several series: of what holds them all."""
+        """Folder and stem of a case; for several series, of the folder that contains all of them."""
         if self.template and len({item.study for item in series}) == 1:
             return PurePosixPath(), _filled(self.template, series[0])
         if not self.source.is_dir():
@@ -127,12 +127,12 @@ class _Names:
         return below.parent if below.name else PurePosixPath(), stem
 
     def _shared(self, series: Series) -> bool:
-        """Whether its folder holds several series that may be meant."""
+        """Whether its folder has several series that could be segmented."""
         return sum(other.folder == series.folder and not other.aside for other in self.found.series) > 1
 
 
 def studies_of(found: Scan) -> list[list[Series]]:
-    """The series of each study; one without a valid UID of a study is alone."""
+    """Group series by study; a series without a valid study UID is a study of its own."""
     studies: dict[object, list[Series]] = defaultdict(list)
     for series in found.series:
         studies[series.study or id(series)].append(series)
@@ -180,7 +180,7 @@ def _case(
 
 
 def _why(item: Candidate, rule: SeriesRule | None, count: int) -> str:
-    """Why a series was chosen of so many that may be meant."""
+    """Why a series was chosen of `count` that could be segmented."""
     if rule is None:
         return "the only one that may be meant"
     preferred = f", preferring {' and '.join(rule.prefer)}" if rule.prefer else ""
@@ -204,14 +204,14 @@ def _problem(item: Candidate, rule: SeriesRule | None, suspects: dict[Path, Path
 
 
 def _suspects(source: Path, found: Scan, unread_names: Sequence[str]) -> dict[Path, Path]:
-    """By folder, a file that may be a lost slice: damaged, or named as DICOM without holding it."""
+    """By folder, a file that may be a lost slice: damaged, or with a DICOM suffix but other content."""
     root = source if source.is_dir() else source.parent
     named = [root / name for name in unread_names if name.lower().endswith(DICOM.suffixes)]
     return {path.parent: path for path in (*named, *(path for path, _ in found.damaged))}
 
 
 def _filled(template: str, series: Series) -> str:
-    """A template with the values of a series, fit for a file name."""
+    """Fill a template with the values of a series, restricted to characters for file names."""
 
     def value(match: re.Match[str]) -> str:
         values = series.first.values(tag_of(match[1]) or 0)
@@ -225,7 +225,7 @@ def _template_tags(template: str) -> frozenset[int]:
 
 
 def _distinct(cases: Sequence[Case]) -> Iterator[Case]:
-    """The cases, those of equal names with a part of a digest of their files' paths."""
+    """Make names unique: equal names get a part of a digest of their files' paths."""
     counts = Counter((case.folder / case.stem).as_posix().casefold() for case in cases)
     for case in cases:
         if counts[(case.folder / case.stem).as_posix().casefold()] > 1:

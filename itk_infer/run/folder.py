@@ -1,4 +1,4 @@
-"""A run over a folder: the plan, the cases by an executor, second attempts, the ledger after each."""
+"""A run over a folder: plan, computing by an executor, second attempts, and the ledger."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from itk_infer.streams import open_missing_streams
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
-MOST_ATTEMPTS = 2  # of a case whose worker dies
+MOST_ATTEMPTS = 2  # of a case whose worker ends
 
 
 def run_folder(
     predictor: Predictor, settings: RunSettings, events: Events | None = None, command: Sequence[str] = ()
 ) -> Summary:
-    """Segment a folder in this process; no other is started. See `run_cases`.
+    """Segment a folder in this process, without workers. See `run_cases`.
 
     Args:
         predictor: The loaded model.
@@ -71,8 +71,8 @@ def run_cases(
 ) -> Summary:
     """Segment a folder.
 
-    One bad case, or one dead worker, never stops the others. A signal stops the run between two windows;
-    what is finished stays, and the next run does the rest.
+    A case that fails, or a worker that ends, does not stop the other cases. A signal stops the run between two
+    windows; finished results are kept, and the next run computes the rest.
 
     Args:
         executor: Computes the cases.
@@ -83,7 +83,7 @@ def run_cases(
 
     Raises:
         ModelError: the model cannot be loaded.
-        ConfigError: the folders cannot be used, or another run is at work in the output folder.
+        ConfigError: the folders cannot be used, or another run is writing to the output folder.
         NoInputError: there is no image.
     """
     open_missing_streams()
@@ -112,7 +112,7 @@ def run_cases(
 
 
 def _lock(settings: RunSettings, events: Events, stop: StopRequest) -> AbstractContextManager[FolderLock | None]:
-    """The lock of the output folder; none where the output is one file, which appears in one moment."""
+    """The lock of the output folder; none if the output is one file, which is written atomically."""
     if settings.file_name is not None:
         return nullcontext()
     return FolderLock(
@@ -122,7 +122,7 @@ def _lock(settings: RunSettings, events: Events, stop: StopRequest) -> AbstractC
 
 @contextmanager
 def _ledger(settings: RunSettings, cases: Sequence[Case], lock: FolderLock | None) -> Iterator[Ledger]:
-    """The ledger to write, in memory where the output is one file. A shard's begins with what others know."""
+    """The ledger to write, in memory if the output is one file; a shard's starts with records of other ledgers."""
     shard = settings.shard
     name = LEDGER if shard is None else f"{shard.stem}.db"
     try:
@@ -166,7 +166,7 @@ class _Run:
         self.deaths: Counter[str] = Counter()
 
     def sweep(self) -> None:
-        """Remove what killed runs, or killed workers of this run, have left unfinished."""
+        """Remove unfinished files of killed runs, and of killed workers of this run."""
         if self.lock is None:
             sweep_partials(self.settings.output, of=self.settings.target_files)
             return
@@ -187,7 +187,7 @@ class _Run:
             self._warn(note)
         try:
             self._work(plan, inputs)
-            if self.deaths or summary.exit_code:  # a killed worker could not remove its own
+            if self.deaths or summary.exit_code:  # a killed worker leaves its unfinished files
                 self.sweep()
             self._derive()
             summary.exit_code = summary.exit_code or _exit_code(summary, plan)
@@ -225,11 +225,11 @@ class _Run:
             self.summary.problem = "" if isinstance(error, InterruptedRunError) else str(error)
 
     def _end_without_ledger(self, plan: list[CaseAction]) -> None:
-        """The output folder, or the ledger in it, is no longer there: stop, and count as failed what is lost."""
+        """Stop because the output folder or its ledger was removed, and count lost results as failed."""
         self.executor.stop(lambda message: None)
         gone = self.ledger_path if self.settings.output.is_dir() else self.settings.output
         self.summary.problem = (
-            f"{gone} vanished during the run (deleted, moved or unmounted), and nothing can be recorded any more; "
+            f"{gone} vanished during the run (deleted, moved or unmounted), so nothing can be recorded any more; "
             "run the same command again, in a folder that stays"
         )
         for planned in plan:
@@ -244,12 +244,12 @@ class _Run:
             self.events.emit(CaseFailed(name, reason, self.attempts.get(name, 0)))
 
     def _give_up(self, lost: LockLostError) -> None:
-        """End without writing or deleting anything more; cases at work are dropped and not recorded."""
+        """End without writing or deleting anything; running cases are dropped and not recorded."""
         self.summary.exit_code, self.summary.problem = lost.exit_code, str(lost)
         self.executor.stop(lambda message: None)
 
     def _settle_the_rest(self, plan: list[CaseAction], passed: Sequence[PassedOver]) -> None:
-        """Inputs that need no computing."""
+        """Record inputs that need not be computed."""
         self.ledger.confirm([planned.case.name for planned in plan if planned.reason == ALREADY_DONE])
         if passed:
             self.ledger.settle_all({item.name: item.reason for item in passed}, self.events.run, "skipped")
@@ -266,7 +266,7 @@ class _Run:
 
     def _compute(self, plan: list[CaseAction]) -> None:
         todo = [planned for planned in plan if planned.action == "run"]
-        if self.executor.workers > 1:  # the largest first, so that none is begun when all others are done
+        if self.executor.workers > 1:  # the largest first, so that workers end at about the same time
             todo = sorted(todo, key=lambda planned: _size(planned.case), reverse=True)
         self.ledger.enqueue([planned.case.name for planned in todo], self.events.run)
         cases = [planned.case for planned in plan]
@@ -332,7 +332,7 @@ class _Run:
             self._warn(f"{name}: computed again: {planned.reason}")
 
     def _retry_or_fail(self, died: WorkerDied) -> None:
-        """A case whose worker died gets one more attempt, in fp32 and one window per call."""
+        """Retry a case whose worker ended, once, in fp32 and with one window per call."""
         task = self.open.pop(died.name)
         self.deaths[died.name] += 1
         if self.deaths[died.name] < MOST_ATTEMPTS:
@@ -343,9 +343,9 @@ class _Run:
             self._fail(died.name, reason, self.attempts.get(died.name, 1), died.worker)
 
     def _derive(self) -> None:
-        """Write the tables again, if they may have changed."""
+        """Update the tables."""
         if self.lock is None or self.settings.shard is not None:
-            return  # one file has none; `itk_infer report` makes them from the ledgers of all shards
+            return  # none for one file; for shards, `itk_infer report` makes them from all ledgers
         try:
             with verified_by(self.lock.verify):
                 kept = write_derived(
@@ -376,10 +376,10 @@ class _Run:
 
 
 def _exit_code(summary: Summary, plan: Sequence[CaseAction]) -> int:
-    """By the cases alone; what was passed over is none."""
+    """The exit code, from the cases only, without inputs that were passed over."""
     return 0 if not summary.failed else 4 if len(summary.failed) == len(plan) else 3
 
 
 def _size(case: Case) -> int:
-    """Bytes of its files: an estimate of its cost without reading it."""
+    """Bytes of a case's files, as an estimate of its cost."""
     return sum(path.stat().st_size if path.is_file() else 0 for path in case.files)

@@ -1,4 +1,4 @@
-"""Removes, on request, the ledger's rows of images and masks that are gone."""
+"""Remove, on request, the ledger's rows of images and masks that no longer exist."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from itk_infer.run.masks import images_gone
 
 
 def forget_missing(folder: Path, ledger: Ledger) -> list[str]:
-    """Drop the rows of cases whose image, or whose every mask, is gone. No file is deleted.
+    """Delete the rows of cases whose image, or all of whose masks, no longer exist. No file is deleted.
 
-    A mask that is there stays on record as a file of this program, so that a later run may replace it.
+    An existing mask stays on record as a file of this program, so that a later run may replace it.
 
     Returns:
         A sentence per case.

@@ -1,7 +1,7 @@
-"""The heartbeat of a lock file: the holder changes the file every few seconds, contenders watch it for changes.
+"""The heartbeat of a lock file: its holder changes the file every few seconds, other runs watch for changes.
 
-Only change counts. Contenders measure time with their own clock, so clocks of two machines are never compared,
-and no file lock of an operating system is needed, which network file systems may lack.
+Other runs measure time without a change with their own clocks, so clocks of two machines are never compared, and
+no file lock of an operating system is needed, which network file systems may lack.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ POLL_S = 0.25
 class Heartbeat:
     """Changes a lock file every `BEAT_S` seconds, in a thread, until stopped or the lock is lost.
 
-    The libraries that take long release the interpreter while they work, so the thread runs beside them.
+    Long computations of libraries release the interpreter lock, so the thread runs beside them.
 
     Args:
         path: The lock file.
-        verify: Raises `LockLostError` once the file is no longer the holder's.
+        verify: Raises `LockLostError` if the file is no longer the holder's.
 
     Attributes:
-        lost: How the lock was lost; None while it is held.
+        lost: The error of a lost lock; None while it is held.
     """
 
     def __init__(self, path: Path, verify: Callable[[], None]) -> None:
@@ -41,11 +41,11 @@ class Heartbeat:
         self.lost: LockLostError | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; returns when the file will not be changed any more."""
+        """Stop the thread; afterwards, the file is not changed any more."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -63,7 +63,7 @@ class Heartbeat:
 
 
 def _change(path: Path, beats: int) -> None:
-    """Turn the last byte, which needs no space on a full disk; what fails once is tried again by the next beat."""
+    """Change the last byte, which needs no disk space; after an error, the next beat tries again."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))  # never creates the file
         try:
@@ -82,15 +82,15 @@ def beating(
     *,
     all_of_them: bool = False,
 ) -> list[Path]:
-    """Watch lock files, and return those that changed.
+    """Watch lock files, and return those that change.
 
-    Time during which this process, too, stood still does not count: a suspended machine makes no lock stale.
+    Time during which this process was suspended does not count, so suspending a machine makes no lock stale.
 
     Args:
-        paths: Lock files. One that vanishes has not changed: it was released.
+        paths: Lock files. One that is removed counts as released, not as changed.
         seconds: How long to watch for the first change.
         check: Called often; raises `InterruptedRunError` to stop.
-        all_of_them: Watch on after the first change, until each has changed or the time is over.
+        all_of_them: Continue after the first change, until each has changed or the time is over.
     """
     before = {path: _signs(path) for path in paths}
     changed: set[Path] = set()
@@ -108,7 +108,7 @@ def beating(
 
 
 def _signs(path: Path) -> tuple[bytes, int, int] | None:
-    """Everything that a heartbeat, or another holder, changes; None if the file is missing."""
+    """Content, time and inode, one of which a heartbeat or a new holder changes; None if there is no file."""
     try:
         with path.open("rb") as file:  # opening makes network file systems ask the server
             found = os.fstat(file.fileno())

@@ -17,18 +17,18 @@ OTHER_TABLE = re.compile(r"labels-[0-9a-f]{8}\.csv")
 
 @dataclass(slots=True)
 class LabelScheme:
-    """Masks that one label table describes.
+    """A label table and the masks that it describes.
 
     Attributes:
-        labels: By value.
-        masks: Their paths below the output folder.
+        labels: Labels by value.
+        masks: Paths of the masks below the output folder.
     """
 
     labels: dict[int, Label] = field(default_factory=dict)
     masks: list[str] = field(default_factory=list)
 
     def fits(self, labels: Sequence[Label]) -> bool:
-        """Whether no value would have two meanings."""
+        """Whether labels can be added without giving a value two meanings."""
         return all(self.labels.get(label.value, label).name == label.name for label in labels)
 
     def add(self, labels: Sequence[Label], path: str) -> None:
@@ -39,14 +39,14 @@ class LabelScheme:
 
 
 def label_schemes(masks: Sequence[Mask], latest: Sequence[Label] = ()) -> dict[str, LabelScheme]:
-    """Which file describes which masks.
+    """Assign masks to label tables.
 
     Args:
-        masks: Those on record. Masks that are gone count only where none is left.
-        latest: Label table of the latest run, which `LABEL_TABLE` is to be if a mask bears it.
+        masks: Masks on record. Removed ones are used only if no mask exists.
+        latest: Label table of the latest run, which becomes `LABEL_TABLE` if a mask has it.
 
     Returns:
-        By file name; `LABEL_TABLE` first. Empty if there is no mask.
+        Schemes by file name, `LABEL_TABLE` first; empty if there is no mask.
     """
     known = [mask for mask in masks if mask.labels]
     known = [mask for mask in known if mask.present] or known

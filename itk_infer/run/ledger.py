@@ -1,6 +1,6 @@
-"""The ledger: the state and results of every case, in SQLite, written by one process only.
+"""The ledger: state and results of every case, in SQLite, written by one process only.
 
-Everything else that is a table (confidences.xlsx, labels.csv) is derived from it.
+All tables (confidences.xlsx, labels.csv, ...) are made from it.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class Ledger:
 
     Args:
         folder: Output folder; the ledger is ``itk_infer.db`` in it.
-        read_only: Change nothing; a missing ledger reads as an empty one.
-        name: Of another ledger in the folder, that of a shard.
-        verify: Called before each change; raises if the folder belongs to another run by now.
-        in_memory: Read and write no file; the ledger begins empty and ends with the process.
+        read_only: Change nothing; a missing ledger is read as an empty one.
+        name: File name, if it is the ledger of a shard.
+        verify: Called before each change; raises if another run has taken over the folder.
+        in_memory: Use no file; the ledger starts empty and is lost at the end of the process.
 
     Raises:
-        ConfigError: the file is no ledger, or of a newer version, or may not be written.
+        ConfigError: the file is not a ledger, is of a newer version, or may not be written.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Ledger:
                 self._db = open_read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
-            self._db.execute("PRAGMA temp_store = MEMORY")  # not every machine has a place for files
+            self._db.execute("PRAGMA temp_store = MEMORY")  # there may be no writable temporary folder
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
@@ -118,7 +118,7 @@ class Ledger:
             ) from error
 
     def _upgrade(self, version: int) -> None:
-        """Make the tables of a new file, or of the stand-in for a missing one; add what an older one lacks."""
+        """Create the tables in a new file, or in memory for a missing one; add what an older file lacks."""
         if self.read_only and version:
             copy = sqlite3.connect(":memory:")
             self._db.backup(copy)
@@ -130,7 +130,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        """One transaction, begun only while the folder still belongs to this run."""
+        """One transaction, which starts only if this run still holds the folder."""
         self._verify()
         with self._db:
             yield
@@ -142,21 +142,21 @@ class Ledger:
     # --- runs ---------------------------------------------------------------------------------
 
     def begin_run(self, run: str, about: dict[str, Any]) -> None:
-        """Note that a run begins."""
+        """Record the start of a run."""
         with self._change():
             self._db.execute(
                 "INSERT INTO runs (id, started, about) VALUES (?, ?, ?)", (run, _now(), json.dumps(about))
             )
 
     def end_run(self, run: str, exit_code: int) -> None:
-        """Note how it ended."""
+        """Record the end of a run."""
         with self._change():
             self._db.execute("UPDATE runs SET ended = ?, exit_code = ? WHERE id = ?", (_now(), exit_code, run))
 
     # --- cases --------------------------------------------------------------------------------
 
     def enqueue(self, names: Iterable[str], run: str) -> None:
-        """Record cases as waiting, before the first of them begins."""
+        """Record cases as waiting, before the first one starts."""
         with self._change():
             self._db.executemany(
                 "INSERT INTO cases (name, state, run, started) VALUES (?, 'waiting', ?, ?) "
@@ -166,7 +166,7 @@ class Ledger:
             )
 
     def start(self, name: str, run: str) -> int:
-        """Note that a case is being worked on; returns which attempt this is."""
+        """Record that a case is running; returns the number of this attempt."""
         with self._change():
             self._db.execute(
                 "INSERT INTO cases (name, state, run, started, attempts) VALUES (?, 'running', ?, ?, 1) "
@@ -180,7 +180,7 @@ class Ledger:
     def finish(
         self, name: str, inputs: Iterable[InputFile], results: dict[str, Any], outputs: Iterable[OutputFile]
     ) -> None:
-        """Note a success, with its outputs, in one transaction; its label map keeps the results, too."""
+        """Record a finished case and its outputs in one transaction; the label map keeps the results, too."""
         with self._change():
             self._db.execute(
                 "UPDATE cases SET state = 'done', reason = NULL, ended = ?, inputs = ?, results = ? "
@@ -190,7 +190,7 @@ class Ledger:
             self._put(replace(item, results=results) if item.kind == LABELS else item for item in outputs)
 
     def settle(self, name: str, run: str, state: str, reason: str) -> None:
-        """Note a case that failed, was skipped or was interrupted; earlier results stay on record."""
+        """Record a case that failed, was skipped or was interrupted; earlier results stay on record."""
         self.settle_all({name: reason}, run, state)
 
     def settle_all(self, reasons: Mapping[str, str], run: str, state: str) -> None:
@@ -204,7 +204,7 @@ class Ledger:
             )
 
     def confirm(self, names: Sequence[str]) -> None:
-        """Note that these cases are done, whatever became of an attempt after their last success."""
+        """Record cases as done, even if an attempt after their last success failed."""
         with self._change():
             self._db.executemany(
                 "UPDATE cases SET state = 'done', reason = NULL WHERE name = ? AND state != 'done'",
@@ -212,7 +212,7 @@ class Ledger:
             )
 
     def locate(self, paths: Mapping[str, Sequence[str]]) -> None:
-        """Remember where the images of cases are now.
+        """Record where the images of cases are now.
 
         Args:
             paths: Absolute paths by case name.
@@ -224,18 +224,18 @@ class Ledger:
             )
 
     def forget(self, cases: Iterable[str], outputs: Iterable[str]) -> None:
-        """Drop rows.
+        """Delete rows.
 
         Args:
-            cases: Names.
-            outputs: Paths below the output folder.
+            cases: Names of cases.
+            outputs: Paths of outputs below the output folder.
         """
         with self._change():
             self._db.executemany("DELETE FROM cases WHERE name = ?", [(name,) for name in cases])
             self._db.executemany("DELETE FROM outputs WHERE path = ?", [(path,) for path in outputs])
 
     def refresh_inputs(self, name: str, inputs: Iterable[InputFile]) -> None:
-        """Remember new stamps of inputs whose content is the same."""
+        """Record new stamps of inputs whose content has not changed."""
         with self._change():
             content = json.dumps([packed(item) for item in inputs])
             self._db.execute("UPDATE cases SET inputs = ? WHERE name = ?", (content, name))
@@ -266,11 +266,11 @@ class Ledger:
             ) from error
 
     def adopt(self, other: Ledger, names: Iterable[str] | None = None) -> None:
-        """Take over the rows of another ledger of the folder that are newer.
+        """Copy newer rows of another ledger in the folder.
 
         Args:
-            other: That ledger.
-            names: Cases to take over; None: all.
+            other: The other ledger.
+            names: Cases to copy; None: all.
         """
         wanted = None if names is None else set(names)
         ours = dict(self._db.execute("SELECT name, started FROM cases"))
@@ -296,17 +296,17 @@ class Ledger:
                 self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", runs)
 
     def last_model(self) -> dict[str, Any]:
-        """What the last run noted of its model: ``identity``, ``labels``; empty if there was none."""
+        """What the last run recorded of its model: ``identity``, ``labels``; empty if there was no run."""
         row = self._db.execute("SELECT about FROM runs ORDER BY started DESC LIMIT 1").fetchone()
         return json.loads(row[0]) if row else {}
 
     def runs(self) -> list[tuple[str, str | None, int | None, dict[str, Any]]]:
-        """All runs, oldest first: when each began and ended, its exit code, what was noted of it."""
+        """All runs, oldest first: start, end, exit code, and ``about``."""
         rows = self._db.execute("SELECT started, ended, exit_code, about FROM runs ORDER BY started")
         return [(started, ended, code, json.loads(about)) for started, ended, code, about in rows]
 
     def last_run(self) -> tuple[str, str | None, int | None] | None:
-        """When the last run began and ended, and its exit code; None if there was none."""
+        """Start, end and exit code of the last run; None if there was none."""
         row = self._db.execute(
             "SELECT started, ended, exit_code FROM runs ORDER BY started DESC LIMIT 1"
         ).fetchone()
@@ -315,7 +315,7 @@ class Ledger:
     # --- outputs ------------------------------------------------------------------------------
 
     def record_output(self, output: OutputFile) -> None:
-        """Remember an output that belongs to no single case."""
+        """Record an output that does not belong to a single case."""
         with self._change():
             self._put([output])
 
@@ -339,7 +339,7 @@ class Ledger:
     # --- reviews ------------------------------------------------------------------------------
 
     def record_reviews(self, reviews: Iterable[Review]) -> None:
-        """Remember what people decided about masks; a later decision about a mask replaces an earlier one."""
+        """Record decisions about masks; a later decision about a mask replaces an earlier one."""
         with self._change():
             self._db.executemany(
                 "INSERT INTO reviews (path, sha256, case_name, verdict, who, time, note) VALUES (?,?,?,?,?,?,?) "
@@ -349,7 +349,7 @@ class Ledger:
             )
 
     def forget_reviews(self, masks: Iterable[tuple[str, str]]) -> None:
-        """Drop decisions.
+        """Delete decisions.
 
         Args:
             masks: Path and digest of each mask.

@@ -1,4 +1,4 @@
-"""The file of a ledger: created for the group, opened without a change, and refused in words."""
+"""The file of a ledger: created with the umask's modes, opened read-only, and errors as sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itk_infer.system import ownership, user_name
 
 
 def ledger_fault(path: Path, error: sqlite3.Error) -> ConfigError:
-    """What SQLite said of a ledger that is open, as a sentence with the remedy."""
+    """Convert an SQLite error on an open ledger to a sentence with a remedy."""
     if "readonly" in str(error) or "unable to open" in str(error):
         return _not_writable(path)
     return ConfigError(
@@ -34,12 +34,12 @@ def _not_writable(path: Path) -> ConfigError:
 
 
 def make_writable(path: Path) -> None:
-    """Create a missing ledger with the modes that the umask allows, which its journal will have, too.
+    """Create a missing ledger with the modes that the umask allows, which SQLite also gives to its journal.
 
-    SQLite itself would create it without write permission for the group, whatever the umask says.
+    SQLite itself would create it without write permission for the group, regardless of the umask.
 
     Raises:
-        ConfigError: it cannot be created, or is there and may not be written.
+        ConfigError: it cannot be created, or exists and may not be written.
     """
     try:
         path.open("xb").close()
@@ -54,7 +54,7 @@ def make_writable(path: Path) -> None:
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """The ledger without a change to it, even where a killed run has left a change half made."""
+    """Open a ledger without changing it, even if a killed run has left an unfinished transaction."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         db.execute("PRAGMA user_version").fetchone()
@@ -65,12 +65,12 @@ def open_read_only(path: Path) -> sqlite3.Connection:
             raise
     else:
         return db
-    # SQLite would undo that change before it reads, which read-only it may not; so it does in a copy.
+    # SQLite must roll the transaction back before it reads, which it cannot in a read-only file: a copy is used.
     try:
         private = tempfile.TemporaryDirectory(prefix="itk_infer-")
     except OSError:
         raise ConfigError(
-            f"{path}: a killed run has left a change half made, which is undone in a copy, and {MISSING}"
+            f"{path}: a killed run has left an unfinished transaction, which is undone in a copy, and {MISSING}"
         ) from None
     with private as folder:
         for file in (path, journal):

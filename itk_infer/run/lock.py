@@ -1,4 +1,4 @@
-"""One run per output folder: a lock file, which is taken from crashed runs and never from living ones."""
+"""One run per output folder: a lock file, which can be taken over from crashed runs, but not from running ones."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from itk_infer.run.shard import Shard
 from itk_infer.system import ownership, user_name
 
 NAME = "itk_infer.lock"
-MOST_TRIES = 100  # locks that others release and take in the same moment
+MOST_TRIES = 100  # for locks that other runs release and take at the same time
 
 
 class FolderLock:
     """Holds ``itk_infer.lock`` in a folder while a run writes there, and keeps its heartbeat.
 
-    A shard holds a lock of its own: shards of one division share a folder, and no other run does with them.
+    A shard has a lock of its own: shards of the same count may share a folder, but with no other run.
     A lock is stale, and taken over, when its process is gone (same machine and process namespace), or when
     its heartbeat did not change while this run watched it for `STALE_S` seconds.
 
     Args:
         folder: The folder.
-        shard: The part of it that the run is for; None: all.
-        tell: Called with a sentence about what is waited for.
+        shard: The part of the cases that the run computes; None: all.
+        tell: Called with a sentence when the lock has to wait for another.
         check: Called while waiting; raises `InterruptedRunError` to stop.
 
     Attributes:
-        ticket: Proof for others that the lock is held.
-        took_over: Whether a stale lock was found, that is, the last run was killed.
+        ticket: Lets workers verify that the lock is held.
+        took_over: Whether a stale lock was found, because the last run was killed.
         since: When this lock was made, in seconds since the epoch.
 
     Raises:
-        ConfigError: another run is at work there, or the folder cannot be written.
+        ConfigError: another run is writing there, or the folder cannot be written.
     """
 
     def __init__(
@@ -84,23 +84,23 @@ class FolderLock:
         """Check that the lock is still held, before something is written.
 
         Raises:
-            LockLostError: it is not.
+            LockLostError: it is no longer held.
         """
         self.raise_if_lost()
         self.ticket.verify()
 
     def raise_if_lost(self) -> None:
-        """As `verify`, by what the last heartbeat found: cheap enough to be called between windows."""
+        """As `verify`, from the result of the last heartbeat: fast enough to be called between windows."""
         if self._heartbeat.lost is not None:
             raise self._heartbeat.lost
 
     def others(self) -> list[Path]:
-        """Locks of other runs that may be at work in the folder."""
+        """Locks of other runs that may be writing to the folder."""
         owners = {path: _owner_of(path) for path in locks_in(self._path.parent) if path != self._path}
         return [path for path, owner in owners.items() if owner is not None and owner.fate != Fate.GONE]
 
     def _rivals(self) -> list[Path]:
-        """Locks of runs that must not work beside this one."""
+        """Locks of runs that must not share the folder with this one."""
         others = [path for path in locks_in(self._path.parent) if path != self._path]
         return [path for path in others if self._friends is None or not path.name.endswith(self._friends)]
 
@@ -121,15 +121,15 @@ class FolderLock:
             with file:
                 file.write(self._owner.to_bytes())
         except OSError as error:
-            self._path.unlink(missing_ok=True)  # without an owner it would keep others out for a while
+            self._path.unlink(missing_ok=True)  # without an owner, it would block other runs until it is stale
             raise ConfigError(f"{self._path}: cannot be created ({error.strerror})") from None
         return True
 
     def _clear(self, paths: list[Path]) -> None:
-        """Remove those of these locks whose runs are gone, and that were not released meanwhile.
+        """Remove those of these locks whose runs have ended, unless they were released meanwhile.
 
         Raises:
-            ConfigError: one of the runs is at work.
+            ConfigError: one of the runs is running.
         """
         seen = {path: owner for path in paths if (owner := _owner_of(path)) is not None}
         alive = [path for path, owner in seen.items() if owner.fate == Fate.ALIVE]
@@ -149,7 +149,7 @@ class FolderLock:
             self._set_aside(path, owner)
 
     def _set_aside(self, path: Path, stale: LockOwner) -> None:
-        """Remove a stale lock, and only that one: of several runs that find it stale, one removes it."""
+        """Remove a stale lock, so that only one of several runs that find it stale removes it."""
         aside = path.with_name(f"{path.name}.{self._owner.token}")
         try:
             if read_owner(path) != stale:
@@ -185,7 +185,7 @@ def locks_in(folder: Path) -> list[Path]:
 
 
 def at_work(folder: Path, seconds: float) -> list[LockOwner]:
-    """The runs at work in a folder, those of other machines and containers by their heartbeat.
+    """The runs that are writing to a folder; those of other machines and containers by their heartbeat.
 
     Args:
         folder: The folder.
@@ -198,14 +198,14 @@ def at_work(folder: Path, seconds: float) -> list[LockOwner]:
 
 
 def _owner_of(path: Path) -> LockOwner | None:
-    """Of a lock; None if it was released.
+    """Read the owner of a lock; None if it was released.
 
     Raises:
-        ConfigError: it is no lock file.
+        ConfigError: it is not a lock file.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise ConfigError(f"{path}: is no lock file of a run; remove it")
+            raise ConfigError(f"{path}: is not a lock file of a run; remove it")
         return read_owner(path)
     except FileNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""The label maps on record: which of them exist, and what to know before their numbers are used."""
+"""The label maps on record: which of them exist, and whether their measurements are still valid."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Mask:
     Attributes:
         path: Below the output folder, with slashes; empty for a case whose mask another program made.
         case: Name of its case.
-        results: What was measured of it; None if that is not known.
-        present: Whether the file is there.
-        listed: Whether the case is still on record; if not, the tables have no row of it.
+        results: Its measurements; None if they are not known.
+        present: Whether the file exists.
+        listed: Whether the case is still on record; if not, the tables have no row for it.
         changed: Whether the file was changed after it was measured.
-        difference: What made it, if the latest run would make it otherwise, in words; else empty.
-        image_gone: Where its image was, if it is no longer there; else empty.
+        difference: How its settings differ from the latest run's, as a phrase; else empty.
+        image_gone: Where its image was, if that no longer exists; else empty.
         failure: Why a later attempt failed; else empty.
     """
 
@@ -51,7 +51,7 @@ class Mask:
 
     @property
     def gone(self) -> bool:
-        """Whether the mask, or its image, has vanished."""
+        """Whether the mask or its image no longer exists."""
         return bool(self.image_gone or (self.path and not self.present))
 
     @property
@@ -77,13 +77,13 @@ def masks_on_record(
     outputs: Mapping[str, OutputFile],
     identity: Mapping[str, Any],
 ) -> list[Mask]:
-    """All label maps that the ledger knows, and the cases that have results and none; sorted.
+    """All label maps in the ledger, and cases with results but without a label map; sorted.
 
     Args:
         folder: Output folder.
-        cases: By name.
-        outputs: By path.
-        identity: Of the latest run's model, see `Predictor.identity`; empty if there was none.
+        cases: Cases by name.
+        outputs: Outputs by path.
+        identity: Identity of the latest run's model, see `Predictor.identity`; empty if there was no run.
     """
     lost = images_gone(cases)
     label_maps = [output for output in outputs.values() if output.kind == LABELS]
@@ -117,10 +117,10 @@ def masks_on_record(
 
 
 def images_gone(cases: Mapping[str, CaseRecord]) -> dict[str, str]:
-    """Of cases whose image has vanished: a path at which it was.
+    """Return, for cases whose image no longer exists, the path at which it was.
 
-    Where not one image is to be found, their folder is out of reach, as on another machine, and nothing is
-    known of any.
+    If no image at all is found, their folder is assumed to be not accessible, as on another machine, and the
+    result is empty.
     """
     located = {name: record.paths or _absolute(record) for name, record in cases.items()}
     there = {path: _exists(path) for paths in located.values() for path in paths}
@@ -142,5 +142,5 @@ def _exists(path: str) -> bool:
 
 
 def _absolute(record: CaseRecord) -> Sequence[str]:
-    """What a ledger of version 1 knows of an image's place; a relative path means nothing elsewhere."""
+    """Paths of images in a ledger of version 1; relative ones are left out, as their start is not known."""
     return [item.path for item in record.inputs if Path(item.path).is_absolute()]

@@ -11,21 +11,21 @@ from itk_infer.volume.other_formats import OtherFormat
 
 NAMED = 3  # names in a sentence, of each sort
 UNREAD, LABELS, ASIDE = "unread", "labels", "aside"
-LABELS_REMEDY = "give it alone with -i to have it segmented all the same"
+LABELS_REMEDY = "give it as `input` to segment it"
 
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """One input that is not segmented, or the slices of a folder that make up images together.
+    """One input that is not segmented, or slices of a folder that belong to the same images.
 
     Attributes:
-        name: Its path below the input folder; of several files, that of the first.
+        name: Path below the input folder; for several files, that of the first.
         sort: `UNREAD`, `LABELS`, or `ASIDE`: DICOM objects that are never segmented.
-        what: What it is, in words.
-        plural: What several of the kind are.
+        what: What it is, as a phrase.
+        plural: The phrase for several of its kind.
         remedy: What to do, as an imperative.
-        files: How many files it consists of.
-        slices: Whether they are slices, each of which would be an input of its own.
+        files: Number of its files.
+        slices: Whether the files are slices, each of which counts as an input.
     """
 
     name: str
@@ -38,7 +38,7 @@ class PassedOver:
 
     @property
     def count(self) -> int:
-        """As how many inputs it counts in a sentence."""
+        """The number of inputs it counts for."""
         return self.files if self.slices else 1
 
     @property
@@ -51,23 +51,23 @@ class PassedOver:
 
 
 def unread(below: PurePosixPath, names: Sequence[str], form: OtherFormat) -> PassedOver:
-    """Files of a folder in a format that is not read: of one image, or slices."""
+    """Describe files of a folder in a format that is not read: those of one image, or slices."""
     name = readable(below / names[0])
     return PassedOver(name, UNREAD, form.name, form.plural, form.remedy, len(names), form.slices)
 
 
 def label_map(path: PurePosixPath, what: str) -> PassedOver:
-    """A result of this program, or a label map of another."""
+    """Describe a result of this program, or a label map of another one."""
     return PassedOver(readable(path), LABELS, what, what, LABELS_REMEDY)
 
 
 def readable(path: PurePosixPath | str) -> str:
-    """A path as text that can be encoded, whatever bytes it holds."""
+    """Convert a path to text that can be encoded, even if its bytes are not valid."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def sentences(passed: Sequence[PassedOver]) -> list[str]:
-    """At most three sentences that name all of them: how many, of which kinds, the first names, what to do."""
+    """Summarise inputs in at most three sentences: numbers, kinds, the first names, and what to do."""
     found = []
     others = [item for item in passed if item.sort == UNREAD]
     if others:

@@ -1,4 +1,4 @@
-"""Pictures as cases: a picture holds all its channels, unless files are numbered as its channels."""
+"""Pictures as cases: a file has all channels, unless files are numbered as channels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
 def picture_cases(found: Sequence[Case], wanted: InputSpec) -> list[Case]:
-    """The cases that pictures of a folder are.
+    """Group the pictures of a folder to cases.
 
-    Grey files that are numbered from ``_0000`` to the last channel of the model are one picture together. Where
-    the spec says that files are numbered, as nnU-Net's are, a ``_0000`` without others is left out of the name.
-    Every other file is a picture of its own: numbers are often those of frames.
+    Grey files that are numbered from ``_0000`` to the last channel of the model are one picture. If the spec says
+    that files are numbered, as nnU-Net's are, a single ``_0000`` is left out of the name. Every other file is a
+    picture of its own, because numbers are often those of frames.
 
     Args:
         found: A case per file.
@@ -46,7 +46,7 @@ def picture_cases(found: Sequence[Case], wanted: InputSpec) -> list[Case]:
 
 
 def pictures_beside(pictures: Sequence[Case]) -> Iterator[PassedOver]:
-    """Pictures beside volumes, which a model of volumes does not segment."""
+    """Describe pictures in a folder with volumes, which a 3D model does not segment."""
     groups: dict[tuple[PurePosixPath, bool], list[str]] = defaultdict(list)
     for case in pictures:
         groups[case.folder, case.suffix in (".npy", ".npz")].append(case.paths[0].name)

@@ -1,4 +1,4 @@
-"""What is still to do: the cases of a folder against the ledger and the files that are there."""
+"""Decide what to do about each case, from the ledger and the existing files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ OTHER_INPUT = "was made with another input"
 
 @dataclass(frozen=True, slots=True)
 class CaseAction:
-    """What will be done about one case, and why.
+    """What the run does about one case, and why.
 
     Attributes:
         case: The case.
         action: ``run``, ``skip`` or ``fail``.
-        reason: Why; empty for a case that is simply new.
+        reason: Why; empty for a new case.
         wanted: Names of the outputs to write, and their files, in the order of the table.
         kept: Files that another program wrote or changed and that stay.
-        outdated: Earlier outputs, likewise, that are not asked for now and will not agree with the new ones.
+        outdated: Earlier outputs, by name, that are not asked for now and will not match the new ones.
     """
 
     case: Case
@@ -48,12 +48,12 @@ class CaseAction:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
-    """What the ledger said before the run.
+    """The content of the ledger before the run.
 
     Attributes:
-        cases: By name.
-        outputs: By path below the output folder.
-        inputs: Every input file of the run, as device and inode.
+        cases: Cases by name.
+        outputs: Outputs by path below the output folder.
+        inputs: Device and inode of every input file of the run.
     """
 
     cases: Mapping[str, CaseRecord]
@@ -67,13 +67,13 @@ def make_plan(
     identity: dict[str, Any],
     ledger: Ledger,
 ) -> list[CaseAction]:
-    """Plan every case.
+    """Decide what to do about every case.
 
     Args:
-        cases: What was found.
-        settings: What was asked for.
+        cases: The cases found.
+        settings: The settings of the run.
         identity: `Predictor.identity`.
-        ledger: What was done before. Unless it is read only, new stamps of unchanged inputs are noted.
+        ledger: The ledger. Unless it is read-only, new stamps of unchanged inputs are recorded.
     """
     known = LedgerSnapshot(
         ledger.cases(), ledger.outputs(), _identities(path for case in cases for path in case.files)
@@ -138,15 +138,15 @@ def _missing(titles: Sequence[str]) -> str:
 
 
 def _without_source(case: Case, asked: Iterable[str]) -> str:
-    """Why outputs that refer to a DICOM series cannot be made of a case; empty if they can."""
+    """Why outputs that refer to a DICOM series cannot be made for a case; empty if they can."""
     kind = next((OUTPUTS[name] for name in asked if "source" in OUTPUTS[name].needs), None)
     if kind is None or case.series:
         return ""
-    return f"is no DICOM series, and a {kind.title} refers to one: give the series, or leave `{kind.keyword}` out"
+    return f"is not a DICOM series, to which a {kind.title} refers: give the series, or leave `{kind.keyword}` out"
 
 
 def _danger(paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> str:
-    """Why writing these outputs could harm something else; empty if it cannot."""
+    """Why writing these outputs could overwrite something else; empty if it cannot."""
     for path in paths:
         if _identities([path]) & known.inputs:
             return f"would replace the input {path}; choose another output folder"
@@ -179,14 +179,14 @@ def _state(
         return "missing"
     output = known.outputs.get(path.relative_to(folder).as_posix())
     if output is None or path.is_symlink() or not is_unchanged(path, output):
-        # Killed after the file got its name, and before the ledger knew?
+        # A run may have been killed between naming the file and recording it.
         return "left by an interrupted run" if is_intended(path) else "touched"
     words = difference(output.identity, identity, output.kind)
     return f"was made with {words}" if words else "fresh"
 
 
 def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: LedgerSnapshot) -> Path | None:
-    """The input, of another name or in another folder, that one of these outputs was made of; None if none was."""
+    """Another input file from which one of these outputs was made; None if there is none."""
     for path in paths:
         output = known.outputs.get(path.relative_to(folder).as_posix())
         record = known.cases.get(output.case) if output is not None else None
@@ -198,7 +198,7 @@ def _other_source(case: Case, paths: Iterable[Path], folder: Path, known: Ledger
 
 
 def _is_withdrawn(path: Path) -> bool:
-    """Whether an input was certainly removed: its folder exists, and the file does not."""
+    """Whether an input was certainly removed: its folder exists, but the file does not."""
     return path.parent.is_dir() and not os.path.lexists(path)
 
 
@@ -208,7 +208,7 @@ def is_unchanged(path: Path, output: OutputFile) -> bool:
 
 
 def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> list[str]:
-    """SHA-256 of each input file as it is now; empty if that cannot be told, or nothing was done before."""
+    """SHA-256 of each input file as it is now; empty if it cannot be read, or has no earlier record."""
     if record is None or len(record.inputs) != len(case.paths):
         return []
     current = []
@@ -227,7 +227,7 @@ def _input_digests(case: Case, record: CaseRecord | None, ledger: Ledger) -> lis
 
 
 def _content_digest(case: Case, channel: int) -> str:
-    # NumPy: only where a stamp leaves a doubt
+    # imports NumPy, so only if the stamp differs
     if case.series:
         from itk_infer.volume.dicom.reading import series_sha256
 

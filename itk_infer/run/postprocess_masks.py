@@ -1,4 +1,4 @@
-"""Post-processing of label maps that exist: a folder in, a folder out, without a model."""
+"""Post-process existing label maps, from one folder to another, without a model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LABEL_TABLE = "labels.csv"
 
 @dataclass(frozen=True, slots=True)
 class MaskResult:
-    """What became of one label map.
+    """The result for one label map.
 
     Attributes:
         name: Its path below the folder.
         effects: What the rules changed.
-        kept: Why nothing was written, though nothing is wrong; else empty.
+        kept: Why an existing file was kept; else empty.
         failure: Why it failed; else empty.
     """
 
@@ -54,19 +54,19 @@ def postprocess_masks(
     recursive: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[MaskResult]:
-    """Apply rules to label maps, one after the other; one that fails does not stop the others.
+    """Apply rules to label maps, one after the other; a failure does not stop the others.
 
     Args:
-        masks: Folder of label maps, or one.
+        masks: Folder of label maps, or one label map.
         output: Folder for the results, which get the same names.
-        rules: What to do.
-        table: Label table, see `read_label_table`; None: ``labels.csv`` beside the masks, or else no names.
-        overwrite: Replace files that are there.
+        rules: The rules to apply.
+        table: Label table, see `read_label_table`; None: ``labels.csv`` beside the masks, if it exists.
+        overwrite: Replace existing files.
         recursive: Search sub-folders, too.
-        check: Called before each; raises to stop.
+        check: Called before each label map; raises to stop.
 
     Raises:
-        ConfigError: the folders cannot be used, the label table cannot be read, or a rule names no label of it.
+        ConfigError: the folders cannot be used, the label table cannot be read, or lacks a label of a rule.
         NoInputError: there is no label map.
     """
     folder = masks if masks.is_dir() else masks.parent
@@ -89,7 +89,7 @@ def postprocess_masks(
 
 
 def read_label_table(path: Path) -> tuple[Label, ...]:
-    """Values and names of a label table as a run writes it: columns LabelValue and Name.
+    """Read values and names of a label table in the form that runs write: columns LabelValue and Name.
 
     Raises:
         ConfigError: it cannot be read.
@@ -166,12 +166,12 @@ def _one(
 
 
 def _values(image: object) -> np.ndarray:
-    """Label values in the smallest type that holds them."""
+    """Label values (Z, Y, X) in the smallest unsigned type."""
     import SimpleITK as sitk
 
     array = sitk.GetArrayFromImage(image)
     low, high = array.min(initial=0), array.max(initial=0)
     if low < 0 or high > 65535 or (array.dtype.kind == "f" and not np.array_equal(array, np.floor(array))):
-        raise InputError("its values are no whole numbers from 0 to 65535; is it a label map?")
+        raise InputError("its values are not whole numbers from 0 to 65535; is it a label map?")
     values: np.ndarray = array.astype(np.uint8 if high <= 255 else np.uint16)
     return values

@@ -1,4 +1,4 @@
-"""What the report says beside the measurements: digests, pictures, times, decisions, runs."""
+"""What the report has besides measurements: digests, pictures, times, decisions, runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURE_ENDINGS = (".webp", ".png", ".jpg")
 
 
 def with_facts(view: FolderView, folder: Path, ledger: Ledger, masks: Sequence[Mask]) -> FolderView:
-    """The view with what only the report and the viewer need."""
+    """Add to a view what only the report and the viewer need."""
     digests = mask_digests(folder, ledger.outputs())
     reviews = valid_reviews(ledger, digests)
     drawn = {row.mask or row.file: row.picture for row in view.rows}
@@ -45,12 +45,12 @@ def with_facts(view: FolderView, folder: Path, ledger: Ledger, masks: Sequence[M
 
 
 def picture_of(folder: Path, case: str, pictures: str = PICTURES) -> str:
-    """The picture of a case, below the output folder; empty if there is none.
+    """Find the picture of a case, below the output folder; empty if there is none.
 
     Args:
         folder: Output folder.
         case: Name of the case: the image's path below the input folder.
-        pictures: Folder of pictures in `folder`, in which they lie as the images in theirs.
+        pictures: Folder of pictures in `folder`, with the same sub-folders as the images.
     """
     name = PurePosixPath(case)
     stem, _ = split_suffix(name.name)

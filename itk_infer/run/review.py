@@ -1,4 +1,4 @@
-"""Which cases should be looked at, and why."""
+"""Which cases should be reviewed, and why."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from itk_infer.case.doubts import LOW_CONFIDENCE
 
-ENOUGH_CASES = 8  # below this, quartiles say little
+ENOUGH_CASES = 8  # quartiles of fewer cases are not meaningful
 
 
 def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A sentence for each case that should be looked at; empty for the others.
+    """The reasons to review each case, as a text; empty for cases without.
 
     Reasons: nothing was found; a label is absent that most other cases have; the foreground
-    confidence or the soft Dice of the worst label is below `LOW_CONFIDENCE`, or lies below the first quartile of
+    confidence or the soft Dice of the worst label is below `LOW_CONFIDENCE`, or below the first quartile of
     the folder by more than 1.5 times the distance between the quartiles (Tukey's fence); the same holds for the
-    agreement of the model's members; something was noticed on the way.
+    agreement of the model's members; there are warnings about the case.
 
     Args:
-        results: What each case measured, by case name, as the ledger holds it.
+        results: Measurements by case name, in the form of the ledger.
     """
     sure = [value for value in map(_confidence, results.values()) if value is not None]
     fence = _fence(sure)
@@ -35,10 +35,10 @@ def review_reasons(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def missing_labels(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The names of the labels that a case lacks and more than half of the cases have; other cases are left out.
+    """Labels that a case lacks but more than half of the cases have, by case; other cases are left out.
 
     Args:
-        results: As of `review_reasons`.
+        results: See `review_reasons`.
     """
     usual = _usual_labels(list(results.values()))
     lacking = {
@@ -69,7 +69,7 @@ def _reasons(result: Mapping[str, Any], fence: float, soft_fence: float, usual: 
 
 
 def _disagreement(result: Mapping[str, Any], fence: float) -> list[str]:
-    """Whether the members of the model agree less than elsewhere."""
+    """Reasons from the agreement of the model's members."""
     value, label = result.get("agreement"), result.get("least_agreed_label")
     if value is None or label is None:
         return []

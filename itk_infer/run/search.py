@@ -1,4 +1,4 @@
-"""The search for images in a folder. Every file that may hold one is either found, or passed over by name."""
+"""The search for images in a folder. Every file that may be one is found, or listed as passed over."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ ZARR_FILES = frozenset({"zarr.json", ".zgroup", ".zarray"})
 
 @dataclass(slots=True)
 class Search:
-    """What a search has found so far.
+    """A search, with the files found so far.
 
     Args:
-        output: The output folder of the run, which is never searched; None: there is none.
+        output: The output folder of the run, which is not searched; None: there is none.
         recursive: Search sub-folders, links to folders included.
 
     Attributes:
-        images: Files of formats that are read, with their folder below the first one.
-        labels: Which of them are results or label maps, and in which words.
-        passed: What is not read.
-        dicom: Files that hold DICOM, with their folder below the first one.
-        others: Files that are no images by name or content.
+        images: Files of formats that are read, with their folders below the first one.
+        labels: Those of them that are results or label maps, with a phrase for each.
+        passed: Inputs that are not read.
+        dicom: DICOM files, with their folders below the first one.
+        others: Files that are not images by name or content.
     """
 
     output: Path | None
@@ -64,7 +64,7 @@ class Search:
                 self._zarr(path, TOP)
                 return
             self._folder(path, TOP)
-            if not self.recursive and all(is_picture(file.name) for _, file in self.images):  # a study lies deeper
+            if not self.recursive and all(is_picture(file.name) for _, file in self.images):  # DICOM studies
                 self._dicom_below(path, TOP)
         elif split_suffix(path.name)[1]:
             self._image(path, TOP)
@@ -80,7 +80,7 @@ class Search:
         self._results |= recorded_results(folder, {entry.name for entry in entries})
         others: list[str] = []
         headers: list[Path] = []
-        # A name with a dot in front: partials, and the shadow files of other systems.
+        # Hidden files: unfinished files, and metadata of other operating systems.
         self.others += [below / e.name for e in entries if e.name.startswith(".") and e.is_file()]
         for entry in (entry for entry in entries if not entry.name.startswith(".")):
             path = Path(entry.path)
@@ -96,7 +96,7 @@ class Search:
         self._pass_over(folder, below, others, headers)
 
     def _dicom_below(self, folder: Path, below: PurePosixPath) -> None:
-        """Search the sub-folders of a folder for DICOM alone."""
+        """Search the sub-folders of a folder for DICOM only."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -136,13 +136,13 @@ class Search:
             self.passed.append(unread(below, [path.name], ZARR))
 
     def _pass_over(self, folder: Path, below: PurePosixPath, names: list[str], headers: list[Path]) -> None:
-        """Name the files of one folder that are not read: one entry for each image, as far as can be told.
+        """List the files of one folder that are not read, one entry per image, as far as can be determined.
 
         Args:
             folder: The folder.
             below: Its path below the first one.
-            names: Files without an ending that is read.
-            headers: Files of the folder whose voxels may be in files of their own.
+            names: Files without a known suffix.
+            headers: Headers in the folder whose voxels may be in separate files.
         """
         data = {name for path in headers for name in detached_data(path)}
         found: dict[tuple[OtherFormat, str], list[str]] = defaultdict(list)
@@ -161,12 +161,12 @@ class Search:
 
 
 def is_zarr(folder: Path) -> bool:
-    """Whether a folder is a Zarr store, which holds thousands of files that are no images."""
+    """Whether a folder is a Zarr store, whose files are not searched."""
     return folder.name.lower().endswith(".zarr") or any((folder / name).is_file() for name in ZARR_FILES)
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether a file holds DICOM, by its first bytes; files that certainly hold no image are not opened."""
+    """Whether a file is DICOM, from its first bytes; files with other known names are not opened."""
     name = path.name
     if name.startswith(".") or is_sidecar(name) or split_suffix(name)[1]:
         return False
@@ -180,11 +180,11 @@ def _is_dicom(path: Path) -> bool:
 
 
 def recorded_results(folder: Path, names: set[str]) -> set[Path]:
-    """The outputs that the ledgers of a folder have on record, if it is an output folder.
+    """Return the outputs on record in the ledgers of a folder, if it is an output folder.
 
     Args:
         folder: The folder.
-        names: Of the files in it.
+        names: Names of the files in it.
     """
     if LEDGER not in names and not any(name.startswith("itk_infer.shard-") for name in names):
         return set()
@@ -194,7 +194,7 @@ def recorded_results(folder: Path, names: set[str]) -> set[Path]:
             with closing(Ledger(folder, read_only=True, name=ledger.name)) as known:
                 found |= {folder / path for path in known.outputs()}
         except (ConfigError, sqlite3.Error, ValueError):
-            continue  # damaged; the marks inside the files are left
+            continue  # damaged; results are then recognised by marks inside the files
     return found
 
 

@@ -1,4 +1,4 @@
-"""The file of ``--series``: rules that pick DICOM series."""
+"""The file of the option `series`: rules that choose DICOM series."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from itk_infer.spec.series_rule import SeriesRule, parse_rules
 
 
 def read_rules(path: Path) -> tuple[SeriesRule, ...]:
-    """The rules of a JSON file.
+    """Read the rules of a JSON file.
 
     Raises:
-        ConfigError: the file cannot be read, or holds no rule.
+        ConfigError: the file cannot be read, or has no valid rules.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"`series={path}`: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise ConfigError(f"`series={path}`: is no JSON ({error})") from None
+        raise ConfigError(f"`series={path}`: is not JSON ({error})") from None
     return parse_rules(document, f"`series={path}`")

@@ -1,4 +1,4 @@
-"""The DICOM series below a folder, and what would become of each: the table of ``itk_infer series``."""
+"""The DICOM series below a folder, and how a run would treat each: the table of ``itk_infer series``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class SeriesRow:
     Attributes:
         study: Number of its study, counted from 1 in the order of the folders.
         series: SeriesNumber; empty: none.
-        folder: Where it lies, below the folder that was searched.
+        folder: Its folder, below the folder that was searched.
         description: SeriesDescription.
         modality: Modality.
         plane: ``axial``, ``sagittal``, ``coronal``, ``oblique``, or empty.
         files: Number of its files.
-        size: Voxels Z Y X of its volume; empty where it makes none.
-        spacing: Millimetres between slices; None: unknown.
-        state: ``chosen``: it would be segmented; ``candidate``: it might be; ``refused``; ``aside``.
-        verdict: Why, in words.
+        size: Size of its volume in voxels, Z Y X; empty if it is not a volume.
+        spacing: Distance of slices in mm; None: unknown.
+        state: ``chosen``: it would be segmented; ``candidate``: it could be; ``refused``; ``aside``: it never is.
+        verdict: Why, as a phrase.
     """
 
     study: int
@@ -48,7 +48,7 @@ class SeriesRow:
     verdict: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Convert to a JSON-ready mapping."""
         return asdict(self)
 
 
@@ -57,9 +57,9 @@ class SeriesTable:
     """All series below a folder.
 
     Attributes:
-        rows: By study.
-        others: Names of files that are no DICOM, or damaged; one name for several of a kind in a folder.
-        other_files: How many they are.
+        rows: Series by study.
+        others: Names of files that are not DICOM, or damaged; one name for several of a kind in a folder.
+        other_files: Number of these files.
     """
 
     rows: tuple[SeriesRow, ...]
@@ -68,14 +68,14 @@ class SeriesTable:
 
 
 def series_table(folder: Path, rules: Sequence[SeriesRule] = ()) -> SeriesTable:
-    """Look at all DICOM files below a folder.
+    """Read the headers of all DICOM files below a folder.
 
     Args:
         folder: The folder, or one file.
-        rules: Of the channels of a model; a series is chosen if one of them picks it.
+        rules: Rules for the channels of a model; a series is chosen if one of them selects it.
 
     Raises:
-        NoInputError: there is no DICOM.
+        NoInputError: there is no DICOM series.
         ConfigError: the folder cannot be searched.
     """
     search = Search(None, recursive=True)

@@ -1,4 +1,4 @@
-"""What a run was asked to do, and the names its files get."""
+"""The settings of a run, and the names of its files."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class RunSettings:
         save_logits: Write ``<case>.zarr``; the same as ``logits`` in `save`.
         save_conf: Write ``confidences.xlsx``; the same as ``workbook`` in `save`.
         overwrite: Recompute everything and replace whatever is there.
-        shard: Only this part of the cases, with a ledger of its own; None: all.
-        file_name: Name of the one label map to write in `output`; neither ledger nor tables are. None: a folder's.
-        series: Rules that pick the DICOM series of a study, instead of those of the model's spec.
-        case_name: Of DICOM cases, with attributes in braces such as ``{PatientID}``; empty: after their folder.
+        shard: Compute only this part of the cases, with a ledger of its own; None: all.
+        file_name: Name of a single label map to write, without ledger and tables; None: a folder of results.
+        series: Rules that choose the DICOM series of a study, instead of those of the model's spec.
+        case_name: Template of names of DICOM cases, such as ``{PatientID}``; empty: names of folders.
         calibration: Gives each mask a verdict in the tables; changes no mask.
-        summary: File to write at the end: what became of each case, as JSON; None: none.
-        save: Names of outputs to write beside those that are always written, see `itk_infer.outputs.registry`.
+        summary: JSON file with the result of each case, written at the end; None: none.
+        save: Names of outputs to write besides those that are always written, see `itk_infer.outputs.registry`.
 
     Raises:
-        ConfigError: `save` names an output that there is not, or that cannot be written.
+        ConfigError: `save` has an unknown output, or one that cannot be written.
     """
 
     input: Path
@@ -72,17 +72,17 @@ class RunSettings:
 
     @property
     def target(self) -> Path:
-        """The output as the user named it: the folder, or the one file."""
+        """The output as the user gave it: the folder, or the one file."""
         return self.output / (self.file_name or "")
 
     @property
     def target_files(self) -> tuple[Path, ...]:
-        """The one file, and those that may lie beside it."""
+        """The one file, and other outputs that may be written beside it."""
         stem = self.target.name.removesuffix(f".{self.format}")
         return tuple(self.output / kind.file_name(stem, "", self.format) for kind in case_outputs())
 
     def find_inputs(self, wanted: InputSpec) -> Inputs:
-        """The cases of this run, and what it passes over. Errors as of `find_cases`.
+        """Find the cases of this run, and inputs that it passes over. Raises what `find_cases` raises.
 
         Args:
             wanted: The model's input.
@@ -96,7 +96,7 @@ class RunSettings:
         return Inputs(tuple(self.shard.select(found.cases)), tuple(self.shard.select(found.passed)), found.notes)
 
     def paths(self, case: Case) -> dict[str, Path]:
-        """Where the outputs of a case go, whether they are wanted or not, by name."""
+        """Paths of all outputs of a case by name, wanted or not."""
         names = [kind.name for kind in case_outputs()]
         if self.file_name is not None:
             return dict(zip(names, self.target_files, strict=True))
@@ -104,5 +104,5 @@ class RunSettings:
         return {name: folder / OUTPUTS[name].file_name(case.stem, case.suffix, self.format) for name in names}
 
     def label_path(self, case: Case) -> Path:
-        """Where the label map of a case goes."""
+        """Path of the label map of a case."""
         return self.paths(case)[LABELS]

@@ -1,4 +1,4 @@
-"""Every N-th case: how independent jobs, such as those of an array job, share a folder."""
+"""Shards: independent jobs, such as those of an array job, each compute every N-th case of a folder."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class Shard:
 
     @property
     def stem(self) -> str:
-        """Part of the names of its ledger and lock."""
+        """Stem of the file names of its ledger and lock."""
         return f"itk_infer.shard-{self.number}-of-{self.count}"
 
     def select(self, items: Sequence[T]) -> list[T]:
-        """Its share of a sorted list; all shares together are the list."""
+        """Select this shard's items of a sorted list."""
         return list(items[self.number - 1 :: self.count])
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard that a text such as ``1/8`` stands for.
+    """Parse a shard such as ``1/8``.
 
     Args:
-        text: ``i/N``, or empty: the part that SLURM gave to this task of an array job.
-        environment: Of the process.
+        text: ``i/N``, or empty: the part of this task in an array job of SLURM.
+        environment: Environment variables of the process.
 
     Raises:
-        ConfigError: it is no shard, or there is no array job.
+        ConfigError: the text is not valid, or there is no array job.
     """
     if text:
         match = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -61,5 +61,5 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
 
 
 def shard_ledgers(folder: Path) -> list[Path]:
-    """The ledgers that shards have left in an output folder."""
+    """Return the ledgers of shards in an output folder."""
     return sorted(path for path in folder.glob("itk_infer.shard-*.db") if path.is_file())

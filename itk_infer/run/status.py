@@ -1,4 +1,4 @@
-"""The state of an output folder, from its ledgers, its locks, and which masks and images are there."""
+"""The state of an output folder, from its ledgers, its locks, and the masks and images that exist."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STATES = ("done", "running", "waiting", "failed", "skipped", "interrupted")
 
 
 def folder_status(folder: Path) -> dict[str, Any]:
-    """What is done, at work, waiting and failed, and which masks differ from those of the latest run; JSON-ready.
+    """Return counts of cases by state, and masks that differ from those of the latest run; JSON-ready.
 
-    A lock of another machine or container is watched for two heartbeats.
+    A lock of another machine or container is watched for the time of two heartbeats.
 
     Raises:
-        ConfigError: no run has ever written there.
+        ConfigError: the folder has no ledger.
     """
     ledgers = [path for path in (folder / NAME, *shard_ledgers(folder)) if path.is_file()]
     if not ledgers:

@@ -1,4 +1,4 @@
-"""Stopping by a signal: at the next safe point, never in the middle of a commit."""
+"""Stop on a signal, at the next safe point, never during a commit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM are remembered; `check` raises once one has come.
+    """Within the context, SIGINT and SIGTERM are stored, and `check` raises after one was received.
 
-    The same signal a second time has the system's default effect. Outside the main thread, where
-    Python allows no signal handlers, entering does nothing.
+    A second signal has the system's default effect. Outside the main thread, where
+    Python allows no signal handlers, the context has no effect.
     """
 
     def __init__(self) -> None:
@@ -40,6 +40,6 @@ class StopRequest:
         signal.signal(number, signal.SIG_DFL)
 
     def check(self) -> None:
-        """Raise `InterruptedRunError` if a signal has come. Called between windows and between stages."""
+        """Raise `InterruptedRunError` if a signal was received. Called between windows and between stages."""
         if self._received is not None:
             raise InterruptedRunError(self._received)

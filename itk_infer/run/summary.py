@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Summary:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
-        done: Case names, in the order they were finished.
+        done: Names of finished cases, in order.
         failed: Reasons by case name.
         skipped: Reasons by case name.
-        passed_over: Those of them that were never cases: not read, or results of earlier runs.
-        seconds: Wall time.
-        exit_code: For the shell.
-        problem: Why the whole run ended early; empty if it did not.
+        passed_over: Skipped inputs that are not cases: not read, or results of earlier runs.
+        seconds: Wall time in seconds.
+        exit_code: Exit code of the command.
+        problem: Why the run ended early; empty if it did not.
     """
 
     done: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What became of each case of a run, as a file for other programs."""
+"""The result of each case of a run, as a file for other programs."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def write_summary(path: Path, plan: Sequence[CaseAction], summary: Summary, ledg
     """Write the file, which replaces an earlier one.
 
     Args:
-        path: Of the file.
+        path: The file.
         plan: The cases of the run.
-        summary: How it ended.
-        ledger: Of the output folder.
+        summary: The result of the run.
+        ledger: The ledger of the output folder.
         model: The model's name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The tables that are made from the ledger and the masks that lie there, and can be made again at any time."""
+"""The tables that are made from the ledger and the existing masks, and can be made again at any time."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def write_derived(
     renew: bool = False,
     calibration: Calibration | None = None,
 ) -> list[str]:
-    """Write the outputs of the stage ``run`` that are asked for or already there, where they are not up to date.
+    """Write outputs of the stage ``run`` that are asked for or exist, unless they are up to date.
 
     Args:
         folder: Output folder.
         ledger: Its ledger.
-        asked: Names of outputs; those without a flag need not be among them.
+        asked: Names of outputs; those without a flag are always written.
         overwrite: Replace files that another program changed.
-        renew: Write what is up to date, too.
+        renew: Also write files that are up to date.
         calibration: Gives each mask a verdict.
 
     Returns:
-        Sentences about masks that are not what they are taken for, and about files that were kept because
+        Sentences about masks that may mislead, see `masks_in_words`, and about files that were kept because
         another program changed them.
 
     Raises:
@@ -87,7 +87,7 @@ def write_derived(
 
 
 def report_view(folder: Path, ledger: Ledger) -> FolderView:
-    """What the report is made from; writes nothing."""
+    """Return what the report is made from; writes nothing."""
     view, masks, _ = _view(folder, ledger)
     return with_facts(view, folder, ledger, masks)
 
@@ -103,7 +103,7 @@ def _view(folder: Path, ledger: Ledger) -> tuple[FolderView, list[Mask], dict[st
 
 
 def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, LabelScheme]) -> list[str]:
-    """Sentences about masks whose numbers or labels may mislead, one per kind; empty if there are none."""
+    """Return sentences about masks whose measurements or labels may mislead, one per kind."""
     sentences = [
         f"{_named(scheme.masks)}: the values mean other labels than in the masks of the latest run; "
         f"the label table of these is {folder / name}"
@@ -126,7 +126,7 @@ def masks_in_words(folder: Path, masks: Sequence[Mask], schemes: dict[str, Label
 
 
 def _agreement(known: Mapping[str, Any] | None, lacks: str) -> float | None:
-    """Of the label where it is lowest; 0 where a label is missing that most cases have."""
+    """The agreement of the worst label; 0 if a label is missing that most cases have."""
     value: float | None = known.get("agreement") if known else None
     return 0.0 if lacks and value is not None else value
 
@@ -151,7 +151,7 @@ def _digest(content: Sequence[object]) -> str:
 def _rows(
     masks: Sequence[Mask], schemes: dict[str, LabelScheme], pictures: Mapping[str, OutputFile]
 ) -> list[CaseRow]:
-    """One row per mask. Numbers of a mask that is gone would be taken for those of one that is there."""
+    """One row per mask; measurements of masks that no longer exist are left out."""
     table_of = {path: name for name, scheme in schemes.items() for path in scheme.masks}
     reasons: dict[str, str] = {}
     missing: dict[str, str] = {}

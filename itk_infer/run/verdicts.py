@@ -1,4 +1,4 @@
-"""What a calibration says of the masks of a folder."""
+"""Verdicts of a calibration on the masks of a folder."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from itk_infer.spec.calibration import Calibration, identity_digest
 def with_verdicts(
     rows: Sequence[CaseRow], masks: Sequence[Mask], outputs: Mapping[str, OutputFile], calibration: Calibration
 ) -> list[CaseRow]:
-    """The same rows, with the verdict on each mask.
+    """Add the verdict on each mask to rows.
 
-    A mask that has any reason to be looked at is never accepted. One that is gone or was changed by hand has none.
+    A mask with any reason for review is never accepted. One that was removed or changed gets no verdict.
 
     Args:
-        rows: One per mask.
-        masks: Those on record.
-        outputs: By path.
-        calibration: Of some model; masks of others get no verdict.
+        rows: One row per mask.
+        masks: Masks on record.
+        outputs: Outputs by path.
+        calibration: A calibration of one model; masks of others get no verdict.
     """
     of_path = {mask.path: mask for mask in masks if mask.path}
     judged = []
     for row in rows:
         mask = of_path.get(row.mask)
         if mask is None or not mask.results or not mask.present or mask.changed:
-            judged.append(replace(row, verdict="no verdict: the numbers are not those of the mask"))
+            judged.append(replace(row, verdict="no verdict: the measurements are not those of the mask"))
             continue
         digest = identity_digest(outputs[row.mask].identity)
         reasons = [row.review] if row.review else []

@@ -137,7 +137,7 @@ def test_a_torn_ledger_without_a_place_for_its_copy(batch, no_temporary_folder):
     subprocess.run([sys.executable, "-c", TORN, str(batch.output / NAME)], check=False)
     torn = (batch.output / NAME).read_bytes()
     assert (batch.output / f"{NAME}-journal").stat().st_size
-    with pytest.raises(ConfigError, match="change half made, .* set TMPDIR"):
+    with pytest.raises(ConfigError, match="unfinished transaction, .* set TMPDIR"):
         Ledger(batch.output, read_only=True)
     with temporary_folder(batch.scratch):
         assert batch.states() == {"a.mha": "done"}

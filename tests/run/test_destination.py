@@ -125,7 +125,12 @@ def test_a_ledger_of_the_folder_is_left_alone(tmp_path, scan):
 
 
 REFUSED = {
-    "folder of images": ("scans", "seg.nii.gz", {}, "scans is a folder; give -o a folder, or -i one image"),
+    "folder of images": (
+        "scans",
+        "seg.nii.gz",
+        {},
+        "scans is a folder; give `output` a folder, or `input` one image",
+    ),
     "a folder of that name": ("scans/a.nii.gz", "folder.nii", {}, "there is a folder of that name"),
     "another format": ("scans/a.nii.gz", "seg.nii.gz", {"format": "mha"}, "`format=mha` is another one"),
     "nrrd is not seg.nrrd": ("scans/a.nii.gz", "a.seg.nrrd", {"format": "nrrd"}, "`format=nrrd` is another one"),
@@ -155,7 +160,7 @@ def test_refused_before_anything_is_computed(tmp_path, scan, why):
     (tmp_path / "folder.nii").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ConfigError, match="-o ") as caught:
+    with pytest.raises(ConfigError, match="`output=") as caught:
         with_destination(RunSettings(tmp_path / source, tmp_path / output, **options))
     assert words in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before

@@ -90,7 +90,7 @@ class TestRun:
         summary = folder.run(function, save=("dicom_seg",), recursive=True)
         assert summary.done == ["s"]
         assert summary.failed == {
-            "a.nii.gz": "is no DICOM series, and a DICOM SEG refers to one: give the series, or leave `dicom` out"
+            "a.nii.gz": "is not a DICOM series, to which a DICOM SEG refers: give the series, or leave `dicom` out"
         }
         assert len(called) == 1
         assert summary.exit_code == 3
@@ -312,7 +312,7 @@ class TestRequests:
         assert main([str(word) for word in arguments]) == 0
         printed = capfd.readouterr().out
         assert "will fail: the FrameOfReferenceUID" in printed
-        assert "a.nii.gz  fail: is no DICOM series" in printed
+        assert "a.nii.gz  fail: is not a DICOM series" in printed
         assert "leave --dicom out" in printed
 
 

@@ -67,7 +67,7 @@ def test_a_lock_that_is_no_file_is_refused_at_once(folder, kind):
     folder.output.mkdir()
     lock = folder.output / LOCK
     lock.symlink_to("nowhere") if kind == "link" else lock.mkdir()
-    with pytest.raises(ConfigError, match="is no lock file"):
+    with pytest.raises(ConfigError, match="is not a lock file"):
         folder.run()
 
 

@@ -248,7 +248,7 @@ class TestRun:
         settings = with_destination(RunSettings(folder.source / "a.png", folder.output / "mask.png"))
         assert (settings.file_name, settings.format) == ("mask.png", "png")
         folder.scan("b.mha")
-        with pytest.raises(ConfigError, match="keeps no place in a patient"):
+        with pytest.raises(ConfigError, match="without patient coordinates"):
             with_destination(RunSettings(folder.source / "b.mha", folder.output / "mask.png"))
         assert array.shape == (12, 15)
 

@@ -11,14 +11,14 @@ from itk_infer.engine.confidence import Confidence, binary, categorical, confide
 from itk_infer.engine.decision import Decision
 from itk_infer.volume.label_values import value_of
 
-if TYPE_CHECKING:  # it imports what is for its part built on this module
+if TYPE_CHECKING:  # it imports this module
     from itk_infer.engine.uncertainty import UncertaintyMap
 
-SPREAD = 64  # rows per channel: thousands of threads that add to a single row would wait for each other
+SPREAD = 64  # rows per channel, so that thousands of threads do not add to the same row
 
 
 class DeviceConfidenceSum:
-    """As `ConfidenceSum`, without synchronising with the device before `result`."""
+    """See `ConfidenceSum`; does not synchronise with the device before `result`."""
 
     def __init__(
         self, decision: Decision, device: torch.device, uncertainty: UncertaintyMap | None = None
@@ -75,7 +75,7 @@ class DeviceConfidenceSum:
         self._sums[row, 1] += chosen.sum()
 
     def result(self) -> Confidence:
-        """The means so far; waits for the device."""
+        """Return the means so far; waits for the device."""
         sums, expected = self._sums.cpu().numpy(), self._expected.cpu().numpy()
         if self._decision.output.decision == "argmax":
             sums = sums.reshape(-1, SPREAD, 3).sum(axis=1)

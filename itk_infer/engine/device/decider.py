@@ -24,7 +24,7 @@ class DeviceDecider:
     """See `Decider`.
 
     Args:
-        decision: The rule.
+        decision: The decision rule.
         model: How the model's grid and the native one correspond.
         want_logits: Whether decided slabs carry logits.
         device: Device of the slabs.
@@ -50,7 +50,7 @@ class DeviceDecider:
         self._clipped = torch.zeros((), dtype=torch.int64, device=device)
         self._voxels = torch.zeros(len(decision.table), dtype=torch.int64, device=device)
         self._label_values = torch.tensor([label.value for label in decision.table], device=device)
-        # torch supports few operations on uint16: int16 of the same bits takes its place.
+        # torch supports few operations on uint16, so int16 with the same bits is used.
         values = decision.value_of_channel
         values = values.view(np.int16) if values.dtype == np.uint16 else values
         channels = np.array([label.channel for label in decision.painting], np.int64)
@@ -88,7 +88,7 @@ class DeviceDecider:
         return to_host_slabs(self._counted(decided))
 
     def _counted(self, slabs: Iterable[DeviceSlab]) -> Iterator[DeviceSlab]:
-        """Count voxels on the device: counting on the host would take longer than a GPU takes for a whole case."""
+        """Count voxels on the device; on the host, counting takes longer than a GPU takes for a whole case."""
         highest = max((label.value for label in self._decision.table), default=0)
         for slab in slabs:
             if slab.masks is not None:

@@ -44,7 +44,7 @@ def copy_event(device: torch.device) -> torch.cuda.Event | None:
 
 
 def pinned_copy(values: torch.Tensor) -> torch.Tensor:
-    """A copy in pinned host memory, begun asynchronously; complete once the next `copy_event` has completed."""
+    """Start an asynchronous copy to pinned host memory; it is complete when the next `copy_event` is."""
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
     return pinned.copy_(values, non_blocking=True)
 

@@ -19,12 +19,12 @@ from itk_infer.volume.interpolation import ModelGrid
 
 
 class DeviceWorkspace:
-    """See `Workspace`. With device ``cpu`` it needs no GPU, which tests make use of.
+    """See `Workspace`. With the device ``cpu`` it needs no GPU, for tests.
 
     Args:
         device: Name of the torch device.
-        max_bytes: Maximum device memory to use, even where more is free. On a GPU the limit holds for the whole
-            process from then on. None: all of it.
+        max_bytes: Maximum device memory to use, even if more is free. On a GPU the limit is then set for the
+            whole process. None: all memory.
         slab_bytes: Maximum bytes of a slab's float32 logits.
     """
 
@@ -42,9 +42,9 @@ class DeviceWorkspace:
             torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total), self._device)
 
     def room(self) -> int | None:
-        """Bytes that a case may use besides the network; None where the free memory is not known.
+        """Bytes that a case may use besides the network; None if the free memory is not known.
 
-        A tenth of the free memory is reserved for the network, whose needs are not known before it runs.
+        A tenth of the free memory is reserved for the network, whose memory is not known before it runs.
         """
         if self._device.type != "cuda":
             return self._max_bytes

@@ -1,1 +1,1 @@
-"""What pictures of cases are drawn with: a case as it is seen, its planes, words, and the file."""
+"""Drawing of pictures of cases: the case in display orientation, its planes, text, and the file."""

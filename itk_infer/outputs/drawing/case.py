@@ -1,4 +1,4 @@
-"""A case as pictures show it: in LPS, grey values within a window, the planes that show most of its labels."""
+"""A case for display: in LPS, with grey values in a window, and the planes with most voxels of labels."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class SeenCase:
 
     Attributes:
         grey: The image, 0 to 255, (Z, Y, X).
-        labels: Label values of these voxels.
-        grid: Where they lie.
+        labels: Label values, (Z, Y, X).
+        grid: Grid of the voxels, in LPS.
         present: Labels of the table that have voxels.
-        uncertainty: Of these voxels, 0 to 250; None if it is not known.
+        uncertainty: Uncertainty of the voxels, 0 to 250, (Z, Y, X); None if it is not known.
     """
 
     grey: NDArray[np.uint8]
@@ -36,16 +36,16 @@ class SeenCase:
 
     @property
     def axes(self) -> list[int]:
-        """Axes across which there is more than a line to see: 0 axial, 1 coronal, 2 sagittal; at least one."""
+        """Axes whose planes are more than a line: 0 axial, 1 coronal, 2 sagittal; at least one."""
         shape = self.labels.shape
         return [axis for axis in range(3) if all(shape[other] > 1 for other in {0, 1, 2} - {axis})] or [0]
 
     def largest_section(self, axis: int, values: set[int] | None = None) -> Plane:
-        """The plane across an axis with most voxels of labels, the middle one where there are none.
+        """The plane perpendicular to an axis with most voxels of labels; the middle one if there are none.
 
         Args:
             axis: The axis.
-            values: Of the labels; None: all.
+            values: Values of the labels; None: all.
         """
         mask = self.labels != 0 if values is None else np.isin(self.labels, sorted(values))
         counts = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis}))
@@ -56,7 +56,7 @@ class SeenCase:
         return cut(self.grey, self.labels, self.grid.spacing, *plane, self.uncertainty, around)
 
     def position(self, plane: Cut) -> str:
-        """Where a plane lies at the middle of the volume, in millimetres, with the letter of the side."""
+        """Position of a plane's centre along its axis, in mm, after the letter of the side."""
         middle = [(size - 1) / 2 for size in self.grid.size]
         middle[plane.axis] = plane.index
         direction = np.reshape(self.grid.direction_xyz, (3, 3))
@@ -67,7 +67,7 @@ class SeenCase:
 
 
 def seen(case: FinishedCase) -> SeenCase:
-    """A case as pictures show it.
+    """Prepare a case for display.
 
     Args:
         case: The case, with its image, whose first channel is shown.
@@ -86,7 +86,7 @@ def seen(case: FinishedCase) -> SeenCase:
 
 def _grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     """Intensities from the 1st to the 99.7th percentile as 0 to 255."""
-    # A sample gives the grey window; all voxels would take longer than the drawing.
+    # Percentiles are those of a sample: all voxels would take longer than the drawing.
     step = [max(1, size // 96) for size in voxels.shape]
     sample = voxels[:: step[0], :: step[1], :: step[2]]
     low, high = (float(value) for value in np.percentile(sample, (1, 99.7)))

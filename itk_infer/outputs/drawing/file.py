@@ -16,7 +16,7 @@ PART = "itk_infer_labels"  # text in the file: left, top, right and bottom of th
 
 
 def part_of(picture: Picture) -> Picture:
-    """The part of a picture that shows the labels, where the file names one; else the whole."""
+    """Crop a picture to the part that shows the labels, if the file has its corners."""
     words = str(picture.info.get(PART, "")).split()
     if len(words) != 4 or not all(word.isdecimal() and len(word) < 7 for word in words):
         return picture
@@ -32,7 +32,7 @@ def write_png(picture: Picture, path: Path, *, track: bool, dpi: int | None = No
         picture: RGB; its text `PART` is written, too.
         path: File to write.
         track: Leave an intent, see `new_file`.
-        dpi: Dots per inch, for programs that print it; None: not said.
+        dpi: Dots per inch in the file; None: not stated.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""The picture of a case that is a picture itself: no planes, sides or millimetres, and no legend."""
+"""Draw a case that is a picture itself, without planes, sides, millimetres and legend."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LARGEST = 1200  # pixels of the longest side
 
 
 def draw_flat(case: FinishedCase, style: str) -> Picture:
-    """The image beside its labels, or the labels alone.
+    """Draw the image beside its labels, or only the labels over the image.
 
     Args:
         case: The case, with its image; of several pages, the one with most labelled pixels is drawn.
-        style: As of the picture of a volume; those that need planes or uncertainty are drawn as ``overlay``.
+        style: See `PictureOutput`; styles that need planes or uncertainty are drawn as ``overlay``.
     """
     from PIL import Image
 

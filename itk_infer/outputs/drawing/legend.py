@@ -1,4 +1,4 @@
-"""The legend of a picture: colours and words in lines that fit."""
+"""The legend of a picture: colours and text, broken into lines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Item = tuple[str, tuple[int, int, int] | None]  # words, and a colour before the
 
 
 def in_lines(items: Sequence[Item], room: int, zoom: float) -> list[list[Item]]:
-    """Items in lines of at most so many pixels.
+    """Break items into lines of at most `room` pixels.
 
     Args:
-        items: What to draw.
+        items: The items, in order.
         room: Pixels of a line.
         zoom: 1 for a picture of 100 dots per inch.
     """
@@ -34,7 +34,7 @@ def in_lines(items: Sequence[Item], room: int, zoom: float) -> list[list[Item]]:
 
 
 def draw_lines(pen: Any, lines: Sequence[Sequence[Item]], place: tuple[int, int], zoom: float, line: int) -> int:
-    """Draw lines of items, each `line` pixels high, from a place on; returns where the last one ends."""
+    """Draw lines of items, each `line` pixels high, from a position on; returns the lower edge."""
     start, top = place
     words = font(round(SIZE * zoom))
     for items in lines:

@@ -1,4 +1,4 @@
-"""Planes of a case as pictures: grey image, fill and contours of labels, and marks by which to read them."""
+"""Draw planes of a case: grey image, fill and contours of labels, sides, position and scale."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 NAMES = ("axial", "coronal", "sagittal")
 SIDES = (("R", "L", "A", "P"), ("R", "L", "S", "I"), ("A", "P", "S", "I"))  # left, right, top, bottom
 FILL, CONTOUR, HALO, THIN = 0.25, 1.6, 3.6, 0.6  # opacity of the fill; widths of the lines in pixels
-MARGIN_MM = 15.0  # around the labels, where a plane is cut to them
-SMALL = 0.1  # share of a plane that labels fill; below it, it is cut to them
+MARGIN_MM = 15.0  # around the labels, if a plane is cropped to them
+SMALL = 0.1  # a plane is cropped to its labels if they fill a smaller share of it
 TEXT, SHADOW = (235, 238, 242), (16, 18, 22)
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 INFERNO = (
     *((0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85)),
     *((227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164)),
 )
-GREY = 40  # difference of red, green and blue, of 255, below which a colour is a grey
+GREY = 40  # largest difference of red, green and blue (0 to 255) of a grey
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Cut:
 
     Attributes:
         axis: 0 axial, 1 coronal, 2 sagittal.
-        index: Of the plane along the axis, in an array whose orientation is LPS.
+        index: Index of the plane along the axis of an array in LPS.
         grey: Voxels (rows, columns), 0 to 255.
-        labels: Label values of these.
+        labels: Label values (rows, columns).
         spacing: Millimetres between rows and between columns.
         whole: Millimetres of the whole plane, (rows, columns).
-        corner: Of this part in the whole plane, in millimetres; (0, 0) where nothing was cut.
-        uncertainty: Of these voxels, 0 to 250; None if it is not known.
+        corner: Upper left corner of this part in the whole plane, in millimetres.
+        uncertainty: Uncertainty (rows, columns), 0 to 250; None if it is not known.
     """
 
     axis: int
@@ -69,16 +69,16 @@ def cut(
     uncertainty: NDArray[np.uint8] | None = None,
     around: NDArray[np.bool_] | None = None,
 ) -> Cut:
-    """A plane, cut to its labels where they fill little of it.
+    """Cut a plane, cropped to its labels if they fill little of it.
 
     Args:
         grey: The image, 0 to 255, (Z, Y, X) in LPS.
-        labels: Its label map.
+        labels: The label map, (Z, Y, X) in LPS.
         spacing: Millimetres along Z, Y, X.
         axis: 0 axial, 1 coronal, 2 sagittal.
-        index: Of the plane.
-        uncertainty: Of its voxels; None if it is not known.
-        around: What it is cut to, (rows, columns) of the plane; None: its own labels.
+        index: Index of the plane.
+        uncertainty: Uncertainty, (Z, Y, X) in LPS; None if it is not known.
+        around: Mask to crop to, (rows, columns) of the plane; None: its own labels.
     """
     rows, columns = (other for other in range(3) if other != axis)
     step = float(spacing[rows]), float(spacing[columns])
@@ -99,7 +99,7 @@ def cut(
 
 
 def _around(found: NDArray[np.bool_], across: int, step: float) -> slice:
-    """Rows or columns that hold something, and a margin."""
+    """The range of rows or columns of a mask, with a margin."""
     there = np.flatnonzero(found.any(axis=across))
     margin = int(np.ceil(MARGIN_MM / step))
     return slice(max(0, int(there[0]) - margin), int(there[-1]) + 1 + margin)
@@ -113,13 +113,13 @@ def drawn(
     style: str,
     zoom: float = 1.0,
 ) -> Picture:
-    """A plane with its labels.
+    """Draw a plane with its labels.
 
     Args:
         plane: The plane.
         scale: Pixels per millimetre.
-        labels: Those to draw, later ones above.
-        colours: Of each, RGB.
+        labels: The labels to draw, later ones above earlier ones.
+        colours: Their colours, RGB.
         style: ``image``: no labels; ``contour``: lines; ``overlay``: fill and lines; ``heatmap``: uncertainty, and
             thin lines.
         zoom: Width of lines; 1 for a picture of 100 dots per inch.
@@ -154,7 +154,7 @@ def drawn(
 
 
 def _heat(canvas: NDArray[np.float32], plane: Cut, size: tuple[int, int]) -> None:
-    """Lay the uncertainty over a darkened image; certain tissue stays grey. All cases have the same scale."""
+    """Blend the uncertainty over a darkened image, with the same scale for all cases; certain voxels stay grey."""
     from PIL import Image
 
     canvas *= 0.8
@@ -167,14 +167,14 @@ def _heat(canvas: NDArray[np.float32], plane: Cut, size: tuple[int, int]) -> Non
 
 
 def heat_colours(share: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Colours of uncertainty, (...) of 0 to 1 to (..., 3): those of matplotlib's inferno, linear between nine."""
+    """Colours of uncertainty, 0 to 1, (...) to (..., 3): nine colours of matplotlib's inferno, interpolated."""
     at = np.linspace(0, 1, len(INFERNO))
     channels = [np.interp(share, at, channel) for channel in np.transpose(INFERNO)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
 def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
-    """A mask interpolated to pixels, (rows, columns); its edge is where it passes one half. Outside is 0."""
+    """Interpolate a mask to pixels, (rows, columns); its edge is at 0.5, and outside is 0."""
     from PIL import Image
 
     rows, columns = mask.shape
@@ -184,7 +184,7 @@ def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.floa
 
 
 def _distance(share: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distance of each pixel to the level one half, in pixels, to first order: |f - 1/2| / |grad f|."""
+    """Distance of each pixel to the contour at 0.5, in pixels, to first order: |f - 0.5| / |grad f|."""
     slopes = [np.gradient(share, axis=axis) if share.shape[axis] > 1 else np.zeros_like(share) for axis in (0, 1)]
     slope = np.hypot(slopes[0], slopes[1])
     distance: NDArray[np.float32] = np.abs(share - 0.5) / np.maximum(slope, 1e-3)
@@ -196,13 +196,13 @@ def _blend(canvas: NDArray[np.float32], opacity: NDArray[np.float32], colour: tu
 
 
 def mark(picture: Picture, plane: Cut, scale: float, position: str, zoom: float = 1.0) -> None:
-    """Write name, position, sides and a bar of 10 mm into a plane.
+    """Draw name, position, sides and a bar of 10 mm into a plane.
 
     Args:
-        picture: Of the plane.
+        picture: The picture of the plane.
         plane: The plane.
         scale: Pixels per millimetre.
-        position: Where it lies.
+        position: Its position, as text.
         zoom: Size of the letters; 1 for a picture of 100 dots per inch.
     """
     from PIL import ImageDraw
@@ -228,7 +228,7 @@ def mark(picture: Picture, plane: Cut, scale: float, position: str, zoom: float 
 
 
 def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
-    """Draw the whole plane small into a corner, with a frame round the part that is shown."""
+    """Draw the whole plane into a corner, with a frame around the part that is shown."""
     from PIL import Image, ImageDraw
 
     rows_mm, columns_mm = plane.whole
@@ -246,10 +246,10 @@ def inset(picture: Picture, plane: Cut, grey: NDArray[np.uint8]) -> None:
 
 
 def colours_of(labels: Sequence[Label]) -> list[tuple[int, int, int]]:
-    """The colours of the label table, where a person chose them and they can be seen on a grey image.
+    """Choose colours of labels: those of the label table, unless they are default colours or greys.
 
-    Greys, and default colours of up to seven labels, become those of Okabe and Ito, which colour-blind people tell
-    apart.
+    Greys, and default colours of up to seven labels, are replaced by those of Okabe and Ito, which can be
+    distinguished by colour-blind people.
     """
     plain = len(labels) <= len(OKABE_ITO) and all(label.color == default_color(label.value) for label in labels)
     colours = []

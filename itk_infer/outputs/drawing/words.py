@@ -1,4 +1,4 @@
-"""Words in pictures, in Pillow's own font."""
+"""Text in pictures, in Pillow's default font."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ SPELT = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O",
 
 
 def drawable(text: str) -> str:
-    """A text in the letters that Pillow's own font has, which are those of ASCII.
+    """Convert a text to ASCII, the characters of Pillow's default font.
 
-    Accents are left out; a letter of another script becomes a question mark, never a box.
+    Accents are removed; letters of other scripts become question marks.
     """
     plain = unicodedata.normalize("NFKD", printable(text).translate(SPELT))
     return "".join(c if c.isascii() else "?" for c in plain if not unicodedata.combining(c))
 
 
 def named(label: Label) -> str:
-    """The name of a label, and its value where the name cannot be drawn in full."""
+    """The name of a label, with its value if the name cannot be drawn in full."""
     name = drawable(label.name)
     return name if "?" not in name or "?" in label.name else f"{name} (label {label.value})"
 
 
 def font(size: int) -> Any:
-    """Pillow's own font."""
+    """Pillow's default font."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
 
 
 def fitting(words: str, size: int, width: float) -> str:
-    """Words that take at most so many pixels; what does not fit is cut off, with dots."""
+    """Shorten a text to at most `width` pixels, with dots at the end."""
     if font(size).getlength(words) <= width:
         return words
     while words and font(size).getlength(f"{words}...") > width:
@@ -43,7 +43,7 @@ def fitting(words: str, size: int, width: float) -> str:
 
 
 def wrapped(words: str, size: int, width: float) -> list[str]:
-    """Words in lines of at most so many pixels."""
+    """Break a text into lines of at most `width` pixels."""
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,6 +1,6 @@
-"""``coco.json`` and ``coco-polygons.json``: the labels of all pictures of a folder as objects, as COCO has them.
+"""``coco.json`` and ``coco-polygons.json``: the labels of all pictures of a folder as objects in COCO's format.
 
-https://cocodataset.org/#format-data; an object is a part of a label whose pixels touch, also at corners.
+https://cocodataset.org/#format-data; an object is a connected component (8 neighbours) of a label.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ Segmentation = Callable[[NDArray[np.bool_], tuple[int, int], tuple[int, int]], A
 
 
 def tables(view: FolderView) -> dict[str, Table]:
-    """The masks of a folder in run lengths, by file name."""
+    """The masks of a folder as run lengths, by file name."""
     return {COCO: _table(view, run_lengths, "")}
 
 
 def polygon_tables(view: FolderView) -> dict[str, Table]:
-    """The same as polygons."""
+    """The masks of a folder as polygons, by file name."""
     return {POLYGONS: _table(view, polygons, LOSES_HOLES)}
 
 
 def document(
     folder: Path, rows: Sequence[CaseRow], labels: Sequence[Label], segmentation: Segmentation, note: str
 ) -> dict[str, Any]:
-    """The document of a folder.
+    """Make the document of a folder.
 
     Args:
         folder: Output folder, where the masks are.
-        rows: Its cases; those without a mask, and volumes, are left out.
+        rows: The cases of the folder that have a mask and are pictures.
         labels: The label table.
-        segmentation: From the mask of an object within its box, the box's corner and the picture's size (Y, X).
-        note: A sentence for those who read it.
+        segmentation: Encodes an object: takes its mask in its box, the box's corner and the picture's size (Y, X).
+        note: A sentence for the description.
 
     Raises:
         InputError: a mask cannot be read.
@@ -81,7 +81,7 @@ def document(
 
 
 def run_lengths(mask: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
-    """A mask as COCO's compressed run lengths."""
+    """Encode a mask as COCO's compressed run lengths."""
     from pycocotools.mask import encode
 
     whole = np.zeros(size, np.uint8, order="F")
@@ -92,7 +92,7 @@ def run_lengths(mask: NDArray[np.bool_], corner: tuple[int, int], size: tuple[in
 
 
 def polygons(mask: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> list[list[int]]:
-    """The outlines of a mask, each as x, y, x, y, ..."""
+    """Encode a mask as outlines, each as x, y, x, y, ..."""
     y0, x0 = corner
     return [[n for x, y in outline for n in (x + x0, y + y0)] for outline in outlines(mask)]
 
@@ -118,7 +118,7 @@ def _digest(folder: Path | None, mask: str) -> str:
 
 
 def _pages(folder: Path, rows: Sequence[CaseRow]) -> Iterator[tuple[CaseRow, int | None, NDArray[Any]]]:
-    """Each page of each mask, with its number where there are several."""
+    """Yield each page of each mask, with its number if there are several."""
     for row in rows:
         path = folder / row.mask
         if not path.is_file():

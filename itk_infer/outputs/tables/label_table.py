@@ -26,7 +26,7 @@ def _table(labels: list[Label]) -> Table:
 def write_label_table(path: Path, labels: Sequence[Label], *, track: bool = False) -> None:
     """Write ``labels.csv``: the required columns of Slicer's colour tables, one row per label.
 
-    Slicer's reader supports no quotation marks inside a value; they become apostrophes.
+    Slicer's reader does not support quotation marks within a value; they become apostrophes.
 
     Raises:
         OutputError: the file cannot be written.

@@ -13,11 +13,11 @@ from itk_infer.outputs.tables.table import CaseRow, FolderView, Table
 
 MONTAGE = "montage.png"
 HEAD, GAP, PER_ROW = 22, 8, 6
-LARGEST, NARROWEST = (360, 480), 220  # width and height of a picture at most; width at least, for its name
+LARGEST, NARROWEST = (360, 480), 220  # largest width and height of a picture; smallest width, for its name
 MOST = 60  # pictures in one montage
 BACKGROUND, TEXT = (16, 18, 22), (235, 238, 242)
 AMBER = (255, 190, 70)
-COLOURS = {"accept": (120, 200, 255), "reject": (255, 130, 90)}  # of words; others are amber
+COLOURS = {"accept": (120, 200, 255), "reject": (255, 130, 90)}  # of verdicts; others are amber
 
 
 def tables(view: FolderView) -> dict[str, Table]:
@@ -37,8 +37,8 @@ def write_montage(path: Path, rows: Sequence[CaseRow], cases: int) -> None:
 
     Args:
         path: File to write, in the output folder.
-        rows: The cases, in order; one whose picture is missing has an empty tile.
-        cases: Of the whole folder.
+        rows: The cases, in order; cases without a picture get an empty tile.
+        cases: Number of cases in the folder.
 
     Raises:
         OutputError: the file cannot be written.

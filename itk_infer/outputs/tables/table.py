@@ -1,4 +1,4 @@
-"""The seam of the outputs that are made from the ledger, after the last case."""
+"""The interface of outputs that are made from the ledger, after the last case."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class CaseRow:
 
     Attributes:
         file: The input file's name, as given.
-        confidence: 0 to 1, over all voxels; None if unknown.
-        confidence_foreground: The same over the voxels that bear a label.
-        confidence_per_label: By label name.
-        volumes_ml: By label name, in millilitres.
-        review: Why it should be looked at; empty if there is no reason.
-        mask: The label map that the numbers are of, below the output folder; empty if there is none.
-        label_table: The file that says what its values mean.
-        soft_dice: Of the worst label, 0 to 1: the sort key. 0 where a label is missing that most cases have; None
-            if unknown.
-        worst_label: Its name; empty if unknown.
-        soft_dice_per_label: By label name.
+        confidence: Mean confidence over all voxels, 0 to 1; None if unknown.
+        confidence_foreground: Mean confidence over voxels with a label; None if unknown.
+        confidence_per_label: Mean confidence by label name.
+        volumes_ml: Volume by label name, in millilitres.
+        review: Reasons for review; empty if there are none.
+        mask: Path of the label map, below the output folder; empty if there is none.
+        label_table: Name of the file with its label table.
+        soft_dice: Soft Dice of the worst label, 0 to 1; 0 if a label is missing that most cases have; None if
+            unknown.
+        worst_label: Name of the worst label; empty if unknown.
+        soft_dice_per_label: Soft Dice by label name.
         expected_ml: Expected volume by label name, in millilitres.
-        components: Connected components by label name.
-        outside_largest: Share of voxels outside the largest of them, by label name.
-        picture: Its picture, below the output folder; empty if there is none.
+        components: Number of connected components by label name.
+        outside_largest: Share of voxels outside the largest component, by label name.
+        picture: Path of its picture, below the output folder; empty if there is none.
         picture_sha256: Digest of that file.
-        verdict: What a calibration says of it, in words; empty without one.
-        agreement: Mean Dice of pairs of the model's members, of the label where it is lowest, 0 to 1; None where
-            there are no members.
-        agreement_per_label: By label name.
-        mutual_information: Of the members and the label, mean over the voxels with a label, 0 to 1; None likewise.
+        verdict: Verdict of a calibration, as text; empty without one.
+        agreement: Lowest agreement of a label, the mean Dice of pairs of the model's members, 0 to 1; None
+            without members.
+        agreement_per_label: Agreement by label name.
+        mutual_information: Mutual information, mean over voxels with a label, 0 to 1; None without members.
     """
 
     file: str
@@ -62,31 +62,31 @@ class CaseRow:
 
     @property
     def certainty(self) -> float | None:
-        """The sort key: how far the members agree, else the soft Dice of the worst label; None if unknown."""
+        """The sort key: the agreement of the members, else the soft Dice of the worst label; None if unknown."""
         known = (value for value in (self.agreement, self.soft_dice) if value is not None)
         return next((value for value in known if math.isfinite(value)), None)
 
     @property
     def word(self) -> str:
-        """The verdict in one word: that of a calibration, else whether there is a reason to look; else empty."""
+        """The verdict in one word: that of a calibration, else ``look first`` if there is a reason, else empty."""
         word = self.verdict.partition(":")[0]
         return word if word in ("accept", "review", "reject") else "look first" if self.review else ""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """What the report says of a mask beside its measurements.
+    """Entries of the report on a mask, besides its measurements.
 
     Attributes:
-        sha256: Of the mask as it is now; empty if there is none.
-        picture: A picture of the case, below the output folder, with slashes; empty if there is none.
-        picture_stamp: Its size and time of change, which decide whether the report is up to date.
-        seconds: Time spent, by stage.
-        ended: When it was measured, ISO 8601; empty if unknown.
-        verdict: What a person decided about this very mask; empty if nothing.
-        who: The person.
-        time: When, ISO 8601.
-        note: The person's note.
+        sha256: SHA-256 of the mask as it is now; empty if there is none.
+        picture: Path of a picture of the case, below the output folder, with slashes; empty if there is none.
+        picture_stamp: Size and time of the picture, which determine whether the report is up to date.
+        seconds: Seconds by stage.
+        ended: Time of the measurement, ISO 8601; empty if unknown.
+        verdict: Decision of a reviewer on this mask; empty if there is none.
+        who: Name of the reviewer.
+        time: Time of the decision, ISO 8601.
+        note: Note of the reviewer.
     """
 
     sha256: str = ""
@@ -102,15 +102,15 @@ class MaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the report says of a run.
+    """Entries of the report on a run.
 
     Attributes:
-        started: ISO 8601.
-        ended: The same; empty while it is at work.
+        started: Time of the start, ISO 8601.
+        ended: Time of the end, ISO 8601; empty while it is running.
         command: The words of its command line; empty if it was started from Python.
-        versions: Of the packages, by name.
-        device: What computed.
-        model: Name and version, as the model has them.
+        versions: Versions by package.
+        device: Device that ran the network.
+        model: Name and version of the model.
     """
 
     started: str
@@ -123,15 +123,15 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class FolderView:
-    """What the ledger and the masks of a folder hold.
+    """The content of the ledger and the masks of a folder.
 
     Attributes:
-        rows: One per mask.
-        schemes: Label tables by file name; more than one where masks disagree about what a value means.
+        rows: One row per mask.
+        schemes: Label tables by file name; several if masks give a value different meanings.
         folder: Output folder, where pictures are; None: there are none.
-        facts: Of masks, by path; only where a report is asked for.
-        runs: Oldest first; only where a report is asked for.
-        failed: Why, by name of the case.
+        facts: Further entries by path of the mask; only for reports.
+        runs: Runs, oldest first; only for reports.
+        failed: Reasons by name of the failed case.
     """
 
     rows: Sequence[CaseRow]
@@ -147,8 +147,8 @@ class Table:
     """One file to write.
 
     Attributes:
-        content: All that decides the file, JSON-ready: the file is written anew when it changes.
-        write: Writes the file, with an intent.
+        content: What determines the file, JSON-ready: the file is written again when it changes.
+        write: Writes the file, after an intent.
     """
 
     content: tuple[object, ...]

@@ -36,7 +36,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
 
     Args:
         path: File to write, ``.xlsx``.
-        rows: The cases; those of an earlier model may name other labels, which get columns, too.
+        rows: The cases; labels of earlier models get columns, too.
         labels: The label table, for the order of the columns.
         track: Leave an intent, which the ledger removes.
 
@@ -88,7 +88,7 @@ def write_workbook(path: Path, rows: Sequence[CaseRow], labels: Sequence[Label],
 
 
 def _of_members(rows: Sequence[CaseRow], names: Iterable[str]) -> list[Column]:
-    """What is measured where a model has members."""
+    """Columns for models with members."""
     return [
         ("worst agreement", _CONFIDENCE, [row.agreement for row in rows]),
         *((f"agreement {n}", _CONFIDENCE, [row.agreement_per_label.get(n) for row in rows]) for n in names),
@@ -97,7 +97,7 @@ def _of_members(rows: Sequence[CaseRow], names: Iterable[str]) -> list[Column]:
 
 
 def _sort_key(row: CaseRow) -> tuple[float, float, str, str]:
-    """By certainty, then by confidence; masks that were measured before soft Dice was come behind the others."""
+    """By certainty, then by confidence; unknown values last."""
     values = [
         math.inf if value is None or math.isnan(value) else value for value in (row.certainty, row.confidence)
     ]
@@ -116,7 +116,7 @@ def _fill(
         cell = sheet.cell(row, column)
         if isinstance(value, str):
             cell.value = _NOT_XML.sub("\ufffd", value)
-            # A file called "=1+1" is text, also to a person who edits the cell.
+            # A name such as "=1+1" stays text, also when the cell is edited.
             cell.data_type = "s"
             cell.quotePrefix = value[0] in "=+-@"
         else:

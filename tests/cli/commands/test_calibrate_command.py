@@ -86,7 +86,7 @@ def test_masks_changed_by_hand_do_not_count(scratch, capfd):
     assert out.startswith(f"{CASES - 1} cases")
     assert "03.nii.gz: does not count: the mask was changed by hand" in err
     assert main(("report", "out", "--calibration", "calibration.json")) == 0
-    assert verdicts()["03.nii.gz"] == "no verdict: the numbers are not those of the mask"
+    assert verdicts()["03.nii.gz"] == "no verdict: the measurements are not those of the mask"
 
 
 def test_failures_and_cases_without_a_score_are_named(scratch, capfd):

@@ -79,7 +79,7 @@ def test_one_that_fails_stops_no_other(masks, tmp_path, capsys):
     run(code=4)
     error = capsys.readouterr().err
     assert "a.nii.gz: failed: " in error
-    assert "b.mha: failed: its values are no whole numbers from 0 to 65535" in error
+    assert "b.mha: failed: its values are not whole numbers from 0 to 65535" in error
     run("--recursive", code=3)
 
 

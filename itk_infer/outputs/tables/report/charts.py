@@ -12,12 +12,12 @@ STAGE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00
 
 
 def histogram(values: Sequence[float], colour: str, title: str) -> str:
-    """How often each range of volumes occurs, with a line at the median.
+    """Draw a histogram of volumes, with a line at the median.
 
     Args:
-        values: At least one, finite.
+        values: Volumes, at least one, finite.
         colour: ``#rrggbb``.
-        title: For readers that cannot see it; escaped here.
+        title: Text for screen readers; escaped here.
     """
     low, high = min(values), max(values)
     counts = [0] * BINS
@@ -41,7 +41,7 @@ def histogram(values: Sequence[float], colour: str, title: str) -> str:
 
 
 def stacked_bar(seconds: Mapping[str, float]) -> str:
-    """One bar, divided by stage, and its legend.
+    """Draw one bar, divided by stage, and its legend.
 
     Args:
         seconds: Mean time per case, by stage.

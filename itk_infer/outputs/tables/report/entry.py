@@ -1,4 +1,4 @@
-"""The cases of the report, in the order in which they should be looked at."""
+"""The cases of the report, in order of review."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Entry:
 
     Attributes:
         row: Its measurements.
-        facts: Everything else.
+        facts: Everything else in the report.
     """
 
     row: CaseRow
@@ -23,13 +23,13 @@ class Entry:
 
     @property
     def certainty(self) -> float | None:
-        """See `CaseRow.certainty`; where nothing of that was measured, the confidence; None if unknown."""
+        """See `CaseRow.certainty`; if that is unknown, the confidence; None if that is unknown, too."""
         values = (self.row.certainty, self.row.confidence_foreground, self.row.confidence)
         return next((float(value) for value in values if value is not None and math.isfinite(value)), None)
 
 
 def entries_of(view: FolderView) -> Sequence[Entry]:
-    """All cases: those with a reason first, then the least certain, then those of which nothing is known."""
+    """All cases: those with a reason for review first, then by certainty, unknown last."""
     entries = [Entry(row, view.facts.get(row.mask or row.file, MaskFacts())) for row in view.rows]
     return sorted(entries, key=_order)
 

@@ -41,7 +41,7 @@ def csv_of(entries: Sequence[Entry]) -> bytes:
 
 
 def json_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> bytes:
-    """The same and the summary, as one object with the key ``schema``."""
+    """Cases and summary as one object, with the key ``schema``."""
     document = {
         "schema": SCHEMA,
         "summary": summary.document(),

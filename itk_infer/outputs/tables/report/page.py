@@ -1,7 +1,7 @@
-"""``report.html``: one page with everything inside, which asks no other host for anything.
+"""``report.html``: a single page with all its resources, which makes no requests to other hosts.
 
-A table with static rows, which JavaScript adds filters, keys and decisions to. Its content security policy allows
-only the script and the style that are written here, by their digests.
+It is a table with static rows, to which JavaScript adds filters, keys and decisions. Its content security policy
+allows only the script and the style of this package, by their digests.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from itk_infer.outputs.tables.report.summary import Summary
 from itk_infer.outputs.tables.table import CaseRow, FolderView
 from itk_infer.volume.names import printable
 
-LAYOUT = 2  # counted up when the page changes, so that older pages are written again
+LAYOUT = 2  # increased when the page changes, so that older pages are written again
 MAX_VOLUMES = 12  # per case; all are in report.csv
 MAX_OPEN_CHARTS = 12  # labels; more are folded in
 
 
 def page_of(entries: Sequence[Entry], view: FolderView, summary: Summary) -> bytes:
-    """The page, UTF-8.
+    """Make the page, UTF-8.
 
     Args:
         entries: The cases, in the order of the page.
         view: Folder, label tables, failed cases.
-        summary: Of these cases.
+        summary: Summary of these cases.
     """
     inside = are_inside(list(entries))
     style, script = _asset("page.css"), _asset("page.js")
@@ -103,7 +103,7 @@ def _row(number: int, entry: Entry, folder: Path | None, inside: bool) -> str:
 
 
 def _judged(row: CaseRow) -> str:
-    """The verdict in one word, what a calibration says beside it, and how far the members agree."""
+    """The verdict in one word, the calibration's text, and the agreement of the members."""
     word, _, rest = row.verdict.partition(":")
     rest = rest if word == row.word else row.verdict
     parts = [rest.strip()] if rest else []

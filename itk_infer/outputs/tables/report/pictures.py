@@ -1,4 +1,4 @@
-"""Pictures of the report, small enough to be part of it."""
+"""Pictures of the report, reduced so that they can be embedded in the page."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from itk_infer.outputs.tables.report.entry import Entry
 
 MAX_CASES_INSIDE = 2000  # beyond that, or MAX_BYTES_INSIDE, pictures are linked
 MAX_BYTES_INSIDE = 50_000_000
-SMALL = 24_000  # bytes; a picture of this size is taken as it is
-WIDTH = 480  # pixels of a reduced one
+SMALL = 24_000  # bytes; larger pictures are reduced
+WIDTH = 480  # pixels of a reduced picture
 QUALITY = 78
 TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def are_inside(entries: list[Entry]) -> bool:
-    """Whether the pictures are part of the page."""
+    """Whether pictures are embedded in the page."""
     total = sum(min(entry.facts.picture_stamp[0], SMALL) for entry in entries if entry.facts.picture)
     return len(entries) <= MAX_CASES_INSIDE and total <= MAX_BYTES_INSIDE
 
 
 def data_uri(path: Path) -> str:
-    """A picture as text for ``src``; empty if it cannot be read.
+    """Encode a picture as a data URI; empty if it cannot be read.
 
-    A large one is reduced to `WIDTH` pixels, as WebP.
+    Large pictures are reduced to `WIDTH` pixels, as WebP.
     """
     from PIL import Image
 

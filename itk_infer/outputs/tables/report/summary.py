@@ -16,13 +16,13 @@ from itk_infer.outputs.tables.table import FolderView, RunFacts
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the report says of the folder as a whole.
+    """Summary of a folder in the report.
 
     Attributes:
-        cases: Masks in the report.
-        doubtful: Those with a reason.
-        failed: Cases without a result.
-        verdicts: Decisions, by verdict.
+        cases: Number of masks in the report.
+        doubtful: Number of masks with a reason for review.
+        failed: Number of cases without a result.
+        verdicts: Number of decisions by verdict.
         throughput: Cases per hour of the latest run that computed any; None if unknown.
         seconds: Mean time per case, by stage.
         volumes_ml: Volumes in millilitres, by label name.
@@ -40,18 +40,18 @@ class Summary:
 
     @property
     def command(self) -> str:
-        """The command line of the latest run, as it can be typed; empty if it was started from Python."""
+        """The command line of the latest run, quoted for a shell; empty if it was started from Python."""
         return shlex.join(self.run.command) if self.run and self.run.command else ""
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Convert to a JSON-ready mapping."""
         document = asdict(self)
         del document["volumes_ml"]
         return document | {"volume_ml": {name: _spread(values) for name, values in self.volumes_ml.items()}}
 
 
 def summary_of(entries: Sequence[Entry], view: FolderView) -> Summary:
-    """The summary of these cases."""
+    """Make the summary of these cases."""
     stages: dict[str, list[float]] = {}
     volumes: dict[str, list[float]] = {}
     for entry in entries:
@@ -73,7 +73,7 @@ def summary_of(entries: Sequence[Entry], view: FolderView) -> Summary:
 
 
 def _throughput(entries: Sequence[Entry], runs: Sequence[RunFacts]) -> float | None:
-    """Cases per hour: those that ended after the run began, per time until the last of them."""
+    """Cases per hour of the latest run that computed any: those that ended after its start, until the last one."""
     ends = [datetime.fromisoformat(entry.facts.ended) for entry in entries if entry.facts.ended]
     for run in reversed(runs):
         started = datetime.fromisoformat(run.started)
