@@ -16,7 +16,7 @@ export NO_MKDOCS_2_WARNING := 1
 export PYTHONDONTWRITEBYTECODE :=
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-slicer check docs tables bench clean
+.PHONY: demo test test-slicer check check-types check-rest docs tables bench clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/$(BIN)/itk_infer demo
@@ -30,13 +30,19 @@ test: $(TEST)/installed check
 test-slicer: $(SLICER)/installed
 	QT_QPA_PLATFORM=offscreen $(SLICER)/$(BIN)/python -m pytest tests/slicer_extension --numprocesses 2
 
+# mypy beside the others: on two cores, it takes as long as they do.
 check: $(TEST)/installed
+	+$(MAKE) --no-print-directory --jobs=2 check-types check-rest
+	$(TEST)/$(BIN)/python tests/support/collect_twice.py
+
+check-types: $(TEST)/installed
+	$(TEST)/$(BIN)/mypy
+
+check-rest: $(TEST)/installed
 	$(TEST)/$(BIN)/ruff check
 	$(TEST)/$(BIN)/ruff format --check
-	$(TEST)/$(BIN)/mypy
 	$(TEST)/$(BIN)/lint-imports
 	$(TEST)/$(BIN)/mkdocs build --strict --quiet
-	$(TEST)/$(BIN)/python tests/support/collect_twice.py
 
 docs: $(TEST)/installed
 	$(TEST)/$(BIN)/mkdocs serve

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.case_ids import case_id
+from support.disk import do_not_wait_for_the_disk
 
 # OpenMP's idle threads sleep instead of spinning, here and in the programs that tests start: with several of those on two
 # cores, spinning takes time from the threads that work. It is read when torch is imported, which no conftest does.
@@ -21,6 +22,8 @@ if find_spec("hypothesis"):  # benchmarks/gpu/check.sh brings the packages that 
     # The same examples on every machine, however long it takes over one.
     settings.register_profile("itk_infer", deadline=None, derandomize=True, database=None)
     settings.load_profile("itk_infer")
+
+do_not_wait_for_the_disk()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
