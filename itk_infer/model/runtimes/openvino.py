@@ -117,13 +117,14 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
 
 
 def torch_reader(
-    network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None, *, recorded: bool = False
+    network: torch.nn.Module, trace_size: tuple[int, ...] | None = None, *, recorded: bool = False
 ) -> Callable[[tuple[int, ...]], Any]:
-    """Traces a torch network for an input shape (N, C, Z, Y, X).
+    """Traces a torch network for an input shape (N, C, Z, Y, X), or (N, C, Y, X) for pictures.
 
     Args:
         network: The network.
-        trace_size: Z Y X of the window that is traced, for a network whose trace does not depend on it.
+        trace_size: Z Y X of the window that is traced, or Y X of the picture, for a network whose trace does not
+            depend on it; one is traced.
         recorded: Trace the operations that it runs instead of the network itself, whose trace holds the loops and
             branches of a program of TorchScript.
     """
@@ -162,15 +163,22 @@ class OpenVinoCalls:
     """A network that several threads call at a time, each with one thread of the CPU.
 
     Args:
-        path: The ONNX file.
+        read: Makes the network for an input shape: an `openvino.Model`.
         shape: Of its input; -1: free.
         precision: fp32 or bf16.
         threads: Of the CPU, in all.
         calls: How many calls run side by side.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], precision: Precision, threads: int, calls: int) -> None:
-        model = onnx_reader(path)(shape)
+    def __init__(
+        self,
+        read: Callable[[tuple[int, ...]], Any],
+        shape: tuple[int, ...],
+        precision: Precision,
+        threads: int,
+        calls: int,
+    ) -> None:
+        model = read(shape)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": max(threads, calls),
