@@ -70,6 +70,8 @@ $(TEST)/installed: pyproject.toml constraints.txt
 	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,images,quality,server,docs,test]"
 	# nnU-Net's own networks, to compare ours with; what it requires besides torch and NumPy replaces torch.
 	$(TEST)/$(BIN)/python $(PIP) --no-deps dynamic-network-architectures
+	# Gradients of ONNX networks; torchvision, which it requires, is not needed.
+	$(TEST)/$(BIN)/python $(PIP) --no-deps onnx2torch
 	# The client in Slicer's MONAI Label plugin; without it, its test is skipped.
 	-$(TEST)/$(BIN)/python tests/support/slicer_client.py
 	touch $@

@@ -43,7 +43,8 @@ PER_FOLDER = 100
 def kill(images: int, kills: int, workers: int | None, scratch: Path) -> None:
     source = scratch / "in"
     for number in range(images):
-        grey_dicom(source / f"{number // PER_FOLDER:05d}/{number}.dcm", number % 997 / 1000, number)
+        study = f"{number // PER_FOLDER:05d}"
+        grey_dicom(source / study / f"{number}.dcm", number % 997 / 1000, number, study=study)
     model = brightness_network(scratch / "m.onnx", CLASSIFY)
     command = [
         sys.executable,

@@ -50,7 +50,9 @@ def classifier_text(about: dict[str, Any]) -> str:
         ("center crop", wanted["center_crop"] or ""),
         ("intensity", ", then ".join(steps) or "none"),
         ("only", "; ".join(_rule(rule) for rule in spec["select"])),
+        ("repair", wanted.get("repair", "")),
         ("activation", means["activation"]),
+        ("mirrored", "mean with the mirror image" if means.get("mirrored") else ""),
         ("study", means["study"]),
     ]
     lines = [f"{title:<13}{value}" for title, value in rows if value]

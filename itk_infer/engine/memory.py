@@ -77,8 +77,8 @@ class CaseSize:
         postprocess: Bytes per native voxel for post-processing; 0 without it.
         scaled_first: Whether intensities are changed before the image is resampled, which takes a copy.
         want_uncertainty: Whether the uncertainty of each voxel is kept, in one byte.
-        masks: Labels whose masks are kept apart, in one bit per native voxel each; 0 where they are not.
         members: Members of the model that are blended separately, each in a ring of its own.
+        masks: Labels whose masks are kept apart, in one bit per native voxel each; 0 where they are not.
     """
 
     model: ModelGrid

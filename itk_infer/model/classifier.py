@@ -69,7 +69,8 @@ class Scores:
 
     Attributes:
         probabilities: (N, L); for an ensemble the mean over the members of each group, then over groups.
-        logits: (N, L); None for an ensemble, and for a network whose outputs are probabilities.
+        logits: (N, L); None for an ensemble, and where the outputs are probabilities or averaged
+            over mirror images.
         std: (N, L): population standard deviation over all members; None for a single network.
         members: (members, N, L): probabilities of each member.
     """
@@ -139,6 +140,11 @@ def group_of(
             raise ConfigError(
                 f"{network.name}: its activation is {network.spec.output.activation}, so logits cannot be "
                 "averaged; average the probabilities"
+            )
+        if network.spec.output.mirrored:
+            raise ConfigError(
+                f"{network.name}: its probabilities are averaged with those of mirror images, so logits cannot be "
+                "averaged; average the probabilities, or leave `output.mirrored` out of its spec"
             )
     return group
 
@@ -211,13 +217,13 @@ class PictureClassifier:
         by_input = dict(zip(self.inputs, pictures, strict=True))
         logits = [self._logits(network, by_input[network.spec.input]) for network in self.networks]
         answers = [
-            _probabilities(values, network.spec.output.activation)[:, self._order(network)]
+            self._answers(network, values, by_input[network.spec.input])[:, self._order(network)]
             for values, network in zip(logits, self.networks, strict=True)
         ]
         members = np.stack(answers)
         if not isinstance(self._model, Group):
             raw = None
-            if self.spec.output.activation != "none":
+            if self.spec.output.activation != "none" and not self.spec.output.mirrored:
                 raw = logits[0][:, self._order(self.networks[0])]
             return Scores(members[0], raw, None, members)
         raws = [values[:, self._order(network)] for values, network in zip(logits, self.networks, strict=True)]
@@ -237,6 +243,16 @@ class PictureClassifier:
         if group.mean == "logits":
             return _probabilities(logit, self.spec.output.activation), logit
         return probability, logit
+
+    def _answers(
+        self, network: PictureNetwork, logits: NDArray[np.float64], pictures: Pictures
+    ) -> NDArray[np.float64]:
+        """Probabilities; the mean with those of the mirror images, where the spec wants that."""
+        found = _probabilities(logits, network.spec.output.activation)
+        if not network.spec.output.mirrored:
+            return found
+        turned = self._logits(network, np.ascontiguousarray(pictures[..., ::-1]))
+        return (found + _probabilities(turned, network.spec.output.activation)) / 2
 
     def _logits(self, network: PictureNetwork, pictures: Pictures) -> NDArray[np.float64]:
         count = len(pictures)
@@ -294,5 +310,6 @@ def _spec_digest(networks: Sequence[PictureNetwork]) -> str:
         labels = [[label["name"], label["channel"]] for label in document["output"]["labels"]]
         words.append(
             [document["input"], document["select"], document["output"]["activation"], labels, network.precision]
+            + (["mirrored"] if network.spec.output.mirrored else [])
         )
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

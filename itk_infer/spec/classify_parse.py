@@ -20,6 +20,7 @@ from itk_infer.spec.classify_spec import (
     PictureInterpolation,
     PictureResize,
     Plane,
+    Repair,
     SelectRule,
     Values,
 )
@@ -105,10 +106,13 @@ def _input(value: Any, where: str) -> PictureInput:
             "resize": _resize,
             "center_crop": optional(_sides),
             "intensity": anything,
+            "repair": one_of(*get_args(Repair)),
         },
     )
     values.pop("dimensions", None)
     found = PictureInput(**{key: item for key, item in values.items() if key != "intensity"})
+    if found.repair != "none" and found.values == "stored":
+        raise Invalid(f"{where}.repair is for values of the modality, and {where}.values is stored")
     names = [f"channel {number}" for number in range(len(found.channels))]
     steps = intensity_steps(values.get("intensity", []), f"{where}.intensity", names)
     if any(isinstance(step, ZScore) and step.mask == "crop" for step in steps):
@@ -191,6 +195,7 @@ def _output(value: Any, where: str) -> ClassOutput:
             "activation": one_of(*get_args(Activation)),
             "labels": _labels,
             "study": _study,
+            "mirrored": a_switch,
         },
     )
     what = values.pop("values", None)
@@ -299,8 +304,15 @@ def document_of(spec: ClassifySpec) -> dict[str, Any]:
             "resize": dataclasses.asdict(seen.resize),
             "center_crop": None if seen.center_crop is None else list(seen.center_crop),
             "intensity": [_step(step) for step in seen.intensity],
+            # It is in the identity of results, which stays as it was where it is not asked for.
+            **({} if seen.repair == "none" else {"repair": seen.repair}),
         },
-        "output": {"activation": means.activation, "labels": labels, "study": means.study},
+        "output": {
+            "activation": means.activation,
+            "labels": labels,
+            "study": means.study,
+            **({"mirrored": True} if means.mirrored else {}),
+        },
         "select": [
             {"keyword": rule.keyword, "not_in" if rule.exclude else "in": list(rule.values)}
             for rule in spec.select

@@ -9,6 +9,7 @@ from itk_infer.spec.intensity import IntensityStep
 
 Values = Literal["voi", "modality", "stored"]
 MissingVoi = Literal["minmax", "range", "refuse"]
+Repair = Literal["none", "wrapped_12_bit"]
 Plane = Literal["grey", "red", "green", "blue"]
 Aspect = Literal["stretch", "fit", "fill", "crop"]
 PictureInterpolation = Literal["linear", "cubic", "nearest"]
@@ -64,6 +65,8 @@ class PictureInput:
         resize: See there.
         center_crop: Rows and columns that are cut out of the middle after resizing; None: all.
         intensity: Steps after resizing.
+        repair: ``wrapped_12_bit``: head CTs of the RSNA 2019 collection whose values are 1,000 too low and wrapped
+            round at 4,096 are put right, which their header shows; ``none``: nothing is.
     """
 
     channels: tuple[PictureChannel, ...] = (PictureChannel(),)
@@ -74,6 +77,7 @@ class PictureInput:
     resize: PictureResize = PictureResize()
     center_crop: tuple[int, int] | None = None
     intensity: tuple[IntensityStep, ...] = ()
+    repair: Repair = "none"
 
     @property
     def reach(self) -> int:
@@ -107,11 +111,14 @@ class ClassOutput:
         labels: In the order of the tables.
         study: How the pictures of a study are summed up: ``max``, ``mean``, ``top3_mean`` (any number) or
             ``noisy_or``.
+        mirrored: Whether the probabilities are the mean of those of the picture and of its mirror image, left to
+            right.
     """
 
     activation: Activation
     labels: tuple[ClassLabel, ...]
     study: str = "max"
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

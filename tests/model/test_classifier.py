@@ -94,6 +94,28 @@ def test_weights_and_logits() -> None:
             group_of([networks[0], Fixed([0.5], spec(activation, ["a"]))], None, "logits")
 
 
+class Leftmost(Fixed):
+    """Answers the value of the leftmost pixel, ten times for the second label."""
+
+    def forward(self, pictures: Any) -> Any:
+        return pictures[:, 0, 0, :1] * np.array([[1, 10]], np.float32)
+
+
+def test_a_mean_with_the_mirror_image() -> None:
+    document = {"activation": "sigmoid", "labels": ["a", "b"], "mirrored": True}
+    both = parse_classify_spec({"spec": 1, "task": "classify", "output": document}, "it")
+    pictures = np.array([[[[1.0, 5.0, -2.0]]], [[[0.0, 5.0, 0.5]]]], np.float32)
+    plain, mirrored = (PictureClassifier(Leftmost([], one)) for one in (spec(), both))
+    assert plain.spec_digest != mirrored.spec_digest
+    scores = mirrored.scores([pictures])
+    left, right = (1 / (1 + np.exp(-np.array(ends)[:, None] * [1, 10])) for ends in ((1.0, 0.0), (-2.0, 0.5)))
+    np.testing.assert_allclose(scores.probabilities, (left + right) / 2, atol=1e-6)
+    assert scores.logits is None
+    np.testing.assert_allclose(plain.scores([pictures]).probabilities, left, atol=1e-6)
+    with pytest.raises(ConfigError, match="averaged with those of mirror images"):
+        group_of([Leftmost([], both), Leftmost([], both)], None, "logits")
+
+
 def test_labels_are_matched_by_name() -> None:
     swapped = Fixed([5.0, -5.0], spec(labels=["b", "a"]))
     scores = PictureClassifier(group_of([Fixed([-5.0, 5.0], spec()), swapped])).scores([PICTURES])

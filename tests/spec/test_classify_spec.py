@@ -34,6 +34,7 @@ FULL: dict[str, Any] = {
             {"op": "standardize", "mean": [0.4, 0.5, 0.6, 0.7], "std": [0.2]},
             {"op": "minmax"},
         ],
+        "repair": "wrapped_12_bit",
     },
     "output": {
         "activation": "sigmoid",
@@ -42,6 +43,7 @@ FULL: dict[str, Any] = {
             {"name": "subdural", "channel": 0, "parent": "any"},
         ],
         "study": "top3_mean",
+        "mirrored": True,
     },
     "select": [{"keyword": "Modality", "in": ["CT"]}, {"keyword": "ImageType", "not_in": ["LOCALIZER"]}],
 }
@@ -99,6 +101,9 @@ def test_the_word_of_other_files_is_taken_too() -> None:
         ("input.size", [0, 3], "rows and columns"),
         ("input.size", None, "needs input.size"),
         ("input.center_crop", [65, 1], "larger than input.size"),
+        ("input.values", "stored", "repair is for values of the modality"),
+        ("input.repair", "all", "input.repair"),
+        ("output.mirrored", 2, "output.mirrored"),
         ("input.view", -1, "counted from 0"),
         ("input.channels", [], "at least one input channel"),
         ("input.channels", ["gray"], "must be grey or red"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -126,8 +125,7 @@ class ModelExplainer:
             normalised(placed(values, box_of(network.spec.input, shape), shape, canvas))
             for network, values in zip(self._networks, raw, strict=True)
         ]
-        pairs = [_correlation(a, b) for a, b in combinations(maps, 2)]
-        return MethodMap(np.mean(maps, axis=0), tuple(raw), float(np.mean(pairs)) if pairs else None)
+        return MethodMap(np.mean(maps, axis=0), tuple(raw), _agreement(maps))
 
     def _made(self, inputs: Inputs) -> list[Explainer]:
         if not self._explainers:
@@ -191,8 +189,11 @@ def _named(network: PictureNetwork) -> Iterator[None]:
         raise ModelError(text if network.name in text else f"{network.name}: {text}") from error
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Pearson's; 0 where a map is the same everywhere."""
-    if not one.std() or not other.std():
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+def _agreement(maps: Sequence[NDArray[np.float32]]) -> float | None:
+    """Mean of Pearson's correlation over all pairs, 0 where a map is the same everywhere; None for one map."""
+    if len(maps) < 2:
+        return None
+    centred = np.stack([map_.ravel() - map_.mean(dtype=np.float64) for map_ in maps])
+    lengths = np.linalg.norm(centred, axis=1)
+    scaled = centred / np.where(lengths > 0, lengths, 1.0)[:, None]
+    return float((scaled @ scaled.T)[np.triu_indices(len(maps), 1)].mean())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +34,13 @@ from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, Pictures
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 FOLDER, MANIFEST, SCORES = "saliency", "run_manifest.json", "all_slice_saliency_scores.csv"
 BATCH: Final = 8
 OPEN_FILES: Final = 4
+SAVING: Final = 2  # threads that compress, write and read back while the next panel is drawn
 TOLERANCE: Final = 0.02  # of a probability: reduced precision may differ by half of it
 SHOWN: Final = PictureInput(values="voi", missing_voi="minmax"), PictureChannel()
 
@@ -173,13 +179,17 @@ class _Writer:
         self.summary.members = self.summary.members or self._explainer.about(batch[0].inputs)
         shapes = [(item.image.shape[0], item.image.shape[1]) for item in batch]
         found = self._explainer.explain([i.inputs for i in batch], [i.label for i in batch], shapes)
-        for item, maps in zip(batch, found, strict=True):
-            stem = panel_stem(item.row)
-            make_folder((self._folder / stem).parent)
-            self._write_panel(self._folder / f"{stem}.png", self._panel(item, maps))
-            self._write_maps(self._folder / f"{stem}.npz", maps)
+        saved = []
+        with ThreadPoolExecutor(SAVING, "saving") as pool:
+            for item, maps in zip(batch, found, strict=True):
+                stem = panel_stem(item.row)
+                panel = draw_panel(self._panel(item, maps))
+                # A thread does not have the caller's context by itself, in which the lock is verified.
+                saved.append((stem, pool.submit(copy_context().run, self._save, stem, panel, maps)))
+                self._rows.append(self._score_row(item, maps, stem))
+        for stem, saving in saved:
+            saving.result()
             self.summary.panels.append(f"{stem}.png")
-            self._rows.append(self._score_row(item, maps, stem))
 
     def finish(self) -> None:
         """Write scores and manifest, and remove panels of the last run that are no longer wanted."""
@@ -252,10 +262,14 @@ class _Writer:
             f"Bars: {source}; upright line: threshold.",
         ]
 
-    def _write_panel(self, path: Path, panel: Panel) -> None:
+    def _save(self, stem: str, picture: Image, maps: dict[str, MethodMap]) -> None:
+        make_folder((self._folder / stem).parent)
+        self._write_panel(self._folder / f"{stem}.png", picture)
+        self._write_maps(self._folder / f"{stem}.npz", maps)
+
+    def _write_panel(self, path: Path, picture: Image) -> None:
         from PIL import Image
 
-        picture = draw_panel(panel)
         with new_file(path) as partial:
             picture.save(partial, format="PNG", compress_level=1)
             with Image.open(partial) as read:

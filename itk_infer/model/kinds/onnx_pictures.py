@@ -143,7 +143,8 @@ class OnnxPictures:
 
     def _compiled(self) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
-        return openvino.OpenVinoCalls(self._path, shape, self.precision, self._threads, self._calls)
+        read = openvino.onnx_reader(self._path)
+        return openvino.OpenVinoCalls(read, shape, self.precision, self._threads, self._calls)
 
     def _named(self, run: Run) -> Run:
         def named(pictures: Any) -> Any:

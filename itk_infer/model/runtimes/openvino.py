@@ -117,13 +117,14 @@ def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
 
 
 def torch_reader(
-    network: torch.nn.Module, trace_size: tuple[int, int, int] | None = None, *, recorded: bool = False
+    network: torch.nn.Module, trace_size: tuple[int, ...] | None = None, *, recorded: bool = False
 ) -> Callable[[tuple[int, ...]], Any]:
-    """Return a function that traces a torch network for an input shape (N, C, Z, Y, X).
+    """Return a function that traces a torch network for an input shape, (N, C, Z, Y, X) or (N, C, Y, X).
 
     Args:
         network: The network.
-        trace_size: Size Z Y X of the traced window, for networks whose trace does not depend on it.
+        trace_size: Size Z Y X, or Y X, of the traced window or picture, for networks whose trace does not depend
+            on it.
         recorded: Trace the operations that the network runs; the trace of a TorchScript program itself would hold
             its loops and branches.
     """
@@ -162,15 +163,22 @@ class OpenVinoCalls:
     """A network that several threads call at the same time, each on one thread of the CPU.
 
     Args:
-        path: The ONNX file.
+        read: Builds the network, an `openvino.Model`, for an input shape.
         shape: Shape of its input; -1: free.
         precision: fp32 or bf16.
         threads: Threads of the CPU for all calls together.
         calls: Number of calls that run at the same time.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], precision: Precision, threads: int, calls: int) -> None:
-        model = onnx_reader(path)(shape)
+    def __init__(
+        self,
+        read: Callable[[tuple[int, ...]], Any],
+        shape: tuple[int, ...],
+        precision: Precision,
+        threads: int,
+        calls: int,
+    ) -> None:
+        model = read(shape)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": max(threads, calls),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,9 +37,10 @@ def converted(
     """
     try:
         import onnx
-        import onnx2torch
         import torch
-    except Exception as error:  # it imports torchvision, which raises many errors with an unsuitable torch
+
+        onnx2torch = import_onnx2torch()
+    except ImportError as error:
         raise ModelError(
             f"{path}: gradients of an ONNX network need onnx2torch, which cannot be imported ({error}): "
             "pip install 'itk_infer[saliency]'"
@@ -54,6 +58,31 @@ def converted(
         raise ModelError(f"{path}: the outputs of its conversion by onnx2torch differ, so it is not used")
     module: nn.Module = network
     return module
+
+
+def import_onnx2torch() -> Any:
+    """The package, with a stand-in for torchvision while it is imported.
+
+    It needs torchvision for the boxes of detectors only, which no network has that classifies; and torchvision can
+    be imported only beside the torch that it was built for.
+    """
+    if sys.modules.get("onnx2torch") is None:
+        ops = ModuleType("torchvision.ops")
+        ops.roi_align = _no_boxes  # type: ignore[attr-defined]
+        stand_ins = {"torchvision": ModuleType("torchvision"), "torchvision.ops": ops}
+        there = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
+        sys.modules.update(stand_ins)
+        try:
+            importlib.import_module("onnx2torch")
+        finally:
+            for name in stand_ins:
+                del sys.modules[name]
+            sys.modules.update(there)
+    return sys.modules["onnx2torch"]
+
+
+def _no_boxes(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("boxes of detectors are not converted")
 
 
 def _older(onnx: Any, model: Any) -> Any:

@@ -17,6 +17,7 @@ from itk_infer.volume.dicom.table import Table
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
+WRAPPED_BY = 1000  # stored values of head CTs that were taken for HU and kept in 12 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,14 @@ class Look:
         voi: From those to [0, 1]: a window, a table, or the two ends of a range; None: they stay as they are.
         inverted: Whether the largest value is black (MONOCHROME1); of values in [0, 1].
         padding: Smallest and largest stored value that is no picture, and becomes black in [0, 1]; None: none.
+        wrapped: Whether stored values of 12 bits are 1,000 too low and wrapped round, and are put right first.
     """
 
     modality: tuple[float, float] | Table
     voi: Window | Table | tuple[float, float] | None
     inverted: bool = False
     padding: tuple[int, int] | None = None
+    wrapped: bool = False
 
     def __call__(self, stored: NDArray[np.int64]) -> NDArray[np.float32]:
         """Stored values to what they become."""
@@ -76,7 +79,7 @@ class Look:
 
     def of_modality(self, stored: NDArray[np.int64]) -> Floats:
         """Stored values to those of the modality."""
-        values = stored.astype(np.float64)
+        values = ((stored + WRAPPED_BY) % 4096 if self.wrapped else stored).astype(np.float64)
         if isinstance(self.modality, Table):
             return self.modality(values).astype(np.float64)
         slope, intercept = self.modality
@@ -113,7 +116,7 @@ def extremes(stored: NDArray[np.integer], look: Look) -> tuple[float, float]:
         stored = stored[(stored < look.padding[0]) | (stored > look.padding[1])]
         if not stored.size:
             return 0.0, 0.0
-    if isinstance(look.modality, Table):  # which need not ascend
+    if isinstance(look.modality, Table) or look.wrapped:  # which need not ascend
         values = look.of_modality(np.unique(stored).astype(np.int64))
     else:
         values = look.of_modality(np.array([stored.min(), stored.max()], np.int64))

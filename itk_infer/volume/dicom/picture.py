@@ -12,7 +12,7 @@ from itk_infer.errors import InputError
 from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 from itk_infer.volume.dicom.elements import Elements
 from itk_infer.volume.dicom.header import TRANSFORMATION, FileHeader, numbers_of, text_of
-from itk_infer.volume.dicom.lookup import Function, Look, Window, extremes, looked_up
+from itk_infer.volume.dicom.lookup import WRAPPED_BY, Function, Look, Window, extremes, looked_up
 from itk_infer.volume.dicom.pixels import PixelForm
 from itk_infer.volume.dicom.table import MODALITY_TABLES, Table, read_descriptor, read_table
 
@@ -72,7 +72,10 @@ class FrameLooks:
     def _look(self, stored: NDArray[Any], frame: int, channel: PictureChannel, wanted: PictureInput) -> Look:
         if wanted.values == "stored":
             return Look((1.0, 0.0), None)
-        plain = Look(self._modality(frame), None, self._inverted, self._padding)
+        modality, wrapped = self._modality(frame), False
+        if wanted.repair == "wrapped_12_bit" and self._is_wrapped(modality):
+            modality, wrapped = (1.0, -float(WRAPPED_BY)), True
+        plain = Look(modality, None, self._inverted, self._padding, wrapped)
         if channel.window is not None:
             voi: Any = Window(*channel.window, "LINEAR_EXACT")
         elif wanted.values == "modality":
@@ -82,11 +85,27 @@ class FrameLooks:
             if voi is None and wanted.missing_voi == "refuse":
                 raise InputError(f"{self._file.name}: has no window and no table, and the model spec wants one")
             if voi is None and wanted.missing_voi == "range":
-                ends = plain.of_modality(np.array(self._form.range, np.int64))
+                first, last = self._form.range
+                ends = plain.of_modality(
+                    np.arange(first, last + 1) if wrapped else np.array([first, last], np.int64)
+                )
                 voi = (float(ends.min()), float(ends.max()))
             elif voi is None:
                 voi = extremes(stored, plain)
         return dataclasses.replace(plain, voi=voi)
+
+    def _is_wrapped(self, modality: tuple[float, float] | Table) -> bool:
+        """Whether the header is that of head CTs whose stored values are 1,000 too low, modulo 4,096.
+
+        Unsigned values of 12 bits cannot hold air, -1,000 HU, without an intercept near that.
+        """
+        return (
+            not isinstance(modality, Table)
+            and modality[0] == 1.0
+            and modality[1] > -100
+            and self._form.stored == 12
+            and not self._form.signed
+        )
 
     def _modality(self, frame: int) -> tuple[float, float] | Table:
         tables = self._file.data.elements.get(MODALITY_TABLES)

@@ -216,6 +216,19 @@ def expected_images(shared: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_chest_radiographs_and_their_mirror_images(shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs", reason="the decoders are not installed")
+    data = shared / "classify"
+    wanted = json.loads((data / "expected/cxr2_densenet_mirrored.json").read_text("utf-8"))
+    spec = json.loads((data / "models/cxr2_densenet.classify.json").read_text("utf-8"))
+    spec["output"]["mirrored"] = True
+    (tmp_path / "both.json").write_text(json.dumps(spec), "utf-8")
+    both = Classifier.load(data / "models/cxr2_densenet.onnx", device="cpu", spec=tmp_path / "both.json")
+    for name, expected in wanted.items():
+        (scores,) = both(data / "cxr_studies" / name)
+        assert list(scores.probabilities.values()) == pytest.approx(expected["mean"], abs=1e-4)
+
+
 @pytest.mark.parametrize("network", ["densenet", "seresnext"])
 def test_chest_radiographs(network: str, shared: Path, tmp_path: Path) -> None:
     """Probabilities, states and studies of the shared archive, whose traps are listed beside it."""

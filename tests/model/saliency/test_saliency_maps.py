@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -266,12 +267,13 @@ def test_without_onnx2torch_gradients_are_refused(tmp_path, monkeypatch):
 
 @pytest.fixture
 def onnx2torch():
-    """The package; it imports torchvision, which must fit torch."""
+    """The package; torchvision, which it asks for, is not needed."""
+    from itk_infer.model.saliency.converted import import_onnx2torch
+
     try:
-        import onnx2torch
-    except Exception as error:
-        pytest.skip(f"onnx2torch cannot be imported ({error})")
-    return onnx2torch
+        return import_onnx2torch()
+    except ImportError as error:
+        pytest.skip(f"onnx2torch cannot be imported ({error}): pip install --no-deps onnx2torch")
 
 
 @pytest.mark.parametrize("opset", [17, 20])
@@ -289,6 +291,18 @@ def test_other_heads_of_onnx_by_conversion(tmp_path, onnx2torch, opset):
         slope = weight[:, target] / 24 * (hidden[target] > 0)
         assert np.allclose(cam, np.maximum(np.tensordot(slope, np.maximum(picture, 0), 1), 0), atol=1e-6)
         assert np.allclose(gradient, np.abs(slope[:, None, None] * (picture > 0)).mean(0), atol=1e-6)
+
+
+def test_torchvision_is_left_as_it_is(onnx2torch, monkeypatch):
+    vision = ModuleType("torchvision")
+    monkeypatch.setitem(sys.modules, "torchvision", vision)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnx2torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    from itk_infer.model.saliency.converted import import_onnx2torch
+
+    assert import_onnx2torch() is not onnx2torch
+    assert sys.modules["torchvision"] is vision
+    assert "torchvision.ops" not in sys.modules
 
 
 def test_a_conversion_that_answers_differently_is_refused(tmp_path, onnx2torch):

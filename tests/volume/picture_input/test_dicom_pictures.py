@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.dicom_files import save, slice_of
 
 from itk_infer.errors import InputError
@@ -119,6 +120,35 @@ def test_without_a_window(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen(path, PictureInput(missing_voi="range")), STORED / 65535, atol=1e-7)
     with pytest.raises(InputError, match="has no window and no table"):
         seen(path, PictureInput(missing_voi="refuse"))
+
+
+def wrapped(tmp_path: Path, **attributes: Any) -> tuple[Path, NDArray[np.float64]]:
+    """A head whose HU were kept as unsigned values of 12 bits, without an intercept; and the HU."""
+    hounsfield = np.linspace(-1000, 3095, 12).round().reshape(3, 4)
+    stored = (hounsfield.astype(np.int64) % 4096).astype(np.uint16)
+    words = {"BitsStored": 12, "HighBit": 11, "RescaleSlope": "1", "RescaleIntercept": "0", **attributes}
+    return made(tmp_path, stored, **words), hounsfield
+
+
+def test_values_that_were_wrapped_round(tmp_path: Path) -> None:
+    path, hounsfield = wrapped(tmp_path)
+    repaired = PictureInput(values="modality", repair="wrapped_12_bit")
+    np.testing.assert_array_equal(seen(path, repaired), hounsfield)
+    assert seen(path, PictureInput(values="modality"))[0, 0] == 3096, "air looks like metal"
+    brain = PictureChannel(window=(40, 80))
+    np.testing.assert_allclose(seen(path, repaired, brain), np.clip(hounsfield / 80, 0, 1), atol=1e-6)
+    for missing in ("minmax", "range"):  # from air to the largest value, which it is of all values, too
+        shown = seen(path, PictureInput(repair="wrapped_12_bit", missing_voi=missing))
+        np.testing.assert_allclose(shown, (hounsfield + 1000) / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "other", [{"RescaleIntercept": "-1024"}, {"RescaleSlope": "2"}, {"BitsStored": 16, "HighBit": 15}]
+)
+def test_what_was_not_wrapped_stays(tmp_path: Path, other: dict[str, Any]) -> None:
+    path, _ = wrapped(tmp_path, **other)
+    repaired = PictureInput(values="modality", repair="wrapped_12_bit")
+    np.testing.assert_array_equal(seen(path, repaired), seen(path, PictureInput(values="modality")))
 
 
 def test_a_view_that_is_not_there(tmp_path: Path) -> None:
