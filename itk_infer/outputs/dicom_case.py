@@ -74,7 +74,9 @@ class DicomCase:
             numbers = numbers.astype(np.uint8)
         turned = back.apply(self.case.labels)
         if turned.dtype == numbers.dtype and np.array_equal(numbers, np.arange(len(numbers))):
-            return np.ascontiguousarray(turned)  # usually a view, as values are places, and axes those of the slices
+            return np.ascontiguousarray(
+                turned
+            )  # usually a view, as values are places, and axes those of the slices
         return np.ascontiguousarray(numbers[turned])
 
     @cached_property
@@ -92,8 +94,9 @@ class DicomCase:
     @cached_property
     def _content(self) -> str:
         digest = hashlib.sha256(self.stack.frames[0].file.text("SeriesInstanceUID").encode())
-        about = self.case.header.about
-        digest.update(f"\0{self.case.header.identity}\0{about.get('itk_infer', '')}\0".encode())
+        header = self.case.header
+        own = (header.identity, header.about.get("itk_infer", ""), header.series_number)
+        digest.update("".join(f"\0{part}" for part in own).encode() + b"\0")
         for plane in self.segments:  # no copy of the whole
             digest.update(plane.data)
         return digest.hexdigest()

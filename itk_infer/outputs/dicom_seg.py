@@ -134,7 +134,8 @@ def _restore(made: Dataset, segments: NDArray[Any]) -> None:
 
     packed = bytearray()
     for first in range(0, len(items), 8):  # eight frames end at a whole byte, whatever their size
-        packed += np.packbits(np.stack([mask(item) for item in items[first : first + 8]]), bitorder="little")
+        masks = np.stack([mask(item) for item in items[first : first + 8]])
+        packed += np.packbits(masks, bitorder="little").tobytes()
     made.PixelData = bytes(packed + b"\0" * (len(packed) % 2))
 
 
