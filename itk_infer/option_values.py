@@ -75,6 +75,13 @@ def from_0_to(most: int, *, but: int | None = None) -> Check:
     return check
 
 
+def from_1_to_99999(value: Any) -> Any:
+    """A whole number of at most five digits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 99_999:
+        raise ValueError("give a whole number from 1 to 99999")
+    return value
+
+
 def dots_per_inch(value: Any) -> Any:
     """A whole number that a picture can have in either direction."""
     if isinstance(value, bool) or not isinstance(value, int) or not 50 <= value <= 600:

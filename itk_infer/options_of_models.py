@@ -12,6 +12,7 @@ from itk_infer.option_values import (
     device_name,
     dots_per_inch,
     fold_names,
+    from_1_to_99999,
     number_of_bytes,
     one_of,
     or_none,
@@ -89,6 +90,21 @@ class ModelOptions:
         used_by=PREDICTOR,
         result="another encoding of the DICOM SEG",
         outputs=("dicom_seg", "dicom_sr"),  # the latter refers to the former
+    )
+    series_number: int = option(
+        "--series-number",
+        default=900,
+        heading=WRITTEN,
+        help="Series number of the DICOM SEG; SR, report and PDF have the three that follow.",
+        doc="series number of the [DICOM SEG](dicom.md#objects); SR, report and PDF have the three that follow",
+        values="a whole number from 1 to 99999",
+        unset="900",
+        text=int,
+        metavar="N",
+        check=from_1_to_99999,
+        used_by=PREDICTOR,
+        result="another series number of the DICOM objects",
+        outputs=("dicom_seg", "dicom_sr", "dicom_report", "dicom_pdf"),
     )
     picture_dpi: int = option(
         "--picture-dpi",

@@ -69,6 +69,7 @@ def request_of(*words: str) -> ModelRequest:
         "picture_style",
         "picture_dpi",
         "seg_type",
+        "series_number",
         "threads",
     ):  # under headings of the main job
         command = flags_of(name)[0](command)

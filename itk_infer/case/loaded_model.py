@@ -190,6 +190,7 @@ class LoadedModel:
             overlaps=self.spec.output.decision == "threshold",
             picture_style=self.options.picture_style,
             seg_type=self.options.seg_type,
+            series_number=self.options.series_number,
             values=decision.output.values,
             picture_dpi=self.options.picture_dpi,
         )

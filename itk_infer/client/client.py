@@ -9,8 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from itk_infer.client.dicom_zip import to_upload
 from itk_infer.errors import CaseError, ConfigError, InputError, OutputError
@@ -26,7 +25,6 @@ OF_THE_IMAGE = (408, 413, 415, 422)
 LATER = (429, 502, 503, 504)  # of the server, or of a proxy in front of it
 OTHER = "the answer is not one of itk_infer serve; is another server running there?"
 Document = dict[str, Any]
-Answered = TypeVar("Answered")
 
 
 class Client:
@@ -62,9 +60,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -78,10 +74,10 @@ class Client:
             ConfigError: no server answers, or it refuses.
         """
         try:
-            found: list[Document] = self._ask("GET", "/v1/models")
+            found: Any = self._ask("GET", "/v1/models", patience_s=0.0)
+            return list(found)
         except _LaterError as error:
             raise ConfigError(str(error)) from None
-        return found
 
     def submit(
         self, image: Path, model: str, *, name: str = "", label_format: str = "same", save: Sequence[str] = ()
@@ -103,36 +99,34 @@ class Client:
             CaseError, ConfigError: the server is full, refuses the request, or cannot be reached.
         """
         query = {"model": model, "name": name, "format": label_format, "save": list(save)}
-        key = uuid.uuid4().hex
-        with to_upload(image) as file:
-            size = str(file.stat().st_size)
-            headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream", "Content-Length": size}
-            return self._document("POST", "/v1/jobs", lambda: _parts(file), params=query, headers=headers)
+        headers = {"Idempotency-Key": uuid.uuid4().hex, "Content-Type": "application/octet-stream"}
+        with to_upload(image) as path, path.open("rb") as file:
+            return self._ask("POST", "/v1/jobs", file, params=query, headers=headers)
 
     def job(self, job_id: str) -> Document:
         """A job as it is now. Errors as of `submit`."""
-        return self._document("GET", f"/v1/jobs/{job_id}")
+        return self._ask("GET", f"/v1/jobs/{job_id}")
 
     def cancel(self, job_id: str) -> Document:
         """Cancel a job; delete one that has ended, with its files. Errors as of `submit`."""
-        return self._document("DELETE", f"/v1/jobs/{job_id}")
+        return self._ask("DELETE", f"/v1/jobs/{job_id}")
 
     def events(self, job_id: str) -> Iterator[Document]:
         """What happens to a job until it ends, each event once.
 
         Besides the events of the command line, there is ``state`` and, last, ``end``, each with the ``job``.
         """
-        after, url = 0, f"/v1/jobs/{job_id}"
+        after, url = 0, f"/v1/jobs/{job_id}/events"
         while True:
-            stream = self._http.stream("GET", f"{url}/events", headers={"Last-Event-ID": str(after)})
-            with suppress(_LaterError), self._attempted(stream) as answer:
+            headers = {"Last-Event-ID": str(after)}
+            with suppress(_LaterError), self._answer("GET", url, headers=headers) as answer:
                 for number, name, data in _messages(answer.iter_lines()):
                     after = number or after
                     yield {"event": name, "job": data} if name in ("state", "end") else data
                     if name == "end":
                         return
             time.sleep(PAUSE_S)
-            self._patiently(lambda: self._ask("GET", url))
+            self.job(job_id)
 
     def wait(self, job_id: str, on_event: Callable[[Document], None] = lambda event: None) -> Document:
         """The job, once it is done.
@@ -166,7 +160,7 @@ class Client:
 
         def download() -> str:
             digest = hashlib.sha256()
-            with self._attempted(self._http.stream("GET", about["url"])) as answer, partial.open("wb") as file:
+            with self._answer("GET", about["url"]) as answer, partial.open("wb") as file:
                 for chunk in answer.iter_bytes(CHUNK):
                     digest.update(chunk)
                     file.write(chunk)
@@ -177,26 +171,27 @@ class Client:
                 raise OutputError(f"{path}: did not come as the server has it; fetch it again")
         return path
 
-    def _document(
-        self, method: str, path: str, content: Callable[[], Iterator[bytes]] | None = None, **words: Any
+    def _ask(
+        self, method: str, path: str, body: BinaryIO | None = None, patience_s: float | None = None, **words: Any
     ) -> Document:
-        document: Document = self._patiently(
-            lambda: self._ask(method, path, content=content and content(), **words)
-        )
-        return document
+        """The document of an answer."""
 
-    def _ask(self, method: str, path: str, **words: Any) -> Any:
-        """The document of an answer; one attempt."""
-        with self._attempted(self._http.stream(method, path, **words)) as answer:
-            answer.read()
-            try:
-                return answer.json()
-            except ValueError:
-                raise ConfigError(f"{self._url}: {OTHER}") from None
+        def attempt() -> Any:
+            if body is not None:
+                body.seek(0)
+            with self._answer(method, path, content=body, **words) as answer:
+                answer.read()
+                try:
+                    return answer.json()
+                except ValueError:
+                    raise ConfigError(f"{self._url}: {OTHER}") from None
 
-    def _patiently(self, attempt: Callable[[], Answered]) -> Answered:
+        found: Document = self._patiently(attempt, patience_s)
+        return found
+
+    def _patiently(self, attempt: Callable[[], Any], patience_s: float | None = None) -> Any:
         """What an attempt returns, as soon as one succeeds."""
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         while True:
             try:
                 return attempt()
@@ -206,10 +201,10 @@ class Client:
                 time.sleep(error.after_s)
 
     @contextmanager
-    def _attempted(self, stream: Any) -> Iterator[httpx.Response]:
-        """The answer of a request whose status is good, not read yet."""
+    def _answer(self, method: str, path: str, **words: Any) -> Iterator[httpx.Response]:
+        """The answer to a request, of which one attempt is made: its status is good, and it is not read yet."""
         try:
-            with stream as answer:
+            with self._http.stream(method, path, **words) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise self._refusal(answer)
@@ -245,12 +240,6 @@ class _LaterError(CaseError):
         self.after_s = float(after) if after.isdecimal() else PAUSE_S
 
 
-def _parts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
-
-
 def _messages(lines: Iterator[str]) -> Iterator[tuple[int, str, Any]]:
     """Number (0: none), name and content of each of the server-sent events in these lines."""
     fields: dict[str, str] = {}
@@ -258,8 +247,7 @@ def _messages(lines: Iterator[str]) -> Iterator[tuple[int, str, Any]]:
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
-        elif "data" in fields:
+            continue
+        if "data" in fields:
             yield int(fields.get("id", 0)), fields["event"], json.loads(fields["data"])
-            fields = {}
-        else:
-            fields = {}
+        fields = {}

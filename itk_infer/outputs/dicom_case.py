@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # of software; the attribute has to have a value
 FOOT = "Research use only, not for diagnosis"
 SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.4"  # what highdicom takes every slice for
-SERIES_NUMBERS = {"seg": 900, "sr": 901, "report": 902, "pdf": 903}
+KINDS = ("seg", "sr", "report", "pdf")  # in the order of their series numbers
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class DicomCase:
 
     @cached_property
     def segments(self) -> NDArray[Any]:
-        """Numbers of segments, 0 for none, (frames, rows, columns): a plane for each slice of the series."""
+        """Numbers of segments, 0 for none, (frames, rows, columns), not to be changed: a plane per slice."""
         grid, back = self.case.header.grid.reoriented(self.stack.grid.orientation)
         if not grid.same_as(self.stack.grid):
             raise RuntimeError("the label map does not lie on the grid of its series")
@@ -72,7 +72,12 @@ class DicomCase:
             numbers[label.value] = number
         if len(self.labels) < 256:
             numbers = numbers.astype(np.uint8)
-        return np.ascontiguousarray(numbers[back.apply(self.case.labels)])
+        turned = back.apply(self.case.labels)
+        if turned.dtype == numbers.dtype and np.array_equal(numbers, np.arange(len(numbers))):
+            return np.ascontiguousarray(
+                turned
+            )  # usually a view, as values are places, and axes those of the slices
+        return np.ascontiguousarray(numbers[turned])
 
     @cached_property
     def identity(self) -> Identity:
@@ -89,9 +94,11 @@ class DicomCase:
     @cached_property
     def _content(self) -> str:
         digest = hashlib.sha256(self.stack.frames[0].file.text("SeriesInstanceUID").encode())
-        about = self.case.header.about
-        digest.update(f"\0{self.case.header.identity}\0{about.get('itk_infer', '')}\0".encode())
-        digest.update(self.segments.tobytes())
+        header = self.case.header
+        own = (header.identity, header.about.get("itk_infer", ""), header.series_number)
+        digest.update("".join(f"\0{part}" for part in own).encode() + b"\0")
+        for plane in self.segments:  # no copy of the whole
+            digest.update(plane.data)
         return digest.hexdigest()
 
     def uid(self, *words: object) -> str:
@@ -111,13 +118,13 @@ class DicomCase:
         """What every object says of itself and its program, as keywords of highdicom.
 
         Args:
-            kind: A key of `SERIES_NUMBERS`.
+            kind: One of `KINDS`.
             variant: What further makes it another object.
         """
         about = self.case.header.about
         return {
             "series_instance_uid": self.uid("series", kind, variant),
-            "series_number": SERIES_NUMBERS[kind],
+            "series_number": self.case.header.series_number + KINDS.index(kind),
             "sop_instance_uid": self.uid(kind, variant),
             "instance_number": 1,
             "manufacturer": MANUFACTURER,

@@ -125,14 +125,18 @@ def _even(segments: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any
 
 def _restore(made: Dataset, segments: NDArray[Any]) -> None:
     """Write the segments as they are into the frames that there are."""
-    shared = made.SharedFunctionalGroupsSequence[0]
-    masks = []
-    for item in made.PerFrameFunctionalGroupsSequence:
+    shared, items = made.SharedFunctionalGroupsSequence[0], made.PerFrameFunctionalGroupsSequence
+
+    def mask(item: Dataset) -> NDArray[np.bool_]:
         groups = item if "SegmentIdentificationSequence" in item else shared
         number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        masks.append(segments[_plane_of(item)] == number)
-    packed = np.packbits(np.stack(masks), bitorder="little").tobytes()
-    made.PixelData = packed + b"\0" * (len(packed) % 2)
+        return np.asarray(segments[_plane_of(item)] == number)
+
+    packed = bytearray()
+    for first in range(0, len(items), 8):  # eight frames end at a whole byte, whatever their size
+        masks = np.stack([mask(item) for item in items[first : first + 8]])
+        packed += np.packbits(masks, bitorder="little").tobytes()
+    made.PixelData = bytes(packed + b"\0" * (len(packed) % 2))
 
 
 def _plane_of(item: Dataset) -> int:

@@ -69,6 +69,28 @@ class TestRun:
         assert second != first
         assert measurements(folder.output / "s.sr.dcm")[0]["segment"][0] == second
 
+    def test_other_series_numbers_change_the_objects_alone(self, folder):
+        from itk_infer.model.kinds.fake import FakeBackend
+        from itk_infer.predictor import Predictor
+        from itk_infer.run.folder import run_folder
+
+        series(folder.source / "s")
+        folder.run(save=ALL)
+
+        def numbers():
+            found = [pydicom.dcmread(path) for path in sorted(folder.output.glob("*.dcm"))]
+            return {ds.Modality: ds.SeriesNumber for ds in found}, {ds.SOPInstanceUID for ds in found}
+
+        first, uids = numbers()
+        assert first == {"SEG": 900, "SR": 901, "OT": 902, "DOC": 903}
+        stamp = (folder.output / "s.nii.gz").stat().st_mtime_ns
+        again = Predictor(FakeBackend(), orientation="LPI", series_number=4500)
+        assert run_folder(again, RunSettings(folder.source, folder.output, save=ALL)).done == ["s"]
+        second, others = numbers()
+        assert second == {"SEG": 4500, "SR": 4501, "OT": 4502, "DOC": 4503}
+        assert not uids & others  # an archive must not take them for the earlier ones
+        assert (folder.output / "s.nii.gz").stat().st_mtime_ns == stamp
+
     def test_an_object_that_another_program_changed_is_kept(self, folder):
         series(folder.source / "s")
         folder.run(save=ALL)

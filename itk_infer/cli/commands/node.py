@@ -134,6 +134,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_node_options
 @output_options
 @flags_of("seg_type")[0]
+@flags_of("series_number")[0]
 @model_options
 @access_options
 @place_options

@@ -90,6 +90,7 @@ class MainJob(GroupedCommand):
 @flags_of("orientation")[0]
 @flags_of("picture_style")[0]
 @flags_of("seg_type")[0]
+@flags_of("series_number")[0]
 @flags_of("picture_dpi")[0]
 @option(
     "--format",

@@ -161,6 +161,8 @@ OPTIONS = [
     *flags_of("threads"),
     *options_under(MODEL, WINDOWS),
     *flags_of("orientation"),
+    *flags_of("seg_type"),
+    *flags_of("series_number"),
 ]
 
 
