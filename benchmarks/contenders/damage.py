@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,8 @@ from itk_infer import Predictor
 from itk_infer.evaluate.calibrate import ScoredCase, calibrate
 
 FAILED = 0.7  # Dice
-LIMITS = (0.7, 0.8)  # of a calibration
+LIMITS = (0.7, 0.8, 0.85)  # of a calibration
+RANDOM_HALVES = 200
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -138,44 +138,54 @@ def results_of(found) -> dict[str, Any]:
     return {"soft_dice": found.soft_dice, "findings": findings}
 
 
+def halves(owners: list[str]) -> dict[str, list[np.ndarray]]:
+    """Ways to split the versions, each as a mask of those that calibrate: by image, or by chance."""
+    names = sorted(set(owners))
+    of_images = [np.isin(owners, half) for half in itertools.combinations(names, len(names) // 2)]
+    rng = np.random.default_rng(0)
+    at_random = [rng.permutation(len(owners)) < len(owners) // 2 for _ in range(RANDOM_HALVES)]
+    return {"images": of_images, "versions": at_random}
+
+
 def calibrated(
-    results: list[dict[str, Any]], dices: np.ndarray, owners: list[str], limit: float
+    results: list[dict[str, Any]], dices: np.ndarray, splits: list[np.ndarray], limit: float
 ) -> dict[str, float]:
-    """A calibration of half of the images, for all halves, judges the versions of the others.
+    """Calibrations of halves of the versions judge the others.
 
     Args:
         results: Of each version.
         dices: Its Dice.
-        owners: The image that it is a version of.
+        splits: See `halves`.
         limit: The least Dice that is good enough; below it, a mask is a failure.
     """
-    names = sorted(set(owners))
-    accepted, failures, tested, covered = 0, 0, 0, 0
-    for half in itertools.combinations(names, len(names) // 2):
+    accepted, failures, tested, covered, nothing, broken = 0, 0, 0, 0, 0, 0
+    for half in splits:
         cases = [
             ScoredCase(
                 str(number),
-                result["soft_dice"],
+                results[number]["soft_dice"],
                 float(dices[number]),
-                {finding["name"]: finding["volume_ml"] for finding in result["findings"]},
+                {finding["name"]: finding["volume_ml"] for finding in results[number]["findings"]},
             )
-            for number, result in enumerate(results)
-            if owners[number] in half
+            for number in np.flatnonzero(half)
         ]
         made = calibrate(cases, model="model", score="soft_dice", limit=limit)
-        for result, owner, value in zip(results, owners, dices, strict=True):
-            if owner in half:
-                continue
-            judged = made.judge(result, "model")
+        before = accepted, failures
+        for number in np.flatnonzero(~half):
+            judged = made.judge(results[number], "model")
             tested += 1
-            covered += judged.low is not None and value >= judged.low
+            covered += judged.low is not None and dices[number] >= judged.low
             accepted += judged.verdict == "accept"
-            failures += judged.verdict == "accept" and value < limit
+            failures += bool(judged.verdict == "accept" and dices[number] < limit)
+        nothing += made.accept_from is None
+        broken += failures - before[1] > made.failures * (accepted - before[0])
     return {
-        "splits": math.comb(len(names), len(names) // 2),
+        "splits": len(splits),
+        "nothing": nothing / len(splits),
+        "broken": broken / len(splits),
         "accepted": accepted / tested,
         "failures": failures / max(accepted, 1),
-        "covered": covered / tested,
+        "covered": float(covered / tested),
     }
 
 
@@ -215,7 +225,10 @@ def main(model: str, images: str, labels: str) -> None:
                 "random": float(risk.mean()),
                 "best": best,
                 "keys": found,
-                "calibrated": {str(limit): calibrated(results, 1 - risk, owners, limit) for limit in LIMITS},
+                "calibrated": {
+                    way: {str(limit): calibrated(results, 1 - risk, splits, limit) for limit in LIMITS}
+                    for way, splits in halves(owners).items()
+                },
             }
         )
     )

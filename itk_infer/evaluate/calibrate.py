@@ -5,6 +5,9 @@ The cases are split in two by chance. With one half, Dice is fitted as a functio
 errors of that function are measured; their quantiles are bounds for a further case, with the given coverage, as
 long as the cases are exchangeable (split conformal prediction: Lei et al., JASA 2018,
 doi 10.1080/01621459.2017.1307116).
+
+Which scores are accepted is a question of its own, as a bound for each case says little of the share of failures
+among those that were accepted. See `accept_from`.
 """
 
 from __future__ import annotations
@@ -41,7 +44,14 @@ class ScoredCase:
 
 
 def calibrate(
-    cases: Sequence[ScoredCase], *, model: str, score: str, coverage: float = 0.9, limit: float = 0.8
+    cases: Sequence[ScoredCase],
+    *,
+    model: str,
+    score: str,
+    coverage: float = 0.9,
+    limit: float = 0.8,
+    failures: float = 0.05,
+    confidence: float = 0.9,
 ) -> Calibration:
     """Make a calibration.
 
@@ -51,6 +61,8 @@ def calibrate(
         score: Name of the score.
         coverage: Share of further cases that each bound is to hold for.
         limit: The least Dice that is good enough.
+        failures: The largest share of accepted cases that may have less.
+        confidence: Probability that this holds.
 
     Raises:
         ConfigError: there are too few cases, in all or for this coverage.
@@ -76,6 +88,9 @@ def calibrate(
         cases=len(ordered),
         coverage=coverage,
         limit=limit,
+        failures=failures,
+        confidence=confidence,
+        accept_from=accept_from(scores, dice < limit, failures, confidence),
         scores=tuple(knots.tolist()),
         dice=tuple(fitted.tolist()),
         below=max(0.0, conformal_quantile(residuals, coverage)),
@@ -83,6 +98,58 @@ def calibrate(
         score_range=Range(float(scores.min()), float(scores.max())),
         volumes_ml={name: Range(min(values), max(values)) for name, values in volumes.items()},
     )
+
+
+def accept_from(
+    scores: NDArray[np.float64], failed: NDArray[np.bool_], failures: float, confidence: float
+) -> float | None:
+    """The least score from which on at most a share `failures` of further cases fail, with `confidence`.
+
+    Of the cases with a score of at least s, the number that fail is binomial. So "more than `failures` of them
+    fail" is refused for s where as few failures as were seen, or fewer, would have a probability of at most
+    1 - `confidence` (the bound of Clopper and Pearson, Biometrika 1934, for selective prediction: Geifman and
+    El-Yaniv, arXiv 1705.08500). Scores are tested in descending order, and the first that is not refused ends
+    it, so that no correction for their number is needed (fixed sequence testing: Angelopoulos et al., "Learn
+    then Test", arXiv 2110.01052), as long as cases of a higher score do not fail more often.
+
+    Args:
+        scores: Of cases, (N,), which are independent.
+        failed: Whether each is a failure, (N,).
+        failures: The largest share.
+        confidence: Probability that it holds for the score that is found.
+
+    Returns:
+        The score; None if there is none.
+    """
+    order = np.argsort(-scores, kind="stable")
+    seen = np.cumsum(failed[order])
+    lowest = None
+    for count in range(fewest_accepted(failures, confidence), len(scores) + 1):
+        score = float(scores[order[count - 1]])
+        if count < len(scores) and scores[order[count]] == score:
+            continue  # all cases of one score are accepted together
+        if binomial_tail(int(seen[count - 1]), count, failures) > 1 - confidence:
+            break
+        lowest = score
+    return lowest
+
+
+def fewest_accepted(failures: float, confidence: float) -> int:
+    """The least number of cases, none of which fails, that can promise anything."""
+    return math.ceil(round(math.log(1 - confidence) / math.log1p(-failures), 9))
+
+
+def binomial_tail(most: int, trials: int, share: float) -> float:
+    """The probability of at most `most` successes in `trials`, each with probability `share`."""
+    terms = (
+        math.lgamma(trials + 1)
+        - math.lgamma(number + 1)
+        - math.lgamma(trials - number + 1)
+        + number * math.log(share)
+        + (trials - number) * math.log1p(-share)
+        for number in range(most + 1)
+    )
+    return math.fsum(map(math.exp, terms))
 
 
 def fewest_errors(coverage: float) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from itk_infer.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 FEWEST_CASES = 20
 Verdict = Literal["accept", "review", "reject", ""]
 
@@ -42,7 +42,10 @@ class Calibration:
         made: Date, ISO 8601.
         cases: Number of cases.
         coverage: Share of cases whose Dice a bound is meant to hold for.
-        limit: The least Dice that is good enough.
+        limit: The least Dice that is good enough; a case below it is a failure.
+        failures: Share of the accepted cases that fail, at most ...
+        confidence: ... in this share of calibrations.
+        accept_from: The least score that is accepted; None: no score can promise that.
         scores: Scores at which `dice` is given, ascending.
         dice: Mean Dice to expect there, not descending.
         below: How far the Dice of a case lies below what is expected, at most, with `coverage`.
@@ -57,6 +60,9 @@ class Calibration:
     cases: int
     coverage: float
     limit: float
+    failures: float
+    confidence: float
+    accept_from: float | None
     scores: tuple[float, ...]
     dice: tuple[float, ...]
     below: float
@@ -103,7 +109,9 @@ class Calibration:
         if not self.score_range.holds(score):
             outside.insert(0, f"{self.score} is outside of the calibrated range")
         doubts = (*reasons, *outside)
-        if low < self.limit:
+        if self.accept_from is None:
+            doubts = ("this calibration accepts nothing", *doubts)
+        elif score < self.accept_from:
             doubts = (f"a Dice of {self.limit:g} is not certain", *doubts)
         return Judgement("review" if doubts else "accept", dice, low, high, doubts)
 
@@ -167,7 +175,8 @@ def parse_calibration(text: str, source: str) -> Calibration:
         if not curve[0] or len(curve[0]) != len(curve[1]):
             raise ValueError("scores and dice do not belong together")
         whole = Calibration(**document, scores=curve[0], dice=curve[1], score_range=score_range, volumes_ml=ranges)
-        float(whole.below + whole.above + whole.limit)
+        float(whole.below + whole.above + whole.limit + whole.failures + whole.confidence)
+        float(whole.accept_from or 0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"{source}: is no calibration file ({type(error).__name__}: {error}); itk_infer calibrate makes one"

@@ -7,9 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
+from scipy.stats import beta, binom
 
 from itk_infer.errors import ConfigError
-from itk_infer.evaluate.calibrate import ScoredCase, calibrate, conformal_quantile, fewest_errors, isotonic
+from itk_infer.evaluate.calibrate import (
+    ScoredCase,
+    accept_from,
+    binomial_tail,
+    calibrate,
+    conformal_quantile,
+    fewest_accepted,
+    fewest_errors,
+    isotonic,
+)
 
 
 def some_cases(count, seed=0):
@@ -67,3 +77,56 @@ def test_ranges_and_names():
     assert made.volumes_ml["liver"].high == pytest.approx(10 * made.score_range.high)
     assert (made.limit, made.coverage, made.cases, made.score) == (0.7, 0.9, 30, "s")
     assert made.expected(-1) == made.dice[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 3000), st.floats(0, 1), st.floats(0.001, 0.999))
+def test_the_binomial_distribution_is_that_of_scipy(trials, part, share):
+    most = int(part * trials)
+    assert binomial_tail(most, trials, share) == pytest.approx(binom.cdf(most, trials, share), rel=1e-8, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=120),
+    st.sampled_from([0.02, 0.05, 0.1, 0.3]),
+    st.sampled_from([0.8, 0.9, 0.95]),
+)
+def test_every_score_from_there_on_is_good_by_the_upper_bound_of_clopper_and_pearson(cases, share, confidence):
+    scores, failed = np.array([c[0] for c in cases], float), np.array([c[1] for c in cases])
+
+    def bound(score):
+        n, k = np.count_nonzero(scores >= score), np.count_nonzero(failed[scores >= score])
+        return 1.0 if n == k else beta.ppf(confidence, k + 1, n - k)
+
+    found = accept_from(scores, failed, share, confidence)
+    fewest = fewest_accepted(share, confidence)
+    tested = [score for score in np.unique(scores)[::-1] if np.count_nonzero(scores >= score) >= fewest]
+    good = [bound(score) <= share + 1e-9 for score in tested]
+    run = good.index(False) if False in good else len(good)
+    assert found == (tested[run - 1] if run else None)
+
+
+def test_fewest_accepted():
+    assert [fewest_accepted(share, 0.9) for share in (0.02, 0.05, 0.1)] == [114, 45, 22]
+    good = np.zeros(45, bool)
+    assert accept_from(np.arange(45.0), good, 0.05, 0.9) == 0
+    assert accept_from(np.arange(44.0), good[:44], 0.05, 0.9) is None
+
+
+@pytest.mark.parametrize("limit", [0.45, 0.6])
+def test_the_promise_holds_for_new_cases(limit):
+    """In at least 90 % of calibrations, at most 5 % of what is accepted fails."""
+    broken, accepted = 0, 0.0
+    new = some_cases(20_000, 999)
+    scores, failed = np.array([case.score for case in new]), np.array([case.dice < limit for case in new])
+    for seed in range(200):
+        known = some_cases(200, seed)
+        found = accept_from(
+            np.array([case.score for case in known]), np.array([case.dice < limit for case in known]), 0.05, 0.9
+        )
+        if found is not None:
+            broken += failed[scores >= found].mean() > 0.05
+            accepted += (scores >= found).mean() / 200
+    assert broken <= 200 * 0.1 + 13  # three standard deviations
+    assert accepted > 0.5 * (~failed).mean()

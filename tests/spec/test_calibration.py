@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,9 @@ MADE = Calibration(
     cases=20,
     coverage=0.9,
     limit=0.8,
+    failures=0.05,
+    confidence=0.9,
+    accept_from=0.85,
     scores=(0.5, 0.9),
     dice=(0.4, 0.9),
     below=0.05,
@@ -51,6 +55,19 @@ def test_doubts_make_a_review():
     assert judged(ml=25.0).reasons == ("the volume of liver is outside of the calibrated range",)
     assert judged(0.96).reasons == ("confidence_foreground is outside of the calibrated range",)
     assert {judged(0.8).verdict, judged(ml=25.0).verdict, judged(0.96).verdict} == {"review"}
+
+
+def test_where_nothing_can_be_promised_nothing_is_accepted():
+    nothing = replace(MADE, accept_from=None)
+    results = {"confidence_foreground": 0.9, "findings": [{"name": "liver", "volume_ml": 15.0}]}
+    found = nothing.judge(results, MADE.model)
+    assert (found.verdict, found.reasons) == ("review", ("this calibration accepts nothing",))
+    assert parse_calibration(nothing.to_json(), "c.json") == nothing
+
+
+def test_the_least_score_is_accepted():
+    assert judged(0.85).verdict == "accept"  # though its lower bound is below the limit
+    assert judged(0.8499).verdict == "review"
 
 
 def test_what_cannot_be_good_is_rejected():
@@ -95,5 +112,5 @@ def test_other_files_are_refused(text):
 
 
 def test_newer_files_are_refused():
-    with pytest.raises(ConfigError, match="of version 2; this program reads 1"):
-        parse_calibration(changed(calibration=2), "c.json")
+    with pytest.raises(ConfigError, match="of version 3; this program reads 2"):
+        parse_calibration(changed(calibration=3), "c.json")

@@ -39,31 +39,72 @@ SCORE = "confidence_foreground"
     show_default=True,
     help="Share of cases that each bound shall hold for.",
 )
+@option(
+    "--failures",
+    heading=CALIBRATION,
+    default=0.05,
+    show_default=True,
+    help="Share of accepted cases that may have a lower Dice than --limit.",
+)
+@option(
+    "--confidence",
+    heading=CALIBRATION,
+    default=0.9,
+    show_default=True,
+    help="Probability that no more of them do.",
+)
 @option("--workers", heading="Running", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
 def calibrate_command(
-    output: Path, truths: Path, calibration: Path, score: str, limit: float, coverage: float, workers: int | None
+    output: Path,
+    truths: Path,
+    calibration: Path,
+    score: str,
+    limit: float,
+    coverage: float,
+    failures: float,
+    confidence: float,
+    workers: int | None,
 ) -> int:
     """Learn from the output folder OUTPUT and the label maps in TRUTHS which Dice a score promises.
 
     Needs 20 cases that the model was not trained with. With the file, ``itk_infer report --calibration`` gives
     verdicts on cases without truth: accept, review or reject.
     """
-    from itk_infer.evaluate.calibrate import calibrate
+    from itk_infer.evaluate.calibrate import calibrate, fewest_accepted
     from itk_infer.files.commit import write_bytes
 
-    for flag, value in (("--limit", limit), ("--coverage", coverage)):
+    shares = {"--limit": limit, "--coverage": coverage, "--failures": failures, "--confidence": confidence}
+    for flag, value in shares.items():
         if not 0 < value < 1:
             raise click.UsageError(f"{flag} {value:g}: give a number between 0 and 1")
     cases, digest, failed = _scored_cases(output, truths, score, workers)
-    made = calibrate(cases, model=digest, score=score, coverage=coverage, limit=limit)
+    made = calibrate(
+        cases,
+        model=digest,
+        score=score,
+        coverage=coverage,
+        limit=limit,
+        failures=failures,
+        confidence=confidence,
+    )
     write_bytes(made.to_json().encode(), calibration)
-    judged = [made.expected(case.score) - made.below >= limit for case in cases]
-    good = sum(ok and case.dice >= limit for ok, case in zip(judged, cases, strict=True))
     click.echo(
         f"{made.cases} cases, {score} {made.score_range.low:.3f} to {made.score_range.high:.3f}: a Dice at most "
         f"{made.below:.3f} below and {made.above:.3f} above what is expected, each for {coverage:.0%} of cases"
     )
-    click.echo(f"{sum(judged)} of them would have a lower bound of at least {limit:g}; {good} of these reach it")
+    promise = (
+        f"at most {failures:.2g} of the accepted have a Dice below {limit:g}, with a confidence of "
+        f"{confidence:.2g}"
+    )
+    if made.accept_from is None:
+        fewest = fewest_accepted(failures, confidence)
+        click.echo(f"nothing will be accepted: no {score} promises that {promise}")
+        _tell(f"this takes {fewest} cases with truth and a high {score}, none of them bad, or more; or --failures")
+    else:
+        accepted = [case for case in cases if case.score >= made.accept_from]
+        bad = sum(case.dice < limit for case in accepted)
+        click.echo(f"accepted from {score} {made.accept_from:.3f}: {promise}")
+        click.echo(f"{len(accepted)} of the {made.cases} cases have it; {bad} of them have less")
     _tell(f"calibration: {calibration}; use it with itk_infer report {output} --calibration {calibration}")
     return 3 if failed else 0
 

@@ -57,18 +57,30 @@ def verdicts():
 
 
 def test_good_cases_are_accepted_and_bad_ones_are_not(scratch, capfd):
-    assert main((*BASIC, "--limit", "0.8")) == 0
+    assert main((*BASIC, "--limit", "0.9", "--failures", "0.2", "--confidence", "0.8")) == 0
     out, err = capfd.readouterr()
     assert out.startswith(f"{CASES} cases, confidence_foreground 0.")
+    assert "at most 0.2 of the accepted have a Dice below 0.9, with a confidence of 0.8" in out
     assert "use it with itk_infer report out --calibration calibration.json" in err
     made = json.loads(Path("calibration.json").read_text())
-    assert (made["cases"], made["limit"], made["score"]) == (CASES, 0.8, "confidence_foreground")
+    assert (made["cases"], made["limit"], made["score"]) == (CASES, 0.9, "confidence_foreground")
     assert main(("report", "out", "--calibration", "calibration.json")) == 0
     words = verdicts()
     assert words["00.nii.gz"].startswith("accept: Dice 1.00 expected, 0.8")
     assert words[f"{CASES - 1}.nii.gz"].startswith(("reject: ", "review: "))
     assert main(("report", "out")) == 0
     assert set(verdicts().values()) == {None}
+
+
+def test_where_nothing_can_be_promised_nothing_is_accepted(scratch, capfd):
+    assert main(BASIC) == 0
+    out, err = capfd.readouterr()
+    assert "nothing will be accepted: no confidence_foreground promises that at most 0.05 of the accepted" in out
+    assert "this takes 45 cases with truth" in err
+    assert main(("report", "out", "--calibration", "calibration.json")) == 0
+    words = verdicts()
+    assert words["00.nii.gz"].startswith("review: Dice 1.00 expected")
+    assert "this calibration accepts nothing" in words["00.nii.gz"]
 
 
 def test_masks_of_another_model_get_no_verdict(scratch, capfd):
