@@ -64,7 +64,8 @@ def postprocess_masks(
         output: Folder for the results, which get the same names.
         rules: The rules to apply.
         table: Label table, see `read_label_table`; None: that of the run whose output folder it is, or
-            ``labels.csv`` beside the masks, if there is one. Files with one volume per label need it in their order.
+            ``labels.csv`` beside the masks, if there is one. Files with one volume per label need it in their
+            order.
         overwrite: Replace existing files.
         recursive: Search sub-folders, too.
         check: Called before each label map; raises to stop.
