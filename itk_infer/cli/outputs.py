@@ -9,7 +9,8 @@ import click
 
 from itk_infer.cli.options import option
 from itk_infer.options_of_models import WRITTEN
-from itk_infer.outputs.registry import OutputKind, optional_outputs
+from itk_infer.outputs.output_kind import OutputKind
+from itk_infer.outputs.registry import optional_outputs
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,7 +27,8 @@ from itk_infer.files.records import OutputFile
 from itk_infer.files.stamp import sha256_of, stamp_of
 from itk_infer.machine import MemoryBound, ran_out, shortage
 from itk_infer.outputs.opening import open_outputs
-from itk_infer.outputs.registry import LABELS, OUTPUTS, PAGE, PICTURE, VOLUME, needs
+from itk_infer.outputs.output_kind import PAGE, PICTURE, VOLUME
+from itk_infer.outputs.registry import LABELS, OUTPUTS, needs
 from itk_infer.outputs.sink import OutputHeader, Sink
 from itk_infer.predictor import Predictor
 from itk_infer.volume.dicom.derived import check_referable

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
-from itk_infer.outputs.registry import ONE_FILE, run_outputs
+from itk_infer.outputs.output_kind import ONE_FILE
+from itk_infer.outputs.registry import run_outputs
 from itk_infer.run.settings import FORMATS, RunSettings
 from itk_infer.volume.names import SUFFIXES, is_picture
 from itk_infer.volume.other_formats import format_of_name, is_sidecar

@@ -15,7 +15,8 @@ import numpy as np
 from itk_infer._version import __version__
 from itk_infer.errors import ConfigError, InputError, ItkInferError, NoInputError
 from itk_infer.files.folders import make_folder
-from itk_infer.outputs.registry import LOSSLESS, ONE_FILE, label_maps
+from itk_infer.outputs.output_kind import LOSSLESS, ONE_FILE
+from itk_infer.outputs.registry import label_maps
 from itk_infer.spec import Label
 from itk_infer.spec.labels import default_color
 from itk_infer.spec.postprocessing import Rule, check_labels

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from itk_infer.case.case import Case
 from itk_infer.errors import ConfigError
-from itk_infer.outputs.registry import LABEL_FORMATS, LABELS, OUTPUTS, OutputKind, case_outputs, check_requests
+from itk_infer.outputs.output_kind import LABEL_FORMATS, OutputKind
+from itk_infer.outputs.registry import LABELS, OUTPUTS, case_outputs, check_requests
 from itk_infer.run.cases import Inputs, find_cases
 from itk_infer.run.shard import Shard
 from itk_infer.spec import InputSpec

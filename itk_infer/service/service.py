@@ -19,7 +19,7 @@ from itk_infer.events import CaseFailed, CaseSkipped, to_json
 from itk_infer.files.commit import remove, sweep_partials
 from itk_infer.files.folders import make_folder
 from itk_infer.files.lock_ticket import LockTicket
-from itk_infer.outputs.registry import LABEL_FORMATS
+from itk_infer.outputs.output_kind import LABEL_FORMATS
 from itk_infer.run.lock import FolderLock
 from itk_infer.service.catalogue import Catalogue
 from itk_infer.service.counters import Counters

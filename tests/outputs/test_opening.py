@@ -12,7 +12,8 @@ from support.made_up import make_frame
 
 from itk_infer.errors import OutputError
 from itk_infer.outputs.opening import open_outputs
-from itk_infer.outputs.registry import OUTPUTS, OutputKind
+from itk_infer.outputs.output_kind import OutputKind
+from itk_infer.outputs.registry import OUTPUTS
 from itk_infer.volume.slab import DecidedSlab
 
 LABELS = np.random.default_rng(0).integers(0, 3, (9, 6, 7)).astype(np.uint8)

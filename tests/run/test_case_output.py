@@ -10,7 +10,8 @@ import pytest
 
 from itk_infer.events import Warned
 from itk_infer.files.commit import write_bytes
-from itk_infer.outputs.registry import OUTPUTS, OutputKind
+from itk_infer.outputs.output_kind import OutputKind
+from itk_infer.outputs.registry import OUTPUTS
 from itk_infer.run.ledger import Ledger
 
 

@@ -15,7 +15,8 @@ from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, with_flags
 from itk_infer.cli.outputs import output_options, outputs_asked_for
 from itk_infer.cli.pacs import TO_HELP, access_options, read_access
-from itk_infer.outputs.registry import LABEL_FORMATS, case_outputs
+from itk_infer.outputs.output_kind import LABEL_FORMATS
+from itk_infer.outputs.registry import case_outputs
 
 if TYPE_CHECKING:
     from itk_infer.service.pacs.node_settings import NodeSettings

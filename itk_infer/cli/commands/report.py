@@ -58,7 +58,8 @@ def report_command(
 
     from itk_infer.files.commit import verified_by
     from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-    from itk_infer.outputs.registry import PICTURE, REPORT, run_outputs
+    from itk_infer.outputs.output_kind import PICTURE
+    from itk_infer.outputs.registry import REPORT, run_outputs
     from itk_infer.run import forget
     from itk_infer.run.decisions import record_decisions
     from itk_infer.run.ledger import NAME, Ledger

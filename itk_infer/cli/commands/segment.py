@@ -16,7 +16,7 @@ from itk_infer.cli.model import model_options, model_request
 from itk_infer.cli.options import PATH, GroupedCommand, flags_of, option, with_flags
 from itk_infer.cli.outputs import output_options, outputs_asked_for
 from itk_infer.options_of_models import WRITTEN as OUTPUTS
-from itk_infer.outputs.registry import LABEL_FORMATS
+from itk_infer.outputs.output_kind import LABEL_FORMATS
 from itk_infer.streams import lost_output
 
 if TYPE_CHECKING:

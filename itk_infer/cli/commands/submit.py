@@ -10,7 +10,7 @@ import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, option
 from itk_infer.errors import ConfigError, InterruptedRunError
-from itk_infer.outputs.registry import LABEL_FORMATS
+from itk_infer.outputs.output_kind import LABEL_FORMATS
 
 SERVER, OUTPUT, RUNNING = "Server", "Output", "Running"
 
