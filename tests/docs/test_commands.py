@@ -55,7 +55,7 @@ NOT_RUN = {
 # Pages whose Python blocks need more than a scratch folder.
 PYTHON_NOT_RUN = {
     "mmengine.md": "its blocks are parts of configs and of training; see tests/model",
-    "server.md": "its block needs a server; see tests/docs/test_server_page.py",
+    "server.md": "its block needs a server; see tests/client",
 }
 # What a block needs beyond the package, by a part of its text.
 OPTIONAL = {"import torch\n": "torch", "torch.onnx.": "onnxscript", "import onnx\n": "onnx"}

@@ -70,6 +70,11 @@ def test_states_in_words_json_and_metrics(tmp_path, capsys):
     assert main(("status", str(home), "--json")) == 0
     status = json.loads(capsys.readouterr().out)
     assert status["jobs"] == {"waiting": 0, "running": 0, "done": 2, "failed": 1, "cancelled": 0}
+    summaries = [
+        json.loads(path.read_text("utf-8"))["cases"][0] for path in (home / "jobs").glob("*/summary.json")
+    ]
+    assert sorted(case["state"] for case in summaries) == ["done", "failed", "skipped"]
+    assert all(case["reason"] for case in summaries if case["state"] != "done")
     text = metrics_text(status)
     assert 'itk_infer_node_studies{state="failed"} 1' in text
     assert 'itk_infer_node_results{destination="0",state="waiting"} 1' in text
@@ -204,7 +209,7 @@ def test_nothing_is_computed_while_the_disk_is_nearly_full(tmp_path):
     home = received(tmp_path / "home", good(tmp_path))
     with node(home, listen=LISTEN, min_free=1 << 60) as running:
         wait_until(lambda: any("nearly full" in words for words in running.said))
-        assert running.queue.counts()["waiting"] == 1
+        wait_until(lambda: running.queue.counts()["waiting"] == 1)
     assert run_once(home, listen=LISTEN).queue is not None
 
 
