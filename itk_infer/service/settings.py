@@ -22,7 +22,7 @@ class ServiceSettings:
         home: Folder of the queue and of all files of jobs.
         models: How to load each model, by the name that clients use.
         placements: One per job that can run at the same time.
-        max_loaded: Models that are loaded at the same time in each place; the least recently used one leaves.
+        max_loaded: Models that are loaded at the same time in each place; the least recently used one is unloaded.
         max_waiting: Jobs that may wait.
         max_upload: Bytes of an upload.
         max_image: Bytes of an image's voxels, decoded.

@@ -163,7 +163,7 @@ def _count_case(
 
 
 def _show(curves: list[LabelCurves], with_truth: bool, current: float | None) -> float | None:
-    """Print what was found; returns the threshold for all labels together, None if there is none."""
+    """Print the thresholds; returns the one for all labels together, None if there is none."""
     import numpy as np
 
     from itk_infer.evaluate.thresholds import STEPS, choose, warnings_of
