@@ -1,4 +1,4 @@
-"""What a service was asked to do, and its limits."""
+"""Settings and limits of a service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Settings of a `Service`.
+    """Settings of a `Service`; sizes are in bytes.
 
     Attributes:
         home: Folder of the queue and of all files of jobs.
