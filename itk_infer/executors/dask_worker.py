@@ -1,4 +1,4 @@
-"""The cluster's side: what a Dask worker does for one case. The model stays loaded between cases."""
+"""Functions that Dask workers run, for one case each. The model stays loaded between cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _stopped: set[str] = set()  # topics of runs that are being stopped
 
 
 def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | ItkInferError:
-    """Load the model and return what is known of it, or why it cannot be loaded."""
+    """Load the model and return its description, or the error."""
     try:
         with _one_at_a_time:
             return model_info(_loaded(source, _device(gpus), threads))
@@ -31,15 +31,15 @@ def facts(source: ModelLoader, threads: int | None, gpus: int) -> ModelInfo | It
 def compute(
     source: ModelLoader, threads: int | None, gpus: int, task: Task, number: int, topic: str
 ) -> Outcome | ItkInferError:
-    """Run one case, and tell on the way what `Executor.step` tells.
+    """Run one case, and send the messages that `Executor.step` reports.
 
     Args:
         source: The model.
         threads: CPU threads of the network.
         gpus: GPUs that the worker processes of one job share.
         task: The case.
-        number: Of this worker, for events.
-        topic: Of Dask events that the parent listens to.
+        number: Number of this worker, for events.
+        topic: Topic of Dask events that the parent subscribes to.
 
     Returns:
         The outcome, or why the model cannot be loaded.

@@ -95,7 +95,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """The worker died while the case was at work."""
+    """The worker died while it ran the case."""
 
     name: str
     worker: int
@@ -142,7 +142,7 @@ class Ready:
     """The model is loaded.
 
     Attributes:
-        facts: About it.
+        facts: Its description.
         overlaps: Whether the worker reads ahead, and sends `Computed`.
     """
 
