@@ -22,13 +22,13 @@ SALIENCY: Final = "Saliency"
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is summed up, how, and which tables are written besides."""
+    """How pictures are combined into studies, and which further tables are written."""
     options = [
         option(
             "--group-by",
             heading=TABLES,
             type=click.Choice(["study", "series", "patient", "folder"]),
-            help="What is summed up together.  [default: study]",
+            help="Combine the pictures of each of these into one row.  [default: study]",
         ),
         option(
             "--study-rule",
@@ -50,7 +50,7 @@ def saliency_options(command: Callable[..., Any]) -> Callable[..., Any]:
             heading=SALIENCY,
             multiple=True,
             type=click.Choice(["input_grad", "gradcam", "gradcampp", "occlusion"]),
-            help="Draw what the answers depend on; may be repeated.",
+            help="Draw which pixels the output depends on; may be repeated.",
         ),
         option(
             "--saliency-for",
@@ -70,7 +70,7 @@ def read_saliency(methods: Sequence[str], **values: str | None) -> SaliencySetti
     """What the options of saliency ask for, by the ends of their names; None: nothing.
 
     Raises:
-        click.UsageError: one of them is for nothing.
+        click.UsageError: one of them has no effect without `--saliency`.
         ConfigError: a value is out of range.
     """
     if not methods:
@@ -134,7 +134,7 @@ def report_classified(folder: Path, *, overwrite: bool, others: dict[str, Any], 
 
     Raises:
         click.UsageError: an option of other folders was given.
-        ConfigError: there are no results, or a run is at work.
+        ConfigError: there are no results, or another run uses the folder.
     """
     from itk_infer.files.commit import verified_by
     from itk_infer.run.lock import FolderLock

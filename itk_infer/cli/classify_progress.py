@@ -1,4 +1,4 @@
-"""What is printed while an archive is classified: not one line per file."""
+"""What is printed while an archive is classified: a summary now and then, not one line per file."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class _Comparison:
         return found
 
     def remarks(self) -> list[str]:
-        """What is in no figure."""
+        """Notes on rows that were left out of the measures."""
         said = []
         if self._without:
             said.append(f"{self._without} images have no truth and are in no figure")

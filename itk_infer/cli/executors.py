@@ -81,13 +81,11 @@ def cluster_options() -> list[Decorator]:
             help="Start workers as jobs, and compute there.",
         ),
         option("--jobs", heading=CLUSTER, type=positive, metavar="N", help="Jobs at a time; default 1."),
-        option("--queue", heading=CLUSTER, metavar="NAME", help="Partition."),
-        option(
-            "--gpus-per-job", heading=CLUSTER, type=positive, metavar="N", help="With one worker process per GPU."
-        ),
-        option("--cores-per-job", heading=CLUSTER, type=positive, metavar="N", help="Default 4."),
-        option("--memory", heading=CLUSTER, metavar="SIZE", help="Of a job; default 16GB."),
-        option("--walltime", heading=CLUSTER, metavar="HH:MM:SS", help="Of a job; default 24:00:00."),
+        option("--queue", heading=CLUSTER, metavar="NAME", help="Partition that jobs are submitted to."),
+        option("--gpus-per-job", heading=CLUSTER, type=positive, metavar="N", help="One worker process per GPU."),
+        option("--cores-per-job", heading=CLUSTER, type=positive, metavar="N", help="Cores of a job; default 4."),
+        option("--memory", heading=CLUSTER, metavar="SIZE", help="Memory of a job; default 16GB."),
+        option("--walltime", heading=CLUSTER, metavar="HH:MM:SS", help="Time limit of a job; default 24:00:00."),
         option(
             "--sbatch", heading=CLUSTER, multiple=True, metavar="LINE", help="One more #SBATCH line; repeatable."
         ),

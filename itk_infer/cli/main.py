@@ -40,7 +40,7 @@ COMMANDS = {  # name: module and attribute, imported only when it is called
         "evaluate_command",
         "Compare label maps with ground truth.",
     ),
-    "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show what a model says about itself."),
+    "inspect": ("itk_infer.cli.commands.inspect", "inspect_command", "Show the spec of a model."),
     "node": ("itk_infer.cli.commands.node", "node_command", "Segment the studies of an archive as they come."),
     "postprocess": (
         "itk_infer.cli.commands.postprocess",

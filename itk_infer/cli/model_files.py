@@ -39,7 +39,7 @@ def file_options() -> list[Decorator]:
 
 
 def named_model(given: Mapping[str, Any]) -> tuple[tuple[Path, ...], str | None]:
-    """The paths of the model, and the name of its kind; None where the path has yet to show it.
+    """The paths of the model, and the name of its kind; None: recognised later, from the path.
 
     Args:
         given: Parameters of the command, also others than those of `file_options`.

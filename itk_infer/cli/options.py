@@ -58,7 +58,7 @@ PATH = click.Path(path_type=Path)
 
 
 class GroupedOption(click.Option):
-    """An option that stands under a heading."""
+    """An option with a heading, under which ``--help`` lists it."""
 
     def __init__(self, *args: Any, heading: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,7 +66,7 @@ class GroupedOption(click.Option):
 
 
 class GroupedCommand(click.Command):
-    """A command whose options stand under headings."""
+    """A command whose ``--help`` lists options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options under their headings, in the order in which they were declared."""

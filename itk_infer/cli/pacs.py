@@ -1,4 +1,4 @@
-"""Options of the commands that speak to archives: accounts, certificates, our own title."""
+"""Options of the commands that connect to archives: accounts, certificates, own application entity title."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Accounts of HTTP servers, in the format of netrc; default: ITK_INFER_USER and "
                 "ITK_INFER_PASSWORD in the environment.",
             ),
-            option("--ca-file", heading=ACCESS, type=PATH, help="Certificates (PEM) that we trust."),
-            option("--certificate", heading=ACCESS, type=PATH, help="Our own, for DICOM over TLS (PEM)."),
-            option("--key", heading=ACCESS, type=PATH, help="Its key."),
+            option("--ca-file", heading=ACCESS, type=PATH, help="Trusted certificates (PEM)."),
+            option("--certificate", heading=ACCESS, type=PATH, help="Own certificate for DICOM over TLS (PEM)."),
+            option("--key", heading=ACCESS, type=PATH, help="Private key of --certificate."),
             option(
-                "--aet", heading=ACCESS, default="ITK_INFER", show_default=True, help="Our title when we connect."
+                "--aet", heading=ACCESS, default="ITK_INFER", show_default=True, help="Own title when connecting."
             ),
             option(
                 "--timeout",
@@ -42,7 +42,7 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=60.0,
                 show_default=True,
                 metavar="S",
-                help="For a server to answer.",
+                help="Longest wait for a server's answer.",
             ),
         ],
     )
@@ -52,7 +52,7 @@ def read_access(options: dict[str, Any]) -> Access:
     """Takes what `access_options` brought out of the options of a command.
 
     Raises:
-        click.UsageError: a title is none.
+        click.UsageError: `--aet` is not a valid application entity title.
     """
     from itk_infer.service.pacs.access import Access
 

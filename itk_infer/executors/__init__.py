@@ -1,1 +1,1 @@
-"""Who computes the cases: this process, worker processes, a cluster."""
+"""Execution of cases: in this process, in worker processes, on a cluster."""

@@ -85,7 +85,7 @@ def compute_case(
     read: Callable[[Case, MemoryBound | None], CaseImage] = read_case,
     on_memory: Callable[[Memory], None] = lambda memory: None,
 ) -> PendingCase | Outcome:
-    """`run_case` up to the writing of the files.
+    """As `run_case`, but the files are not written yet.
 
     Args:
         predictor: The loaded model.
@@ -229,7 +229,7 @@ def _output(task: Task, path: Path, identity: dict[str, Any]) -> OutputFile:
 
 
 def _results(found: Measurements, seconds: dict[str, float], warnings: list[str]) -> dict[str, Any]:
-    """What the ledger keeps of a case, JSON-ready."""
+    """The results of a case for the ledger, JSON-ready."""
     return {
         "confidence": found.confidence,
         "confidence_foreground": found.confidence_foreground,

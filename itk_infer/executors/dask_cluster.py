@@ -1,4 +1,4 @@
-"""Where a Dask cluster comes from: one that runs already, or jobs of SLURM that are its workers."""
+"""Dask clusters: one that is running already, or one whose workers are jobs of SLURM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cluster(Protocol):
 
     @property
     def workers(self) -> int | None:
-        """Cases at a time that were asked for; None: as many as there are workers."""
+        """Requested number of cases at a time; None: as many as there are workers."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class RunningCluster:
     """A cluster that is running already.
 
     Attributes:
-        address: Of its scheduler, such as ``tcp://head:8786``.
+        address: Address of its scheduler, such as ``tcp://head:8786``.
     """
 
     address: str
@@ -70,12 +70,12 @@ class SlurmJobs:
 
     Attributes:
         folder: Seen by all nodes; holds the keys of the connection while the run goes on.
-        jobs: How many.
+        jobs: Number of jobs.
         queue: Partition; None: the default one.
         gpus: GPUs per job.
         cores: CPU cores per job.
-        memory: Of a job, such as ``16GB``.
-        walltime: Of a job, ``HH:MM:SS``.
+        memory: Memory of a job, such as ``16GB``.
+        walltime: Time limit of a job, ``HH:MM:SS``.
         directives: More lines for ``#SBATCH``, such as ``--account=lab``.
     """
 
@@ -140,7 +140,7 @@ def _own_keys(folder: Path) -> Any:
 
 
 def import_dask() -> Any:
-    """Dask distributed.
+    """The module `distributed` of Dask.
 
     Raises:
         ConfigError: it is not installed.

@@ -1,4 +1,4 @@
-"""The cluster's side: what a Dask worker does for one case. The model stays loaded between cases."""
+"""Functions that Dask workers run, for one case each. The model stays loaded between cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _stopped: set[str] = set()  # topics of runs that are being stopped
 
 
 def facts(opener: Opener, source: Any, threads: int | None, gpus: int) -> Any:
-    """Load the model and return what is known of it, or why it cannot be loaded."""
+    """Load the model and return its description, or the error."""
     try:
         with _one_at_a_time:
             return _loaded(opener, source, _device(gpus), threads).facts
@@ -27,7 +27,7 @@ def facts(opener: Opener, source: Any, threads: int | None, gpus: int) -> Any:
 def compute(
     opener: Opener, source: Any, threads: int | None, gpus: int, task: AnyTask, number: int, topic: str
 ) -> Outcome | ItkInferError:
-    """Run one case, and tell on the way what `Executor.step` tells.
+    """Run one case, and send the messages that `Executor.step` reports.
 
     Args:
         opener: Loads the model.
@@ -35,8 +35,8 @@ def compute(
         threads: CPU threads of the network.
         gpus: GPUs that the worker processes of one job share.
         task: The case.
-        number: Of this worker, for events.
-        topic: Of Dask events that the parent listens to.
+        number: Number of this worker, for events.
+        topic: Topic of Dask events that the parent subscribes to.
 
     Returns:
         The outcome, or why the model cannot be loaded.

@@ -1,4 +1,4 @@
-"""The seam between a run and whatever computes its cases: this process, worker processes, a cluster.
+"""The interface between a run and the execution of its cases: this process, worker processes or a cluster.
 
 The run plans, keeps the ledger, decides on second attempts and emits the events. An executor only
 computes. All of them pass `itk_infer.testing.ExecutorTests`.

@@ -1,4 +1,4 @@
-"""Where each worker runs: which GPU of those that the scheduler allows, and with how many threads."""
+"""The placement of workers: a GPU of those that the scheduler allows, and a number of threads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def place_workers(
     """Worker i runs on GPU i mod the number of GPUs; without GPUs, workers share the cores.
 
     Args:
-        workers: How many; None: one per GPU, or one without GPUs.
+        workers: Number of workers; None: one per GPU, or one without GPUs.
         gpus: Use the first so many of the visible GPUs.
         gpu_ids: Or these, counted from 0 among the visible ones.
         threads: CPU threads per worker; None: an equal share of the usable cores.

@@ -15,7 +15,7 @@ class Job:
     """A task that a worker has been given.
 
     Attributes:
-        task: Which.
+        task: The task.
         spent: Seconds up to `since`.
         since: When its clock was started last; None while it is stopped.
     """
@@ -48,8 +48,8 @@ class Jobs:
     """The jobs of one worker.
 
     Attributes:
-        computing: At work.
-        writing: Computed, the first one being written.
+        computing: Job whose case is being computed.
+        writing: Jobs whose cases are computed; the first is being written.
     """
 
     computing: Job | None = None

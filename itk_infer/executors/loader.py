@@ -1,4 +1,4 @@
-"""The model as a run knows it: how to load it, and what is known of it once it is loaded."""
+"""How a run loads its model, and the description of the loaded model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ModelRequest:
     Attributes:
         paths: Its file or folder, or the files that its kind's flags name.
         kind: A name in `MODEL_KINDS`; None: recognised from the path where the model is loaded.
-        options: Everything else.
+        options: Options of the run.
     """
 
     paths: tuple[Path, ...]
@@ -74,10 +74,10 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a run needs to know of a model that its workers have loaded.
+    """The description of a loaded model, as a run needs it.
 
     Attributes:
-        about: Everything known, JSON-ready.
+        about: Result of `describe`, JSON-ready.
         identity: `Predictor.identity`.
     """
 
@@ -91,12 +91,12 @@ class ModelInfo:
 
     @property
     def input(self) -> InputSpec:
-        """What the model wants of its input."""
+        """The input block of the model's spec."""
         return parse_spec(self.about["spec"], "the loaded model").input
 
     @property
     def device(self) -> str:
-        """Where it runs."""
+        """The device it runs on."""
         return str(self.about["device"])
 
     @property
@@ -111,7 +111,7 @@ def model_info(predictor: Predictor) -> ModelInfo:
 
 
 def described(request: ModelRequest) -> dict[str, Any] | None:
-    """As `describe`, of a model that says everything of itself without being loaded; None of any other.
+    """As `describe`, for a model whose files hold the complete spec, without loading it; None for any other.
 
     Raises:
         ModelError: something in it is not understood.
@@ -163,7 +163,7 @@ def _labels(spec: ModelSpec, channels_out: int | None) -> list[dict[str, Any]]:
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """Everything known of a loaded model, JSON-ready."""
+    """The description of a loaded model, JSON-ready."""
     shape = predictor.backend.shape
     return {
         "itk_infer": __version__,

@@ -117,7 +117,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """The worker died while the case was at work."""
+    """The worker died while it ran the case."""
 
     name: str
     worker: int
@@ -179,7 +179,7 @@ class Ready:
     """The model is loaded.
 
     Attributes:
-        facts: About it: `Runner.facts`.
+        facts: Its description, `Runner.facts`.
         overlaps: Whether the worker reads ahead, and sends `Computed`.
     """
 

@@ -115,7 +115,7 @@ def check_source(case: Case, names: Iterable[str]) -> None:
 
     Args:
         case: The case.
-        names: Of the outputs.
+        names: Names of the outputs.
     """
     if case.series and "source" in needs(names):
         from itk_infer.volume.dicom.reading import read_plan

@@ -1,4 +1,4 @@
-"""The worker's side: load the model once, then one case after the other, until the parent ends it or exits."""
+"""The main loop of a worker process: it loads the model, then runs cases until the parent ends it or exits."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Processes that wait for work: a queue of jobs, and the servers in front of it."""
+"""Servers that segment on request: a queue of jobs, and the HTTP and DICOM interfaces to it."""

@@ -1,4 +1,4 @@
-"""The models of a service, and what is known of each since it was loaded for the first time."""
+"""The models of a service, and the description of each after its first load."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class CatalogueEntry:
     """A model as clients see it.
 
     Attributes:
-        name: By which they ask for it.
+        name: Name by which they ask for it.
         state: ``loading`` until it was loaded once; ``failed`` where it cannot be.
-        info: Known once it was loaded.
+        info: Its description; None until it was loaded once.
         problem: Why it cannot be loaded.
     """
 
@@ -28,7 +28,7 @@ class CatalogueEntry:
 
 
 class Catalogue:
-    """All models of a service, by name; for any thread."""
+    """All models of a service, by name; thread-safe."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class Catalogue:
             return list(self._entries.values())
 
     def loaded(self, name: str, info: ModelInfo) -> None:
-        """Keep what a model says of itself."""
+        """Keep the description of a model that was loaded."""
         with self._lock:
             self._entries[name] = replace(self._entries[name], state="ready", info=info, problem="")
 

@@ -24,7 +24,7 @@ class Histogram:
 
 
 class Counters:
-    """For any thread."""
+    """Counters of a service; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -42,9 +42,9 @@ def unpack(packed: Path, folder: Path, limit: int, check_space: Callable[[], Non
 
     Args:
         packed: The zip.
-        folder: Does not exist yet.
+        folder: Folder to create.
         limit: Bytes of all files, unpacked.
-        check_space: Called now and then; raises where the disk is full.
+        check_space: Called regularly; raises if the disk is full.
 
     Raises:
         Refusal: ``invalid``, ``unsupported``, ``too_large`` or ``no_space``.

@@ -1,4 +1,4 @@
-"""Who may speak to the server: Host header, origin of a web page, and token, checked before anything is read."""
+"""Which requests are accepted: Host header, origin and token, checked before the body is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from itk_infer.errors import ConfigError
 from itk_infer.service.problems import problem
 
-# States, the page, and the login of MONAI Label's clients.
+# Paths without token: health checks, the page, and the login of MONAI Label's clients.
 PAGE = ("/", "/page.css", "/page.js", "/canvas.js", "/niivue.umd.js")
 OPEN = ("/healthz", "/readyz", "/auth/", "/auth/token", *PAGE)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -29,11 +29,11 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules.
+    """The rules of which requests are accepted.
 
     Attributes:
-        tokens: Any of them opens the server; empty: none is needed.
-        hosts: Names by which the server may be called, without ports, lower case.
+        tokens: A request must carry one of them; empty: none is needed.
+        hosts: Accepted values of the Host header, without ports, lower case.
         origins: Web pages of other servers that may call it, as ``https://viewer.example``.
     """
 
@@ -72,13 +72,13 @@ def make_access(
     """The rules for a server at an address.
 
     Args:
-        address: To which it is bound.
+        address: Address to which the server is bound.
         token_file: Holds one token per line; None: none is needed.
-        hosts: Further names by which it may be called.
+        hosts: Further accepted values of the Host header.
         origins: See `Access`.
 
     Raises:
-        ConfigError: others can reach the address, and there is no token; or the file holds no good one.
+        ConfigError: others can reach the address, and there is no token; or the file has no token, or a short one.
     """
     local = is_loopback(address)
     if not local and token_file is None:
@@ -112,7 +112,7 @@ def _tokens(path: Path) -> tuple[bytes, ...]:
 
 
 class Guard:
-    """ASGI middleware that applies `Access`, and sets the headers that every answer carries."""
+    """ASGI middleware that applies `Access`, and sets the security headers of every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app

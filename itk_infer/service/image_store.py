@@ -1,6 +1,6 @@
 """Images that clients of the MONAI Label interface keep on the server, and the labels that people drew for them.
 
-An image's folder is named by a digest of its id, which a client chose. Labels are a person's: each submitted one
+An image's folder is named by a digest of its id, which a client chose. Labels are drawn by people: each one
 is kept under a number of its own, and nothing replaces or deletes it.
 """
 
@@ -31,10 +31,10 @@ class StoredImage:
 
     Attributes:
         id: The client's name for it.
-        folder: Where it and its labels lie.
+        folder: Folder of the image and its labels.
         path: The image.
         created: Seconds since the epoch.
-        confidence: Of its last segmentation; None if there was none.
+        confidence: Confidence of its last segmentation; None if there was none.
     """
 
     id: str
@@ -53,12 +53,12 @@ class StoredImage:
 
     @property
     def suffix(self) -> str:
-        """Of the image's file, with its dot."""
+        """The suffix of the image's file, with its dot."""
         return self.path.name.removeprefix("image")
 
 
 class ImageStore:
-    """For any thread.
+    """The images of the MONAI Label interface; thread-safe.
 
     Args:
         folder: Holds a folder per image; created.
@@ -79,7 +79,7 @@ class ImageStore:
             upload: A complete file, which is moved.
 
         Raises:
-            Refusal: it is no image; ``conflict``: another image has this id.
+            Refusal: it is not an image; ``conflict``: another image has this id.
         """
         folder = self._folder_of(image_id)
         checked = upload.with_name(f"{upload.name}{recognised_suffix(upload)}")
@@ -92,7 +92,7 @@ class ImageStore:
                     if _digest(former.path) != _digest(checked):
                         raise Refusal("conflict", "another image has this id; give the volume another name")
                     return former
-                remove(folder)  # what a kill left behind
+                remove(folder)  # incomplete, from a killed server
                 (folder / LABELS).mkdir(parents=True)
                 checked.replace(folder / f"image{checked.name.removeprefix(upload.name)}")
                 about = {"id": image_id, "created": time.time()}

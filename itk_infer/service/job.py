@@ -1,4 +1,4 @@
-"""A job: one image to segment with one model, and what became of it."""
+"""A job: one image to segment with one model, its state and its results."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the queue knows it. Times are seconds since the epoch, None where it has not come so far.
+    """A job as the queue knows it. Times are seconds since the epoch, None before the event.
 
     Attributes:
-        id: Of 16 hexadecimal digits.
+        id: 16 hexadecimal digits.
         number: Ascending; jobs run in this order.
-        request: What was asked for.
-        state: Where it is.
-        starts: How often it began to run.
+        request: The client's request.
+        state: State of the job.
+        starts: Number of times that it was started.
         created: When it was accepted.
         started: When it began to run for the last time.
         ended: When it ended.
-        reason: Why it failed or was cancelled.
-        files: What can be fetched, by name.
-        results: What was measured, as in the ledger of a run.
+        reason: Why it failed or was cancelled; else empty.
+        files: Files that can be fetched, by name.
+        results: Measured values, as in the ledger of a run.
     """
 
     id: str
@@ -91,7 +91,7 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more happens to it."""
+        """Whether its state is final."""
         return self.state in ENDED
 
 

@@ -22,7 +22,7 @@ def kept_files(folder: Path, outputs: Sequence[OutputFile]) -> dict[str, JobFile
 
     Args:
         folder: Of the job.
-        outputs: What its case wrote there.
+        outputs: Outputs that its case wrote there.
     """
     files = {}
     for output in outputs:

@@ -1,4 +1,4 @@
-"""The queue of jobs in SQLite: what was accepted is still there after a kill, and every job ends exactly once.
+"""The queue of jobs in SQLite: accepted jobs survive a kill of the server, and every job ends exactly once.
 
 Knows neither HTTP nor networks. One process has it open (the service locks its folder), any thread may call it.
 """
@@ -22,7 +22,7 @@ from itk_infer.service.refusal import Refusal
 
 NAME = "jobs.db"
 VERSION = 1
-MOST_STARTS = 5  # of a job that is running each time the server is killed: it may be what kills it
+MOST_STARTS = 5  # of a job during which the server was killed each time: the job may be the cause
 REMEMBERED = 20  # finished jobs of a model, whose seconds predict the next ones
 BUSY_S = 10
 SCHEMA = """
@@ -52,7 +52,7 @@ CREATE INDEX by_state ON jobs (state, number);
 
 
 class JobQueue:
-    """See the module.
+    """The queue, see the module.
 
     Args:
         folder: Holds the database, which is made if it is missing.

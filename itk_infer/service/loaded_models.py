@@ -1,4 +1,4 @@
-"""The models that are loaded in one place, each in its own worker process; the least recently used one leaves."""
+"""Loaded models of one place, each in its own worker process; the least recently used one is unloaded."""
 
 from __future__ import annotations
 

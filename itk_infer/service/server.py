@@ -42,7 +42,7 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """The next request of the connection has the same time."""
+        """Restart the time limit for the next request of the connection."""
         super().on_response_complete()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -87,11 +87,11 @@ def run_server(
 
     Args:
         service: Entered.
-        access: Who may speak to it.
+        access: Which requests are accepted.
         listening: See `bound_socket`.
-        stop: Remembers signals.
-        on_start: Called when requests are answered.
-        monai_label: Also speak as MONAI Label's server.
+        stop: Set by signals.
+        on_start: Called when the server accepts requests.
+        monai_label: Also serve the interface of MONAI Label.
 
     Raises:
         InterruptedRunError: a signal came.
@@ -137,4 +137,4 @@ class _Server(uvicorn.Server):
     """Leaves signals to the main thread of the program."""
 
     def install_signal_handlers(self) -> None:
-        """None."""
+        """Install no signal handlers."""

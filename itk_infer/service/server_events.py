@@ -26,10 +26,10 @@ async def event_stream(
     """The events of a job with numbers above `after`; at its end ``end``, with the job.
 
     Args:
-        service: Which has the job.
+        service: Service of the job.
         job_id: The job.
         after: Number of the last event that the client has.
-        is_gone: Whether the client has left.
+        is_gone: Returns whether the client has disconnected.
     """
     spoke, began = time.monotonic(), time.monotonic()
     state = ""

@@ -1,4 +1,4 @@
-"""A service: a queue, the places where its jobs run, and the folder that holds their files.
+"""A service: a queue, the slots in which its jobs run, and the folder of their files.
 
 Independent of the protocol by which jobs come. All methods may be called by any thread.
 """
@@ -48,7 +48,7 @@ class Service:
 
     Args:
         settings: What to serve.
-        tell: Takes sentences for the person who runs it.
+        tell: Takes sentences for the administrator.
 
     Attributes:
         described: Set once every model has been loaded, or has failed to.
@@ -101,7 +101,7 @@ class Service:
 
     @property
     def ticket(self) -> LockTicket:
-        """Proof that this service holds its folder."""
+        """The ticket of this service's lock on its folder."""
         return self._lock.ticket
 
     @property
@@ -130,7 +130,7 @@ class Service:
     # --- jobs ---------------------------------------------------------------------------------
 
     def check_request(self, model: str, save: Sequence[str], label_format: str, channels: int = 1) -> None:
-        """Check what can be checked before an image is there.
+        """Check a request before its image is received.
 
         Raises:
             Refusal: ``not_found``, ``invalid``, ``full`` or ``no_space``.
@@ -268,7 +268,7 @@ class Service:
     # --- the folder ---------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Put in order what a killed server left behind."""
+        """Remove or complete what a killed server left behind."""
         for job in self.queue.recover():
             self._log(job, CaseFailed(job.id, "the server ended too often while it ran", job.starts))
             self.forget_inputs(job)

@@ -32,7 +32,7 @@ class Session:
 
 
 class SessionStore:
-    """For any thread.
+    """The sessions of the MONAI Label interface; thread-safe.
 
     Args:
         folder: Holds a folder per session; created.

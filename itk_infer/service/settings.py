@@ -1,4 +1,4 @@
-"""What a service was asked to do, and its limits."""
+"""Settings and limits of a service."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Settings of a `Service`.
+    """Settings of a `Service`; sizes are in bytes.
 
     Attributes:
         home: Folder of the queue and of all files of jobs.
         models: How to load each model, by the name that clients use.
         placements: One per job that can run at the same time.
-        max_loaded: Models that are loaded at the same time in each place; the least recently used one leaves.
+        max_loaded: Models that are loaded at the same time in each place; the least recently used one is unloaded.
         max_waiting: Jobs that may wait.
         max_upload: Bytes of an upload.
         max_image: Bytes of an image's voxels, decoded.

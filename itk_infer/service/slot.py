@@ -1,4 +1,4 @@
-"""A place where jobs run, one at a time: a thread that takes them from the queue, and hands them to workers."""
+"""A slot, in which jobs run one at a time: a thread that takes them from the queue and hands them to workers."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ STEM = "result"
 
 
 class Slot(threading.Thread):
-    """See the module.
+    """The slot, see the module.
 
     Args:
-        service: Whose jobs it runs.
-        number: Of this place.
+        service: Service whose jobs it runs.
+        number: Number of this slot.
         placement: Device and threads.
     """
 
@@ -145,7 +145,7 @@ class _JobRun:
 
     @property
     def _dropped(self) -> bool:
-        """Whether a client wants it no more."""
+        """Whether a client has cancelled it."""
         return self._job.id in self._service.cancelling
 
     def _make_case(self) -> Case:

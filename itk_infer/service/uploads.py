@@ -1,4 +1,4 @@
-"""Receives an upload: never more than is allowed, never for longer, and never more of them at a time."""
+"""Receives uploads, with limits for size, time and number at a time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Uploads:
     """Receives uploads for a service.
 
     Args:
-        service: Whose limits hold.
+        service: Service whose limits apply.
     """
 
     def __init__(self, service: Service) -> None:
@@ -199,7 +199,7 @@ class _Clock:
 
 
 async def drain(request: Request, limit: int) -> None:
-    """Read what a client still sends, for a moment: one that is reset while it sends may not see the answer."""
+    """Read and drop what a client still sends, for a moment: a reset client may miss the response."""
     left = limit
 
     async def read() -> None:

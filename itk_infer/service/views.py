@@ -1,4 +1,4 @@
-"""What the server says of jobs and models: documents of its interface. Fields are only ever added."""
+"""Jobs and models as JSON documents of the HTTP interface. Fields may be added, not removed."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def model_view(entry: CatalogueEntry) -> ModelView:
 
 
 def attachment(job: Job, kind: str) -> str:
-    """A Content-Disposition with the client's own name for the job, or its id, and nothing else that it sent."""
+    """A Content-Disposition with the client's own name for the job, or its id."""
     stem = split_suffix(job.request.name)[0] or job.id
     plain = _kept(stem, r"[^A-Za-z0-9_-]+") or job.id
     full = _kept(stem, r"[^\w-]+") or job.id

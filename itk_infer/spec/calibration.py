@@ -34,12 +34,12 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was learned from cases with truth.
+    """The relation of a score to the Dice, from cases with truth.
 
     Attributes:
         model: Digest of the model and all settings that change its masks, see `identity_digest`.
         score: Name of the score, a key of a case's results in the ledger.
-        made: Date, ISO 8601.
+        made: Date of calibration, ISO 8601.
         cases: Number of cases.
         coverage: Share of cases whose Dice a bound is meant to hold for.
         limit: The least Dice that is good enough; a case below it is a failure.
@@ -50,8 +50,8 @@ class Calibration:
         dice: Mean Dice to expect there, not descending.
         below: How far the Dice of a case lies below what is expected, at most, with `coverage`.
         above: How far above.
-        score_range: Of the cases.
-        volumes_ml: Range by label name.
+        score_range: Range of the score among the cases.
+        volumes_ml: Range of volumes in millilitres, by label name.
     """
 
     model: str
@@ -85,9 +85,9 @@ class Calibration:
         """The verdict on a case.
 
         Args:
-            results: Of the case, as the ledger holds them.
+            results: Results of the case, as the ledger holds them.
             model: `identity_digest` of what made its mask.
-            reasons: Why it deserves a look anyway; such a case is never accepted.
+            reasons: Why the case is to be reviewed whatever its Dice; such a case is never accepted.
         """
         score = results.get(self.score)
         if model != self.model:
@@ -123,14 +123,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a calibration says of a case.
+    """The verdict of a calibration on a case.
 
     Attributes:
-        verdict: Empty: none, for the reasons given.
-        dice: To expect; None without a verdict.
-        low: Lower bound.
-        high: Upper bound.
-        reasons: Why it is not accepted.
+        verdict: Empty where there is none, for the reasons given.
+        dice: Expected Dice; None without a verdict.
+        low: Lower bound of the Dice; None without a verdict.
+        high: Upper bound of the Dice; None without a verdict.
+        reasons: Why the case is not accepted.
     """
 
     verdict: Verdict
@@ -162,7 +162,7 @@ def parse_calibration(text: str, source: str) -> Calibration:
         source: Name in messages.
 
     Raises:
-        ConfigError: it is none, or of a newer version.
+        ConfigError: it is not a calibration file, or one of another version.
     """
     try:
         document = json.loads(text)
@@ -173,7 +173,7 @@ def parse_calibration(text: str, source: str) -> Calibration:
         score_range = Range(**document.pop("score_range"))
         curve = tuple(map(float, document.pop("scores"))), tuple(map(float, document.pop("dice")))
         if not curve[0] or len(curve[0]) != len(curve[1]):
-            raise ValueError("scores and dice do not belong together")
+            raise ValueError("scores and dice differ in length")
         whole = Calibration(**document, scores=curve[0], dice=curve[1], score_range=score_range, volumes_ml=ranges)
         float(whole.below + whole.above + whole.limit + whole.failures + whole.confidence)
         float(whole.accept_from or 0)

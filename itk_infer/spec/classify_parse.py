@@ -161,7 +161,7 @@ def _channel(value: Any, where: str) -> PictureChannel:
     given = read_block(value, where, {"plane": one_of(*PLANES), "slice": an_integer, "window": _window})
     channel = PictureChannel(**given)
     if abs(channel.slice) > 64:
-        raise Invalid(f"{where}.slice is {channel.slice}; at most 64 pictures before or after are seen")
+        raise Invalid(f"{where}.slice is {channel.slice}; at most 64 pictures before or after can be input")
     return channel
 
 
@@ -240,7 +240,7 @@ def _labels(value: Any, where: str) -> tuple[ClassLabel, ...]:
         raise Invalid(f"{where} must name at least one label")
     for label in labels:
         if label.parent and (label.parent not in names or label.parent == label.name):
-            raise Invalid(f"{where}: {label.name} has the parent {label.parent!r}, which is no other label")
+            raise Invalid(f"{where}: {label.name} has the parent {label.parent!r}, which is not another label")
     return tuple(labels)
 
 

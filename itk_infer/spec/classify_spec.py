@@ -1,4 +1,4 @@
-"""The spec of a model that classifies pictures: what it sees of one, and what its outputs mean."""
+"""The spec of a model that classifies pictures: its input, and the meaning of its outputs."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ class PictureResize:
 
 @dataclass(frozen=True, slots=True)
 class PictureInput:
-    """What the network sees of a picture.
+    """How the network's input is made of a picture.
 
     Attributes:
-        channels: Of the network.
+        channels: Input channels of the network.
         size: Rows and columns of the network's input; None: those of the picture.
         values: ``voi``: as a viewer shows it, in [0, 1]; ``modality``: stored values times slope plus intercept,
             such as HU; ``stored``: as they are in the file.
-        view: Which of several windows or tables the picture is seen through, from 0.
+        view: Which of several VOI windows or lookup tables is applied, counted from 0.
         missing_voi: Where a picture has none: from its smallest to its largest value; over all values that its
             bits can hold; or it is refused.
-        resize: See there.
+        resize: How the picture gets this size.
         center_crop: Rows and columns that are cut out of the middle after resizing; None: all.
         intensity: Steps after resizing.
         repair: ``wrapped_12_bit``: head CTs of the RSNA 2019 collection whose values are 1,000 too low and wrapped
@@ -81,19 +81,19 @@ class PictureInput:
 
     @property
     def reach(self) -> int:
-        """How many pictures before and after it are seen together with one; 0: none."""
+        """Number of neighbouring pictures that the input needs on either side; 0: none."""
         return max(abs(channel.slice) for channel in self.channels)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
-    """One finding that the network answers.
+    """One finding that the network gives a probability for.
 
     Attributes:
         name: Of the finding.
         channel: Output of the network.
         threshold: A picture is positive from this probability on.
-        parent: Name of the label that this one is a case of; empty: none.
+        parent: Name of the more general label that includes this one; empty: none.
     """
 
     name: str
@@ -109,7 +109,7 @@ class ClassOutput:
     Attributes:
         activation: From logits to probabilities; ``none``: the outputs are probabilities already.
         labels: In the order of the tables.
-        study: How the pictures of a study are summed up: ``max``, ``mean``, ``top3_mean`` (any number) or
+        study: How the pictures of a study are combined: ``max``, ``mean``, ``top3_mean`` (any number) or
             ``noisy_or``.
         mirrored: Whether the probabilities are the mean of those of the picture and of its mirror image, left to
             right.
@@ -126,7 +126,7 @@ class SelectRule:
     """Which files are classified: an attribute of their header, and the values that it may have.
 
     Attributes:
-        keyword: Such as ``Modality``.
+        keyword: DICOM keyword, such as ``Modality``.
         values: One of them must be among those of the file.
         exclude: Whether files with one of these values are left out instead.
     """

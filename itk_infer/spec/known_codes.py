@@ -1,4 +1,4 @@
-"""SNOMED CT codes of structures that models segment: a small table, by which the spec's codes are checked.
+"""SNOMED CT codes of structures that models segment: a small table, against which a spec's codes are checked.
 
 Taken from the context groups of PS3.16 (CID 7150, 7151, 2 and 244). SNOMED CT codes that are in the DICOM standard
 are free to use within DICOM objects.
@@ -95,7 +95,7 @@ _OBJECTS = (
     "77720000 Clip; 56353002 Staple"
 )
 
-_TYPES = {  # by the category that they belong to
+_TYPES = {  # tables of types by the code of their category
     "91723000": _ANATOMY,
     "49755003": _LESIONS,
     "85756007": _TISSUES,

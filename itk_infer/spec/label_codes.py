@@ -1,4 +1,4 @@
-"""What a label means, in codes that DICOM objects carry."""
+"""Codes of a label's meaning, for DICOM objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itk_infer.spec.known_codes import categories, known_codes
 from itk_infer.spec.values import Invalid, a_text, read_block, repr_short
 
 SNOMED = "SCT"
-FREE_TEXT = "99ITKINFER"  # the scheme of what has no code; PS3.16 gives private schemes names that begin with 99
+FREE_TEXT = "99ITKINFER"  # coding scheme of free text; names of private schemes begin with 99 (PS3.16)
 LONGEST_VALUE, LONGEST_MEANING = 16, 64
 WRITTEN = re.compile(r"(?:SCT:)?(\d{6,18})")
 
@@ -22,9 +22,9 @@ class Code:
     """One coded concept.
 
     Attributes:
-        value: In its scheme, at most 16 characters.
-        scheme: Such as ``SCT``; ``99ITKINFER`` for free text.
-        meaning: In words, at most 64 characters.
+        value: Code value, at most 16 characters.
+        scheme: Coding scheme, such as ``SCT``; ``99ITKINFER`` for free text.
+        meaning: Code meaning, at most 64 characters.
     """
 
     value: str
@@ -34,7 +34,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class LabelCode:
-    """What a label means.
+    """The meaning of a label, as in a DICOM segment description.
 
     Attributes:
         type: The structure.
@@ -50,12 +50,12 @@ class LabelCode:
 
     @property
     def modifiers(self) -> tuple[Code, ...]:
-        """Modifier and side, those that there are."""
+        """Modifier and side, without those that are None."""
         return tuple(code for code in (self.modifier, self.side) if code is not None)
 
     @property
     def words(self) -> str:
-        """In one line, for people."""
+        """The codes on one line, for messages."""
         kind = self.type.meaning
         if self.type.scheme != FREE_TEXT:
             kind += f" ({self.type.scheme} {self.type.value})"
@@ -63,7 +63,7 @@ class LabelCode:
 
     @property
     def note(self) -> str:
-        """What is not checked by the table, in a sentence; empty if all is."""
+        """A sentence on the first code that the table does not have; empty if it has all."""
         for role, code in (("type", self.type), ("modifier", self.modifier)):
             if code is None or known_codes(role).get(code.value) == code.meaning:
                 continue
@@ -76,7 +76,7 @@ class LabelCode:
 
 
 TISSUE = Code("85756007", SNOMED, "Tissue")
-UNCODED = LabelCode(TISSUE, TISSUE)  # of a label without a code: never a guess from its name
+UNCODED = LabelCode(TISSUE, TISSUE)  # for a label without a code; codes are not guessed from names
 
 
 def a_label_code(value: Any, where: str) -> LabelCode:

@@ -19,7 +19,7 @@ class Label:
         color: sRGB as ``#rrggbb``.
         channel: Output channel of the network for this label.
         tolerance_mm: Of the surface Dice (NSD) in evaluations; None: the general one. Changes no mask.
-        code: What it is, in codes that DICOM objects carry; None: the model does not say.
+        code: Codes of the structure for DICOM objects; None: the model has none.
         also: Further channels, whose regions are this label, too; see `distinct`.
     """
 
@@ -56,7 +56,7 @@ def distinct(painted: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def code_notes(labels: Iterable[Label]) -> tuple[str, ...]:
-    """What the user should know of the codes of labels, such as free text that is in no table."""
+    """Notes for the user on the codes of labels, such as free text that is in no table of codes."""
     return tuple(
         f"label {label.name}: {label.code.note}" for label in distinct(labels) if label.code and label.code.note
     )

@@ -22,7 +22,7 @@ Blend = Literal["gaussian", "constant"]
 PaddingMode = Literal["constant", "minimum", "edge", "reflect"]
 Decision = Literal["argmax", "threshold"]
 Placement = Literal["shift_last", "even"]
-LATER = {"later": True}  # of a key that is younger than the format: at its default it is not written
+LATER = {"later": True}  # a key added after version 1: written only if it differs from its default
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Anisotropic:
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How an image is resampled to the model's grid; logits return linearly, with the same alignment.
+    """How an image is resampled to the model's grid; logits are resampled back linearly, with the same alignment.
 
     Attributes:
         interpolation: Of the image.
@@ -73,15 +73,15 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class CropRule:
-    """The part of an image that is used at all: the smallest box around its foreground; the rest is background.
+    """The part of an image that is processed: the smallest box around its foreground; the rest is background.
 
     Attributes:
         to: ``nonzero``: voxels of which any channel differs from 0; ``above``: exceeds `value`.
-        value: See there.
+        value: Threshold of ``above``, in the units of the image at that point.
         margin: Voxels added on every side.
         after: Where in the preparation the box is found and cut out: after ``loading``, of stored values on the
             image's own grid; after ``resampling``, of the same on the model's grid; after ``intensity``, of the
-            values that the network sees. Statistics of intensity steps are of the box, but for the last.
+            values of the network's input. Statistics of intensity steps are of the box, but for the last.
         multiple_of: What the box's size is divisible by, Z Y X; it grows on both sides, the smaller half before.
         beyond: Whether the margin may reach beyond the image. What does is 0, as is what `multiple_of` adds there.
     """
@@ -122,14 +122,14 @@ class InputSpec:
     """The network's input: channels, orientation, grid and intensities. Triplets are Z, Y, X; spacing in mm.
 
     Attributes:
-        dimensions: 2 for a model that sees pictures, or single planes.
+        dimensions: 2 for a model of pictures, or of single planes of a volume.
         values: ``stored``, or ``unit``: unsigned integers are divided by the largest of their type, before the
             intensity steps; floats are taken as they are.
-        axes: Order in which the network sees the axes of the oriented array: its first axis is the one that is
+        axes: Order of the network's axes in terms of the oriented array: its first axis is the one that is
             named first. All triplets of the spec are in the network's order.
         series: Rules that pick the DICOM series, one per channel; empty: the only one of a study.
         numbered_files: Whether files of one channel may be named ``case_0000``, too.
-        previous_labels: Values of the label map of a previous stage, each of which the network sees as a
+        previous_labels: Values of the label map of a previous stage, each of which becomes an input
             channel behind those of the image. Set by the model's own files alone.
     """
 
@@ -202,7 +202,7 @@ class OutputSpec:
         label_thresholds: Name of a label and a threshold of its own, in pairs. A label of an argmax model that has
             one takes the voxels where its probability exceeds it; of several such labels the one that exceeds its
             threshold by the largest factor. All other voxels go to the largest of the other channels.
-        resample: What returns to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
+        resample: What is resampled to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
             sigmoid), interpolated linearly and then decided; or ``labels``, from the nearest voxel.
     """
 
@@ -234,9 +234,9 @@ class OutputSpec:
         """
         if self.decision == "argmax" and channels == 1:
             raise SpecError(
-                "the network has one output channel, and the largest of one is always the same: if it answers a "
+                "the network has one output channel, and the largest of one is always the same: if it is a "
                 "logit or a probability per voxel, set output.decision to threshold in the model spec; if it "
-                "answers class numbers, export it without the argmax at its end"
+                "holds class numbers, export it without the argmax at its end"
             )
         given = self.labels or ()
         named = {label.channel for label in given}

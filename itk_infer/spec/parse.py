@@ -119,7 +119,7 @@ def _model_spec(document: Any) -> ModelSpec:
 
 
 def _letterboxed(spec: ModelSpec) -> ModelSpec:
-    """The same; where pictures are fitted into a size, that is the window, so that they are padded to it."""
+    """The spec; where pictures are fitted into a size, that becomes the window, so that they are padded to it."""
     size = spec.input.size
     if size is None or spec.input.resampling.aspect != "fit" or spec.window.patch_size is not None:
         return spec

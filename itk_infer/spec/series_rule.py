@@ -17,16 +17,16 @@ PARTS = ("all", "any", "instances", "prefer", "values")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on one attribute; all that is given must hold.
+    """A condition on one attribute; every part that is given must hold.
 
     Attributes:
-        keyword: Of the attribute: a DICOM keyword, a tag such as ``0018,0086``, or one of `VIRTUAL`.
-        pattern: Regular expression that is found in the value, in upper or lower case.
-        number: What one of the values equals.
-        has: What one of the values is, in upper or lower case.
-        has_not: What none of the values is.
-        least: Smallest value.
-        most: Largest value.
+        keyword: The attribute: a DICOM keyword, a tag such as ``0018,0086``, or one of `VIRTUAL`.
+        pattern: Regular expression, searched for in the value without regard to case.
+        number: Number that one of the values must equal.
+        has: Texts that must be among the values, without regard to case.
+        has_not: Texts that must not be among the values.
+        least: No value may be smaller.
+        most: No value may be larger.
     """
 
     keyword: str
@@ -38,7 +38,7 @@ class Condition:
     most: float | None = None
 
     def holds(self, values: Sequence[str]) -> bool:
-        """Whether it holds for these values of the attribute; no values: it is not there."""
+        """Whether it holds for these values of the attribute; no values: the attribute is absent."""
         folded = [value.casefold() for value in values]
         numbers = [number for number in map(_number, values) if number is not None]
         return (
@@ -76,11 +76,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRule:
-    """Which series of a study is meant; of those that fit, exactly one must be left.
+    """Which series of a study is used; exactly one must fit after `prefer` was applied.
 
     Attributes:
         all: Conditions that all hold.
-        any: Conditions of which one holds; empty: no such demand.
+        any: Conditions of which at least one holds; empty: no such condition.
         instances: Conditions on the slices of the series; slices that do not meet them are left out.
         prefer: What decides among several that fit: `PREFERENCES`, in this order.
         values: ``stored``, in the units of the series, or ``SUVbw``, of PET.
@@ -158,7 +158,7 @@ def _conditions(value: Any, where: str) -> tuple[Condition, ...]:
 
 
 def _condition(value: Any, where: str) -> Any:
-    """A function that makes a condition of a keyword."""
+    """A function that builds the condition for a keyword."""
     keyword = where.rpartition(".")[2]
     if keyword == "plane":
         value = f"^{one_of(*PLANES)(value, where)}$"
@@ -168,7 +168,7 @@ def _condition(value: Any, where: str) -> Any:
         try:
             re.compile(value)
         except re.error as error:
-            raise Invalid(f"{where} is no regular expression: {error}") from None
+            raise Invalid(f"{where} is not a regular expression: {error}") from None
         return lambda name: Condition(name, pattern=value)
     if isinstance(value, Mapping):
         keys = {"has": _texts, "has_not": _texts, "min": a_number, "max": a_number}

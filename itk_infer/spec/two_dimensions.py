@@ -1,11 +1,11 @@
-"""Specs of 2D models: with ``input.dimensions`` 2, what others give for Z Y X may be given for Y X."""
+"""Specs of 2D models: with ``input.dimensions`` 2, triplets (Z, Y, X) may be given as pairs (Y, X)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Blocks and keys, and what stands for Z: every plane is a window, and no plane is made or left out.
+# Blocks, keys and the value for Z: every plane is a window of its own, and planes are not resampled.
 PAIRS: tuple[tuple[str, str, int | None], ...] = (
     ("input", "spacing", None),
     ("input", "size", None),
@@ -16,7 +16,7 @@ PAIRS: tuple[tuple[str, str, int | None], ...] = (
 
 
 def with_planes(document: Any) -> Any:
-    """The document of a 2D model with triplets for pairs; every other document as it is."""
+    """The document of a 2D model with its pairs completed to triplets; any other document unchanged."""
     if not isinstance(document, Mapping):
         return document
     given = document.get("input")

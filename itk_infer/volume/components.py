@@ -32,7 +32,7 @@ class Components:
     """The connected components of an array; those of the value 0 are not among them.
 
     Attributes:
-        shape: Of the array, (Z, Y, X).
+        shape: Shape of the array, (Z, Y, X).
         start: First voxel of each run, as an index into the flattened array, (R,), ascending.
         length: Voxels of each run, (R,).
         of_run: Component of each run, (R,); components are numbered by their first voxel.
@@ -147,7 +147,7 @@ def _of_runs(
 
 
 def runs_at_most(array: NDArray[Any], most: int) -> bool:
-    """Whether an array has no more runs than `most`; looks no further than it must."""
+    """Whether an array has no more runs than `most`; stops counting once there are."""
     step, found = max(1, VOXELS_AT_ONCE // max(1, array.shape[1] * array.shape[2])), 0
     for z in range(0, array.shape[0], step):
         found += len(runs_of(array[z : z + step])[0])
@@ -210,7 +210,7 @@ def _joined(parent: Indices, left: Indices, right: Indices) -> Indices:
         left, right, a, b = left[apart], right[apart], a[apart], b[apart]
         if not len(left):
             break
-        parent[np.maximum(a, b)] = np.minimum(a, b)  # one of several wins; the others come again
+        parent[np.maximum(a, b)] = np.minimum(a, b)  # if roots repeat, the next pass joins the rest
         while True:
             grand = parent[parent]
             if np.array_equal(grand, parent):

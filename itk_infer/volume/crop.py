@@ -44,7 +44,7 @@ def foreground_crop(
     Args:
         foreground: Mask of the foreground, (Z, Y, X) bool on the model's grid.
         grid: How the model's grid and the case's native grid correspond.
-        rule: What is added to the box; None: nothing.
+        rule: Margin and divisibility of the box; None: neither.
         faded: Which native voxels the box covers. False: those whose nearest voxel of the model's grid is in the
             box. True: all that have one of its voxels as a neighbour: where channels fade to 0 within one voxel
             around the box, the largest is that of its edge.

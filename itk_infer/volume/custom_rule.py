@@ -1,4 +1,4 @@
-"""Post-processing by a function of the user's."""
+"""Post-processing by a function that the user supplies."""
 
 from __future__ import annotations
 

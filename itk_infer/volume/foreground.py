@@ -15,7 +15,7 @@ def foreground(voxels: Array, rule: CropRule) -> Array:
 
     Args:
         voxels: (C, Z, Y, X), stored values.
-        rule: What foreground is.
+        rule: Condition for foreground.
 
     Returns:
         (Z, Y, X) bool, on the same device.
@@ -43,11 +43,11 @@ def grown_box(box: Box, size: tuple[int, int, int], rule: CropRule) -> tuple[Box
 
     Args:
         box: Z, Y, X.
-        size: Of the array that it lies in, Z Y X.
-        rule: See there.
+        size: Size of the array that it lies in, Z Y X.
+        rule: Gives the margin and the divisor.
 
     Returns:
-        What of it lies in the array, and by how many voxels it reaches beyond it, before and after.
+        Its part inside the array, and the voxels by which it reaches beyond the array, before and after.
     """
     inside, beyond = [], []
     for side, voxels, multiple in zip(box, size, rule.multiple_of, strict=True):

@@ -55,7 +55,7 @@ class Mask:
 
     Attributes:
         name: As in the model spec: ``all``, ``nonzero``, ``above_mean`` or ``crop``.
-        mean: Of the channel, for ``above_mean``.
+        mean: Mean of the channel, for ``above_mean``.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """An operation on the voxels of a mask alone; the others stay."""
+    """An operation on the voxels of a mask alone; the others keep their values."""
 
     mask: Mask
     operation: ShiftScale
@@ -275,7 +275,7 @@ class ChannelChunks:
 
 
 class SeveralChannels(ChannelChunks):
-    """Several channels as if they were one, for statistics that they have in common."""
+    """Several channels taken together, for statistics that they have in common."""
 
     def __init__(self, channels: Sequence[ChannelChunks]) -> None:
         super().__init__(channels[0]._voxels, ())

@@ -184,7 +184,7 @@ def _spline_matrix(positions: Positions, count: int) -> Floats:
     system = (
         np.diag(np.full(padded, 4.0)) + np.diag(np.ones(padded - 1), 1) + np.diag(np.ones(padded - 1), -1)
     ) / 6
-    system[0, 0] = system[-1, -1] = 5 / 6  # reflected boundary; the choice does not matter this far outside
+    system[0, 0] = system[-1, -1] = 5 / 6  # reflected boundary; its influence has decayed at the edge of the image
     replicate = np.zeros((padded, count))
     replicate[np.arange(padded), np.clip(np.arange(padded) - SPLINE_MARGIN, 0, count - 1)] = 1
     shifted = np.clip(positions + SPLINE_MARGIN, 1, padded - 3)

@@ -17,8 +17,8 @@ class ModelVolume:
         voxels: (C, Z, Y, X), any number type.
         intensity: The intensity steps.
         foreground: Mask of the foreground for them, (Z, Y, X) bool.
-        labels: A label map that the network sees, too, (Z, Y, X); None: it does not.
-        values: Its values, each of which becomes a channel behind those of the voxels: 1 where it is, else 0.
+        labels: Label map that is a further input of the network, (Z, Y, X); None: no such input.
+        values: Label values; each becomes a channel after those of the voxels: 1 inside the label, else 0.
 
     Attributes:
         shape: (C, Z, Y, X).

@@ -31,7 +31,7 @@ def bounding_box(mask: Mask) -> Box | None:
 
 
 def holes(mask: Mask, axis: int | None = None) -> Mask:
-    """What a mask encloses, of its shape: voxels from which no path over faces leaves the array.
+    """The holes of a mask: its background from which no path over faces leaves the array.
 
     Args:
         mask: (Z, Y, X), best no larger than its bounding box.
@@ -62,7 +62,7 @@ def within(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
 
 
 def opened(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
-    """Opening with a ball: what balls that lie inside the mask cover; of the mask's shape."""
+    """Opening with a ball: the voxels covered by balls that lie inside the mask; of the mask's shape."""
     padded = np.pad(mask, 1)
     centres = ~within(~padded, mm, spacing)
     if not centres.any():
@@ -71,7 +71,7 @@ def opened(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
 
 
 def closed(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
-    """Closing with a ball: all but what balls that lie outside the mask cover; of the mask's shape."""
+    """Closing with a ball: all voxels but those covered by balls outside the mask; of the mask's shape."""
     if not mask.any():
         return mask
     margins = [math.floor(mm / side * (1 + TOLERANCE)) + 1 for side in spacing]

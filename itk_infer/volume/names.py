@@ -7,7 +7,7 @@ from pathlib import Path
 
 from itk_infer.volume.formats import FORMATS, format_of
 
-UNCERTAINTY = ".uncertainty.nii.gz"  # ending of maps of uncertainty, which lie beside label maps and are none
+UNCERTAINTY = ".uncertainty.nii.gz"  # ending of maps of uncertainty, which are not label maps
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 

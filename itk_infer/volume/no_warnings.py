@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _lock = Lock()
-_inside = 0  # blocks that are open, in all threads
+_inside = 0  # number of open blocks, in all threads
 _before = True  # the setting before the first of them
 
 

@@ -54,7 +54,7 @@ def area(polygon: Sequence[Point]) -> float:
 def _loop(
     leaving: Mapping[Point, Sequence[Point]], corner: Point, direction: Point, walked: set[tuple[Point, Point]]
 ) -> list[Point]:
-    """The outline that leaves a corner in a direction; what is walked is noted."""
+    """The outline that leaves a corner in a direction; its sides are added to `walked`."""
     corners: list[Point] = []
     came = direction
     while (corner, direction) not in walked:

@@ -15,7 +15,7 @@ NO_PADS: Pads = ((0, 0), (0, 0), (0, 0))
 
 
 def pads_to(size: tuple[int, int, int], wanted: PadTo | None) -> Pads:
-    """What `PadTo` adds to a volume of this size, Z Y X."""
+    """Voxels that `PadTo` adds to a volume of this size, Z Y X."""
     if wanted is None:
         return NO_PADS
     pads = []
@@ -33,7 +33,7 @@ def padded_size(size: tuple[int, int, int], pads: Pads) -> tuple[int, int, int]:
 
 
 def sum_of(one: Pads, other: Pads) -> Pads:
-    """Padding of a volume that is padded twice, all in all."""
+    """The sum of two paddings of a volume."""
     z, y, x = ((a + c, b + d) for (a, b), (c, d) in zip(one, other, strict=True))
     return z, y, x
 

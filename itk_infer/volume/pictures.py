@@ -29,12 +29,12 @@ TIFF = (".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a file is by its first bytes.
+    """A kind of picture file, by its first bytes.
 
     Attributes:
-        what: In words.
+        what: Name for messages.
         module: In `itk_infer.volume.picture_files`, with ``read_header`` and ``decode``.
-        endings: That fit.
+        endings: Usual endings of its files.
     """
 
     what: str
@@ -88,7 +88,7 @@ class Picture:
 
     @property
     def unit(self) -> float:
-        """What 1.0 is in the stored type: see `unit_of`."""
+        """The stored value that stands for 1.0, see `unit_of`."""
         return unit_of(self.pages.dtype)
 
 

@@ -37,7 +37,7 @@ Change = Callable[[Mask], Mask]
 
 @dataclass(frozen=True, slots=True)
 class RuleEffect:
-    """What one rule did to one label.
+    """The effect of one rule on one label.
 
     Attributes:
         rule: Its number, from 1.
@@ -60,10 +60,10 @@ def apply_rules(
     """A label map after all rules, in their order, and what each changed.
 
     Args:
-        labels: The label map, (Z, Y, X); it stays as it is.
+        labels: The label map, (Z, Y, X); it is not changed.
         grid: Its grid.
         table: Its labels.
-        rules: What to do.
+        rules: Rules to apply.
 
     Raises:
         SpecError: a rule names a label that there is not.
@@ -99,7 +99,7 @@ def bytes_per_voxel(rules: Sequence[Rule], layered: bool = False) -> int:
 
 
 def vanished(effects: Sequence[RuleEffect]) -> list[str]:
-    """A sentence for each label of which a rule left nothing."""
+    """A sentence for each label that a rule removed completely."""
     return [
         f"post-processing rule {effect.rule} ({effect.op}) removed all {effect.before:,} voxels of "
         f"{effect.label.name}"
@@ -129,7 +129,7 @@ def apply_rule(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rul
         _keep_inside(result, chosen, labels_of(rule.of, table, where), rule.margin_mm, spacing)
     elif isinstance(rule, FillHoles):
         axis = _axis(grid, rule.mode)
-        smallest = [1 if across == axis else 3 for across in range(3)]  # of what can have a hole
+        smallest = [1 if across == axis else 3 for across in range(3)]  # sizes of components that can have a hole
         _change_components(result, chosen, smallest, lambda mask: mask | holes(mask, axis))
     elif isinstance(rule, Open):
         _change_components(result, chosen, (1, 1, 1), lambda mask: opened(mask, rule.mm, spacing))

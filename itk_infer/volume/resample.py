@@ -81,7 +81,7 @@ def _exact_count(size: int, spacing: float, target: float, rule: Resampling) -> 
 
 
 def _with_axis_apart(result: ModelGrid, grid: Grid, wanted: InputSpec) -> ModelGrid:
-    """The same with the axis that is resampled apart, for the image and for the way back each by its own rule."""
+    """The grid with the axis that is resampled apart; image and logits have a rule each."""
     rule = wanted.resampling.anisotropic
     if rule is None or wanted.spacing is None:
         return result
@@ -120,7 +120,7 @@ def to_model_grid(
     Args:
         array: Any number type.
         grid: The model's grid.
-        how: Of the axes that are not resampled apart.
+        how: Interpolation along the axes that are not resampled apart.
         clip: Keep splines within the range of the channel; of each slice where an axis is resampled apart.
         antialias: Take the mean over what a voxel covers where linear interpolation shrinks.
     """
@@ -147,7 +147,7 @@ def to_model_grid(
 
 
 def _kept(result: Array, source: Array, axes: tuple[int, ...] | None) -> Array:
-    """Keep values within the range that the source has over `axes`, in place; None: as they are."""
+    """Keep values within the range that the source has over `axes`, in place; None: no limits."""
     if axes is None:
         return result
     xp = namespace(result)

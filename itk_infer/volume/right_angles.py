@@ -63,5 +63,5 @@ def _what_is_wrong(direction: np.ndarray) -> str:
     lengths = np.linalg.norm(direction, axis=0)
     gram = direction.T @ direction
     if np.abs(lengths - 1).max() > np.abs(gram - np.diag(np.diag(gram))).max():
-        return f"its axes have lengths of {' x '.join(f'{length:.4g}' for length in lengths)} where 1 is due"
+        return f"its axes have lengths of {' x '.join(f'{length:.4g}' for length in lengths)} instead of 1"
     return "its axes are not at right angles (a tilted gantry?)"

@@ -1,4 +1,4 @@
-"""Which stored value is white, for models that take shares of it."""
+"""The stored value of white, for models whose input is a fraction of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itk_infer.errors import InputError
 
 
 def unit_of(dtype: np.dtype[Any]) -> float:
-    """What 1.0 is in a type: the largest value of unsigned integers; 1 of floats and of one bit.
+    """The value of a type that stands for 1.0: the largest of unsigned integers; 1 for floats and one bit.
 
     Raises:
         InputError: signed integers have no white.

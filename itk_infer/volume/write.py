@@ -35,7 +35,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False, intent: 
             ``.nii`` files cannot hold any, and get the intent code.
         final: The final path: ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``.
         track: Write an intent, which the ledger's writer removes.
-        intent: What the voxels are, as a code of NIfTI; other formats do not say it.
+        intent: Meaning of the voxels as a NIfTI intent code; other formats have no such field.
 
     Raises:
         OutputError: it cannot be written, or does not read back as written; no file is left then.

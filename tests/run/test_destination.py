@@ -129,7 +129,7 @@ REFUSED = {
         "scans",
         "seg.nii.gz",
         {},
-        "scans is a folder; give `output` a folder, or `input` one image",
+        "scans` is a folder; give `output` a folder, or `input` one image",
     ),
     "a folder of that name": ("scans/a.nii.gz", "folder.nii", {}, "there is a folder of that name"),
     "another format": ("scans/a.nii.gz", "seg.nii.gz", {"format": "mha"}, "`format=mha` is another one"),

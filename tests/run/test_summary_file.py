@@ -85,7 +85,7 @@ def test_the_command_and_what_was_pushed(tmp_path, capsys):
     assert json.loads(summary.read_text())["cases"][0]["pushed"] == {target: {"waiting": 1}}
     summary.write_text("{}")
     assert main(command) == 2
-    assert "is no summary of a run; --summary of the run" in capsys.readouterr().err
+    assert "is not the summary of a run; --summary of the run" in capsys.readouterr().err
     words = ("-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", "none.onnx")
     assert main((*words, "--summary", str(tmp_path / "no" / "where.json"))) == 2
     assert "--summary" in capsys.readouterr().err

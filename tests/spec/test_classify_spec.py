@@ -94,7 +94,7 @@ def test_the_word_of_other_files_is_taken_too() -> None:
         ("output.labels", ["a", "a"], "name a is given to more than one"),
         ("output.labels", [{"name": "a", "channel": 1}, {"name": "b", "channel": 1}], "channel 1 is given"),
         ("output.labels", [{"name": "a", "threshold": 1.5}], "probability from 0 to 1"),
-        ("output.labels", [{"name": "a", "parent": "b"}], "which is no other label"),
+        ("output.labels", [{"name": "a", "parent": "b"}], "which is not another label"),
         ("output.study", "median", "must be max, mean"),
         ("output.values", "probabilities", "activation must be none"),
         ("input.dimensions", 3, "pictures have 2"),

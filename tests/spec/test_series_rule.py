@@ -33,7 +33,7 @@ def test_conditions():
     [
         ([1], r"series\[0\] must be an object"),
         ({"Modalty": "CT"}, "unknown key series.Modalty; did you mean Modality"),
-        ({"all": [{"Modality": "("}]}, "no regular expression"),
+        ({"all": [{"Modality": "("}]}, "not a regular expression"),
         ({"all": {"Modality": "CT"}}, "must be a list"),
         ({"all": [{}]}, "must be an object such as"),
         ({"Modality": {"equals": "CT"}}, "unknown key"),

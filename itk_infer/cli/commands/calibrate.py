@@ -1,4 +1,4 @@
-"""``itk_infer calibrate``: how good the masks of a model are when it is as sure as it says."""
+"""``itk_infer calibrate``: the Dice to expect of a mask, from a score that needs no truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCORE = "confidence_foreground"
     heading=CALIBRATION,
     default=SCORE,
     show_default=True,
-    help="Number of the ledger that says how sure the model is.",
+    help="Score in the ledger that says how certain the model is.",
 )
 @option("--limit", heading=CALIBRATION, default=0.8, show_default=True, help="The least Dice that is good enough.")
 @option(
@@ -65,7 +65,7 @@ def calibrate_command(
     confidence: float,
     workers: int | None,
 ) -> int:
-    """Learn from the output folder OUTPUT and the label maps in TRUTHS which Dice a score promises.
+    """Learn from the output folder OUTPUT and the label maps in TRUTHS which Dice to expect at which score.
 
     Needs 20 cases that the model was not trained with. With the file, ``itk_infer report --calibration`` gives
     verdicts on cases without truth: accept, review or reject.

@@ -47,7 +47,7 @@ def _worker_options(command: Any) -> Any:
 @table_options
 @saliency_options
 @option("--overwrite", heading=RUNNING, is_flag=True, help="Compute everything again.")
-@option("--resume", heading=RUNNING, is_flag=True, help="Do only what is missing; this is always so.")
+@option("--resume", heading=RUNNING, is_flag=True, help="Compute only what is missing; always on.")
 @option("--forget-missing", heading=RUNNING, is_flag=True, help="Drop results of files that are no longer there.")
 @option(
     "--batch-size",

@@ -43,7 +43,7 @@ METRICS, TABLES, CLASSIFIED, RUNNING = "What is measured", "Output", "Classified
 )
 @option("--truth-labels", heading=METRICS, type=PATH, help="Label table of the truths.")
 @option("--lesions", heading=METRICS, is_flag=True, help="Also match the components of each label.")
-@option("--open-border", heading=METRICS, is_flag=True, help="No surface where an image ends.")
+@option("--open-border", heading=METRICS, is_flag=True, help="Do not count the edge of an image as surface.")
 @option(
     "--resample",
     heading=METRICS,
@@ -55,15 +55,15 @@ METRICS, TABLES, CLASSIFIED, RUNNING = "What is measured", "Output", "Classified
     heading=CLASSIFIED,
     type=click.FloatRange(0, 1),
     multiple=True,
-    help="At which the sensitivity is wanted; may be repeated.  [default: 0.9, 0.95]",
+    help="Report the sensitivity at this specificity; may be repeated.  [default: 0.9, 0.95]",
 )
 @option(
     "--group-by",
     heading=CLASSIFIED,
     type=click.Choice(["study", "series", "patient", "folder"]),
-    help="What is summed up together.  [default: study]",
+    help="Combine the pictures of each of these into one row.  [default: study]",
 )
-@option("--study-rule", heading=CLASSIFIED, metavar="RULE", help="How.  [default: the model spec's]")
+@option("--study-rule", heading=CLASSIFIED, metavar="RULE", help="Combine how.  [default: the model spec's]")
 @option("--workers", heading=RUNNING, type=click.IntRange(min=1), help="Processes.  [default: one per core]")
 def evaluate_command(
     masks: Path,

@@ -1,4 +1,4 @@
-"""``itk_infer export``: a model as one ONNX file, with all that is known of it inside."""
+"""``itk_infer export``: a model as one ONNX file, with its spec in the metadata."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _model(command: Callable[..., Any]) -> Callable[..., Any]:
     type=PATH,
     multiple=True,
     metavar="IMAGE",
-    help="Compare its masks; repeatable.",
+    help="Also compare the masks of this image; repeatable.",
 )
 @option("--overwrite", heading=FILES, is_flag=True, help="Replace files that are there.")
 @_model
@@ -44,8 +44,8 @@ def export_command(
 ) -> int:
     """Write a model of any kind to one ONNX file that needs neither torch nor other files.
 
-    The file holds the network and the whole model spec. It gets its name only after it has answered as the
-    model does, with ONNX Runtime and OpenVINO. --fp16 stores the weights in half precision. Several folds of an
+    The file holds the network and the whole model spec. It gets its name only after its output equals that
+    of the model, with ONNX Runtime and OpenVINO. --fp16 stores the weights in half precision. Several folds of an
     nnU-Net model become one file each, and an ensemble file (.json) that names them.
     """
     from itk_infer.executors.loader import ModelRequest

@@ -1,4 +1,4 @@
-"""``itk_infer inspect``: what a model says about itself, once everything was merged."""
+"""``itk_infer inspect``: the spec of a model, after all its sources were merged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from itk_infer.volume.names import printable
 @model_options
 @option("--json", "as_json", heading="Output", is_flag=True, help="One JSON object on stdout, for programs.")
 def inspect_command(as_json: bool, **model: Any) -> int:
-    """Show what a model says about itself: classes, windows, spacing, intensities.
+    """Show the spec of a model: classes, windows, spacing, intensities.
 
     What is shown is what a run with the same options would use.
     """
@@ -99,14 +99,14 @@ def model_text(about: dict[str, Any]) -> str:
 
 
 def _code(code: dict[str, Any] | None) -> str:
-    """What a label is, in codes; empty if the model does not say."""
+    """The codes of a label, for one line; empty if it has none."""
     from itk_infer.spec.label_codes import a_label_code
 
     return a_label_code(code, "code").words if code else ""
 
 
 def _words(block: dict[str, Any] | None) -> str:
-    """The keys of a block that say something, on one line."""
+    """The keys of a block that have a value, on one line."""
     return " ".join(f"{key}={value}" for key, value in (block or {}).items() if value)
 
 

@@ -33,7 +33,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command,
         [
             option("--orthanc", heading=STUDIES, metavar="URL", help="Take studies from this Orthanc."),
-            option("--listen", heading=STUDIES, metavar="AET@HOST:PORT", help="Or receive them there by C-STORE."),
+            option("--listen", heading=STUDIES, metavar="AET@HOST:PORT", help="Or receive them here by C-STORE."),
             option(
                 "--allow",
                 "allowed",
@@ -56,7 +56,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=30.0,
                 show_default=True,
                 metavar="S",
-                help="A study is complete when nothing of it came for so long.",
+                help="A study is complete when no image of it has arrived for so long.",
             ),
             option(
                 "--poll",
@@ -65,13 +65,13 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=2.0,
                 show_default=True,
                 metavar="S",
-                help="Between two looks at what is new.",
+                help="Time between two checks for new studies.",
             ),
             option(
                 "--only-new",
                 heading=STUDIES,
                 is_flag=True,
-                help="At the first start, pass over old studies.",
+                help="At the first start, skip studies already there.",
             ),
             option("--retry-failed", heading=STUDIES, is_flag=True, help="Compute again what failed before."),
             option(
@@ -89,7 +89,7 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="same",
                 show_default=True,
                 type=click.Choice(LABEL_FORMATS),
-                help="Of label maps in --home.",
+                help="File format of label maps in --home.",
             ),
             option(
                 "--give-up",
@@ -100,8 +100,8 @@ def _node_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="HOURS",
                 help="A result that cannot be sent for so long is a dead letter.",
             ),
-            option("--home", heading=RUNNING, type=PATH, required=True, help="Folder of its own; created."),
-            option("--once", heading=RUNNING, is_flag=True, help="Work off what is complete now, and end."),
+            option("--home", heading=RUNNING, type=PATH, required=True, help="Folder of this node; created."),
+            option("--once", heading=RUNNING, is_flag=True, help="Compute what is complete now, and end."),
             option(
                 "--page",
                 heading=RUNNING,

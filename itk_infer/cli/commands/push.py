@@ -23,7 +23,7 @@ HOUR_S = 3600.0
     heading=SENDING,
     multiple=True,
     metavar="KIND=ADDRESS",
-    help=f"{TO_HELP} Default: as before.",
+    help=f"{TO_HELP} Default: those used before.",
 )
 @option(
     "--wait",
@@ -79,8 +79,8 @@ def push_command(
     for letter in letters:
         if letter.state != "sent" or letter.reason:
             tell(f"{letter.state}: {letter.path}, {letter.target}{f': {letter.reason}' if letter.reason else ''}")
-    tell(f"{len(sent)} of {len(letters)} objects are where they belong")
+    tell(f"{len(sent)} of {len(letters)} objects are at their targets")
     if len(sent) < len(letters):
-        tell(f"what is missing stays in the outbox: itk_infer push {output} tries again")
+        tell(f"the others stay in the outbox: itk_infer push {output} tries again")
         return 3 if sent else 4
     return 1 if lost_output() else 0

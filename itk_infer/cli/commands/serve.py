@@ -146,7 +146,7 @@ OPTIONS = [
         default=2,
         show_default=True,
         metavar="N",
-        help="Models in memory at a time, per device; the least recently used one leaves.",
+        help="Models in memory at a time, per device; the least recently used one is unloaded.",
     ),
     option(
         "--gpus", heading=RUNNING, type=click.IntRange(min=1), metavar="N", help="A job per GPU, on the first N."

@@ -36,7 +36,7 @@ SERVER, OUTPUT, RUNNING = "Server", "Output", "Running"
     heading=SERVER,
     default="",
     metavar="NAME",
-    help="Of the server's models; default its only one.",
+    help="Which of the server's models; may be left out if it has only one.",
 )
 @option("--token-file", heading=SERVER, type=PATH, help="File whose first line is a token of the server.")
 @option(

@@ -161,7 +161,7 @@ def _count_case(
 
 
 def _show(curves: list[LabelCurves], output: OutputSpec | None) -> tuple[dict[str, float], float | None]:
-    """Print what was found; returns the threshold of each label, and that for all of them; None: there is none.
+    """Print the thresholds; returns that of each label, and that for all labels together, None if there is none.
 
     Args:
         curves: Of each label.

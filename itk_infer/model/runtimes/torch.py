@@ -234,7 +234,7 @@ class TorchBackend:
                 logits = self._infer(inputs)
                 if logits.ndim != 5 or logits.shape[0] != inputs.shape[0] or logits.shape[2:] != inputs.shape[2:]:
                     raise InferenceError(
-                        f"the network's output has shape {tuple(logits.shape)} for {tuple(inputs.shape)} "
+                        f"the network's output has shape {tuple(logits.shape)} for input {tuple(inputs.shape)} "
                         "(N, C, Z, Y, X); it must keep N, Z, Y and X (does the window fit its strides?)"
                     )
                 return logits.float().cpu().numpy() if on_host else logits

@@ -22,7 +22,7 @@ DICOM_ADDRESS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>\[[^\]]+\]|[^:@\[\]]+
 
 @dataclass(frozen=True, slots=True)
 class DicomAddress:
-    """An application entity and where it listens."""
+    """An application entity: its title, host and port."""
 
     aet: str
     host: str
@@ -33,12 +33,12 @@ def dicom_address(text: str) -> DicomAddress:
     """Read ``AET@host:port``.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not of this form.
     """
     match = DICOM_ADDRESS.fullmatch(text)
     aet = match["aet"].strip() if match else ""
     if match is None or not aet or "\\" in aet or int(match["port"]) > 65535:
-        raise ConfigError(f"{text}: is no DICOM address; give AET@host:port, such as ARCHIVE@10.0.0.5:104")
+        raise ConfigError(f"{text}: is not a DICOM address; give AET@host:port, such as ARCHIVE@10.0.0.5:104")
     return DicomAddress(aet, match["host"].strip("[]"), int(match["port"]))
 
 
@@ -46,7 +46,7 @@ def server_url(text: str) -> str:
     """Check the URL of a server, and remove the slash at its end.
 
     Raises:
-        ConfigError: it is none, or holds an account.
+        ConfigError: it is not a URL, or holds an account.
     """
     try:
         parts = urlsplit(text)
@@ -60,20 +60,20 @@ def server_url(text: str) -> str:
             f"them in a `password_file`, or as {USER} and {PASSWORD} in the environment"
         )
     if not good or parts.query or parts.fragment:
-        raise ConfigError(f"{text}: is no URL of a server; give one such as http://127.0.0.1:8042")
+        raise ConfigError(f"{text}: is not the URL of a server; give one such as http://127.0.0.1:8042")
     return text.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How servers are spoken to.
+    """Accounts, certificates, title and time limit of connections to servers.
 
     Attributes:
         password_file: Accounts of HTTP servers, in the format of netrc; None: from the environment.
         ca_file: Certificates (PEM) that sign those of servers and clients; None: the system's for HTTPS.
-        certificate: Our own (PEM), for DICOM over TLS.
-        key: Its key.
-        aet: Our own application entity title.
+        certificate: Own certificate (PEM), for DICOM over TLS.
+        key: Private key of `certificate` (PEM).
+        aet: Own application entity title.
         timeout: Seconds for a server to answer.
     """
 
@@ -85,7 +85,7 @@ class Access:
     timeout: float = 60.0
 
     def account(self, url: str) -> tuple[str, str] | None:
-        """User and password for a server; None: none is sent.
+        """User and password for a server; None if none are to be sent.
 
         Raises:
             ConfigError: the file of passwords cannot be read.
@@ -103,7 +103,7 @@ class Access:
         return (user, password) if user is not None and password is not None else None
 
     def https_context(self) -> ssl.SSLContext:
-        """For HTTPS servers, which must show a certificate that is trusted.
+        """The TLS settings for HTTPS servers, whose certificate must be trusted.
 
         Raises:
             ConfigError: the certificates cannot be read.
@@ -111,14 +111,14 @@ class Access:
         return self._loaded(lambda: ssl.create_default_context(cafile=self.ca_file))
 
     def client_context(self) -> ssl.SSLContext:
-        """For DICOM over TLS, as the one that connects. Errors as of `https_context`."""
+        """The TLS settings for DICOM connections to others. Errors as of `https_context`."""
         context = self.https_context()
         if self.certificate is not None:
             self._with_certificate(context)
         return context
 
     def server_context(self) -> ssl.SSLContext | None:
-        """For DICOM over TLS, as the one that listens; with `ca_file`, clients must show a certificate.
+        """The TLS settings for DICOM connections from others; with `ca_file`, clients must show a certificate.
 
         Returns:
             None: without a certificate there is no TLS.

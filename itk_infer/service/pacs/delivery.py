@@ -1,4 +1,4 @@
-"""What becomes of an object that is sent, by whatever protocol."""
+"""The result of sending an object, for all protocols."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itk_infer.service.pacs.objects import DicomObject
 SUCCESS, DUPLICATE = 0x0000, 0x0111
 WARNINGS = (0xB000, 0xB006, 0xB007)  # stored; elements were coerced or dropped (PS3.4, B.2.3)
 TEMPORARY = (0xA7,)  # first byte: out of resources
-HTTP_TEMPORARY = (401, 403, 407, 408, 423, 425, 429)  # about the account or the moment, not about the object
+HTTP_TEMPORARY = (401, 403, 407, 408, 423, 425, 429)  # due to the account or the server's state, not to the object
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Delivery:
     Attributes:
         state: ``sent``; ``rejected``: the same object will never be taken; ``waiting``: try again later; ``dead``:
             it was tried for too long.
-        reason: Why, in words without anything of the patient.
+        reason: Reason for the state, as text without data of the patient.
     """
 
     state: Literal["sent", "rejected", "waiting", "dead"]
@@ -30,7 +30,7 @@ class Delivery:
 
 
 class Unavailable(Exception):
-    """The server cannot be reached, or cannot work at the moment; the message is a phrase."""
+    """The server cannot be reached, or is temporarily unable to answer; the message is a phrase."""
 
 
 class Link(Protocol):
@@ -54,7 +54,7 @@ class Link(Protocol):
 
 
 class Destination(Protocol):
-    """Where results go.
+    """A server that results are sent to.
 
     Attributes:
         name: As the user wrote it, such as ``orthanc=http://127.0.0.1:8042``.

@@ -16,7 +16,7 @@ from itk_infer.service.pacs.orthanc import Orthanc
 
 @dataclass(frozen=True, slots=True)
 class DestinationKind:
-    """A protocol: what its address looks like, and what speaks it."""
+    """A protocol: the form of its address, and its implementation."""
 
     address: str
     open: Callable[[str, Access], Destination]
@@ -34,11 +34,11 @@ def destination(text: str, access: Access) -> Destination:
     """The destination that ``KIND=ADDRESS`` names. Nothing is connected yet.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: it does not name a destination.
     """
     kind, separator, address = text.partition("=")
     if not separator or kind not in DESTINATIONS:
         shown = text if "@" not in text or kind in DESTINATIONS else kind.partition(":")[0]
         ways = ", ".join(f"{name}={about.address}" for name, about in DESTINATIONS.items())
-        raise ConfigError(f"{shown}: is no destination; give one of {ways}")
+        raise ConfigError(f"{shown}: is not a destination; give one of {ways}")
     return DESTINATIONS[kind].open(address, access)

@@ -20,7 +20,7 @@ class DicomWeb:
     """See `Destination` and `Link`.
 
     Args:
-        url: Of the service, such as ``http://127.0.0.1:8042/dicom-web``.
+        url: URL of the service, such as ``http://127.0.0.1:8042/dicom-web``.
         access: Account and certificates.
 
     Raises:
@@ -45,7 +45,7 @@ class DicomWeb:
             if fault.status == 404:
                 return False
             if 400 <= fault.status < 500 and fault.status not in (401, 403, 429):
-                return None  # it stores, and answers no questions
+                return None  # it supports STOW-RS alone
             raise Unavailable(of_http(fault.status).reason) from None
         try:
             return status != 204 and bool(json.loads(answer or b"[]"))
@@ -66,7 +66,7 @@ class DicomWeb:
 
 
 def _failure(answer: bytes) -> Delivery | None:
-    """What an answer of STOW-RS says of an object that was not stored; None if it says nothing of one."""
+    """The failure that a STOW-RS response reports for an object; None if it reports none."""
     try:
         failed = json.loads(answer)[FAILED]["Value"]
         status = int(failed[0][REASON]["Value"][0])

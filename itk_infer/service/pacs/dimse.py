@@ -22,7 +22,7 @@ MOST_CONTEXTS = 127  # beside the one that finds
 
 
 def load_pynetdicom() -> Any:
-    """The library, silenced: at level DEBUG it prints what identifies patients.
+    """The module pynetdicom, with its log switched off: at level DEBUG it prints what identifies patients.
 
     Raises:
         ConfigError: it is not installed.
@@ -45,8 +45,8 @@ class Dimse:
 
     Args:
         address: ``AET@host:port``.
-        access: Our title and, for TLS, certificates.
-        tls: Encrypt.
+        access: Own title and, for TLS, certificates.
+        tls: Whether to encrypt.
 
     Raises:
         ConfigError: the address or the certificates cannot be used, or pynetdicom is not installed.

@@ -1,4 +1,4 @@
-"""Requests to an HTTP server, by the standard library: no redirects, one time limit, faults in our own words."""
+"""Requests to an HTTP server, by the standard library: no redirects, one time limit, own messages for errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from itk_infer.service.pacs.delivery import Unavailable
 
 
 class HttpFault(Exception):
-    """The server answered with a status that is no success; holds nothing of the answer, which may name patients.
+    """The server returned an HTTP error; the message has no text of the response, which may name patients.
 
     Args:
-        status: Of HTTP.
-        body: The answer, for those who can read it.
+        status: HTTP status.
+        body: Body of the response.
     """
 
     def __init__(self, status: int, body: bytes = b"") -> None:
@@ -36,10 +36,10 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class HttpServer:
-    """See the module.
+    """Requests to one server, see the module.
 
     Args:
-        url: Of the server, without a slash at the end.
+        url: URL of the server, without a slash at the end.
         access: Account, certificates, time limit.
 
     Raises:

@@ -11,7 +11,7 @@ from itk_infer.executors.messages import Report, Task
 
 
 class KeptOpen:
-    """See `Executor`; runs enter and leave it, and only `close` ends the one that it is about.
+    """See `Executor`; leaving it keeps the model loaded until `close`.
 
     Args:
         make: Makes the executor; called again after it was dropped.
@@ -29,7 +29,7 @@ class KeptOpen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the model loaded."""
+        """Do nothing: the model stays loaded."""
 
     def open(self, check: Callable[[], None]) -> ModelInfo:
         """Load the model, if it is not."""

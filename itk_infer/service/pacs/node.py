@@ -50,8 +50,8 @@ class Node:
     """See the module. Use it as a context manager; then `run_once`, or `start` and wait for `stopping`.
 
     Args:
-        settings: What to do.
-        tell: Takes sentences for the person who runs it, without anything of a patient.
+        settings: Settings of the node.
+        tell: Takes sentences for the administrator, without data of patients.
 
     Attributes:
         stopping: Set to end it.
@@ -119,7 +119,7 @@ class Node:
         return Spool(self._home / RECEIVED, self.studies)
 
     def _recover(self) -> None:
-        """Put in order what a killed node left behind."""
+        """Remove or complete what a killed node left behind."""
         for job in self.queue.recover():
             self.tell(f"{job.request.name}: FAILED, {self.queue.get(job.id).reason}")
         self.outbox.retry()
@@ -191,12 +191,12 @@ class Node:
         self.sweep()
 
     def look(self) -> None:
-        """See what is new, and make jobs of studies that are complete."""
+        """Look for new images, and make jobs of studies that are complete."""
         try:
             self._source.look()
             for study in self.studies.unsettled():
                 self._check()
-                if not 0 <= time.time() - study.changed < self.settings.quiet:  # not, where the clock was set back
+                if not 0 <= time.time() - study.changed < self.settings.quiet:  # < 0: the clock was set back
                     self._take(study)
             self.studies.note(looked=str(time.time()), source_problem="")
             self._well("the source of studies")

@@ -1,4 +1,4 @@
-"""What a node was asked to do."""
+"""Settings of a node."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class NodeSettings:
     """Settings of a `Node`.
 
     Attributes:
-        home: Folder of everything that the node keeps.
+        home: Folder of the node's databases and files.
         executors: Make the executors: one study at a time is computed in each.
         orthanc: URL of the Orthanc whose studies are computed; None: `listen` is given.
-        listen: Where studies are received; None: `orthanc` is given.
+        listen: Title and address where studies are received; None: `orthanc` is given.
         allowed: Titles that may send; empty: all.
         send: Destinations of results, as in `DESTINATIONS`.
         access: Accounts and certificates.
         save: Names of outputs to write, see `itk_infer.outputs.registry`.
         series: Rules that pick the series of a study.
-        format: Of label maps, one of `LABEL_FORMATS`.
+        format: File format of label maps, one of `LABEL_FORMATS`.
         quiet: Seconds without a new image after which a study is complete.
-        poll: Seconds between two looks at what is new.
-        only_new: At the first start, pass over what Orthanc holds already.
+        poll: Seconds between two checks for new studies.
+        only_new: At the first start, skip studies that Orthanc has already.
         retry_failed: Compute again what failed before.
         min_free: Bytes of the disk that stay free.
         keep_s: Seconds for which what is finished is kept.

@@ -1,4 +1,4 @@
-"""The results in a folder, sent: `itk_infer push`."""
+"""Sends the DICOM results in a folder: `itk_infer push`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def push_folder(
         The letters to these destinations.
 
     Raises:
-        ConfigError: a destination is none, or another run is at work in the folder.
+        ConfigError: a destination is not valid, or another run uses the folder.
         NoInputError: there is nothing to send.
     """
     if not targets and not (folder / NAME).is_file():
@@ -72,7 +72,7 @@ def push_folder(
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """What the option `summary` of a run wrote.
+    """The summary of a run, as its option `summary` wrote it.
 
     Raises:
         ConfigError: the file holds something else.
@@ -83,11 +83,11 @@ def read_summary(path: Path) -> dict[str, Any]:
             return document
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise ConfigError(f"{path}: is no summary of a run; `summary` of the run writes one")
+    raise ConfigError(f"{path}: is not the summary of a run; `summary` of the run writes one")
 
 
 def note_pushed(path: Path, letters: Sequence[Letter], folder: str = "") -> None:
-    """Note in the summary of a run how many objects of each case are where: by destination and state.
+    """Add to the summary of a run the number of objects of each case by destination and state.
 
     Args:
         path: Of the summary.

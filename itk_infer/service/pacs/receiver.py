@@ -26,16 +26,16 @@ STUDY_TAG = 0x0020000D
 
 
 class Receiver:
-    """See the module. Use it as a context manager.
+    """The C-STORE server, see the module. Use it as a context manager.
 
     Args:
-        address: Our title, and where to listen.
-        spool: Keeps what comes.
+        address: Own title, and where to listen.
+        spool: Stores the instances.
         access: Certificates, for TLS.
         allowed: Titles that may connect; empty: all.
         min_free: Bytes of the disk that stay free.
         folder: On the disk of the spool.
-        tell: Takes sentences for the person who runs it.
+        tell: Takes sentences for the administrator.
 
     Raises:
         ConfigError: on entering: the address cannot be listened on, or pynetdicom is not installed.

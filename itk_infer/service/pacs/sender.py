@@ -18,8 +18,8 @@ def send_due(
     first: after a kill, or an answer that was lost, it may be there.
 
     Args:
-        outbox: What to send.
-        destination: Where to.
+        outbox: Outbox of the objects.
+        destination: Server that they are sent to.
         check: Called between objects; raises to stop.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where studies come from: the seam, and what sources share."""
+"""Sources of studies: the interface, and functions that they share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itk_infer.files.commit import commit_file, partial_path, remove
 
 
 class Source(Protocol):
-    """Finds out which studies grew, and brings their files. Methods raise `Unavailable` if it cannot now."""
+    """Lists studies that grew, and copies their files. Methods raise `Unavailable` if it cannot be reached."""
 
     def look(self) -> None:
         """Note in `Studies` what grew since the last look."""
@@ -27,7 +27,7 @@ class Source(Protocol):
         ...
 
     def fetch(self, study: str, folder: Path, unwanted: Collection[str]) -> set[str]:
-        """Bring the files of a study into a folder; those that are there stay.
+        """Copy the files of a study into a folder; files that exist are kept.
 
         Args:
             study: Its identifier.
@@ -53,7 +53,7 @@ def write_file(data: bytes | memoryview, final: Path) -> None:
     """Write a file so that it is on the disk, whole, when this returns.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: it cannot be written; the incomplete file is removed.
     """
     partial = partial_path(final)
     try:
@@ -68,5 +68,5 @@ def write_file(data: bytes | memoryview, final: Path) -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether there is no more room."""
+    """Whether an error means that the disk is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

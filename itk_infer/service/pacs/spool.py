@@ -1,4 +1,4 @@
-"""Studies that were sent to us: a folder per study, a file per instance, on the disk before it is acknowledged."""
+"""Received studies: a folder per study, a file per instance, on the disk before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Spool:
     """See the module and `Source`.
 
     Args:
-        folder: Of the spool; made if it is missing.
+        folder: Folder of the spool; created if it is missing.
         studies: Where to note what grew.
 
     Raises:
@@ -55,7 +55,7 @@ class Spool:
             folder = folder / OTHER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{uid}{SUFFIX}"
-        if _holds(path, data):  # sent again, perhaps because our answer was lost
+        if _holds(path, data):  # sent again, perhaps because the response was lost
             return
         write_file(data, path)
         self._studies.grew([study])

@@ -32,14 +32,14 @@ def is_home(folder: Path) -> bool:
 
 
 def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
-    """What comes in, is computed and goes out; JSON-ready, without anything of a patient.
+    """Counts of studies, jobs and results by state; JSON-ready, without data of patients.
 
     Args:
-        home: Of the node.
-        watch: Say who works there; takes some seconds where that is another machine or container.
+        home: Home of the node.
+        watch: Also name the running process; takes some seconds if it is on another machine or in a container.
 
     Raises:
-        ConfigError: it is no home of a node, or cannot be read.
+        ConfigError: it is not the home of a node, or cannot be read.
     """
     if not is_home(home):
         raise ConfigError(f"{home}: holds no {STUDIES}; give the home of a node")
@@ -88,7 +88,7 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
 
 
 def status_lines(status: dict[str, Any]) -> Iterator[str]:
-    """The state in lines for a person."""
+    """The state as lines of text."""
     for owner in status["at_work"]:
         yield f"at work: process {owner['pid']} on {owner['host']}"
     if not status["at_work"]:
@@ -110,7 +110,7 @@ def status_lines(status: dict[str, Any]) -> Iterator[str]:
 
 
 def metrics_text(status: dict[str, Any]) -> str:
-    """The state as Prometheus reads it."""
+    """The state in the text format of Prometheus."""
     return "".join(f"{line}\n" for line in _metrics(status))
 
 

@@ -26,7 +26,7 @@ class StatusPage:
     """See the module. Use it as a context manager.
 
     Args:
-        home: Of the node, which is at work in this process.
+        home: Home of the node, which runs in this process.
         host: Where to listen.
         port: 0: any that is free.
 
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10.0
 
     def do_GET(self) -> None:
-        """Answer with the page, or what it is made from."""
+        """Answer with the page, JSON or metrics."""
         path = self.path.partition("?")[0]
         if path not in ("/", "/status", "/metrics"):
             self._answer(404, "text/plain", "there are /, /status and /metrics\n")

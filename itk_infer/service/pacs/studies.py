@@ -1,4 +1,4 @@
-"""The studies that a node has seen, and when each last grew, in SQLite: what it knows after a restart."""
+"""The studies that a node has seen, and when each last grew, in SQLite, for use after a restart."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Studies:
             return [row[0] for row in rows.fetchall()]
 
     def fact(self, name: str, default: str = "") -> str:
-        """A fact that was noted."""
+        """The value of a fact, or `default` if it was never noted."""
         with self._lock:
             row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return default if row is None else str(row[0])

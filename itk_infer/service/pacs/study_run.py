@@ -25,7 +25,7 @@ IN, OUT, SUMMARY = "in", "out", "summary.json"
 
 
 class Superseded(Exception):
-    """The study is another one than when the job was made: it grew, or shrank."""
+    """The study has changed since the job was made: images were added or removed."""
 
 
 class Unfinished(Exception):
@@ -40,11 +40,11 @@ class StudyRun:
     """See the module.
 
     Args:
-        settings: Of the node.
-        source: Where the study is.
+        settings: Settings of the node.
+        source: Source of the study.
         outbox: Takes the results.
-        folder: Of the job.
-        job: Whose `name` is the study.
+        folder: Folder of the job.
+        job: The job; its name is the study's identifier.
         tell: Takes sentences for the person who runs the node.
     """
 
@@ -65,7 +65,7 @@ class StudyRun:
         self._tell = tell
 
     def fetch(self, unwanted: Collection[str]) -> None:
-        """Bring the files of the study.
+        """Copy the files of the study into the job's folder.
 
         Args:
             unwanted: SOPInstanceUIDs of our own results.

@@ -1,4 +1,4 @@
-"""Changes of a database that several threads share."""
+"""Transactions of a database that several threads share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def transaction(database: sqlite3.Connection, lock: AbstractContextManager[Any])
 
     Args:
         database: Opened without transactions of its own (``isolation_level=None``).
-        lock: Of the threads that use it.
+        lock: Held during the transaction; common to all threads that use the database.
     """
     with lock:
         database.execute("BEGIN IMMEDIATE")

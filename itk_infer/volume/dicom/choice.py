@@ -1,4 +1,4 @@
-"""The series that is meant, of those of a study: by a rule, or because there is only one."""
+"""Chooses the series of a study to segment: by a rule, or because there is only one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMED = 12  # series in a message
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A series that may be meant, with what rules and tables say of it.
+    """A series that may be chosen, with the attributes that rules and tables use.
 
     Attributes:
         series: The series.
@@ -41,7 +41,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The series in a few words."""
+        """The series as a short phrase for messages."""
         first = self.series.first
         number = f"series {self.series.number} " if self.series.number else ""
         size = f"{self.series.slices} {self.plane} slices".replace("  ", " ")
@@ -84,7 +84,7 @@ def chosen(found: Sequence[Candidate], rule: SeriesRule | None) -> Candidate:
 
 
 def series_in(folder: Path, rule: SeriesRule | None) -> SeriesFiles:
-    """The one series that is meant of all below a folder.
+    """The one series to segment of all below a folder.
 
     Raises:
         InputError: there is none, several may be meant, or the series cannot be read.

@@ -1,4 +1,4 @@
-"""What compressed frames say of themselves: size and end, compared before a decoder sees them.
+"""Size and end of compressed frames by their own headers, compared before a decoder gets them.
 
 Decoders take streams that end too early, and fill the rest with something; and they allocate what a stream claims.
 """

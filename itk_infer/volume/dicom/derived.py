@@ -1,4 +1,4 @@
-"""What objects that are derived from a series copy of its headers: patient and study, cleaned and never made up.
+"""Attributes of patient and study that derived objects copy from a series: cleaned, and never made up.
 
 Text is copied as bytes, so that names and IDs stay what they are whatever the character set. What is no valid
 value, such as a date that is none, becomes empty.

@@ -35,11 +35,11 @@ MAX_INFLATED = 1 << 28  # bytes of a deflated data set
 
 
 class Damaged(Exception):
-    """The bytes are no DICOM, or end too early; the message is a phrase without values from the file."""
+    """The bytes are not DICOM, or end too early; the message is a phrase without values from the file."""
 
 
 class Incomplete(Damaged):
-    """The header goes on behind the bytes that were given."""
+    """The header continues after the given bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
 
 
 class _TooShort(Exception):
-    """An element goes on behind the last byte."""
+    """An element continues after the last byte."""
 
 
 def _file_meta(data: bytes, start: int) -> tuple[str, str, int]:

@@ -32,7 +32,7 @@ class Frame:
         orientation: Directions of rows and columns, six numbers; None: not given.
         spacing: Millimetres between rows and between columns; None: not given.
         slope: Value = stored * slope + intercept.
-        intercept: See there.
+        intercept: Added after multiplication with `slope`.
         table: Gives the values in place of slope and intercept; None: those hold.
     """
 
@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"{self.file.name}, frame {self.index + 1}" if self.file.frames > 1 else self.file.name
 
     @property

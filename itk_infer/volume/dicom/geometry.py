@@ -50,8 +50,8 @@ class Stack:
     Attributes:
         frames: From the first slice along the normal to the last.
         grid: Of the volume; X along rows, Y along columns, Z along the normal.
-        notes: What was put up with, as sentences without a name.
-        values: What its voxels were read as: ``stored``, in the units of the series, or ``SUVbw``.
+        notes: Tolerated deviations, as sentences without a name.
+        values: Meaning of its voxel values: ``stored``, in the units of the series, or ``SUVbw``.
     """
 
     frames: tuple[Frame, ...]
@@ -67,7 +67,7 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
         frames: At least one; localizers are set aside already.
 
     Raises:
-        InputError: they make no volume; the message has no name in front.
+        InputError: they do not form a volume; the message has no name in front.
     """
     _check_given(frames)
     _check_equal(frames)

@@ -28,7 +28,7 @@ class FileHeader:
     Attributes:
         path: The file.
         size: Its bytes.
-        data: What it says.
+        data: Its elements.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class FileHeader:
         """A number of two bytes, such as Rows.
 
         Raises:
-            InputError: it is not there, or is none.
+            InputError: it is absent, or not a number.
         """
         raw = self.data.elements.get(KEYWORDS[keyword], b"")
         if isinstance(raw, bytes) and len(raw) == 2:
@@ -69,7 +69,7 @@ class FileHeader:
 
     @property
     def frames(self) -> int:
-        """Number of frames; 1 if the file does not say.
+        """Number of frames; 1 if the attribute is absent.
 
         Raises:
             InputError: it is no number.

@@ -43,7 +43,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a stored value becomes.
+    """The conversion of stored values for display.
 
     Attributes:
         modality: From stored values to those of the modality: slope and intercept, or a table.
@@ -60,7 +60,7 @@ class Look:
     wrapped: bool = False
 
     def __call__(self, stored: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Stored values to what they become."""
+        """Stored values to displayed ones."""
         values = self.of_modality(stored)
         if self.voi is None:
             return values.astype(np.float32)
@@ -103,7 +103,7 @@ def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArr
 
 @lru_cache(maxsize=64)
 def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
-    """What every value of so many bits becomes, by its bits as an unsigned number."""
+    """The results for all values of so many bits, indexed by the bits as an unsigned number."""
     stored = np.arange(1 << bits, dtype=np.int64)
     if signed:
         stored[1 << (bits - 1) :] -= 1 << bits

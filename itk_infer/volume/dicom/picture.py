@@ -1,4 +1,4 @@
-"""Pictures of a DICOM file: each of its frames as a model that classifies wants to see it."""
+"""Pictures of a DICOM file: each of its frames as input of a model that classifies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLANES = ("red", "green", "blue")
 
 
 class FrameLooks:
-    """What the stored values of a file's frames become.
+    """Converts the stored values of a file's frames.
 
     Args:
         file: The header, read with `TAGS`.

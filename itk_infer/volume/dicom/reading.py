@@ -42,7 +42,7 @@ class SeriesVolume:
         grid: Their grid.
         sha256: Digest of the contents of all files, whatever their names.
         stack: Its slices in the order of Z, for what refers to them.
-        notes: What was put up with, one sentence each.
+        notes: Tolerated deviations, one sentence each.
     """
 
     array: NDArray[Any]
@@ -54,7 +54,7 @@ class SeriesVolume:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """What the headers say of a volume.
+    """The plan of a volume, from the headers of its files.
 
     Attributes:
         stack: The slices in their order, and the grid.
@@ -73,14 +73,14 @@ class SeriesPlan:
 
 
 def plan_of(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) -> SeriesPlan:
-    """Judge a series by its headers.
+    """Plan the volume of a series from its headers.
 
     Args:
         files: Of the series; localizers among them are left out.
         instances: Conditions on its slices.
 
     Raises:
-        InputError: it is no volume, or of a kind that is not read; the message has no name of the series in front.
+        InputError: it is not a volume, or of an unsupported kind; the message has no name of the series in front.
     """
     frames = chosen_frames(files, instances)
     mosaic = next((frame for frame in frames if is_mosaic(frame)), None)

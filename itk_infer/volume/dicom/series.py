@@ -1,4 +1,4 @@
-"""The series that files of a folder make, and which of them may be meant at all."""
+"""The series among the files of a folder, and which of them may be segmented."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Series:
         files: Its headers, sorted by path, without copies.
         copies: Files that are there twice, byte for byte.
         apart: Files of the series that are of another kind, such as screenshots.
-        problem: Why it cannot be used; None for a good one.
-        aside: Why it is never meant; empty for one that may be.
+        problem: Why it cannot be used; None if it can.
+        aside: Why it is never segmented; empty if it may be.
     """
 
     study: str
@@ -57,7 +57,7 @@ class Series:
 
     @property
     def first(self) -> FileHeader:
-        """The file that stands for all in what holds for the series."""
+        """The file from which attributes of the series are read."""
         return self.files[0]
 
     @property
@@ -97,7 +97,7 @@ class Series:
 
 @dataclass(slots=True)
 class Scan:
-    """What files hold.
+    """The DICOM content of files.
 
     Attributes:
         series: Sorted by their first file.
@@ -159,7 +159,7 @@ def _series(study: str, uid: str, files: Sequence[FileHeader]) -> Series:
 
 
 def _aside(file: FileHeader) -> str:
-    """Why the series of a file is never meant; empty if it may be."""
+    """Why the series of a file is never segmented; empty if it may be."""
     kind = file.text("SOPClassUID")
     if kind not in VOLUMES:
         return next(
@@ -201,7 +201,7 @@ def _without_copies(series: Series) -> Series:
 
 
 def _set_single_slices_aside(found: list[Series]) -> None:
-    """Localizers are never meant; single slices are not where their study has stacks."""
+    """Set aside localizers, and single slices of studies that have stacks."""
     stacks = {
         series.study for series in found if not series.aside and not _is_localizer(series) and series.slices > 1
     }

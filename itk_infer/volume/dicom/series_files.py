@@ -31,7 +31,7 @@ class SeriesFiles:
 
     @property
     def reading(self) -> str:
-        """What besides its files decides the voxels, as text."""
+        """Settings besides the files that change the voxels, as text."""
         return repr(self.instances) + (self.values if self.values != "stored" else "")
 
     def stamp(self) -> Stamp:

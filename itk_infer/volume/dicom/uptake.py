@@ -24,10 +24,10 @@ DAY, WITHOUT_FRACTION = timedelta(days=1), 14
 
 
 def suv_factor(files: Sequence[FileHeader]) -> float:
-    """What values of a series are multiplied with to be SUVbw, in g/ml.
+    """The factor from values of a series to SUVbw, in g/ml.
 
     Raises:
-        InputError: the series does not say what is needed; the message names no values of the patient.
+        InputError: attributes that are needed are missing; the message names no values of the patient.
     """
     file = files[0]
     if any(item.text("SOPClassUID") != POSITRON for item in files):

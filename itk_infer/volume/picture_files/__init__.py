@@ -1,1 +1,1 @@
-"""What picture files hold: one module per library that decodes them."""
+"""Decoders of picture files: one module per library."""

@@ -188,7 +188,7 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[TiffPageSeries, TiffPage, list[st
 
 
 class _Collected(logging.Handler):
-    """Keeps what tifffile says, in this thread, of damaged files: it goes on with the pages that it finds."""
+    """Keeps tifffile's log lines of this thread; for damaged files it logs, and returns the pages it finds."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

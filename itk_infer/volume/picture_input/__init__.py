@@ -1,1 +1,1 @@
-"""Pictures: frames of DICOM files, photos, slices of volumes, as models that classify see them."""
+"""Pictures: frames of DICOM files, photos, slices of volumes, as input of models that classify."""

@@ -19,7 +19,7 @@ class PictureMaker:
     """Makes the input of one network.
 
     Args:
-        wanted: What the network sees.
+        wanted: Input block of the spec.
 
     Attributes:
         reach: How many pictures before and after it are seen together with one.

@@ -55,7 +55,7 @@ def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """What is said of a file that the system does not read."""
+    """The error for a file that cannot be read."""
     reason = error.strerror or type(error).__name__
     return InputError(f"{printable(path.name)}: cannot be read ({reason}); check the file and its permissions")
 

@@ -1,4 +1,4 @@
-"""What a file of pictures holds: the seam between formats and models that classify."""
+"""Files of pictures: the interface between formats and models that classify."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NotAPicture(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What a file says of itself.
+    """Facts from the header of a file of pictures.
 
     Attributes:
         frames: Number of pictures.
@@ -27,7 +27,7 @@ class PictureFacts:
         sop: SOPInstanceUID; empty: none.
         patient: PatientID; empty: none.
         transfer_syntax: UID; empty of files that are not DICOM.
-        photometric: What the numbers of a pixel are, such as MONOCHROME2; empty of files that are not DICOM.
+        photometric: Photometric interpretation, such as MONOCHROME2; empty of files that are not DICOM.
         positions: Of each picture along the normal of the slices, mm; None where unknown.
         note: A warning; empty: none.
     """
@@ -65,7 +65,7 @@ class Pictures(Protocol):
 
     @property
     def facts(self) -> PictureFacts:
-        """What it says of itself."""
+        """Facts from its header."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class Pictures(Protocol):
         ...
 
     def check(self) -> None:
-        """Refuse a file whose pictures cannot be had, before one of them is decoded.
+        """Refuse a file whose pictures cannot be decoded, before one of them is.
 
         Raises:
             NotAPicture: it holds none by its nature, or a rule of the model leaves it out.

@@ -85,7 +85,7 @@ def test_whole_numbers_in_one_channel_are_class_numbers(tmp_path):
     nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.INT32)]
     types = {"x": (TensorProto.FLOAT, FREE)}, {"y": (TensorProto.INT32, FREE)}
     path = save(tmp_path / "m.onnx", nodes, *types, {"itk_infer": json.dumps({"spec": 1})})
-    with pytest.raises(ModelError, match=r"answers tensor\(int32\) in one channel: class numbers"):
+    with pytest.raises(ModelError, match=r"one output channel of tensor\(int32\): class numbers"):
         OnnxBackend(path, device="cpu", provider="cpu")
 
 

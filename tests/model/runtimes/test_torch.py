@@ -157,7 +157,7 @@ def test_windows_that_may_not_be_written_to_stay_as_they_are(load):
     [
         ("dict", "output is a dict; logits were expected"),
         ("none", "output is a NoneType"),
-        ("small", r"shape \(2, 1, 4, 4, 2\) to \(2, 1, 4, 4, 4\)"),
+        ("small", r"shape \(2, 1, 4, 4, 2\) for input \(2, 1, 4, 4, 4\)"),
         ("flat", "it must keep N, Z, Y and X"),
         ("raise", "failed on windows of shape .*: RuntimeError: the essential line$"),
     ],

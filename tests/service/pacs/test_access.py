@@ -32,7 +32,7 @@ def test_what_is_no_dicom_address(text):
     "text", ["", "pacs.example", "ftp://pacs.example", "http://", "http://h:99999", "http://h?a=b"]
 )
 def test_what_is_no_url(text):
-    with pytest.raises(ConfigError, match="is no URL of a server"):
+    with pytest.raises(ConfigError, match="is not the URL of a server"):
         server_url(text)
 
 

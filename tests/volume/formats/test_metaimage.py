@@ -72,7 +72,7 @@ def assert_reads(path: Path, expected: np.ndarray = ARRAY) -> None:
         ({"ElementSpacing": "1 2"}, "is not 3 numbers"),
         ({"ElementSpacing": None, "ElementSize": "0 1 1"}, "spacing of 0 x 1 x 1"),
         ({"TransformMatrix": "1 0 0 0 1 0"}, "is not 9 numbers"),
-        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "lengths of 0 x 0 x 0 where 1 is due"),
+        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "lengths of 0 x 0 x 0 instead of 1"),
         ({"TransformMatrix": "1 0 0 0 nan 0 0 0 1"}, "TransformMatrix in its header holds NaN"),
         ({"Rotation": "0 1 0 1 0 0 0 0 1"}, "different numbers as TransformMatrix and Rotation"),
         ({"Offset": "1 2"}, "is not 3 numbers"),
