@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -21,6 +21,7 @@ def placements(draw):
     return size, patch, stride, draw(st.sampled_from(["gaussian", "constant"]))
 
 
+@settings(deadline=None)
 @given(placements())
 def test_weights_are_a_partition_of_unity(placement):
     size, patch, stride, blend = placement
@@ -36,6 +37,7 @@ def test_weights_are_a_partition_of_unity(placement):
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(placements())
 def test_padding_is_symmetric_floor_before_ceil_after(placement):
     size, patch, stride, blend = placement
