@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from kept import with_kept
 from parts import PARTS
 
 PLOTS = "performance"  # a folder beside the page
@@ -25,14 +26,18 @@ same weights of the network.
 
 
 def write(results: dict[str, Any], docs: Path, python: str) -> None:
-    """Write the page and draw its plots.
+    """Write the page and draw its plots. Sections of parts without results stay as they are.
 
     Args:
         results: What the parts found, by name.
         docs: The folder of the page.
         python: An environment with matplotlib.
     """
-    (docs / "performance.md").write_text(text(results), encoding="utf-8")
+    path = docs / "performance.md"
+    page = text(results)
+    if path.exists() and set(PARTS) - set(results):
+        page = with_kept(page, path.read_text(encoding="utf-8"), set(results))
+    path.write_text(page, encoding="utf-8")
     folder = docs / PLOTS
     folder.mkdir(exist_ok=True)
     jobs = [

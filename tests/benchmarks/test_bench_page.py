@@ -206,3 +206,29 @@ def test_programs_of_the_evaluation_side_by_side():
     lines = evaluate.section({"rounds": found})
     assert any("| 3.00 (3.00 to 3.00) | 2.00 | 200 |  | 4.0000 |  |  |  |" in line for line in lines)
     assert any(line.endswith("| 0.20 (0.20 to 0.20) | 2.00 | 200 | 2e-01 |") for line in lines)
+
+
+def test_sections_without_results_stay(monkeypatch, tmp_path):
+    """One part is measured anew, on another machine: the other keeps its section, its date and its machine."""
+    import page
+
+    monkeypatch.setattr(page.subprocess, "run", lambda *_, **__: None)
+    part = {"machine": MACHINE, "found": {"skipped": "Needs something."}}
+    page.write({"engine": ENGINE, "export": part}, tmp_path, "python")
+    first = (tmp_path / "performance.md").read_text("utf-8")
+    assert "Measured here, with the date: engine (2031-05-06), export (2031-05-06)." in first
+    newer = {**MACHINE, "date": "2032-01-01", "system": "Another system"}
+    page.write({"export": {"machine": newer, "found": {"skipped": "Needs more."}}}, tmp_path, "python")
+    second = (tmp_path / "performance.md").read_text("utf-8")
+    engine = first[first.index("## Window engine") : first.index("## Not measured")]
+    assert engine.strip() in second
+    assert "Needs more." in second
+    assert "Needs something." not in second
+    assert "## Machine and versions 1\n\nSome processor" in second
+    assert (
+        "Measured here, with the date: engine (2031-05-06).\n\n```text\nmake bench DATA=/path/to/data ONLY=engine\n"
+        in second
+    )
+    assert "Measured here, with the date: export (2032-01-01)." in second
+    page.write({"engine": ENGINE}, tmp_path, "python")  # the machine of the older one has no part any more
+    assert (tmp_path / "performance.md").read_text("utf-8").count("## Machine and versions") == 2

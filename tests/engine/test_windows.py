@@ -79,6 +79,7 @@ def test_gaussian_has_sigma_of_an_eighth_of_the_patch():
     assert first / second == pytest.approx(np.exp(-0.5 * 1.5**2) / np.exp(-0.5 * 3.5**2), rel=1e-5)
 
 
+@settings(deadline=None)
 @given(sizes, patches, st.sampled_from([0.2, 0.25, 1 / 3, 0.5, 0.8, 1.0]))
 def test_even_windows_are_the_fewest_and_spread_by_the_formula(size, patch, step):
     """The rule of nnU-Net: its number of steps, its rounding (NumPy's, halves to the even number)."""
