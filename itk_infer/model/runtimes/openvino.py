@@ -83,6 +83,7 @@ class OpenVinoNetwork:
 
     def _compile(self, shape: tuple[int, ...]) -> None:
         self._request = self._shape = None  # the former one's memory first; and there is none if this fails
+        return_freed_memory()  # of the original, where it has just answered for comparison
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
         return_freed_memory()  # of reading and compiling: activations take theirs with the first call
         self._request = compiled.create_infer_request()
