@@ -119,8 +119,8 @@ def memory(found: Rounds, works: dict[str, Rounds], titles: dict[str, str]) -> l
         "together, come on top; the table above counts pages that they share once. Three libraries are in memory "
         "before a weight is: torch, although OpenVINO runs the network, because it reads the checkpoint, is what "
         "the network is converted from, and answers the first window for comparison. OpenVINO keeps a copy of the "
-        "weights in the order that its convolutions read. The rest is activations, of a plain U-Net four times the "
-        "features of the finest stage: the skip, the enlarged result, and both once more, side by side.",
+        "weights in the order that its convolutions read. The rest is activations, of a plain U-Net four times "
+        "the features of the finest stage: the skip, the enlarged result, and both once more, side by side.",
         "",
         *table(head, [*rows, floor, quarter]),
         "",
