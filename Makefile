@@ -52,8 +52,12 @@ tables: $(TEST)/installed
 	$(TEST)/$(BIN)/python tests/support/option_tables.py
 	$(TEST)/$(BIN)/python tests/support/api_page.py
 
+# The parts of the bench in which itkit is a contender; its environment is made for no others.
+comma := ,
+WITH_ITKIT := $(if $(ONLY),$(filter folder start,$(subst $(comma), ,$(ONLY))),all)
+
 # make bench DATA=folder of images and models, ONLY=parts of it, ROUNDS=of each, THREADS=cores used
-bench: $(TEST)/installed $(BENCH)/installed $(ITKIT)/tried
+bench: $(TEST)/installed $(BENCH)/installed $(if $(WITH_ITKIT),$(ITKIT)/tried)
 	$(TEST)/$(BIN)/python benchmarks/bench.py --peers $(BENCH)/$(BIN)/python --itkit $(ITKIT)/$(BIN)/python \
 	  $(if $(DATA),--data $(DATA)) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(THREADS),--threads $(THREADS))

@@ -1,4 +1,4 @@
-"""Functions that differ between operating systems: parents, signals, process ids, boot ids, file owners."""
+"""What differs between operating systems: parents, signals, process ids, boot ids, file owners, freed memory."""
 
 from __future__ import annotations
 
@@ -57,6 +57,16 @@ def leave_signals_to_parent() -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):  # pending signals are ignored now
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def return_freed_memory() -> None:
+    """Return memory that was freed, and that the C library keeps for later, to the system (Linux with glibc)."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such function
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cause_of_death(exit_code: int | None) -> str:

@@ -15,6 +15,8 @@ from process_tree import Ended
 from setting import Setting
 from tables import median, ratio, spread, table
 
+from parts import nnunet_profile
+
 NAMES = {"nnunet": "nnU-Net 2.8.1", "ours": "ours, fp32", "ours-bf16": "ours, `--precision bf16`"}
 FULLRES = "models/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres"
 CASES = "images/Dataset004_Hippocampus"
@@ -69,7 +71,13 @@ def measure(setting: Setting) -> dict[str, Any]:
                 used = {name: round(of[-1]["cpu_seconds"], 1) for name, of in rows.items()}
                 print(f"  {key}, round {number + 1}, CPU seconds: {used}", flush=True)
         found[key] = rows
-    return {"works": found, "commands": {name: printable(name) for name in NAMES}}
+    own = {"folder": (data / FULLRES, data / CASES), "usual": places["usual"]}
+    return {
+        "works": found,
+        "limit": nnunet_profile.measure_limit(setting, *places["usual"]),
+        "memory": nnunet_profile.measure_memory(setting, own),
+        "commands": {name: printable(name) for name in NAMES},
+    }
 
 
 def command(setting: Setting, name: str, work: Work, model: Path, images: Path, out: Path) -> list[object]:
@@ -173,7 +181,12 @@ def section(found: dict[str, Any]) -> list[str]:
         for name, seen in works.items():
             said = sorted({line for row in seen for line in row.get("warnings", ())})
             lines += [f"* {WORKS[key].title}, {NAMES[name]} says: {line}" for line in said]
-    return [*lines, "", "```text", *found["commands"].values(), "```", "", "`make bench DATA=... ONLY=nnunet`"]
+    lines += ["", "```text", *found["commands"].values(), "```", ""]
+    if "limit" in found:  # measured since this part has these tables
+        lines += nnunet_profile.limit(found["limit"], found["works"]["usual"])
+        titles = {key: work.title for key, work in WORKS.items()}
+        lines += nnunet_profile.memory(found["memory"], found["works"], titles)
+    return [*lines, "`make bench DATA=... ONLY=nnunet`"]
 
 
 def figures(found: dict[str, Any]) -> list[Figure]:

@@ -68,3 +68,38 @@ def test_the_export(monkeypatch):
     logits = export.logits(4)
     labels = export.CONTENDERS["ours"](logits, 1)()
     assert np.mean(labels == export.reference(logits)) > 0.999
+
+
+def test_the_memory_and_the_limit_of_a_model_of_nnunet(monkeypatch, tmp_path):
+    for name in ("torch", "openvino", "onnx"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    import SimpleITK as sitk
+    from contenders import nnunet_limit, nnunet_memory
+    from support.nnunet_folder import write_model
+
+    model = write_model(tmp_path / "m")
+    image = tmp_path / "a.nii.gz"
+    noise = np.random.default_rng(0).normal(100, 30, (8, 16, 20)).astype(np.float32)
+    stored = sitk.GetImageFromArray(noise)
+    stored.SetSpacing((1.25, 1.5, 2.0))
+    sitk.WriteImage(stored, str(image))
+    found = nnunet_memory.stages(model, image, 1)
+    assert [stage["name"] for stage in found] == list(nnunet_memory.STAGES)
+    assert all(stage["peak"] > 0 for stage in found)
+
+    monkeypatch.setattr(nnunet_limit, "peak_gflops", lambda *_: 100.0)
+    found = nnunet_limit.CONTENDERS["ours"](model, image, 1)
+    assert found["windows"] == 3  # of 12 columns, spread over 20
+    assert 0 < found["network"] < found["engine"]
+
+
+def test_operations_of_a_torch_network():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from contenders.nnunet_limit import convolution_flops
+
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(3, 5, 3, padding=1, stride=2), torch.nn.ReLU(), torch.nn.ConvTranspose3d(5, 7, 2, stride=2)
+    )
+    # 4^3 places of the strided one, 5 channels of 27 * 3 products; from each of them to 8 * 7 values.
+    assert convolution_flops(network, (1, 3, 8, 8, 8)) == 2 * 64 * 5 * 81 + 2 * 64 * 5 * 56
+    assert network[0].weight.device.type == "cpu"

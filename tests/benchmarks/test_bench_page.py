@@ -167,6 +167,37 @@ def test_model_folders_of_nnunet_are_compared_round_by_round():
     assert figure.bars["nnU-Net 2.8.1"] == 30
 
 
+def test_the_limit_of_nnunets_network_by_hand():
+    """8 windows of 250 GFLOP: 2,000; at 100 GFLOP/s 20 s, which is 2.5 times fewer than 50."""
+    from parts import nnunet_profile
+
+    def seen(peak, **more):
+        return [{"window_gflop": 250.0, "peak_gflops": peak, "bare": 3.125, "windows": 8, **more}]
+
+    found = {
+        "nnunet": seen(80.0, engine=40.0, network=32.0),
+        "ours": seen(100.0, engine=25.0, network=24.0),
+        "ours-bf16": [{"window_gflop": 250.0, "peak_gflops": 200.0, "bare": 2.5}],
+    }
+    text = nnunet_profile.limit(found, {"nnunet": [{"cpu_seconds": 50.0}]})
+    assert "| nnU-Net 2.8.1, torch | 80 | 80 | 100% | 50 | 62% | 25.0% | 1000 | 25.0 | 2.0 |" in text
+    assert "| ours, OpenVINO fp32 | 100 | 80 | 80% | 80 | 80% | 4.2% | 125 | 20.0 | 2.5 |" in text
+    assert "| ours, OpenVINO bf16 | 200 | 100 | 50% |  |  |  |  | 10.0 | 5.0 |" in text
+
+
+def test_what_memory_is_made_of():
+    from parts import nnunet_profile
+
+    stages = [{"name": f"stage {n}", "after": 100.0 * n, "peak": 100.0 * n + 7} for n in range(6)]
+    works = {name: {"nnunet": [{"peak_mib": 1200.0}]} for name in ("folder", "usual")}
+    found = {"folder": stages, "usual": stages}
+    text = nnunet_profile.memory(found, works, {"folder": "small", "usual": "large"})
+    assert "| stage | small | at most | large | at most |" in text
+    assert "| stage 5 | 500 | 507 | 500 | 507 |" in text
+    assert "| libraries alone, before the weights |  | 300 |  | 300 |" in text
+    assert "| a quarter of nnU-Net's |  | 300 |  | 300 |" in text
+
+
 def test_commands_are_as_a_person_types_them():
     from parts.nnunet import printable
 

@@ -32,10 +32,10 @@ def expected(output):
     scores = network(VOLUME[None])[0].astype(float)
     if output.decision == "threshold":
         share = scores if output.values == "probabilities" else 1 / (1 + np.exp(-scores))
+        share = np.stack([share[list(label.channels)].max(axis=0) for label in output.label_table(len(scores))])
         share = np.clip(share, 0, 1)
         parts = [-np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0) for p in (share, 1 - share)]
-        entropy = (parts[0] + parts[1])[[label.channel for label in output.label_table(len(scores))]]
-        return entropy.max(axis=0) / np.log(2)
+        return (parts[0] + parts[1]).max(axis=0) / np.log(2)
     if output.values == "probabilities":
         share = np.clip(scores, 0, None)
         share = np.where(share.sum(axis=0) > 0, share / np.maximum(share.sum(axis=0), 1e-30), 1 / len(share))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes.precision import Precision
+from itk_infer.system import return_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,9 @@ class OpenVinoNetwork:
 
     def _compile(self, shape: tuple[int, ...]) -> None:
         self._request = self._shape = None  # frees the former network's memory; None if this fails
+        return_freed_memory()  # of the original network, which may just have run for comparison
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
+        return_freed_memory()  # of reading and compiling: activations take theirs with the first call
         self._request = compiled.create_infer_request()
         self._shape = shape
 

@@ -79,11 +79,14 @@ class Decoder(nn.Module):
         self.transpconvs = nn.ModuleList(enlarging)
         self.seg_layers = nn.ModuleList(heads)
 
-    def forward(self, skips: Sequence[Tensor]) -> Tensor:
-        """Logits (N, C, ...) of the finest stage."""
-        result = skips[-1]
-        for stage, enlarge, skip in zip(self.stages, self.transpconvs, reversed(skips[:-1]), strict=True):
-            result = stage(torch.cat((enlarge(result), skip), 1))
+    def forward(self, skips: list[Tensor]) -> Tensor:
+        """Logits (N, C, ...) of the finest stage, of the encoder's results, which are taken out of their list.
+
+        So each is freed before the convolutions that need the most memory.
+        """
+        result = skips.pop()
+        for stage, enlarge in zip(self.stages, self.transpconvs, strict=True):
+            result = stage(torch.cat((enlarge(result), skips.pop()), 1))
         logits: Tensor = self.seg_layers[-1](result)
         return logits
 

@@ -227,3 +227,13 @@ def test_a_residual_block_adds_its_path_to_the_input(block):
         last.conv.bias.fill_(1.0)
         inputs = torch.randn((1, 4, 4, 4, 4))
         torch.testing.assert_close(stage(inputs), torch.nn.functional.leaky_relu(inputs + 1.0))
+
+
+def test_the_decoder_takes_out_what_it_used():
+    """So that results of the encoder are freed before the convolutions that need the most memory."""
+    about = described("PlainConvUNet", 3, 1)
+    network = build(read_architecture(JsonBlock({"architecture": about}, "test"), 3), 1, 2)
+    skips = network.encoder(torch.zeros((1, 1, 16, 16, 16)))
+    assert len(skips) > 1
+    network.decoder(skips)
+    assert skips == []
