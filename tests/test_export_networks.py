@@ -29,7 +29,7 @@ NETWORKS = {
         "mlp_dim": 24,
         "num_heads": 2,
     },
-    "SwinUNETR": {**ENDS, "spatial_dims": 2, "feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4},
+    "SwinUNETR": {**ENDS, "feature_size": 12, "depths": [1] * 4, "num_heads": [1] * 4},
 }
 PARITY = re.compile(r"(\w+): (\d+) windows, largest difference (\S+) of (\S+), labels equal (\S+)%")
 
@@ -37,8 +37,9 @@ PARITY = re.compile(r"(\w+): (\d+) windows, largest difference (\S+) of (\S+), l
 def bundle(folder, name):
     torch.manual_seed(0)
     size, inferer = (16, 16, 16), {"_target_": "SlidingWindowInferer", "roi_size": [16] * 3, "overlap": 0.25}
-    if name == "SwinUNETR":  # of planes: it halves them five times, and in 3D takes most of a minute
-        size, inferer = (2, 64, 64), {"_target_": "SliceInferer", "roi_size": [64, 64], "spatial_dim": 2}
+    if name == "SwinUNETR":  # it halves its windows five times, and normalises over what is left of them
+        size = (64, 32, 32)
+        inferer = {**inferer, "roi_size": [*size]}
     root = write_bundle(folder, config(network_def={"_target_": name, **NETWORKS[name]}, inferer=inferer))
     torch.save(getattr(nets, name)(**NETWORKS[name]).state_dict(), root / "models" / "model.pt")
     return root, size

@@ -133,7 +133,10 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
         return xp.moveaxis(xp.tensordot(matrix, source, axes=((1,), (axis,))), 0, axis)
 
     def picked(indices: NDArray[np.intp]) -> Array:
-        return xp.astype(xp.take(array, like(indices, array), axis=axis), xp.float32, copy=False)
+        # Of an array that is turned, `take` first makes a copy: only of what is picked from.
+        first, end = (int(indices.min()), int(indices.max()) + 1) if len(indices) else (0, 0)
+        near = array[(*(slice(None),) * axis, slice(first, end))]
+        return xp.astype(xp.take(near, like(indices - first, array), axis=axis), xp.float32, copy=False)
 
     inside = np.clip(positions, 0, count - 1)
     if how == "nearest":

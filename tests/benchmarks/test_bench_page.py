@@ -134,11 +134,22 @@ def test_a_bundle_is_compared_round_by_round():
             "voxels": 2000,
         }
 
-    found = {"rows": {"monai": [row(20, 0), row(40, 0)], "ours": [row(5, 3), row(8, 3)]}, "images": 2}
+    rows = {"monai": [row(20, 0), row(40, 0)], "ours": [row(5, 3), row(8, 3)]}
+    network = {
+        "windows": 100,
+        "window_gflop": 2.0,
+        "openvino_seconds": 0.03,
+        "torch_seconds": 0.05,
+        "peak_gflops": 200.0,
+    }
+    found = {"work": {"unet": {"rows": rows, "network": network}}}
     text = "\n".join(bundle.section(found))
     assert "| ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 |" in text
     assert "| 3 of 2,000 |" in text
-    assert bundle.figures(found)[0].bars == {"monai.bundle run": 30, "ours, fp32": 6.5}
+    assert "| unet | 100 | 2.00 | 5.0 | 3.0 | 1.0 | 10.0 | 6.5 |" in text
+    seconds, memory = bundle.figures(found)
+    assert seconds.bars == {"monai.bundle run, unet": 30, "ours, fp32, unet": 6.5}
+    assert memory.bars == {"monai.bundle run, unet": 100, "ours, fp32, unet": 100}
 
 
 def test_model_folders_of_nnunet_are_compared_round_by_round():

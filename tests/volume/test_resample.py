@@ -250,3 +250,17 @@ def test_antialiased_is_what_pillow_makes_of_it(sizes):
 def test_a_picture_that_is_fitted_keeps_its_shape(size, target, expected):
     wanted = InputSpec(size=(None, *target), dimensions=2, resampling=Resampling(aspect="fit"))
     assert model_grid(Grid((5, *size), (1.0, 1.0, 1.0)), wanted).size == (5, *expected)
+
+
+def test_a_turned_array_is_not_copied_again_for_every_part():
+    """Each part reads the planes that it needs, whatever the order of the axes in memory."""
+    turned = np.random.default_rng(0).normal(size=(40, 30, 50)).astype(np.float32).transpose(2, 1, 0)
+    copied = []
+
+    class Watched(np.ndarray):
+        def take(self, *args, **named):
+            copied.append(self.size)
+            return np.asarray(self).take(*args, **named)
+
+    resample_axis(turned.view(Watched), np.array([20.25, 20.75, 21.5]), 0, "linear")
+    assert copied == [2 * 30 * 40] * 2

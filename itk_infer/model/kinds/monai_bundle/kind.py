@@ -45,7 +45,8 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         network = build_network(bundle.network)
         weights = read_weights(bundle.weights, bundle.keys)
         load_strictly(network, weights, bundle.weights, bundle.network, bundle.monai)
-        return TorchModel(network, network, spec, bundle.digest, bundle.batch, tuple(notes))
+        outputs = bundle.network.outputs
+        return TorchModel(network, network, spec, bundle.digest, bundle.batch, tuple(notes), outputs)
 
     return TorchBackend(build, options)
 

@@ -13,11 +13,12 @@ from itk_infer.model.kinds.monai_bundle.values import is_number
 # Classes in monai.networks.nets whose arguments are numbers and names, and whose constructors load nothing.
 NETWORKS = {
     *("AttentionUnet", "BasicUNet", "BasicUNetPlusPlus", "DynUNet", "HighResNet", "SegResNet", "SegResNetDS"),
-    *("SegResNetVAE", "SwinUNETR", "UNETR", "UNet", "UNetPlusPlus", "VNet"),
+    *("SegResNetVAE", "SwinUNETR", "UNETR", "UNet", "VNet"),
 }
 # Arguments of earlier MONAI versions, with the only value that can be dropped; None: any value.
 REMOVED: dict[str, dict[str, Any]] = {"SwinUNETR": {"img_size": None}, "SegResNet": {"norm_name": "group"}}
-_CHANNELS = {"BasicUNetPlusPlus": ("in_channels", "out_channels")}
+# Where MONAI's own default of out_channels is 2; of the others it is 1, or there is none.
+_TWO_OUTPUTS = {"BasicUNet", "BasicUNetPlusPlus", "SegResNet", "SegResNetDS", "SegResNetVAE"}
 _MAX_NUMBER = 1_000_000
 _MAX_VALUES = 1000
 
@@ -67,7 +68,7 @@ def read_network(component: Component) -> NetworkDef:
         name,
         arguments,
         _count(component, arguments, "in_channels", 1),
-        _count(component, arguments, "out_channels", 2 if name == "SegResNet" else 1),
+        _count(component, arguments, "out_channels", 2 if name in _TWO_OUTPUTS else 1),
         _count(component, arguments, "spatial_dims", 3),
         tuple(dropped),
     )

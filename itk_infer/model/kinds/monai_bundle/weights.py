@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer.errors import ModelError
+from itk_infer.lazy_packages import import_name
 from itk_infer.model.kinds.checkpoint import describe, read_document
 from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, wrong_arguments
 
@@ -21,10 +23,9 @@ def build_network(about: NetworkDef) -> nn.Module:
         ImportError: monai is not installed.
         ModelError: MONAI cannot build the network with these arguments.
     """
-    from monai.networks import nets
-
     try:
-        network: nn.Module = getattr(nets, about.name)(**about.arguments)
+        made_by = import_name("monai", "monai.networks.nets", about.name)
+        network: nn.Module = made_by(**about.arguments)
     except ImportError:  # einops and the like, which the extra installs
         raise
     except Exception as error:
@@ -74,12 +75,10 @@ def load_strictly(
     }
     listed = [f"{len(names)} {what} ({_some(names)})" for what, names in findings.items() if names]
     if listed:
-        from monai import __version__ as version
-
         raise ModelError(
             f"{path}: the weights are not those of the {about.name} in network_def: {'; '.join(listed)}. "
-            f"The bundle was made with MONAI {by or '(not stated)'}, and this is {version}; models/model.ts or an "
-            "export to ONNX does not depend on the version"
+            f"The bundle was made with MONAI {by or '(not stated)'}, and this is {version('monai')}; "
+            "models/model.ts or an export to ONNX does not depend on the version"
         )
     network.load_state_dict(dict(weights))
 

@@ -25,6 +25,7 @@ _OWN: dict[NetworkName, set[str]] = {
 _NORMS = {f"{kind}Norm{n}d": (kind, n) for kind in ("Instance", "Batch") for n in (2, 3)}
 _NORM_KEYWORDS = {"eps", "affine", "momentum", "track_running_stats"}
 _ACTIVATIONS = {"LeakyReLU": {"inplace", "negative_slope"}, "ReLU": {"inplace"}}
+_DROPOUTS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
 _BLOCKS = ("BasicBlockD", "BottleneckD")
 
 
@@ -49,6 +50,7 @@ class Architecture:
         block: Class of the residual blocks.
         bottleneck: Inner channels of `BottleneckD`, for each stage.
         stem: Channels of the stem of `ResidualEncoderUNet`.
+        dropout: Class in ``torch.nn``, and the share that it drops; none where nothing is dropped.
     """
 
     network: NetworkName
@@ -67,6 +69,7 @@ class Architecture:
     block: str = "BasicBlockD"
     bottleneck: tuple[int, ...] = ()
     stem: int = 0
+    dropout: tuple[str, float] | None = None
 
 
 def read_architecture(configuration: JsonBlock, dimensions: int) -> Architecture:
@@ -121,6 +124,7 @@ def read_architecture(configuration: JsonBlock, dimensions: int) -> Architecture
         block,
         _per_stage(keywords, "bottleneck_channels", stages) if block == "BottleneckD" else (),
         int(keywords.number("stem_channels", features[0])),
+        _dropout(keywords),
     )
 
 
@@ -217,6 +221,13 @@ def _activation(keywords: JsonBlock) -> tuple[str | None, Mapping[str, Any]]:
             "network to ONNX"
         )
     return name, _understood(keywords, "nonlin_kwargs", _ACTIVATIONS[name])
+
+
+def _dropout(keywords: JsonBlock) -> tuple[str, float] | None:
+    """Nothing where it is of another kind: only `mc_dropout` asks for it, and says then that there is none."""
+    name = _last(keywords.text("dropout_op")) if keywords.has("dropout_op") else ""
+    share = keywords.block("dropout_op_kwargs").number("p", 0.5) if keywords.has("dropout_op_kwargs") else 0.5
+    return (name, share) if name in _DROPOUTS and 0 < share <= 1 else None
 
 
 def _understood(keywords: JsonBlock, key: str, known: set[str]) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Building blocks of nnU-Net's networks, with nnU-Net's parameter names. Needs torch.
 
-Dropout has no effect at inference and no parameters, so it is left out.
+Dropout has no parameters, and runs only while its layer is switched on (`model.runtimes.torch_dropout`).
 """
 
 from __future__ import annotations
@@ -60,6 +60,14 @@ class Layers:
         made: nn.Module = getattr(nn, self.about.activation)(**self.about.activation_keywords)
         return made
 
+    def dropout(self) -> nn.Module | None:
+        """The dropout after a convolution, if the plans name any that drops something."""
+        if self.about.dropout is None:
+            return None
+        name, share = self.about.dropout
+        made: nn.Module = getattr(nn, name)(share)
+        return made
+
     @property
     def ones(self) -> Size:
         """Kernel size or stride of 1 along every axis."""
@@ -79,11 +87,13 @@ class ConvBlock(nn.Module):
         *,
         bias: bool | None = None,
         active: bool = True,
+        drops: bool = True,
     ) -> None:
         super().__init__()
         about = layers.about
         self.conv = layers.conv(inputs, outputs, kernel, stride, bias=about.bias if bias is None else bias)
         norm, activation = layers.norm(outputs), layers.activation() if active else None
+        self.dropout = layers.dropout() if active and drops else None
         if norm is not None:
             self.norm = norm
         if activation is not None:
@@ -94,6 +104,8 @@ class ConvBlock(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, C, ...) to (N, C', ...), whose sizes are divided by the stride."""
         result = self.conv(inputs)
+        if self.dropout is not None and self.dropout.training:
+            result = self.dropout(result)
         for name in self._order:
             result = getattr(self, name)(result)
         out: Tensor = result
@@ -173,7 +185,7 @@ class BottleneckD(ResidualBlock):
     def __init__(self, layers: Layers, inputs: int, inner: int, outputs: int, kernel: Size, stride: Size) -> None:
         super().__init__(layers, inputs, outputs, stride)
         ones = layers.ones
-        self.conv1 = ConvBlock(layers, inputs, inner, ones, ones)
+        self.conv1 = ConvBlock(layers, inputs, inner, ones, ones, drops=False)
         self.conv2 = ConvBlock(layers, inner, inner, kernel, stride)
         self.conv3 = ConvBlock(layers, inner, outputs, ones, ones, active=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from support.bundles import CONFIG, config, write_bundle
 
 from itk_infer import Predictor
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds.monai_bundle.graph import ConfigGraph
+from itk_infer.model.kinds.monai_bundle.network_def import NETWORKS, read_network
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 nets = pytest.importorskip("monai.networks.nets", reason="monai is not installed")
@@ -166,3 +169,15 @@ def test_inspect_needs_neither_torch_nor_monai(tmp_path):
     about = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert about["network"]["channels_out"] == 3
     assert [label["name"] for label in about["labels"]] == ["liver", "spleen"]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_channels_that_a_config_does_not_name_are_monais(name):
+    """Its own defaults; where it has none, the config must name them, and MONAI says so."""
+    arguments = inspect.signature(getattr(nets, name)).parameters
+    for key in ("in_channels", "out_channels"):
+        own = arguments[key].default
+        given = {} if own is not inspect.Parameter.empty else {key: 1}
+        raw = {"_target_": name, "spatial_dims": 3, **given}
+        found = read_network(ConfigGraph({"network_def": raw}, "test").get("network_def"))
+        assert (found.inputs if key == "in_channels" else found.outputs) == (given.get(key, own))

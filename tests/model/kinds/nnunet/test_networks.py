@@ -109,6 +109,39 @@ def test_names_and_outputs_are_those_of_the_original(kind, dims, seed, deep):
     assert float((found - expected).abs().max()) <= 1e-5 * max(1.0, scale)
 
 
+@pytest.mark.parametrize("block", ["BasicBlockD", "BottleneckD", None])
+def test_dropout_is_where_the_original_has_it(block):
+    """Under the same names, with the same share; it drops only while its layer is switched on."""
+    from itk_infer.model.runtimes.torch_dropout import dropout_layers
+
+    architecture = described("ResidualEncoderUNet" if block else "PlainConvUNet", 3, 300)
+    kwargs = architecture["arch_kwargs"] | {"dropout_op": "torch.nn.Dropout3d", "bottleneck_channels": None}
+    if block:
+        kwargs |= {"block": f"dynamic_network_architectures.building_blocks.residual.{block}"}
+        kwargs |= {"bottleneck_channels": [3] * kwargs["n_stages"]} if block == "BottleneckD" else {}
+    else:
+        del kwargs["bottleneck_channels"]
+    architecture["arch_kwargs"] = kwargs
+    original = reference_network(architecture, 2, 3, deep=False).eval()
+    scatter_weights(original)
+    network = own_network(architecture, 3, original.state_dict(), 2, 3)
+    assert len(dropout_layers(network)) == len(dropout_layers(original)) > 0
+    assert {layer.p for layer in dropout_layers(network)} == {0.3}
+    inputs = torch.randn((1, 2, 24, 16, 32), generator=torch.Generator().manual_seed(3))
+    answers = {}
+    for name, model in (("original", original), ("ours", network)):
+        for layer in dropout_layers(model):
+            layer.train()
+        torch.manual_seed(7)  # both draw the same channels, in the same order
+        with torch.inference_mode():
+            answers[name] = model(inputs.clone())
+    torch.testing.assert_close(answers["ours"], answers["original"], rtol=0, atol=1e-4)
+    for layer in dropout_layers(network):
+        layer.eval()
+    with torch.inference_mode():
+        assert not torch.equal(network(inputs), answers["ours"])
+
+
 def plain(dims: int = 3) -> dict:
     return {
         "network_class_name": "somewhere.PlainConvUNet",
