@@ -103,7 +103,6 @@ class DaskCluster:
             raise facts
         if facts.about["itk_infer"] != __version__:
             raise ModelError(f"the cluster has itk_infer {facts.about['itk_infer']}, here is {__version__}")
-        self.workers = max(self.workers, len(self._present))
         return facts
 
     def submit(self, task: AnyTask) -> None:
@@ -139,6 +138,7 @@ class DaskCluster:
 
     def _count_workers(self) -> None:
         self._present = set(self._client.nthreads())
+        self.workers = max(self.workers, len(self._present))
         self._next_census = time.monotonic() + CENSUS_S
         for address in sorted(self._present - set(self._numbers)):
             self._numbers[address] = len(self._numbers)

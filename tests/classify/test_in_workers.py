@@ -21,6 +21,7 @@ from itk_infer.classify.part_runner import open_parts
 from itk_infer.classify.run import classify_folder
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.units import Unit, WaitingFile
+from itk_infer.cli.main import main
 from itk_infer.errors import InterruptedRunError, ModelError
 from itk_infer.events import CaseFailed, Events, Progress, RunStarted, Warned
 from itk_infer.executors.gpus import Placement
@@ -201,20 +202,18 @@ def test_a_model_that_changes_meanwhile_ends_the_run(
     assert rows("SELECT count(*) FROM images") == [(0,)]
 
 
-def test_a_dask_cluster(work: Any, run: Any, rows: Any, folder: Path, request_of: Any, tmp_path: Path) -> None:
+def test_a_dask_cluster(run: Any, rows: Any, folder: Path, model: Path, tmp_path: Path) -> None:
+    """By the command line."""
     pytest.importorskip("distributed", reason="Dask is not installed")
     from support.local_cluster import local_cluster_of
-
-    from itk_infer.executors.dask import DaskCluster
-    from itk_infer.executors.dask_cluster import RunningCluster
 
     run(folder)
     wanted = rows(EVERYTHING)
     (tmp_path / "out").rename(tmp_path / "alone")
+    words = ["classify", "-i", str(folder), "-o", str(tmp_path / "out"), "-m", str(model)]
+    words += ["--device", "cpu", "--provider", "cpu", "--threads", "1", "--quiet"]
     with local_cluster_of(2) as cluster:
-        executor = DaskCluster(request_of(), RunningCluster(cluster.scheduler_address), 1, opener=open_parts)
-        summary = work(request_of(), executor=executor)
-    assert summary.done == COUNT
+        assert main([*words, "--scheduler", cluster.scheduler_address]) == 3, "one file is no DICOM"
     assert rows(EVERYTHING) == wanted
 
 
