@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def write(results: dict[str, Any], docs: Path, python: str) -> None:
         docs: The folder of the page.
         python: An environment with matplotlib.
     """
-    (docs / "performance.md").write_text(text(results), encoding="utf-8")
+    page = docs / "performance.md"
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(with_sections(text(results), before, results), encoding="utf-8")
     folder = docs / PLOTS
     folder.mkdir(exist_ok=True)
     jobs = [
@@ -41,6 +44,30 @@ def write(results: dict[str, Any], docs: Path, python: str) -> None:
         for figure in PARTS[name].figures(result["found"])
     ]
     subprocess.run([python, Path(__file__).with_name("plots.py")], input=json.dumps(jobs), text=True, check=True)
+
+
+def with_sections(new: str, before: str, results: dict[str, Any]) -> str:
+    """The new page with those sections of the one before whose figures are not in the results any more.
+
+    Args:
+        new: The page of the results.
+        before: The page that it replaces; empty: there was none.
+        results: What the parts found; where all parts are in it, nothing is missing.
+    """
+    if set(PARTS) <= set(results):
+        return new
+    sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)[1:]
+    headings = set(re.findall(r"^## .*$", new, flags=re.MULTILINE))
+    older = [each for each in sections if _of_machine(each) and each.strip() not in new]
+    machines = [each.replace("## Machine", "## Earlier: machine", 1) for each in older]
+    others = [each for each in sections if not _of_machine(each) and each.partition("\n")[0] not in headings]
+    if not others:
+        return new
+    return "\n\n".join(each.strip() for each in (new, *machines, *others)) + "\n"
+
+
+def _of_machine(section: str) -> bool:
+    return section.startswith(("## Machine", "## Earlier: machine"))
 
 
 def measured(results: dict[str, Any]) -> list[tuple[str, Any]]:

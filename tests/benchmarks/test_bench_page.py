@@ -175,3 +175,15 @@ def test_programs_of_the_evaluation_side_by_side():
     lines = evaluate.section({"rounds": found})
     assert any("| 3.00 (3.00 to 3.00) | 2.00 | 200 |  | 4.0000 |  |  |  |" in line for line in lines)
     assert any(line.endswith("| 0.20 (0.20 to 0.20) | 2.00 | 200 | 2e-01 |") for line in lines)
+
+
+def test_sections_without_figures_stay_on_the_page():
+    import page
+
+    before = "# Old\n\n## Machine and versions\n\na\n\n## Window engine\n\n1 s\n\n## Post-processing\n\nold\n"
+    new = "# Performance\n\n## Machine and versions\n\nb\n\n## Post-processing\n\nnew\n"
+    found = page.with_sections(new, before, {"postprocess": {}})
+    assert found == f"{new}\n## Earlier: machine and versions\n\na\n\n## Window engine\n\n1 s\n"
+    assert page.with_sections(new, found, {"postprocess": {}}) == found
+    assert page.with_sections(new, before, dict.fromkeys(page.PARTS)) == new
+    assert page.with_sections(new, "", {}) == new
