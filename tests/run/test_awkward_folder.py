@@ -12,8 +12,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import zarr
 from openpyxl import load_workbook
 from PIL import Image
+from support import awkward
+from support.awkward import AWKWARD, NAMES
 
 from itk_infer.cli.main import main
 from itk_infer.model.kinds.fake import FakeBackend
@@ -21,29 +24,24 @@ from itk_infer.predictor import Predictor
 from itk_infer.run.folder import run_folder
 from itk_infer.run.ledger import Ledger
 from itk_infer.run.settings import RunSettings
-from itk_infer.spec import parse_spec
 from itk_infer.viewer.session import Session
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
-MARKUP, ONE, EMPTY, MANY = "<script>alert(1)<b>&.mha", "one voxel.mha", "=nothing.mha", "300 labels.mha"
-AWKWARD = ['left "upper", <b>lobe</b>', "=1+1", "a,b;c", "Gänge 肝"]
-NAMES = AWKWARD + [f"structure {value}" for value in range(5, 301)]
-SAVE = ("pictures", "report_picture", "uncertainty", "workbook", "report", "montage")
+MARKUP, ONE, EMPTY, MANY = (f"{stem}.mha" for stem in awkward.STEMS)
+SAVE = (
+    "channel_masks",
+    "logits",
+    "pictures",
+    "report_picture",
+    "uncertainty",
+    "workbook",
+    "report",
+    "montage",
+)
 
 
 def images():
-    numbers = np.arange(1, 301, dtype=np.int16)
-    many = np.zeros((7, 10, 60), np.int16)
-    many[1:6, :, :] = np.repeat(numbers.reshape(10, 30), 2, axis=1)
-    markup = np.zeros((6, 7, 8), np.int16)
-    markup[1:5, 2:5, 1:4], markup[1:5, 2:5, 4:7] = 1, 3
-    return {MARKUP: markup, ONE: np.full((1, 1, 1), 2, np.int16), EMPTY: np.zeros((4, 5, 6), np.int16), MANY: many}
-
-
-def network(windows):
-    """The channel whose number is the voxel's value."""
-    channels = np.arange(301, dtype=np.float32)[None, :, None, None, None]
-    return -20 * np.abs(windows - channels)
+    return {f"{name}.mha": array for name, array in awkward.images().items()}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,7 @@ def folder(tmp_path_factory):
         image = sitk.GetImageFromArray(array)
         image.SetSpacing((1.0, 1.0, 2.0))
         sitk.WriteImage(image, str(root / "in" / name))
-    labels = [{"value": value, "name": name} for value, name in enumerate(NAMES, 1)]
-    spec = parse_spec({"input": {"orientation": None}, "output": {"labels": labels}}, "test")
-    predictor = Predictor(FakeBackend(network, spec), orientation="input")
+    predictor = Predictor(FakeBackend(awkward.network, awkward.model_spec()), orientation="input")
     for label_format in ("same", "seg.nrrd"):
         summary = run_folder(predictor, RunSettings(root / "in", root / "out", format=label_format, save=SAVE))
         assert sorted(summary.done) == sorted(images())
@@ -76,6 +72,15 @@ def test_label_maps(folder, name):
     for index in (0, 1, 2, 3, 299):
         assert image.GetMetaData(f"Segment{index}_Name") == NAMES[index]
         assert image.GetMetaData(f"Segment{index}_LabelValue") == str(index + 1)
+
+
+@pytest.mark.parametrize("name", images())
+def test_channel_masks_and_logits(folder, name):
+    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{stem(name)}_channels.nii.gz")))
+    np.testing.assert_array_equal(masks, images()[name] == np.arange(1, 301)[:, None, None, None])
+    logits = zarr.open_array(folder / f"{stem(name)}.zarr", mode="r")
+    assert [label["name"] for label in logits.attrs["labels"]] == NAMES
+    np.testing.assert_array_equal(logits[:].argmax(axis=0), images()[name])
 
 
 @pytest.mark.parametrize("name", images())
@@ -185,13 +190,16 @@ def test_evaluation(folder, tmp_path, capfd):
 
 
 def test_postprocessing(folder, tmp_path, capfd):
+    """Names are those of the run, quotation marks included, in label maps, segmentations and channel masks."""
     rules = tmp_path / "rules.json"
-    rules.write_text(json.dumps([{"op": "min_size", "ml": 0.05, "labels": [NAMES[0].replace('"', "'"), "a,b;c"]}]))
-    words = ("postprocess", str(folder), "-o", str(tmp_path / "out"), "--postprocess", str(rules))
-    assert main(words) == 3  # segmentations of 3D Slicer are refused there
-    assert "3D Slicer" in capfd.readouterr().err
-    kept = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / MARKUP)))
-    np.testing.assert_array_equal(kept, images()[MARKUP])
-    many = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / MANY)))
-    assert not np.isin(many, (1, 3)).any()
-    assert np.isin(many, (2, 300)).any()
+    rules.write_text(json.dumps([{"op": "min_size", "ml": 0.05, "labels": [NAMES[0], "a,b;c"]}]))
+    assert main(("postprocess", str(folder), "-o", str(tmp_path / "out"), "--postprocess", str(rules))) == 0
+    assert f"{MANY}: rule 1 min_size: {NAMES[0]} 10 to 0 voxels" in capfd.readouterr().out
+    for name, array in images().items():
+        expected = np.where(np.isin(array, (1, 3)), 0, array) if name == MANY else array
+        for ending in (".mha", ".seg.nrrd"):
+            found = sitk.ReadImage(str(tmp_path / "out" / f"{stem(name)}{ending}"))
+            np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected)
+        assert [found.GetMetaData(f"Segment{index}_Name") for index in range(300)] == NAMES
+        masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{stem(name)}_channels.nii.gz")))
+        np.testing.assert_array_equal(masks, expected == np.arange(1, 301)[:, None, None, None])
