@@ -31,7 +31,7 @@ from itk_infer.run.stop import StopRequest
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture
 
-ON_CPU, ON_GPU = 8, 64  # pictures per call
+ON_CPU, ON_GPU = 4, 64  # pictures per call
 CHUNK = 1000  # files that are read from the record at a time
 LOOK_S = 0.1  # how often a signal is looked for while no result comes
 CHECKED = 8  # files on which reduced precision is compared with fp32

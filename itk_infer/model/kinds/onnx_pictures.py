@@ -67,7 +67,9 @@ class OnnxPictures:
         self._path, self._threads, self._calls = path, threads, calls
         self._asked = options.provider == "openvino"
         self._runtime, notes = import_runtime(), list[str]()
-        session = self._session()
+        # Where another library is likely to run the network, it is only asked about the file.
+        asked = options.provider != "cpu" and openvino.openvino_installed()
+        session = self._session(optimise=not asked)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         found = session.get_modelmeta().custom_metadata_map
         documents, more, _ = embedded_documents(found, f"metadata of {path.name}")
@@ -94,7 +96,7 @@ class OnnxPictures:
             )
             notes += chosen
         self._more = [*notes, *more]
-        self._run = self._build(session)
+        self._run = self._build(None if asked else session)
         self.notes = tuple(self._more)
 
     def forward(self, pictures: Pictures) -> NDArray[np.floating[Any]]:
@@ -137,9 +139,9 @@ class OnnxPictures:
             session = self._session()
         return self._named(OnnxRuntimeNetwork(session, self._dtype))
 
-    def _session(self) -> Any:
+    def _session(self, *, optimise: bool = True) -> Any:
         threads = max(1, self._threads // self._calls)
-        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads)
+        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads, optimise=optimise)
 
     def _compiled(self) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
