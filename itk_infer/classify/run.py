@@ -98,7 +98,8 @@ def classify_folder(
         if not settings.input.exists():
             raise NoInputError(f"{settings.input}: no such file or folder")
         classifier = load()
-        for note in classifier.model.notes:
+        told = classifier.model.notes
+        for note in told:
             events.emit(Warned(note))
         make_folder(settings.output)
         make_folder(settings.database_path.parent)
@@ -109,7 +110,7 @@ def classify_folder(
             try:
                 database = ResultsDatabase(settings.database_path, verify=lock.verify)
                 with closing(database):
-                    return _Run(classifier, settings, events, database, stop).run()
+                    return _Run(classifier, settings, events, database, stop, told).run()
             except sqlite3.Error as error:
                 raise ledger_fault(settings.database_path, error) from error
 
@@ -122,7 +123,9 @@ class _Run:
         events: Events,
         database: ResultsDatabase,
         stop: StopRequest,
+        told: list[str],
     ) -> None:
+        self.told = told
         self.classifier, self.settings, self.events = classifier, settings, events
         self.database, self.stop = database, stop
         self.summary = ClassifySummary()
@@ -150,6 +153,9 @@ class _Run:
                 )
             )
             self._work(model, plan)
+            for note in self.classifier.model.notes:  # a network may be built while the first pictures are read
+                if note not in self.told:
+                    self._warn(note)
             database.begin()
             summary.copies, summary.conflicts = settle(database.db)
             database.commit()

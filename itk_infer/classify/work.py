@@ -72,11 +72,11 @@ class Work:
         """Give up what is not done, and wait for the threads."""
         self._stop.set()
         self._tasks.give_up()
-        while any(thread.is_alive() for thread in self._threads):
-            try:  # a thread may wait for a place
-                self.results.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(0.05)
+                while not self.results.empty():  # a thread may wait for a place
+                    self.results.get()
 
     def _loop(self) -> None:
         try:

@@ -350,3 +350,28 @@ def test_two_threads_take_frames_of_one_file(
     found = rows("SELECT i.frame, p.probability FROM images i JOIN predictions p ON p.image = i.id ORDER BY 1")
     assert [frame for frame, _ in found] == list(range(11))
     np.testing.assert_allclose([value for _, value in found], [answer(share) for share in shares], atol=1e-5)
+
+
+def test_a_note_of_a_network_that_is_built_late_is_told_once(
+    archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itk_infer.model.kinds.onnx_pictures import OnnxPictures
+
+    forward = OnnxPictures.forward
+
+    def late(self: Any, pictures: Any) -> Any:
+        self._more = ["told at once", "another library runs it"]
+        return forward(self, pictures)
+
+    begin = OnnxPictures.__init__
+
+    def early(self: Any, *words: Any) -> None:
+        begin(self, *words)
+        self._more = ["told at once"]
+
+    monkeypatch.setattr(OnnxPictures, "__init__", early)
+    monkeypatch.setattr(OnnxPictures, "forward", late)
+    events: list[Any] = []
+    assert run(archive, listener=events.append).exit_code == 0
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert told == ["told at once", "another library runs it"]

@@ -13,6 +13,7 @@ from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.classifier import Pictures
 from itk_infer.model.classify_sources import resolve_classify
+from itk_infer.model.kinds.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.kinds.onnx_end import graph_end
 from itk_infer.model.kinds.onnx_graph import read_graph
 from itk_infer.model.kinds.onnx_metadata import embedded_documents
@@ -96,8 +97,13 @@ class OnnxPictures:
             )
             notes += chosen
         self._more = [*notes, *more]
-        self._run = self._build(None if asked else session)
-        self.notes = tuple(self._more)
+        self._kept: tuple[Precision, Run] | None = None  # what `in_precision` may come to
+        if fast and calls > 1 and not self._asked:
+            self._run: Run = BuiltMeanwhile(lambda: self._build(None))
+            if self.precision != "fp32":
+                self._kept = "fp32", BuiltMeanwhile(self._in_fp32)
+        else:
+            self._run = self._build(None if asked else session)
 
     def forward(self, pictures: Pictures) -> NDArray[np.floating[Any]]:
         """See `PictureNetwork.forward`."""
@@ -107,20 +113,28 @@ class OnnxPictures:
         return answer
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """See `PictureNetwork`; of one that several threads call, some come with its first answer."""
+        return tuple(self._more)
+
+    @property
     def path(self) -> Path:
         """The file."""
         return self._path
 
     def in_precision(self, precision: Precision) -> None:
         """See `PictureNetwork.in_precision`."""
-        if self.precision != precision and self._dtype != np.float16:
-            self.precision = precision
-            self._run = self._build(None)
+        if self.precision == precision or self._dtype == np.float16:
+            return
+        kept, before = self._kept, (self.precision, self._run)
+        self._kept = before if precision == "fp32" else None
+        self.precision = precision
+        self._run = kept[1] if kept is not None and kept[0] == precision else self._build(None)
 
     def _build(self, session: Any) -> Run:
         if self.provider == "openvino":
             try:
-                return self._named(self._compiled())
+                return self._named(self._compiled(self.precision))
             except Exception as error:  # its frontends have error classes of their own, with no common base
                 if self._asked:
                     raise ModelError(
@@ -143,9 +157,16 @@ class OnnxPictures:
         threads = max(1, self._threads // self._calls)
         return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads, optimise=optimise)
 
-    def _compiled(self) -> openvino.OpenVinoCalls:
+    def _compiled(self, precision: Precision) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
-        return openvino.OpenVinoCalls(self._path, shape, self.precision, self._threads, self._calls)
+        return openvino.OpenVinoCalls(self._path, shape, precision, self._threads, self._calls)
+
+    def _in_fp32(self) -> Run:
+        """What reduced precision is compared with."""
+        try:
+            return self._named(self._compiled("fp32"))
+        except Exception:  # as in `_build`
+            return self._named(OnnxRuntimeNetwork(self._session(), self._dtype))
 
     def _named(self, run: Run) -> Run:
         def named(pictures: Any) -> Any:
