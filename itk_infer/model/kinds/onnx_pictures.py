@@ -69,8 +69,8 @@ class OnnxPictures:
         self._asked = options.provider == "openvino"
         self._runtime, notes = import_runtime(), list[str]()
         # Where another library is likely to run the network, it is only asked about the file.
-        asked = options.provider != "cpu" and openvino.openvino_installed()
-        session = self._session(optimise=not asked)
+        other = options.provider != "cpu" and openvino.openvino_installed()
+        session = self._session(optimise=not other)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         found = session.get_modelmeta().custom_metadata_map
         documents, more, _ = embedded_documents(found, f"metadata of {path.name}")
@@ -103,7 +103,7 @@ class OnnxPictures:
             if self.precision != "fp32":
                 self._kept = "fp32", BuiltMeanwhile(self._in_fp32)
         else:
-            self._run = self._build(None if asked else session)
+            self._run = self._build(None if other else session)
 
     def forward(self, pictures: Pictures) -> NDArray[np.floating[Any]]:
         """See `PictureNetwork.forward`."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 PART = 4  # pictures that are run as one, where that is faster than one by one
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
+# The first call of `Type.to_dtype` makes a table; two threads in it then wait for each other for ever (2026.4).
+FIRST_CALL = threading.Lock()
 TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 
 
@@ -214,8 +216,8 @@ class OpenVinoCalls:
         self._lock = threading.Lock()
         self._requests = threading.local()
         self._compile(self._part)
-        # The first call of this makes a table; two threads in it at a time wait for each other for ever (2026.4).
-        import_openvino().Type.f32.to_dtype()
+        with FIRST_CALL:
+            import_openvino().Type.f32.to_dtype()
 
     def __call__(self, windows: Windows) -> Logits:
         """Run the network; the answer is the caller's."""
