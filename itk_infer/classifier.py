@@ -138,14 +138,15 @@ class Classifier:
         Returns:
             A sentence about what was found; empty where all networks run in fp32 anyway.
         """
-        kinds = [network.precision for network in self.model.networks]
-        if set(kinds) == {"fp32"} or not inputs:
+        if not inputs or all(network.precision == "fp32" for network in self.model.networks):
             return ""
         reduced = self._side_by_side(inputs)
+        kinds = [network.precision for network in self.model.networks]  # fp32 where no other could be built
         for network in self.model.networks:
             network.in_precision("fp32")
-        if [network.precision for network in self.model.networks] == kinds:
-            return ""  # they are stored in it
+        if [network.precision for network in self.model.networks] == kinds:  # they are stored in it
+            self.model.refresh_digest()
+            return ""
         error = float(np.abs(self._side_by_side(inputs) - reduced).max())
         words = " and ".join(sorted(set(kinds) - {"fp32"}))
         if error > HALF_ERROR:

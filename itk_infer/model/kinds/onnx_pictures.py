@@ -67,6 +67,7 @@ class OnnxPictures:
         self.digest = model_digest(path, weight_files(path, graph.external))
         self._path, self._threads, self._calls = path, threads, calls
         self._asked = options.provider == "openvino"
+        self._meanwhile = calls > 1 and not self._asked  # whether OpenVINO builds it while pictures are read
         self._runtime, notes = import_runtime(), list[str]()
         # Where another library is likely to run the network, it is only asked about the file.
         other = options.provider != "cpu" and openvino.openvino_installed()
@@ -98,7 +99,7 @@ class OnnxPictures:
             notes += chosen
         self._more = [*notes, *more]
         self._kept: tuple[Precision, Run] | None = None  # what `in_precision` may come to
-        if fast and calls > 1 and not self._asked:
+        if fast and self._meanwhile:
             self._run: Run = BuiltMeanwhile(lambda: self._build(None))
             if self.precision != "fp32":
                 self._kept = "fp32", BuiltMeanwhile(self._in_fp32)
@@ -206,7 +207,7 @@ class OnnxPictures:
             return False
         if not openvino.openvino_installed():
             raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
-        reason = openvino.why_not(self._path)
+        reason = openvino.why_not(None if self._meanwhile else self._path)
         if self._dtype != np.float32:
             reason = f"it takes {self._dtype}, and only fp32 is run by OpenVINO"
         if reason is None:

@@ -57,6 +57,26 @@ def test_what_cannot_be_built_is_run_by_onnxruntime_and_a_note_says_so(
     assert any("no such layer" in note for note in loaded.notes)
 
 
+def test_half_precision_that_cannot_be_built_is_fp32_in_the_record(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = openvino.OpenVinoCalls
+
+    def broken(file: Path, shape: Any, precision: str, *words: int) -> Any:
+        if precision == "bf16":
+            raise RuntimeError("no such layer")
+        return build(file, shape, precision, *words)
+
+    plain = Classifier.load(path, device="cpu", threads=2, calls=2)
+    monkeypatch.setattr(openvino, "OpenVinoCalls", broken)
+    monkeypatch.setattr(openvino, "reduced_precisions", lambda: ("bf16",))
+    half = Classifier.load(path, device="cpu", threads=2, calls=2, precision="half")
+    assert half.settle_precision([[picture] for picture in WHITE]) == ""
+    assert half.model.networks[0].precision == "fp32"
+    assert half.model.spec_digest == plain.model.spec_digest
+    np.testing.assert_allclose(half.scores([[WHITE[0]]]).logits, 5, atol=1e-5)
+
+
 def test_each_precision_is_built_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built, build = [], openvino.OpenVinoCalls
 
