@@ -34,22 +34,29 @@ def test_every_task_is_done_once_and_then_the_threads_end():
     assert tasks.backlog == 0
 
 
-def test_the_last_task_is_shared_with_threads_that_have_nothing_else():
-    """All that meet at the barrier have to be in different threads at one time."""
-    tasks, meeting = Tasks(), threading.Barrier(3, timeout=PATIENCE_S)
-    idle = threading.Event()
+def test_the_last_task_is_shared_with_threads_that_have_nothing_else(monkeypatch):
+    """All that meet at the barrier are in different threads at one time."""
+    tasks, meeting, idle, met = Tasks(), threading.Barrier(3, timeout=PATIENCE_S), threading.Semaphore(0), deque()
+    wait = tasks._changed.wait
+
+    def waits():
+        idle.release()
+        return wait()
+
+    def part():
+        meeting.wait()
+        met.append(threading.get_ident())
 
     def large():
-        assert idle.wait(PATIENCE_S)  # the others have found nothing to do by now
-        tasks.share(meeting.wait, 2)
-        meeting.wait()
+        if all(idle.acquire(timeout=PATIENCE_S) for _ in range(2)):  # both others have found nothing to do
+            tasks.share(part, 2)
+            part()
 
+    monkeypatch.setattr(tasks._changed, "wait", waits)
     tasks.put(large)
-    threads = run(tasks, 3)
     tasks.finish()
-    idle.set()
-    assert ended(threads)
-    assert not meeting.broken
+    assert ended(run(tasks, 3))
+    assert len(set(met)) == 3
 
 
 def test_shared_parts_come_before_other_tasks():

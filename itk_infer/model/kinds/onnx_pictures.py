@@ -13,12 +13,12 @@ from itk_infer.errors import ConfigError, InferenceError, ModelError, SpecError
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.classifier import Pictures
 from itk_infer.model.classify_sources import resolve_classify
-from itk_infer.model.kinds.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.kinds.onnx_end import graph_end
 from itk_infer.model.kinds.onnx_graph import read_graph
 from itk_infer.model.kinds.onnx_metadata import embedded_documents
 from itk_infer.model.kinds.onnx_weight_files import model_digest, weight_files
 from itk_infer.model.runtimes import openvino
+from itk_infer.model.runtimes.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.runtimes.onnxruntime import (
     FLOAT_TYPES,
     OnnxRuntimeNetwork,

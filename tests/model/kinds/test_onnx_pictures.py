@@ -14,7 +14,6 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from support.classify_files import CLASSIFY, brightness_network
 
 from itk_infer.classifier import Classifier
-from itk_infer.model.kinds.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.runtimes import openvino
 
 WHITE = np.ones((3, 1, 8, 8), np.float32)
@@ -92,11 +91,3 @@ def test_each_precision_is_built_once(path: Path, monkeypatch: pytest.MonkeyPatc
         assert loaded.precision == precision
         np.testing.assert_allclose(loaded.forward(WHITE), 5, atol=1e-5)
     assert sorted(built) == ["bf16", "fp32"]
-
-
-def test_a_call_raises_what_building_raised() -> None:
-    def broken() -> Any:
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        BuiltMeanwhile(broken)(WHITE)
