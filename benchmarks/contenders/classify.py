@@ -19,6 +19,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -221,24 +223,36 @@ def limit(folder: Path, precision: str) -> int:
         folder.parent / "mobile.onnx", device="cpu", precision=precision, threads=THREADS, calls=THREADS
     )
     zeros = [np.zeros((8, 3, SIZE, SIZE), np.float32)]
-    tasks: queue.Queue[Path] = queue.Queue()
-    for path in sorted(folder.rglob("*.dcm")):
-        tasks.put(path)
+
+    def decode(path: Path) -> None:
+        pictures = open_pictures(path)
+        for frame in range(pictures.facts.frames):
+            pictures.picture(frame)
+
+    tasks: queue.Queue[Callable[[], object]] = queue.Queue()
+    files = sorted(folder.rglob("*.dcm"))
+    if len(files) > 1:
+        for path in files:
+            tasks.put(partial(decode, path))
+    else:  # its frames, over the threads
+        one = open_pictures(files[0])
+        one.check()
+        for frame in range(one.facts.frames):
+            tasks.put(partial(one.picture, frame))
     counts = []
 
     def work() -> None:
-        count = waiting = 0
+        count = 0
         while True:
             try:
-                pictures = open_pictures(tasks.get_nowait())
+                tasks.get_nowait()()
             except queue.Empty:
                 break
-            for frame in range(pictures.facts.frames):
-                pictures.picture(frame)
-                count, waiting = count + 1, waiting + 1
-                if waiting == 8:
-                    classifier.model.scores(zeros)
-                    waiting = 0
+            count += 1
+            if count % 8 == 0:
+                classifier.model.scores(zeros)
+        if count % 8:
+            classifier.model.scores([zeros[0][: count % 8]])
         counts.append(count)
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]

@@ -25,6 +25,10 @@ class Computing(Protocol):
         """See above."""
         ...
 
+    def late_notes(self) -> list[str]:
+        """Notes of the model that are not in `facts`: a network may still be built while pictures are read."""
+        ...
+
     def work(
         self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
     ) -> None:

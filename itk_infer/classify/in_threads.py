@@ -42,6 +42,10 @@ class InThreads:
         """See `Computing`."""
         return self.facts.threads
 
+    def late_notes(self) -> list[str]:
+        """See `Computing`."""
+        return [note for note in self._classifier.model.notes if note not in self.facts.notes]
+
     def work(
         self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
     ) -> None:

@@ -58,6 +58,10 @@ class InWorkers:
         """See `Computing`."""
         return max(1, self._executor.workers) * self.facts.threads
 
+    def late_notes(self) -> list[str]:
+        """See `Computing`: workers wait for their networks."""
+        return []
+
     def work(
         self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
     ) -> None:

@@ -28,6 +28,7 @@ def open_parts(source: ClassifierRequest, device: str | None, threads: int | Non
     """Load a model that classifies parts; an `Opener`."""
     count = threads or usable_cores()
     classifier = source.load(device=device, threads=count)
+    classifier.model.wait()
     words = settle_precision(classifier, source.source, lambda: None)
     cache = open_cache(source.options.batch_cache)
     batch, notes = settle_batch(classifier, source.batch, cache, source.source, count, lambda: None)

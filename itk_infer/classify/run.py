@@ -145,6 +145,8 @@ class _Run:
                 RunStarted(__version__, plan.files, plan.up_to_date, parallel, facts.device, facts.name)
             )
             self._work(model, plan)
+            for note in self.computing.late_notes():
+                self._warn(note)
             database.begin()
             summary.copies, summary.conflicts = settle(database.db)
             database.commit()

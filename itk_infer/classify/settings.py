@@ -20,7 +20,7 @@ class ClassifySettings:
         output: Folder of the results; created.
         database: Other place of `results.db`; None: in `output`.
         threshold: Replaces that of every label; None: that of the spec.
-        batch: Pictures per call of the network; ``auto``: found by timing; None: 8 on a CPU, ``auto`` on a GPU.
+        batch: Pictures per call of the network; ``auto``: found by timing; None: 4 on a CPU, ``auto`` on a GPU.
         threads: Threads that decode and run the network; None: as many as cores may be used.
         overwrite: Compute everything again.
         save_members: Keep the probabilities of each member of an ensemble, too.

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from itk_infer.classifier import Classifier
 from itk_infer.classify.messages import FileDone, ImageDone
 from itk_infer.classify.sequence import Slot, with_neighbours
+from itk_infer.classify.tasks import Tasks
 from itk_infer.classify.units import Unit, WaitingFile
 from itk_infer.errors import InferenceError, InputError
 from itk_infer.volume.picture_input.opening import open_pictures
@@ -43,7 +45,7 @@ class Work:
 
     def __init__(self, classifier: Classifier, root: Path, batch: int, threads: int) -> None:
         self._classifier, self._root, self._batch = classifier, root, batch
-        self._units: queue.Queue[Unit | None] = queue.Queue()
+        self._tasks = Tasks()
         self.results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
         self._lock = threading.Lock()
         self._device = threading.Lock() if _on_gpu(classifier) else None
@@ -56,31 +58,29 @@ class Work:
     @property
     def backlog(self) -> int:
         """Units that no thread has taken yet."""
-        return self._units.qsize()
+        return self._tasks.backlog
 
     def submit(self, unit: Unit) -> None:
         """Add a unit."""
-        self._units.put(unit)
+        self._tasks.put(partial(self._work, unit))
 
     def finish(self) -> None:
         """Say that there are no more units: batches that are not full are run, too."""
-        for _ in self._threads:
-            self._units.put(None)
+        self._tasks.finish()
 
     def close(self) -> None:
         """Give up what is not done, and wait for the threads."""
         self._stop.set()
-        self.finish()
-        while any(thread.is_alive() for thread in self._threads):
-            try:  # a thread may wait for a place
-                self.results.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        self._tasks.give_up()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(0.05)
+                while not self.results.empty():  # a thread may wait for a place
+                    self.results.get()
 
     def _loop(self) -> None:
         try:
-            while (unit := self._units.get()) is not None and not self._stop.is_set():
-                self._work(unit)
+            self._tasks.work()
             if not self._stop.is_set():
                 with self._lock:
                     rest = [batch for batch in self._waiting.values() if batch]
@@ -92,12 +92,37 @@ class Work:
 
     def _work(self, unit: Unit) -> None:
         reach = self._classifier.reach
+        if not reach:
+            for file in unit.files:
+                self._work_alone(file)
+            return
         for around, at in with_neighbours(self._slots(unit), reach):
             if self._stop.is_set():
                 return
-            picture = around[at]
-            inputs = self._classifier.inputs([item.planes for item in around], at)
-            self._add(replace(picture, planes=inputs))
+            self._add(around[at], [item.planes for item in around], at)
+
+    def _work_alone(self, file: WaitingFile) -> None:
+        """The pictures of a file without their neighbours; the other threads take frames of it, too."""
+        job = _Job(file, self)
+        pictures = self._open(job)
+        if pictures is None:
+            return
+        frames = deque(range(pictures.facts.frames))
+
+        def work() -> None:
+            while frames and not self._stop.is_set():
+                try:
+                    frame = frames.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                picture = self._decode(job, pictures, frame)
+                if picture is None:
+                    frames.clear()
+                    return
+                self._add(picture, [picture.planes], 0)
+
+        self._tasks.share(work, min(len(frames), len(self._threads)) - 1)
+        work()
 
     def _slots(self, unit: Unit) -> Iterator[Slot[_Picture]]:
         """The pictures of a unit, decoded one after the other; those that fail are left out."""
@@ -123,39 +148,52 @@ class Work:
             yield last
 
     def _pictures(self, file: WaitingFile) -> Iterator[_Picture | None]:
-        """The pictures of a file; None where there is none to be had, which is reported."""
+        """The pictures of a file in their order; None where there is none to be had, which is reported."""
         job = _Job(file, self)
+        pictures = self._open(job)
+        if pictures is None:
+            yield None
+            return
+        order = range(pictures.facts.frames)
+        positions = pictures.facts.positions
+        if None not in positions and len(positions) == len(order):
+            order = sorted(order, key=lambda frame: positions[frame])  # type: ignore[assignment, arg-type, return-value]
+        for frame in order:
+            picture = self._decode(job, pictures, frame)
+            yield picture
+            if picture is None:
+                return
+
+    def _open(self, job: _Job) -> Pictures | None:
+        """The pictures of a file; None, which is reported: there is none to be had, or nothing to do."""
+        file = job.file
         try:
             pictures = open_pictures(self._root / file.path, self._classifier.spec.select)
             job.opened(pictures)
             if file.expected is not None and file.expected == pictures.sha256 and not self._classifier.reach:
                 job.end("unchanged")
-                return
+                return None
             pictures.check()
         except NotAPicture as reason:
             job.end("skipped", str(reason))
-            yield None
-            return
+            return None
         except InputError as error:
             job.end("failed", str(error))
-            yield None
-            return
-        order = range(pictures.facts.frames)
-        positions = pictures.facts.positions
-        if self._classifier.reach and None not in positions and len(positions) == len(order):
-            order = sorted(order, key=lambda frame: positions[frame])  # type: ignore[assignment, arg-type, return-value]
-        for frame in order:
-            try:
-                decoded = pictures.picture(frame)
-                planes = self._classifier.planes(decoded)
-                digest = decoded.sha256
-            except InputError as error:
-                job.end("failed", str(error))
-                yield None
-                return
-            yield _Picture(job, frame, digest, planes)
+            return None
+        return pictures
 
-    def _add(self, picture: _Picture) -> None:
+    def _decode(self, job: _Job, pictures: Pictures, frame: int) -> _Picture | None:
+        """One picture; None: it cannot be decoded, so that its file fails, which is reported."""
+        try:
+            decoded = pictures.picture(frame)
+            return _Picture(job, frame, decoded.sha256, self._classifier.planes(decoded))
+        except InputError as error:
+            job.end("failed", str(error))
+            return None
+
+    def _add(self, picture: _Picture, around: list[Planes], at: int) -> None:
+        """Add a picture, seen with those around it, to a batch; and run that if it is full."""
+        picture = replace(picture, planes=self._classifier.inputs(around, at))
         shapes = tuple(part.shape for part in picture.planes)
         with self._lock:
             waiting = self._waiting[shapes]
@@ -212,7 +250,7 @@ class _Job:
     """One file on its way; reported once, when all its pictures are scored, or one of them fails."""
 
     def __init__(self, file: WaitingFile, work: Work) -> None:
-        self._file, self._work = file, work
+        self.file, self._work = file, work
         self._facts, self._sha256 = PictureFacts(), ""
         self._images: list[ImageDone] = []
         self._notes: list[str] = []
@@ -243,10 +281,10 @@ class _Job:
         images = tuple(sorted(self._images, key=lambda image: image.frame)) if state == "done" else ()
         self._work.results.put(
             FileDone(
-                self._file.id,
-                self._file.path,
+                self.file.id,
+                self.file.path,
                 state,
-                self._facts.study or f"folder:{self._file.folder or '.'}",
+                self._facts.study or f"folder:{self.file.folder or '.'}",
                 reason,
                 "; ".join(self._notes) if state == "done" else "",
                 self._sha256 or None,

@@ -58,6 +58,10 @@ class PictureNetwork(Protocol):
         """
         ...
 
+    def wait(self) -> None:
+        """Wait until the network is built, if that goes on in another thread; then `notes` are complete."""
+        ...
+
     def in_precision(self, precision: Precision) -> None:
         """Run in another precision from now on; without effect if the weights are stored in half precision."""
         ...
@@ -204,6 +208,11 @@ class PictureClassifier:
     def notes(self) -> list[str]:
         """Sentences for the user, each once."""
         return list(dict.fromkeys(note for network in self.networks for note in network.notes))
+
+    def wait(self) -> None:
+        """Wait until all networks are built."""
+        for network in self.networks:
+            network.wait()
 
     def scores(self, pictures: Sequence[Pictures]) -> Scores:
         """Classify pictures.

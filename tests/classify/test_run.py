@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from itk_infer.classifier import Classifier
 from itk_infer.classify.run import ClassifySummary
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Progress, RunDone, RunStarted, Warned
 
 pytest.importorskip("pydicom", reason="pydicom writes the files")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+from support import dicom_files
 from support.classify_files import CLASSIFY, answer, brightness_network, grey_dicom
 
 PROBABILITIES = (
@@ -322,3 +325,53 @@ def test_many_files_are_recorded_in_parts(archive: Path, run: Any, monkeypatch: 
 
     monkeypatch.setattr(plan, "ROWS", 1)
     assert run(archive).done == 3
+
+
+def test_two_threads_take_frames_of_one_file(
+    tmp_path: Path, run: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = np.arange(11) / 10
+    pixels = np.broadcast_to((shares * 1000).round().astype(np.uint16)[:, None, None], (11, 8, 8))
+    ds = dicom_files.slice_of(0, pixels[0], WindowCenter="500.5", WindowWidth="1001", NumberOfFrames=11)
+    ds.PixelData = pixels.tobytes()
+    dicom_files.save(ds, tmp_path / "in/frames.dcm")
+    both = threading.Barrier(2, timeout=60)
+    planes, met = Classifier.planes, set()
+
+    def meet(self: Classifier, picture: Any) -> Any:
+        if threading.get_ident() not in met:
+            met.add(threading.get_ident())
+            both.wait()
+        return planes(self, picture)
+
+    monkeypatch.setattr(Classifier, "planes", meet)
+    assert run(tmp_path / "in").exit_code == 0
+    assert len(met) == 2
+    found = rows("SELECT i.frame, p.probability FROM images i JOIN predictions p ON p.image = i.id ORDER BY 1")
+    assert [frame for frame, _ in found] == list(range(11))
+    np.testing.assert_allclose([value for _, value in found], [answer(share) for share in shares], atol=1e-5)
+
+
+def test_a_note_of_a_network_that_is_built_late_is_told_once(
+    archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itk_infer.model.kinds.onnx_pictures import OnnxPictures
+
+    forward = OnnxPictures.forward
+
+    def late(self: Any, pictures: Any) -> Any:
+        self._more = ["told at once", "another library runs it"]
+        return forward(self, pictures)
+
+    begin = OnnxPictures.__init__
+
+    def early(self: Any, *words: Any) -> None:
+        begin(self, *words)
+        self._more = ["told at once"]
+
+    monkeypatch.setattr(OnnxPictures, "__init__", early)
+    monkeypatch.setattr(OnnxPictures, "forward", late)
+    events: list[Any] = []
+    assert run(archive, listener=events.append).exit_code == 0
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert told == ["told at once", "another library runs it"]

@@ -18,6 +18,7 @@ from itk_infer.model.kinds.onnx_graph import read_graph
 from itk_infer.model.kinds.onnx_metadata import embedded_documents
 from itk_infer.model.kinds.onnx_weight_files import model_digest, weight_files
 from itk_infer.model.runtimes import openvino
+from itk_infer.model.runtimes.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.runtimes.onnxruntime import (
     FLOAT_TYPES,
     OnnxRuntimeNetwork,
@@ -66,8 +67,11 @@ class OnnxPictures:
         self.digest = model_digest(path, weight_files(path, graph.external))
         self._path, self._threads, self._calls = path, threads, calls
         self._asked = options.provider == "openvino"
+        self._meanwhile = calls > 1 and not self._asked  # whether OpenVINO builds it while pictures are read
         self._runtime, notes = import_runtime(), list[str]()
-        session = self._session()
+        # Where another library is likely to run the network, it is only asked about the file.
+        other = options.provider != "cpu" and openvino.openvino_installed()
+        session = self._session(optimise=not other)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         found = session.get_modelmeta().custom_metadata_map
         documents, more, _ = embedded_documents(found, f"metadata of {path.name}")
@@ -94,8 +98,13 @@ class OnnxPictures:
             )
             notes += chosen
         self._more = [*notes, *more]
-        self._run = self._build(session)
-        self.notes = tuple(self._more)
+        self._kept: tuple[Precision, Run] | None = None  # what `in_precision` may come to
+        if fast and self._meanwhile:
+            self._run: Run = BuiltMeanwhile(lambda: self._build(None))
+            if self.precision != "fp32":
+                self._kept = "fp32", BuiltMeanwhile(self._in_fp32)
+        else:
+            self._run = self._build(None if other else session)
 
     def forward(self, pictures: Pictures) -> NDArray[np.floating[Any]]:
         """See `PictureNetwork.forward`."""
@@ -105,20 +114,33 @@ class OnnxPictures:
         return answer
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """See `PictureNetwork`; of one that several threads call, some come with its first answer."""
+        return tuple(self._more)
+
+    def wait(self) -> None:
+        """See `PictureNetwork.wait`."""
+        if isinstance(self._run, BuiltMeanwhile):
+            self._run.wait()
+
+    @property
     def path(self) -> Path:
         """The ONNX file."""
         return self._path
 
     def in_precision(self, precision: Precision) -> None:
         """See `PictureNetwork.in_precision`."""
-        if self.precision != precision and self._dtype != np.float16:
-            self.precision = precision
-            self._run = self._build(None)
+        if self.precision == precision or self._dtype == np.float16:
+            return
+        kept, before = self._kept, (self.precision, self._run)
+        self._kept = before if precision == "fp32" else None
+        self.precision = precision
+        self._run = kept[1] if kept is not None and kept[0] == precision else self._build(None)
 
     def _build(self, session: Any) -> Run:
         if self.provider == "openvino":
             try:
-                return self._named(self._compiled())
+                return self._named(self._compiled(self.precision))
             except Exception as error:  # its frontends have error classes of their own, with no common base
                 if self._asked:
                     raise ModelError(
@@ -137,14 +159,21 @@ class OnnxPictures:
             session = self._session()
         return self._named(OnnxRuntimeNetwork(session, self._dtype))
 
-    def _session(self) -> Any:
+    def _session(self, *, optimise: bool = True) -> Any:
         threads = max(1, self._threads // self._calls)
-        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads)
+        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads, optimise=optimise)
 
-    def _compiled(self) -> openvino.OpenVinoCalls:
+    def _compiled(self, precision: Precision) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
-        read = openvino.onnx_reader(self._path)
-        return openvino.OpenVinoCalls(read, shape, self.precision, self._threads, self._calls)
+        read, size = openvino.onnx_reader(self._path), self._path.stat().st_size
+        return openvino.OpenVinoCalls(read, shape, precision, self._threads, self._calls, size)
+
+    def _in_fp32(self) -> Run:
+        """What reduced precision is compared with."""
+        try:
+            return self._named(self._compiled("fp32"))
+        except Exception:  # as in `_build`
+            return self._named(OnnxRuntimeNetwork(self._session(), self._dtype))
 
     def _named(self, run: Run) -> Run:
         def named(pictures: Any) -> Any:
@@ -184,7 +213,7 @@ class OnnxPictures:
             return False
         if not openvino.openvino_installed():
             raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
-        reason = openvino.why_not(self._path)
+        reason = openvino.why_not(None if self._meanwhile else self._path)
         if self._dtype != np.float32:
             reason = f"it takes {self._dtype}, and only fp32 is run by OpenVINO"
         if reason is None:

@@ -92,6 +92,9 @@ class TorchPictures:
         self.in_precision(precision)
         self.notes = (*notes, *more, *chosen_for, *chosen)
 
+    def wait(self) -> None:
+        """See `PictureNetwork.wait`: it is built when it is loaded."""
+
     def forward(self, pictures: Pictures) -> NDArray[np.floating[Any]]:
         """See `PictureNetwork.forward`."""
         values = self._eager(pictures) if self._compiled is None else self._compiled(pictures)
@@ -146,7 +149,8 @@ class TorchPictures:
         network = self._network if script else registered(self._network, self._first_tensor)
         read = openvino.torch_reader(network, size)
         shape = (-1, len(self.spec.input.channels), *size)
-        return openvino.OpenVinoCalls(read, shape, self.precision, self._threads, self._calls)
+        held = sum(part.numel() * part.element_size() for part in self._network.parameters())
+        return openvino.OpenVinoCalls(read, shape, self.precision, self._threads, self._calls, held)
 
     @property
     def _size(self) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from itk_infer.volume.dicom.table import Table
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
 WRAPPED_BY = 1000  # stored values of head CTs that were taken for HU and kept in 12 bits
+AT_A_TIME = 1 << 17  # pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,12 @@ def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArr
         return look(stored.astype(np.int64))
     unsigned = np.dtype(f"u{form.allocated // 8}")
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return np.take(_table(form.allocated, form.signed, look), native.view(unsigned))
+    table, places = _table(form.allocated, form.signed, look), native.view(unsigned).reshape(-1)
+    found = np.empty(places.size, np.float32)
+    for at in range(0, places.size, AT_A_TIME):  # NumPy makes 8 bytes of each, which are to stay in the cache
+        part = slice(at, at + AT_A_TIME)
+        np.take(table, places[part], out=found[part], mode="clip")  # no place is outside; others fill a copy first
+    return found.reshape(stored.shape)
 
 
 @lru_cache(maxsize=64)

@@ -290,6 +290,11 @@ def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
     if form.stored == form.allocated:
         return values
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if not form.signed:
+        low = form.high + 1 - form.stored
+        lowest: NDArray[Any] = values >> low if low else values
+        kept: NDArray[Any] = lowest & values.dtype.type((1 << form.stored) - 1)
+        return kept
     above = form.allocated - 1 - form.high
     return (values << above) >> (form.allocated - form.stored)
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from onnx import TensorProto
+from support.classify_files import brightness_network
 from support.loading import mmengine_backend
 from support.onnx_files import sign_network
 
@@ -91,6 +92,36 @@ def test_precisions_and_providers_that_are_not_to_be_had(monkeypatch):
     assert OnnxBackend(demo(), device="cpu").provider == "cpu"
     with pytest.raises(ModelError, match=r"pip install 'itk_infer\[openvino\]'"):
         OnnxBackend(demo(), provider="openvino")
+
+
+@pytest.mark.parametrize("small", [0, 1 << 30])  # bytes: pictures are run four at a time, or one by one
+@pytest.mark.parametrize("sides", [(8, 8), (-1, -1)])
+def test_any_number_of_pictures_is_classified_in_the_parts_it_is_compiled_for(tmp_path, monkeypatch, small, sides):
+    path = brightness_network(tmp_path / "brightness.onnx")
+    monkeypatch.setattr(module, "SMALL", small)
+    network = module.OpenVinoCalls(
+        module.onnx_reader(path), (-1, 1, *sides), "fp32", 2, 2, size=path.stat().st_size
+    )
+    pictures = np.random.default_rng(0).random((11, 1, 8, 8), np.float32)
+    for count in (1, 3, 4, 5, 8, 11):
+        expected = 10 * (pictures[:count].mean(axis=(1, 2, 3)) - 0.5)
+        np.testing.assert_allclose(network(pictures[:count])[:, 0], expected, atol=1e-5)
+    parts = set(network._compiled)
+    assert parts == ({-1} if sides == (-1, -1) else {1} if small else {1, 4})
+
+
+def test_whoever_shares_the_process_still_has_the_converter(tmp_path):
+    """It takes most of the time of the import, and is not used here."""
+    path = brightness_network(tmp_path / "brightness.onnx")
+    program = (
+        "import sys\n"
+        "from itk_infer.model.runtimes.openvino import import_openvino\n"
+        "openvino = import_openvino()\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "assert openvino.convert_model(sys.argv[1]).inputs\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
 
 
 def test_a_shape_the_network_cannot_take_is_a_sentence():

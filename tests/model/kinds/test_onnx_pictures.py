@@ -1,0 +1,93 @@
+"""Networks that classify, built by OpenVINO while the first pictures are read."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="needs the openvino extra")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+from support.classify_files import CLASSIFY, brightness_network
+
+from itk_infer.classifier import Classifier
+from itk_infer.model.runtimes import openvino
+
+WHITE = np.ones((3, 1, 8, 8), np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return brightness_network(tmp_path / "brightness.onnx", CLASSIFY)
+
+
+def network(path: Path, **options: Any) -> Any:
+    (loaded,) = Classifier.load(path, device="cpu", threads=2, calls=2, **options).model.networks
+    return loaded
+
+
+def test_it_is_loaded_before_it_is_built(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, build = threading.Event(), openvino.OpenVinoCalls
+
+    def slowly(*words: Any) -> Any:
+        assert go.wait(60)
+        return build(*words)
+
+    monkeypatch.setattr(openvino, "OpenVinoCalls", slowly)
+    loaded = network(path)
+    assert loaded.provider == "openvino"
+    go.set()
+    np.testing.assert_allclose(loaded.forward(WHITE), 5, atol=1e-5)
+
+
+def test_what_cannot_be_built_is_run_by_onnxruntime_and_a_note_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(openvino, "OpenVinoCalls", broken)
+    loaded = network(path)
+    np.testing.assert_allclose(loaded.forward(WHITE), 5, atol=1e-5)
+    assert loaded.provider == "cpu"
+    assert any("no such layer" in note for note in loaded.notes)
+
+
+def test_half_precision_that_cannot_be_built_is_fp32_in_the_record(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = openvino.OpenVinoCalls
+
+    def broken(file: Path, shape: Any, precision: str, *words: int) -> Any:
+        if precision == "bf16":
+            raise RuntimeError("no such layer")
+        return build(file, shape, precision, *words)
+
+    plain = Classifier.load(path, device="cpu", threads=2, calls=2)
+    monkeypatch.setattr(openvino, "OpenVinoCalls", broken)
+    monkeypatch.setattr(openvino, "reduced_precisions", lambda: ("bf16",))
+    half = Classifier.load(path, device="cpu", threads=2, calls=2, precision="half")
+    assert half.settle_precision([[picture] for picture in WHITE]) == ""
+    assert half.model.networks[0].precision == "fp32"
+    assert half.model.spec_digest == plain.model.spec_digest
+    np.testing.assert_allclose(half.scores([[WHITE[0]]]).logits, 5, atol=1e-5)
+
+
+def test_each_precision_is_built_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built, build = [], openvino.OpenVinoCalls
+
+    def counted(file: Path, shape: Any, precision: str, *words: int) -> Any:
+        built.append(precision)
+        return build(file, shape, "fp32", *words)
+
+    monkeypatch.setattr(openvino, "OpenVinoCalls", counted)
+    monkeypatch.setattr(openvino, "reduced_precisions", lambda: ("bf16",))
+    loaded = network(path, precision="half")
+    for precision in ("fp32", "bf16", "bf16"):
+        loaded.in_precision(precision)
+        assert loaded.precision == precision
+        np.testing.assert_allclose(loaded.forward(WHITE), 5, atol=1e-5)
+    assert sorted(built) == ["bf16", "fp32"]
