@@ -17,7 +17,7 @@ from itk_infer.doctor import one_case as one_case_module
 from itk_infer.doctor.gather import gather
 from itk_infer.doctor.known import findings
 from itk_infer.doctor.one_case import one_case
-from itk_infer.doctor.speed import seconds_per_call, speeds
+from itk_infer.doctor.speed import first_and_usual_call, seconds_per_call, speeds
 from itk_infer.executors.loader import ModelRequest
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.options import Options
@@ -125,18 +125,35 @@ def test_the_shortest_call_counts():
     assert clock.now == pytest.approx(0.25 * 5)  # one uncounted
 
 
+def test_the_first_call_and_the_mean_of_the_others():
+    clock = Ticking()
+    backend = clock.backend(0.25)
+    slow, calls = backend.forward, []
+
+    def uneven(windows):
+        calls.append(len(windows))
+        clock.now += {1: 2.0, 3: 0.5}.get(len(calls), 0.0)
+        return slow(windows)
+
+    backend.forward = uneven
+    first, usual = first_and_usual_call(backend, np.zeros((1, 1, 4, 4, 4), np.float32), 1.25, clock)
+    assert first == pytest.approx(2.25)
+    assert usual == pytest.approx((0.25 + 0.75 + 0.25) / 3)
+
+
 def test_what_an_image_would_take(tmp_path, monkeypatch):
     """Windows of 4 voxels on 12, half of them overlapping: 5 along each axis, 3 with a stride of 3."""
     spec = {"spec": 1, "window": {"patch_size": [4, 4, 4], "mirror_axes": [0, 2], "mirror": True}}
     path = sign_network(tmp_path / "a.onnx", metadata={"itk_infer": json.dumps(spec)})
     image = sitk.GetImageFromArray(np.zeros((12, 12, 12), np.int16))
     sitk.WriteImage(image, str(tmp_path / "scan.nii.gz"))
-    monkeypatch.setattr(one_case_module, "seconds_per_call", lambda backend, windows, *_: 0.5 * len(windows))
+    calls = lambda backend, windows, *_: (2 + 0.5 * len(windows), 0.5 * len(windows))  # noqa: E731
+    monkeypatch.setattr(one_case_module, "first_and_usual_call", calls)
     request = ModelRequest((path,), None, Options(device="cpu", provider="cpu"))
     case = one_case(request, tmp_path / "scan.nii.gz")
     assert case.size == (12, 12, 12)
     assert case.windows == 125
-    assert case.seconds == pytest.approx(125 * 4 * 0.5)
+    assert case.seconds == pytest.approx(2 + 125 * 4 * 0.5)
     assert [(knob.option, round(knob.factor, 4)) for knob in case.knobs] == [
         ("`step_size=0.75`", round(64 / 125, 4)),
         ("`tta=False`", 0.25),
