@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itk_infer.executors.case_files import OnEvent, run_case
 from itk_infer.executors.loader import ModelInfo, model_info
 from itk_infer.executors.messages import Outcome
-from itk_infer.executors.overlap import Overlap
 from itk_infer.predictor import Predictor
+
+if TYPE_CHECKING:
+    from itk_infer.executors.overlap import Overlap
 
 
 class CaseRunner:
@@ -37,4 +39,6 @@ class CaseRunner:
         """On a GPU; on a CPU, the network needs the cores itself."""
         if self._predictor.backend.device == "cpu":
             return None
+        from itk_infer.executors.overlap import Overlap
+
         return Overlap(self._predictor, worker, send, show, check)
