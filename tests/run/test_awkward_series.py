@@ -11,7 +11,7 @@ pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
 from support import awkward  # noqa: E402
-from support.awkward import NAMES, ONE  # noqa: E402
+from support.awkward import MANY, MARKUP, NAMES, ONE  # noqa: E402
 from support.dicom_files import save_series, uid  # noqa: E402
 from support.dicom_results import measurements, seg_frames  # noqa: E402
 
@@ -29,6 +29,11 @@ def images():
     return {**awkward.images(), ONE: np.full((3, 1, 1), 2, np.int16)}
 
 
+def run(root, save, **options):
+    predictor = Predictor(FakeBackend(awkward.network, awkward.model_spec()), orientation="input", **options)
+    return run_folder(predictor, RunSettings(root / "in", root / "out", save=save))
+
+
 @pytest.fixture(scope="module", params=["binary", "labelmap"])
 def folder(request, tmp_path_factory):
     root = tmp_path_factory.mktemp("awkward")
@@ -37,11 +42,7 @@ def folder(request, tmp_path_factory):
         save_series(
             root / "in" / stem, array, series=stem, StudyInstanceUID=uid(stem), PatientName="O'<b>Neil</b>^Ann"
         )
-    predictor = Predictor(
-        FakeBackend(awkward.network, awkward.model_spec()), orientation="input", seg_type=request.param
-    )
-    save = SAVE if request.param == "binary" else SAVE[:1]
-    done = run_folder(predictor, RunSettings(root / "in", root / "out", save=save))
+    done = run(root, ("dicom_seg",), seg_type=request.param)
     assert sorted(done.done) == sorted(awkward.STEMS)
     assert done.failed == {"slice": "it is a single slice, which is no volume; give the whole series"}
     return root / "out"
@@ -62,15 +63,17 @@ def test_segments(folder, stem):
     np.testing.assert_array_equal(counts[1:], np.bincount(expected.ravel(), minlength=301)[1:])
 
 
-@pytest.mark.parametrize("folder", ["binary"], indirect=True)
-@pytest.mark.parametrize("stem", awkward.STEMS)
-def test_measurements_and_pages(folder, stem):
+def test_measurements_and_pages(tmp_path):
     """Every label has its volume, also one that was not found."""
-    groups = measurements(folder / f"{stem}.sr.dcm")
-    counts = np.bincount(images()[stem].ravel(), minlength=301)[1:]
+    values = np.where(images()[MANY] == 7, 0, images()[MANY])
+    save_series(tmp_path / "in" / MARKUP, values, PatientName="O'<b>Neil</b>^Ann")
+    assert run(tmp_path, SAVE).done == [MARKUP]
+    groups = measurements(tmp_path / "out" / f"{MARKUP}.sr.dcm")
+    counts = np.bincount(values.ravel(), minlength=301)[1:]
+    assert sorted(counts)[:2] == [0, 10]
     found = sorted(group["Volume"][0] for group in groups)
     assert found == pytest.approx(sorted(counts * 2.0 * 1.2 * 1.0 / 1000))
-    captured = pydicom.dcmread(folder / f"{stem}.report.dcm")
+    captured = pydicom.dcmread(tmp_path / "out" / f"{MARKUP}.report.dcm")
     assert (captured.Columns, captured.Rows) == (1060, 760)
     assert str(captured.PatientName) == "O'<b>Neil</b>^Ann"
-    assert pydicom.dcmread(folder / f"{stem}.pdf.dcm").EncapsulatedDocument.startswith(b"%PDF")
+    assert pydicom.dcmread(tmp_path / "out" / f"{MARKUP}.pdf.dcm").EncapsulatedDocument.startswith(b"%PDF")
