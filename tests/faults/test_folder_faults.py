@@ -238,7 +238,9 @@ def test_a_disk_that_is_full_for_one_case_only(batch):
     """A file-size limit in the worker stands for the disk: the large case fails with a reason, the small one is done."""
     batch.scan("small.nii", size=(8, 8, 8))
     batch.scan("large.nii", size=(60, 60, 60))
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))"
+    # No bytecode is written meanwhile, by its workers either: it would be cut off at the limit, too, and stay.
+    bytecode = "import os, sys; sys.dont_write_bytecode = True; os.environ['PYTHONDONTWRITEBYTECODE'] = '1'"
+    limit = f"{bytecode}; import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))"
     done = program(batch, first=limit)
     assert done.returncode == 3, done.stderr
     assert "large.nii: FAILED" in done.stderr

@@ -235,6 +235,7 @@ from itk_infer.errors import OutputError
 from itk_infer.outputs.logits import LogitsSink
 from itk_infer.volume.slab import DecidedSlab
 limit = int(sys.argv[2])
+sys.dont_write_bytecode = True  # it would be cut off at the limit, too, and stay
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 logits = np.random.default_rng(0).normal(0, 5, (2, 32, 32, 32)).astype(np.float16)
 sink = None

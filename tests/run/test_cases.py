@@ -87,7 +87,7 @@ def test_channels_are_grouped(tmp_path):
 def test_a_channel_that_is_there_twice_fails_the_whole_case(tmp_path):
     make(tmp_path, "d_0000.mha", "d_0000.nii.gz", "d_0001.nii.gz")
     (case,) = find(tmp_path, channels=2)
-    assert "channel 0 is there twice" in case.problem
+    assert "channel 0 exists twice" in case.problem
 
 
 def test_one_channel_keeps_its_number_in_the_name(tmp_path):

@@ -254,7 +254,7 @@ class TestRun:
 
 
 def test_an_output_whose_package_is_missing_is_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("itk_infer.outputs.registry.find_spec", lambda name: None)
+    monkeypatch.setattr("itk_infer.outputs.output_kind.find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match=r"`coco` needs the package pycocotools: pip install 'itk_infer\[images\]'"
     ):

@@ -99,7 +99,7 @@ def test_what_no_server_can_write_is_refused_before_the_queue(server, study, tmp
     ):
         answer = send(server, content, *save)
         assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
-    monkeypatch.setattr("itk_infer.outputs.registry.find_spec", lambda name: None)
+    monkeypatch.setattr("itk_infer.outputs.output_kind.find_spec", lambda name: None)
     answer = send(server, zipped(study), "dicom_seg")
     assert answer.status_code == 422
     assert "needs highdicom, which this server does not have" in answer.json()["detail"]

@@ -182,6 +182,7 @@ from itk_infer.errors import OutputError
 from itk_infer.volume.write import write_image
 array = np.random.default_rng(0).integers(0, 256, (40, 40, 40)).astype(np.uint8)
 images = {1: sitk.GetImageFromArray(array), 2: sitk.Compose([sitk.GetImageFromArray(array)] * 2)}
+sys.dont_write_bytecode = True  # it would be cut off at the limit, too, and stay
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for name, components in (name.split(":") for name in sys.argv[2:]):
     try:

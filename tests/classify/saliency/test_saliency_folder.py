@@ -80,7 +80,7 @@ def test_images_that_are_seen_together(results):
     [
         (("gradcam",), "most", "`saliency_for=most`: give positives, all, or a number"),
         (("gradcam",), "0", "`saliency_for=0`"),
-        (("cam",), "all", "'cam' is no method"),
+        (("cam",), "all", "'cam' is not a method"),
     ],
 )
 def test_settings_that_cannot_work(methods, wanted, words):
