@@ -6,6 +6,7 @@ See docs/extending.md.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = f"{__name__}.{_MODULES[name]}"
-    if name.endswith("Tests"):
+    if name.endswith("Tests") and module not in sys.modules:
         import pytest
 
         pytest.register_assert_rewrite(module)  # so that a failure shows the values

@@ -349,9 +349,9 @@ def test_a_submit_that_is_stopped_cancels_its_jobs(tmp_path, number):
         wait_until((tmp_path / "masks").exists)
         program.send_signal(number)
         wait_until(lambda: server.service.queue.counts()["cancelled"] >= 1)  # 2 where the first had not begun
-        (tmp_path / "go").touch()
-        assert program.wait(60) == 128 + number, program.stderr.read()
+        assert program.wait(600) == 128 + number, program.stderr.read()
         program.stderr.close()
+        (tmp_path / "go").touch()  # not before it asked for both: the first could end well meanwhile
         wait_until(lambda: server.service.queue.counts()["cancelled"] == 2)
     assert list((tmp_path / "masks").iterdir()) == []
 

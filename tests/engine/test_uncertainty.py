@@ -7,7 +7,6 @@ import pytest
 
 from itk_infer.engine.host import HostWorkspace
 from itk_infer.spec import OutputSpec
-from itk_infer.testing import WorkspaceTests  # noqa: F401  # before its module, for pytest to rewrite that
 from itk_infer.testing.workspaces import OUTPUTS, beside, model_of, network, outcome
 
 VOLUME = np.random.default_rng(2).normal(size=(2, 9, 10, 11)).astype(np.float32)

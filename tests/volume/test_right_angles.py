@@ -100,8 +100,8 @@ def test_what_moved_is_told():
     ("direction", "what"),
     [
         ((1, 0, 0, 0, 1, 1.5, 0, 0, 1), "not at right angles"),
-        ((0, 0, 0, 0, 0, 0, 0, 0, 0), "lengths of 0 x 0 x 0 where 1"),
-        ((2, 0, 0, 0, 2, 0, 0, 0, 2), "lengths of 2 x 2 x 2 where 1"),
+        ((0, 0, 0, 0, 0, 0, 0, 0, 0), "lengths of 0 x 0 x 0 instead of 1"),
+        ((2, 0, 0, 0, 2, 0, 0, 0, 2), "lengths of 2 x 2 x 2 instead of 1"),
         ((1, 1, 0, 0, 0, 0, 0, 0, 1), "not at right angles"),
         ((1, 0, 0, 0, float("nan"), 0, 0, 0, 1), "NaN or infinity"),
     ],

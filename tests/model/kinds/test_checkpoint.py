@@ -161,8 +161,8 @@ def save_compressed(path: Path) -> None:
         (save_cut, "cannot be read as a checkpoint"),
         (save_compressed, "compressed archive"),
         (lambda path: path.write_bytes(b""), "cannot be read as a checkpoint"),
-        (lambda path: torch.save(torch.ones(3), path), "holds no weights, but a Tensor"),
-        (lambda path: torch.save({}, path), "holds no weights, but an empty mapping"),
+        (lambda path: torch.save(torch.ones(3), path), "holds a Tensor, not weights"),
+        (lambda path: torch.save({}, path), "holds an empty mapping, not weights"),
         (lambda path: torch.save({"epoch": 3, "optimizer": {}}, path), "epoch, optimizer are something else"),
         (
             lambda path: torch.save({"state_dict": {}, "epoch": 3}, path),

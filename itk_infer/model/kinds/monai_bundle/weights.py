@@ -48,7 +48,7 @@ def read_weights(path: Path, keys: Sequence[str]) -> Mapping[str, Tensor]:
     if isinstance(document, Mapping):
         found = next((document[key] for key in keys if isinstance(document.get(key), Mapping)), document)
     if not _is_state(found):
-        raise ModelError(f"{path}: holds no weights, but {describe(document)}; copy or download the bundle again")
+        raise ModelError(f"{path}: holds {describe(document)}, not weights; copy or download the bundle again")
     return {name.removeprefix("module."): value for name, value in found.items()}
 
 
