@@ -54,7 +54,7 @@ class Classifier:
         model: The loaded model.
 
     Attributes:
-        model: See above.
+        model: The loaded model.
         spec: Spec of the model: its input and its labels.
         reach: Number of neighbouring pictures before and after each one that are part of its input.
     """

@@ -31,7 +31,7 @@ from itk_infer.volume.dicom.geometry import Stack
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # of software; the attribute has to have a value
+MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # software has none, but the attribute must have a value
 FOOT = "Research use only, not for diagnosis"
 SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.4"  # what highdicom takes every slice for
 KINDS = ("seg", "sr", "report", "pdf")  # in the order of their series numbers
@@ -115,7 +115,7 @@ class DicomCase:
         return self.identity.fitted(words, length) or "-"
 
     def instance(self, kind: str, variant: str = "") -> dict[str, Any]:
-        """What every object says of itself and its program, as keywords of highdicom.
+        """Attributes of the program that every object has, as keywords of highdicom.
 
         Args:
             kind: One of `KINDS`.

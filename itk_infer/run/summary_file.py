@@ -24,7 +24,7 @@ class CaseSummary:
         state: As in the ledger; ``waiting`` where it was not reached.
         reason: Why it failed, or was skipped.
         series: Each DICOM series that was taken, and why.
-        volumes_ml: Of labels, by name.
+        volumes_ml: Volume in millilitres by label name.
         confidence: Mean over the voxels.
         outputs: Paths of its files below the output folder.
         pushed: By destination, how many of its DICOM objects are in which state.

@@ -88,7 +88,7 @@ def write_saliency(
         output: Output folder. Panels go to its folder `saliency`; those of the last run that are no longer
             needed are removed.
         settings: Images, methods and layer.
-        threads: Of onnxruntime.
+        threads: Threads of onnxruntime.
         check: Called between batches; raises `InterruptedRunError` to stop.
         on_panel: Called with the number of panels written so far, and the total.
 
