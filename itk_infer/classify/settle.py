@@ -34,7 +34,8 @@ def settle(db: sqlite3.Connection) -> tuple[int, int]:
     """Mark copies and conflicts, in an open transaction; the result does not depend on the order of reading.
 
     Of images with equal UID and frame, the one in the folder with the most images of the study is counted; of
-    several, the first by path. A failed file without a study is assigned to the only study of its folder, if there
+    several, the first by path. A failed file without a study is assigned to the study of its folder, if there is
+    exactly one.
 
     Returns:
         Numbers of copies and conflicts.
