@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itk_infer.evaluate.classified.curves import Floats, Points, RankedItems
 
 RESAMPLES, FEWEST_RESAMPLES = 2000, 200
-WORK: Final = 2**26  # most items times resamples in one block
+WORK: Final = 2**26  # most items times resamples, which limits the number of resamples
 SEED: Final = 0
 BINS: Final = 10
 GRID: Final = np.linspace(0, 1, 101)
