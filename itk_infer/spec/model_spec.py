@@ -50,7 +50,7 @@ class Resampling:
         alignment: Which positions of both grids coincide.
         order: Before or after the intensity steps.
         size: Rounding of the size of `n` voxels at a new spacing: ``extent`` rounds n * old / new, ``ratio``
-        rounds old / new * n.
+            rounds old / new * n.
             They differ where the exact value lies halfway between two numbers; halves go to the even number.
             ``centers`` rounds (n - 1) * old / new + 1, the number of steps between the outer centres plus 1.
         clip: Whether values are limited to the range of the source, which splines exceed at sharp edges: of the

@@ -39,7 +39,7 @@ class Format:
         header: ``module:function`` in `itk_infer.volume.formats`, called with a path: parses and checks a header,
             returns a `Layout`, and raises InputError.
         image_io: Name of SimpleITK's reader, whose size is compared with the header's; None if the header is
-        unambiguous.
+            unambiguous.
         grouping: ``module:function`` in the same package, called with all its files in one folder, sorted: returns
             a `FileGroup` per image. None: each file is an image.
         picture: Whether its files have no position in the patient, and may be in colour.
