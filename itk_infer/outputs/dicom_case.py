@@ -51,7 +51,7 @@ class DicomCase:
 
     @classmethod
     def of(cls, case: FinishedCase) -> DicomCase:
-        """As the constructor, of a case that was read from a series."""
+        """Make one for a finished case that was read from a DICOM series."""
         if case.header.source is None:
             raise RuntimeError("a DICOM object was to be written, and the case came without its series")
         return cls(case, case.header.source)
@@ -119,7 +119,7 @@ class DicomCase:
 
         Args:
             kind: One of `KINDS`.
-            variant: What further makes it another object.
+            variant: A text that distinguishes further objects of the same kind.
         """
         about = self.case.header.about
         return {
@@ -207,12 +207,12 @@ class DicomCase:
 
 
 def coded(label: Label) -> LabelCode:
-    """What a label is; tissue where the model does not say."""
+    """The code of a label, or that of tissue if the model's spec has none."""
     return label.code or UNCODED
 
 
 def concept(code: Code, case: DicomCase) -> Any:
-    """A code as highdicom takes it."""
+    """A code as a `CodedConcept` of highdicom."""
     from highdicom.sr import CodedConcept
 
     meaning = case.text(code.meaning) if code.scheme == FREE_TEXT else code.meaning
