@@ -1,4 +1,4 @@
-"""The Python API of classification: a model, loaded once, ready for any number of pictures.
+"""The Python API of classification: load a model once, then classify any number of pictures.
 
 classifier = itk_infer.Classifier.load("chest.onnx")
 for picture in classifier("image.dcm"):
@@ -32,11 +32,11 @@ HALF_ERROR = 0.01  # largest difference of a probability in reduced precision
 
 @dataclass(frozen=True, slots=True)
 class PictureScores:
-    """What a model answers to one picture.
+    """The result of a model for one picture.
 
     Attributes:
-        frame: Its number in the file, from 0.
-        probabilities: By label.
+        frame: Number of the frame in its file, from 0.
+        probabilities: Probability of each label, by its name.
         std: Standard deviation over the members of an ensemble, by label; empty for one network.
         positive: Labels at or above their threshold.
     """
@@ -54,9 +54,9 @@ class Classifier:
         model: The loaded model.
 
     Attributes:
-        model: See above.
-        spec: What it sees and means.
-        reach: How many pictures before and after one it sees together with it.
+        model: The loaded model.
+        spec: Spec of the model: its input and its labels.
+        reach: Number of neighbouring pictures before and after each one that are part of its input.
     """
 
     def __init__(self, model: PictureClassifier) -> None:
@@ -78,16 +78,16 @@ class Classifier:
         """Load a model.
 
         Args:
-            path: An ONNX, TorchScript or torch.export file, or an ensemble file; several: their mean.
-            options: How to load and run it; those about volumes are not used.
-            kind: ``onnx``, ``torch_file`` or ``ensemble``; default: recognised.
-            calls: How many threads call it at a time.
-            **keywords: Single options, above `options`.
+            path: An ONNX, TorchScript or torch.export file, or an ensemble file; several are averaged.
+            options: How to load and run it; options about volumes have no effect.
+            kind: ``onnx``, ``torch_file`` or ``ensemble``; default: recognised from the file.
+            calls: Number of threads that may call the model at the same time.
+            **keywords: Single options, which take precedence over `options`.
 
         Raises:
             ModelError: a network or the device cannot be used.
             ConfigError: the options do not fit, or networks cannot be averaged.
-            SpecError: nothing says what the model sees and means.
+            SpecError: the model has no spec of its input and labels.
         """
         options = (options or Options()).changed(**keywords)
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
@@ -99,18 +99,18 @@ class Classifier:
         )
 
     def planes(self, picture: Picture) -> list[NDArray[np.float32]]:
-        """What a decoded picture contributes to inputs, one array (planes, Y, X) for each of the networks'."""
+        """Planes of a decoded picture: per entry of `model.inputs`, an array (planes, Y, X)."""
         return [maker.planes(picture) for maker in self._makers]
 
     def inputs(self, around: Sequence[list[NDArray[np.float32]]], at: int) -> list[NDArray[np.float32]]:
         """The networks' inputs for one picture of a series.
 
         Args:
-            around: `planes` of the pictures of the series, or of those around it.
-            at: Which of them; beyond both ends the last one is repeated.
+            around: `planes` of the pictures of the series, or of those within `reach`.
+            at: Index of the picture in `around`; beyond the ends, the first or last picture is repeated.
 
         Returns:
-            One array (C, Y, X) for each of the networks' inputs.
+            One array (C, Y, X) per entry of `model.inputs`.
         """
 
         def chosen(number: int, maker: PictureMaker) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ class Classifier:
         """Classify pictures.
 
         Args:
-            inputs: `inputs` of each, of equal sizes.
+            inputs: Result of `inputs` for each picture; all of one size.
 
         Raises:
             InferenceError: a network failed.
@@ -130,21 +130,21 @@ class Classifier:
         return self.model.scores([np.stack(parts) for parts in zip(*inputs, strict=True)])
 
     def settle_precision(self, inputs: Sequence[list[NDArray[np.float32]]]) -> str:
-        """Go back to fp32 where reduced precision changes probabilities by more than `HALF_ERROR`.
+        """Return to fp32 if reduced precision changes a probability by more than `HALF_ERROR`.
 
         Args:
-            inputs: As of `scores`.
+            inputs: As for `scores`.
 
         Returns:
-            A sentence about what was found; empty where all networks run in fp32 anyway.
+            A sentence about the result; empty if all networks run in fp32 already.
         """
         if not inputs or all(network.precision == "fp32" for network in self.model.networks):
             return ""
         reduced = self._side_by_side(inputs)
-        kinds = [network.precision for network in self.model.networks]  # fp32 where no other could be built
+        kinds = [network.precision for network in self.model.networks]  # fp32 if no other precision could be built
         for network in self.model.networks:
             network.in_precision("fp32")
-        if [network.precision for network in self.model.networks] == kinds:  # they are stored in it
+        if [network.precision for network in self.model.networks] == kinds:  # the weights have half precision
             self.model.refresh_digest()
             return ""
         error = float(np.abs(self._side_by_side(inputs) - reduced).max())
@@ -158,17 +158,17 @@ class Classifier:
         return f"{words}: probabilities differ by at most {error:.4f} from fp32 on the first pictures"
 
     def _side_by_side(self, inputs: Sequence[list[NDArray[np.float32]]]) -> NDArray[np.float64]:
-        """The probabilities of pictures, in two calls at a time."""
+        """Probabilities of pictures (N, L), computed by two calls at a time."""
         middle = (len(inputs) + 1) // 2
         parts = [part for part in (inputs[:middle], inputs[middle:]) if part]
         with ThreadPoolExecutor(len(parts)) as pool:
             return np.concatenate([scores.probabilities for scores in pool.map(self.scores, parts)])
 
     def __call__(self, path: str | Path) -> list[PictureScores]:
-        """Classify the pictures of one file; neighbours are those in the file.
+        """Classify the pictures of one file; only pictures of this file are neighbours of each other.
 
         Raises:
-            InputError: it is damaged, or holds no picture.
+            InputError: the file is damaged, or holds no picture.
             InferenceError: a network failed.
         """
         path = Path(path)

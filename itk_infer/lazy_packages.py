@@ -1,4 +1,4 @@
-"""One name of a large package without the rest of it."""
+"""Import of single names from large packages, without importing the whole package."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _one_at_a_time = threading.RLock()
 
 
 def import_name(package: str, module: str, name: str) -> Any:
-    """A name of a package, for which only the modules are run that define it and what it needs.
+    """Import a name from a package, running only the modules that define it and their dependencies.
 
-    A package like MONAI imports all of itself, and with it what its other parts need, as soon as one class is
-    wanted: 2 seconds and 160 MiB for a network whose own modules take 0.2 seconds and 8 MiB. Meanwhile the
-    ``__init__.py`` of its packages are read and not run: a name that one of them imports from somewhere in the
-    package is looked up there when it is wanted. Afterwards the modules are forgotten: whoever imports the
-    package gets all of it.
+    A package like MONAI imports all its parts and their dependencies as soon as one class is imported:
+    2 seconds and 160 MiB for a network whose own modules take 0.2 seconds and 8 MiB. During this import, the
+    ``__init__.py`` of its packages are parsed and not run: names that they import from within the package are
+    resolved when they are used. Afterwards the modules are removed from `sys.modules`, so that later imports of
+    the package get all of it.
 
     Args:
-        package: The distribution and its package, which have one name.
-        module: In it, as in ``from module import name``.
-        name: What to import.
+        package: Name of the distribution and of its package.
+        module: Module in the package, as in ``from module import name``.
+        name: Name to import.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: the package is not installed.
         AttributeError: the module has no such name.
     """
     if package in sys.modules:
@@ -39,7 +39,7 @@ def import_name(package: str, module: str, name: str) -> Any:
     try:
         with _lazily(package):
             return getattr(importlib.import_module(module), name)
-    except Exception:  # its packages do more than import names: then as everybody does it, with its own errors
+    except Exception:  # its packages do more than import names, so a normal import is done
         return getattr(importlib.import_module(module), name)
 
 
@@ -61,7 +61,7 @@ def _within(name: str, package: str) -> bool:
 
 
 class _Finder:
-    """Finds modules of a package, and has its ``__init__.py`` read instead of run."""
+    """Finds modules of a package, and replaces running their ``__init__.py`` by parsing it."""
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -80,7 +80,7 @@ class _Finder:
 
 
 class _Reader(importlib.machinery.SourceFileLoader):
-    """Makes a package whose names are imported when they are wanted."""
+    """Loads a package whose names are imported on first access."""
 
     def exec_module(self, module: ModuleType) -> None:
         package = module.__name__.partition(".")[0]
@@ -100,7 +100,7 @@ class _Reader(importlib.machinery.SourceFileLoader):
 
 
 def _imported(source: bytes, package: str) -> dict[str, tuple[str, str]]:
-    """Names that the ``__init__.py`` of a package imports from itself: the module of each, and its name there."""
+    """Names that a package's ``__init__.py`` imports from the package: for each, the module and the name in it."""
     homes = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and node.module and node.level < 2:

@@ -20,7 +20,7 @@ class LoadedMembers(LoadedModel):
         members: At least one; a member may have members itself.
 
     Attributes:
-        members: See above.
+        members: The members.
     """
 
     def __init__(self, backend: Backend, options: Options, members: tuple[LoadedModel, ...]) -> None:

@@ -29,8 +29,8 @@ class MemberNetwork:
         keep: Whether outputs must stay valid while other members run.
 
     Attributes:
-        member: See above.
-        inferer: See above.
+        member: The member.
+        inferer: Runs the member.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Classification: pictures to probabilities, a folder of them to `results.db`."""
+"""Classification of pictures: runs over folders, with results in `results.db`."""

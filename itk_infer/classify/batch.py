@@ -1,4 +1,4 @@
-"""Pictures per call of the network: as asked for, or found by timing and remembered, as windows per call are."""
+"""Number of pictures per network call: given, or found by timing and cached, as for windows of volumes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from itk_infer.model.batch_size.cache import BatchCache
 from itk_infer.model.batch_size.trial import BatchTrial
 from itk_infer.options import BatchChoice
 
-ON_CPU = 4  # where it changes the time per picture by less than 10 %
+ON_CPU = 4  # more pictures change the time per picture by less than 10 %
 
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A classifier under the names of `Batched`; what it sees is in its digest, so that its size is, too."""
+    """Adapts a classifier to the protocol `Batched`. Its digest covers the picture size."""
 
     digest: str
     device: str
@@ -40,15 +40,15 @@ def settle_batch(
     threads: int,
     check: Callable[[], None],
 ) -> tuple[int, list[str]]:
-    """Pictures per call.
+    """Determine the number of pictures per network call.
 
     Args:
         classifier: The model, in its final precision.
-        wanted: So many; ``auto``: found by timing; None: ``auto`` on a GPU, and `ON_CPU` on a CPU.
-        cache: Batch sizes kept between runs; None: none are read or kept.
-        source: Folder of pictures, or one file, on the first of which calls are timed.
-        threads: Of the CPU, in all.
-        check: Called between folders; raises to stop.
+        wanted: A number; ``auto``: found by timing; None: ``auto`` on a GPU, and `ON_CPU` on a CPU.
+        cache: Batch sizes kept between runs; None: they are neither read nor kept.
+        source: Folder of pictures, or one file; calls are timed on the first pictures.
+        threads: Total number of CPU threads.
+        check: Called between folders; raises to stop the run.
 
     Returns:
         The number, and notes for the user.
@@ -60,7 +60,7 @@ def settle_batch(
     if wanted != "auto":
         return wanted, []
     inputs = first_inputs(classifier, source, check, 1)
-    if not inputs:  # there is no picture, or none that can be read
+    if not inputs:  # no picture, or none that can be read
         return ON_CPU, []
     parts = inputs[0]
     first = parts[0].shape

@@ -1,4 +1,4 @@
-"""The seam between a run that classifies and what computes: threads of this process, or workers."""
+"""The interface between a run and what classifies its files: threads of this process, or workers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from itk_infer.classify.units import Unit
 
 
 class Computing(Protocol):
-    """Classifies units. Writes no database.
+    """Classifies units. Does not write the database.
 
     Attributes:
-        facts: The model that is loaded.
-        parallel: Threads in all.
+        facts: Description of the loaded model.
+        parallel: Total number of threads.
     """
 
     facts: ModelFacts
 
     @property
     def parallel(self) -> int:
-        """See above."""
+        """Total number of threads."""
         ...
 
     def late_notes(self) -> list[str]:
@@ -35,12 +35,12 @@ class Computing(Protocol):
         """Classify all units.
 
         Args:
-            units: Taken when there is room for them.
-            waiting: How many files are expected in them.
-            take: Called with what became of each file, in this thread, once for each.
-            pause: Called often; commits what is due, and raises to stop.
+            units: Consumed as threads become free.
+            waiting: Expected number of files in all units.
+            take: Called once per file with its result, in the calling thread.
+            pause: Called often, in the calling thread; commits results that are due, and raises to stop.
 
         Raises:
-            ItkInferError: nothing more can be computed.
+            ItkInferError: the computation cannot continue.
         """
         ...

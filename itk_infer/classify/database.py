@@ -1,4 +1,4 @@
-"""`results.db`: written by one process, committed every second or 1,000 pictures, whole after a kill."""
+"""`results.db`: written by one process, committed every second or 1,000 pictures, and consistent after a kill."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from itk_infer.classify.units import WaitingFile
 from itk_infer.errors import ConfigError
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
-ENGINE_VERSION = "1"  # raised whenever the same picture and model would get other probabilities
+ENGINE_VERSION = "1"  # increase it when the same picture and model would get other probabilities
 COMMIT_ROWS, COMMIT_S = 1000, 1.0
-BUSY_S = 60.0  # how long a program that reads the file may hold up a commit
+BUSY_S = 60.0  # longest time that another program reading the file may delay a commit
 
 
 class ResultsDatabase:
-    """The open file.
+    """The open database.
 
     Args:
-        path: See `DATABASE_NAME`.
-        read_only: Change nothing; a missing file reads as an empty one.
-        verify: Called before each commit; raises if the folder belongs to another run by now.
+        path: Path of the database file, see `DATABASE_NAME`.
+        read_only: Open it without changing it; a missing file is treated as an empty database.
+        verify: Called before each commit; raises if another run has taken over the folder.
 
     Raises:
-        ConfigError: the file is no such database, or of a newer version, or may not be written.
+        ConfigError: the file is not such a database, is of a newer version, or cannot be written.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, verify: Callable[[], None] = lambda: None) -> None:
@@ -60,7 +60,7 @@ class ResultsDatabase:
         self._next_image = 1 + (self.db.execute("SELECT max(id) FROM images").fetchone()[0] or 0)
 
     def close(self) -> None:
-        """Close the file; what is not committed is given up."""
+        """Close the database; uncommitted changes are discarded."""
         self.db.close()
 
     def begin(self) -> None:
@@ -71,14 +71,14 @@ class ResultsDatabase:
             self._open, self._since, self._rows = True, time.monotonic(), 0
 
     def commit(self) -> None:
-        """Commit what was recorded."""
+        """Commit all pending changes."""
         if self._open:
             self._verify()
             self.db.execute("COMMIT")
             self._open = False
 
     def commit_if_due(self) -> bool:
-        """Commit after a second or 1,000 pictures; whether it did."""
+        """Commit if a second has passed or 1,000 pictures are pending; return whether it did."""
         due = self._open and (self._rows >= COMMIT_ROWS or time.monotonic() - self._since >= COMMIT_S)
         if due:
             self.commit()
@@ -87,7 +87,7 @@ class ResultsDatabase:
     # --- runs and models ------------------------------------------------------------------------------------
 
     def model_id(self, model: ModelFacts) -> int | None:
-        """The row of a model; None: it was never run here."""
+        """Row id of a model; None if it is not in the database."""
         row = self.db.execute(
             "SELECT id FROM models WHERE sha256 = ? AND spec_sha256 = ? AND engine = ?",
             (model.digest, model.spec_digest, ENGINE_VERSION),
@@ -95,7 +95,7 @@ class ResultsDatabase:
         return None if row is None else int(row[0])
 
     def register_model(self, model: ModelFacts, threshold: float | None) -> int:
-        """The row of a model, made if it is new; its labels with the thresholds of this run."""
+        """Add a model if it is new, store its labels with the thresholds of this run, and return its row id."""
         self.begin()
         about = (model.name, model.kind, model.activation, model.study_rule)
         members = json.dumps(model.members)
@@ -130,7 +130,7 @@ class ResultsDatabase:
         return number
 
     def begin_run(self, run: str, version: str, model: int, source: Path, settings: dict[str, Any]) -> None:
-        """Note that a run begins."""
+        """Record the start of a run."""
         self.begin()
         self.db.execute(
             "INSERT INTO runs (run, started, version, model, input, settings) VALUES (?, ?, ?, ?, ?, ?)",
@@ -139,12 +139,12 @@ class ResultsDatabase:
         self.commit()
 
     def last_input(self) -> str | None:
-        """What the last run was over; None: there was none."""
+        """Input of the last run; None if there was no run."""
         row = self.db.execute("SELECT input FROM runs ORDER BY id DESC LIMIT 1").fetchone()
         return None if row is None else str(row[0])
 
     def end_run(self, run: str, images: int, seconds: float, exit_code: int) -> None:
-        """Note how it ended."""
+        """Record the end of a run: number of images, wall time in seconds, and exit code."""
         self.begin()
         self.db.execute(
             "UPDATE runs SET ended = ?, images = ?, seconds = ?, exit_code = ? WHERE run = ?",
@@ -155,20 +155,21 @@ class ResultsDatabase:
     # --- files ----------------------------------------------------------------------------------------------
 
     def known(self, folder: str) -> dict[str, tuple[Any, ...]]:
-        """The files of a folder that are on record, by path: id, size, mtime_ns, inode, state, model, sha256."""
+        """Recorded files of a folder, by path: id, size, mtime_ns, inode, state, model, sha256."""
         rows = self.db.execute(
             "SELECT path, id, size, mtime_ns, inode, state, model, sha256 FROM files WHERE folder = ?", (folder,)
         )
         return {row[0]: row[1:] for row in rows}
 
     def folders(self) -> Iterator[str]:
-        """All folders on record."""
+        """All recorded folders."""
         return (row[0] for row in self.db.execute("SELECT DISTINCT folder FROM files"))
 
     def put_waiting(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Record files that are to be read: path, folder, size, mtime_ns, inode, model.
+        """Record files to read: path, folder, size, mtime_ns, inode, model.
 
-        The model is None of new and changed files; it stays where only the stamp differs, and the content decides.
+        The model is None for new and changed files. It is kept if the size is the same and only the modification
+        time or the inode differs: the digest of the content then decides whether the file is computed again.
         """
         self.begin()
         self.db.executemany(
@@ -180,7 +181,7 @@ class ResultsDatabase:
         )
 
     def waiting(self, model: int, count: int) -> Iterator[list[WaitingFile]]:
-        """Files that are to be read, so many at a time; those that become so meanwhile are among them."""
+        """Yield lists of at most `count` files to read, including files that are added during the iteration."""
         last = 0
         while rows := self.db.execute(
             "SELECT id, path, CASE WHEN model = ? THEN sha256 END FROM files WHERE state = 'waiting' AND id > ? "
@@ -191,12 +192,12 @@ class ResultsDatabase:
             yield [WaitingFile(*row) for row in rows]
 
     def put_series(self, rows: Sequence[tuple[str, int]]) -> None:
-        """Note which series waiting files belong to: series, id."""
+        """Record the series of waiting files: series, id."""
         self.begin()
         self.db.executemany("UPDATE files SET series = ? WHERE id = ?", rows)
 
     def wake_series(self) -> int:
-        """Let all files of a series wait of which one waits, because they are seen together; how many more do."""
+        """Mark all files of a series as waiting if one is, as they share inputs; return how many were added."""
         self.begin()
         cursor = self.db.execute(
             "UPDATE files SET state = 'waiting', model = NULL WHERE state IN ('done', 'failed') AND series IN "
@@ -205,7 +206,7 @@ class ResultsDatabase:
         return cursor.rowcount
 
     def counts(self, model: int) -> tuple[int, int, int]:
-        """Files that failed, that are done, and all, by a model."""
+        """Numbers of files for a model: failed, done, and all."""
         row = self.db.execute(
             "SELECT coalesce(sum(state = 'failed'), 0), coalesce(sum(state = 'done'), 0), count(*) FROM files "
             "WHERE model = ?",
@@ -214,24 +215,24 @@ class ResultsDatabase:
         return int(row[0]), int(row[1]), int(row[2])
 
     def forget(self, ids: Sequence[int]) -> None:
-        """Drop files, with all that is known of their pictures."""
+        """Delete files, with all records of their pictures."""
         self.begin()
         for file in ids:
             self._drop_images(file)
         self.db.executemany("DELETE FROM files WHERE id = ?", [(file,) for file in ids])
 
     def unchanged(self, file: int) -> None:
-        """Note that a file with another stamp has the content of which there are results."""
+        """Record that the content of a file with a new modification time is the one of its stored results."""
         self.begin()
         self.db.execute("UPDATE files SET state = 'done', reason = NULL WHERE id = ?", (file,))
 
     def record(self, result: FileDone, model: int, *, members: bool) -> None:
-        """Record what became of a file, with its pictures."""
+        """Record the result of a file, with its pictures."""
         self.begin()
         facts, file = result.facts, result.file
         was = self.db.execute("SELECT sha256 FROM files WHERE id = ?", (file,)).fetchone()
         old: dict[int, int] = {}
-        if was is not None and was[0] is not None:  # it had results
+        if was is not None and was[0] is not None:  # the file has earlier results
             if was[0] == result.sha256 and result.state == "done":
                 old = dict(self.db.execute("SELECT frame, id FROM images WHERE file = ?", (file,)).fetchall())
             else:

@@ -1,4 +1,4 @@
-"""The search for files, folder by folder, so that memory does not grow with the archive."""
+"""The search for files, one folder at a time, so that memory does not grow with the archive."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from itk_infer.errors import ConfigError, NoInputError
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file.
+    """A file found by the search.
 
     Attributes:
-        name: In its folder.
-        size: Bytes.
-        mtime_ns: When it was changed last.
-        inode: Its number in the file system; 0 where there is none.
+        name: Name within its folder.
+        size: Size in bytes.
+        mtime_ns: Time of the last modification, in nanoseconds.
+        inode: Inode number; 0 if the file system has none.
     """
 
     name: str
@@ -28,18 +28,18 @@ class FoundFile:
 
 
 def folders_of(path: Path, without: frozenset[Path]) -> Iterator[tuple[str, list[FoundFile]]]:
-    """The files of a folder and of all below it, sorted; hidden ones, whose names begin with a dot, are left out.
+    """List the files of a folder and its subfolders, sorted, except hidden ones (names with a leading dot).
 
     Args:
         path: The folder, or one file.
-        without: Folders that are not searched, resolved.
+        without: Folders to skip, as resolved paths.
 
     Yields:
-        Path of a folder relative to the first one, with '/', empty for that itself; and its files.
+        Path of a folder relative to `path`, with '/' (empty for `path` itself), and its files.
 
     Raises:
         ConfigError: a folder cannot be listed.
-        NoInputError: the path is not there.
+        NoInputError: the path does not exist.
     """
     if path.is_file():
         about = path.stat()
@@ -69,7 +69,7 @@ def _below(
             continue
         try:
             about = entry.stat()
-        except OSError:  # a link that leads nowhere, or deleted meanwhile: reading it will say so
+        except OSError:  # a broken link, or deleted meanwhile: reading it reports the error
             files.append(FoundFile(entry.name, 0, 0, 0))
             continue
         files.append(FoundFile(entry.name, about.st_size, about.st_mtime_ns, about.st_ino))

@@ -1,4 +1,4 @@
-"""What is settled on the first pictures of an archive, before anything is recorded: precision, and batch size."""
+"""Tests on the first pictures of an archive, before anything is recorded: precision and batch size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itk_infer.errors import InputError
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture
 
-CHECKED = 8  # files on which reduced precision is compared with fp32
+CHECKED = 8  # pictures on which reduced precision is compared with fp32
 
 
 def settle_precision(classifier: Classifier, source: Path, check: Callable[[], None]) -> str:
@@ -21,10 +21,10 @@ def settle_precision(classifier: Classifier, source: Path, check: Callable[[], N
     Args:
         classifier: The model; its precision may change.
         source: Folder of pictures, or one file.
-        check: Called between folders; raises to stop.
+        check: Called between folders; raises to stop the run.
 
     Returns:
-        A sentence about what was found; empty: there was nothing to compare.
+        A sentence about the result; empty if there was nothing to compare.
     """
     if all(network.precision == "fp32" for network in classifier.model.networks):
         return ""
@@ -32,7 +32,7 @@ def settle_precision(classifier: Classifier, source: Path, check: Callable[[], N
 
 
 def first_inputs(classifier: Classifier, source: Path, check: Callable[[], None], count: int) -> list[list[Any]]:
-    """Inputs of the networks for the first pictures that can be read, of one size; at most so many."""
+    """Network inputs of at most `count` readable pictures, the first ones, all of one size."""
     inputs: list[list[Any]] = []
     for path in _files(source, check):
         try:
@@ -49,7 +49,7 @@ def first_inputs(classifier: Classifier, source: Path, check: Callable[[], None]
 
 
 def _files(source: Path, check: Callable[[], None]) -> Iterator[Path]:
-    """Files below a folder, until enough of them were taken."""
+    """Yield files below a folder until the caller stops."""
     root = source if source.is_dir() else source.parent
     for folder, files in folders_of(source, frozenset()):
         check()

@@ -15,17 +15,17 @@ from itk_infer.classify.units import Unit
 from itk_infer.classify.work import Work
 from itk_infer.model.batch_size.cache import open_cache
 
-BACKLOG = 1000  # units that wait for a thread
-LOOK_S = 0.1  # how often a signal is looked for while no result comes
+BACKLOG = 1000  # most units that wait for a thread
+LOOK_S = 0.1  # seconds between checks for a signal while no result arrives
 
 
 class InThreads:
-    """See `Computing`.
+    """Classifies in threads of this process; implements `Computing`.
 
     Args:
         classifier: The loaded model; its precision may change.
         settings: Input, batch size and threads.
-        check: Called often, here; raises to stop.
+        check: Called often, in the calling thread; raises to stop.
     """
 
     def __init__(self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None]) -> None:
@@ -58,7 +58,7 @@ class InThreads:
 
 
 def _feed(work: Work, units: Iterator[Unit], take: Callable[[FileDone], None], pause: Callable[[], None]) -> None:
-    """Hand out units, and pass on results, until both are at their end."""
+    """Submit units and pass on results until there are no more of either."""
     given = taken = 0
     more = True
     while more or taken < given:

@@ -1,7 +1,7 @@
 """Classification by the workers of an executor: processes of this machine, or of a cluster.
 
-They are given parts of the archive, and return what became of each file; they write nothing. A part whose worker
-died is halved until the file is alone that it died of.
+Workers are given parts of the archive and return the result of each file; they do not write the database. If a
+worker dies, its part is halved repeatedly, until the file that causes it is in a part of its own.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from itk_infer.errors import InferenceError, ItkInferError, LockLostError
 from itk_infer.executors.executor import Executor
 from itk_infer.executors.messages import CaseBegun, Failed, Message, Returned, Stopped, WorkerDied
 
-FIRST, LEAST, MOST = 32, 8, 2048  # files of a part
-PART_S = 5.0  # seconds that a part should take
-AHEAD = 2  # parts per worker that are handed out: one at work, one that waits
+FIRST, LEAST, MOST = 32, 8, 2048  # files per part: first, smallest and largest number
+PART_S = 5.0  # target duration of a part, in seconds
+AHEAD = 2  # parts per worker that are handed out: one being computed, one queued
 
 
 class InWorkers:
-    """See `Computing`.
+    """Classifies by an executor's workers; implements `Computing`.
 
     Args:
-        executor: Entered; opened here. Its runners are `PartRunner`.
-        settings: Where the input is.
-        check: Called often, here; raises to stop.
-        tell: Takes sentences for the user.
+        executor: Context already entered; opened here. Its runners are of `PartRunner`.
+        settings: Input and output folders.
+        check: Called often, in the calling thread; raises to stop.
+        tell: Called with sentences for the user.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -59,7 +59,7 @@ class InWorkers:
         return max(1, self._executor.workers) * self.facts.threads
 
     def late_notes(self) -> list[str]:
-        """See `Computing`: workers wait for their networks."""
+        """See `Computing`; empty, because workers finish building their networks before `facts` is sent."""
         return []
 
     def work(
@@ -80,14 +80,14 @@ class InWorkers:
                 if self._open:
                     self._executor.step(self._report)
         except LockLostError:
-            self._executor.stop(lambda message: None)  # nothing more may be recorded
+            self._executor.stop(lambda message: None)  # results that still arrive must not be recorded
             raise
         except ItkInferError:
             self._executor.stop(self._report_rest)
             raise
 
     def _files(self, left: int) -> int:
-        """How many files the next part has: fewer at the end, so that all workers end at about one time."""
+        """Number of files in the next part; fewer at the end, so that all workers end at about the same time."""
         return max(LEAST, min(self._size, left // (AHEAD * max(1, self._executor.workers))))
 
     def _submit(self, units: tuple[Unit, ...], *, safer: bool = False) -> None:
@@ -98,10 +98,10 @@ class InWorkers:
         self._executor.submit(part)
 
     def _report(self, message: Message) -> None:
-        """Take a message of the executor.
+        """Process a message of the executor.
 
         Raises:
-            InferenceError: a worker cannot go on.
+            InferenceError: a worker cannot continue.
         """
         match message:
             case CaseBegun():
@@ -117,7 +117,7 @@ class InWorkers:
                 del self._open[message.name]
 
     def _report_rest(self, message: Message) -> None:
-        """As `_report`, of a run that has ended: only what is done counts."""
+        """As `_report`, after the end of the run: only results of finished parts are used."""
         if isinstance(message, Returned):
             self._returned(self._open.pop(message.name), message)
 
@@ -147,7 +147,7 @@ class InWorkers:
 
 
 def _first_of(units: Iterator[Unit], files: int) -> tuple[Unit, ...]:
-    """The next units with at least so many files; fewer at the end."""
+    """The next units with at least `files` files in total; fewer at the end."""
     chosen: list[Unit] = []
     count = 0
     while count < files and (unit := next(units, None)) is not None:

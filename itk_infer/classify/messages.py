@@ -1,4 +1,4 @@
-"""What threads that classify report of a file."""
+"""Results of files and pictures, as threads and workers report them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ State = Literal["done", "failed", "skipped", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class ImageDone:
-    """A picture with its probabilities; all lists are in the order of the labels.
+    """A picture with its probabilities; all sequences are in the order of the labels.
 
     Attributes:
-        frame: Its number in the file, from 0.
-        sha256: Of its decoded values.
+        frame: Number of the frame in its file, from 0.
+        sha256: Digest of the decoded values.
         probabilities: One per label.
-        logits: None: there are none.
-        std: Over the members of an ensemble; None: it is none.
-        members: Probabilities of each member.
+        logits: One per label; None if not available.
+        std: Standard deviation over the members of an ensemble; None for a single network.
+        members: Probabilities of each member of an ensemble.
     """
 
     frame: int
@@ -34,18 +34,18 @@ class ImageDone:
 
 @dataclass(frozen=True, slots=True)
 class FileDone:
-    """What became of a file.
+    """The result of a file.
 
     Attributes:
-        file: Its row in the database.
-        path: Relative to the input.
-        state: ``unchanged``: its content is that of which there are results.
-        study: StudyInstanceUID, or ``folder:`` and its folder.
-        reason: Why it failed or was skipped.
-        note: A warning about a file that is done.
-        sha256: Of its content; None where it could not be read.
-        facts: What it says of itself.
-        images: Its pictures, if it is done.
+        file: Row id of the file in the database.
+        path: Path relative to the input.
+        state: State of the file; ``unchanged``: its content is the one of the stored results.
+        study: StudyInstanceUID, or ``folder:`` followed by the folder.
+        reason: Why the file failed or was skipped.
+        note: A warning about a file that was classified.
+        sha256: Digest of the file's content; None if it could not be read.
+        facts: Attributes from the file's header.
+        images: The pictures of the file, if it was classified.
     """
 
     file: int

@@ -1,4 +1,4 @@
-"""What a run records of a model that is loaded here or in its workers."""
+"""The description of a model that a run records, whether the model is loaded here or in workers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from itk_infer.spec.classify_spec import ClassLabel
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """See `PictureClassifier` for what is not said here. Picklable.
+    """Description of a loaded model, see `PictureClassifier`. Picklable.
 
     Attributes:
-        digest: Of the model files, and how they are averaged.
-        spec_digest: Of all that decides a probability besides, also the precision.
-        name: For tables and messages.
-        kind: Of the model.
-        activation: Of the first network.
-        study_rule: Of its spec.
-        labels: In the order of all answers.
-        members: Of each network: its name, its group, its digest.
-        device: Where the networks run, for people.
-        precisions: Of each network.
-        reach: How many pictures before and after one it sees together with it.
+        digest: SHA-256 of the model files, and of how they are averaged.
+        spec_digest: SHA-256 of what else determines a probability, including the precision.
+        name: Name for tables and messages.
+        kind: Name in `MODEL_KINDS`.
+        activation: Activation of the first network.
+        study_rule: Rule of the spec that summarises the images of a study.
+        labels: Labels, in the order of all results.
+        members: Name, group and digest of each network.
+        device: Device of the networks, as text for the user.
+        precisions: Precision of each network.
+        reach: Number of neighbouring pictures before and after each one that are part of its input.
         batch: Pictures per call.
-        threads: That decode and run it, in each process.
+        threads: Threads that decode pictures and run the networks, per process.
         notes: Sentences for the user.
     """
 
@@ -48,18 +48,18 @@ class ModelFacts:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The version that computes, which must be that of the run."""
+        """Version of the program that computes; it must be the same as that of the run."""
         return {"itk_infer": __version__}
 
 
 def facts_of(classifier: Classifier, batch: int = 1, threads: int = 1, notes: tuple[str, ...] = ()) -> ModelFacts:
-    """Of a model that is loaded here.
+    """Describe a model that is loaded in this process.
 
     Args:
         classifier: The model.
         batch: Pictures per call.
-        threads: That call it.
-        notes: Besides those of the model.
+        threads: Threads that call it.
+        notes: Notes in addition to those of the model.
     """
     model = classifier.model
     return ModelFacts(

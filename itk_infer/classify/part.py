@@ -1,4 +1,4 @@
-"""What workers are given: a part of an archive, and the model that they load for it."""
+"""Messages to workers: a part of an archive, and the model to load for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class ClassifierRequest:
     """A model by its files, and how to load and run it. Picklable and hashable.
 
     Attributes:
-        paths: An ONNX, TorchScript or torch.export file, or an ensemble file; several: their mean.
-        kind: A name in `MODEL_KINDS`; None: recognised.
-        options: Everything else.
-        source: The input, on whose first pictures precision and batch size are settled.
+        paths: An ONNX, TorchScript or torch.export file, or an ensemble file; several: their outputs are averaged.
+        kind: A name in `MODEL_KINDS`; None: recognised from the files.
+        options: Options of the run.
+        source: The input; precision and batch size are determined on its first pictures.
         batch: Pictures per call, see `ClassifySettings`.
     """
 
@@ -30,7 +30,7 @@ class ClassifierRequest:
     batch: BatchChoice | None = None
 
     def absolute(self) -> ClassifierRequest:
-        """The same with absolute paths, for processes with another current folder."""
+        """The same request with absolute paths, for processes with another current folder."""
         return replace(
             self,
             paths=tuple(path.absolute() for path in self.paths),
@@ -39,11 +39,11 @@ class ClassifierRequest:
         )
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Classifier:
-        """Load the model, for as many calls at a time as there are threads.
+        """Load the model, for as many simultaneous calls as there are threads.
 
         Args:
             device: Overrides the option `device`; None: the option holds.
-            threads: Of the CPU; None: all cores that may be used.
+            threads: CPU threads; None: all usable cores.
 
         Raises:
             ItkInferError: it cannot be loaded, or the options do not fit it.
@@ -55,16 +55,16 @@ class ClassifierRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Units that one worker classifies; a task of an executor, see `AnyTask`.
+    """Units for one worker to classify; a task of an executor, see `AnyTask`.
 
     Attributes:
-        name: Of its own in the run.
-        root: What paths of files are relative to.
+        name: Name of the part, unique in the run.
+        root: Folder that the paths of files are relative to.
         units: At least one.
-        model: Digests of the model and of its spec that the run records.
-        precisions: Of each network.
+        model: Digests of the model and its spec, as recorded by the run.
+        precisions: Precision of each network.
         batch: Pictures per call.
-        safer: Whether a worker died of it, or of a larger part with it.
+        safer: Whether a worker died while it computed this part, or a larger one that contained it.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Part:
 
     @property
     def files(self) -> tuple[WaitingFile, ...]:
-        """Of all units."""
+        """The files of all units."""
         return tuple(file for unit in self.units for file in unit.files)
 
     def absolute(self) -> Part:
-        """The same for a process with another current folder."""
+        """The same part with absolute paths, for a process with another current folder."""
         return replace(self, root=self.root.absolute())

@@ -1,4 +1,4 @@
-"""The worker's side: a model loaded once, and one part of the archive after the other."""
+"""The runner of parts: a loaded model that classifies parts of an archive in a worker, one after the other."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from itk_infer.machine import usable_cores
 from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.runtimes.precision import Precision
 
-LOOK_S = 0.1  # how often a stop is looked for while no result comes
+LOOK_S = 0.1  # seconds between checks for a stop while no result arrives
 
 
 def open_parts(source: ClassifierRequest, device: str | None, threads: int | None) -> PartRunner:
-    """Load a model that classifies parts; an `Opener`."""
+    """Load a model for classifying parts; an `Opener`."""
     count = threads or usable_cores()
     classifier = source.load(device=device, threads=count)
     classifier.model.wait()
@@ -36,22 +36,22 @@ def open_parts(source: ClassifierRequest, device: str | None, threads: int | Non
 
 
 class PartRunner:
-    """See `Runner`; its tasks are `Part`, and it returns a tuple of `FileDone`.
+    """Classifies parts, see `Runner`: its tasks are `Part`, and `run` returns a tuple of `FileDone`.
 
     Args:
         classifier: The loaded model.
-        facts: What the run is told of it.
+        facts: Description of the model that is sent to the run.
     """
 
     def __init__(self, classifier: Classifier, facts: ModelFacts) -> None:
         self._classifier, self.facts = classifier, facts
 
     def run(self, task: Part, worker: int, show: Any, check: Callable[[], None]) -> Outcome:
-        """Classify a part; what is done when a stop comes is returned, and the rest is not."""
+        """Classify a part. After a stop, the results up to then are returned."""
         found: list[FileDone] = []
         try:
             self._agree(task)
-            alone = task.safer and len(task.units) == 1  # whatever ended its worker may have been its memory
+            alone = task.safer and len(task.units) == 1  # the worker may have died for lack of memory
             batch, threads = (1, 1) if alone else (task.batch, self.facts.threads)
             self._classify(task, batch, threads, found.append, check)
         except InterruptedRunError:
@@ -65,13 +65,13 @@ class PartRunner:
         return Returned(task.name, worker, tuple(found))
 
     def overlapping(self, worker: int, send: Any, show: Any, check: Any) -> None:
-        """Reading, decoding and the network overlap in the threads of a part."""
+        """See `Runner`; None, because reading, decoding and computing overlap within a part already."""
 
     def _agree(self, part: Part) -> None:
-        """Run in the precision that the run records.
+        """Set the precision that the run has recorded.
 
         Raises:
-            ModelError: the files of the model are others than those that the first worker loaded.
+            ModelError: the model files differ from those that the first worker loaded.
         """
         model = self._classifier.model
         for network, precision in zip(model.networks, part.precisions, strict=True):

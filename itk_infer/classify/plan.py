@@ -1,4 +1,4 @@
-"""Which files are read: those that are new or changed, and those whose results are of another model."""
+"""The choice of files to read: new or changed ones, and those whose results are of another model."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from itk_infer.classify.find import FoundFile, folders_of
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.errors import NoInputError
 
-ROWS = 10_000  # of files that are recorded at a time
-MOST_MISSING = 5  # that a warning names
+ROWS = 10_000  # files recorded per statement
+MOST_MISSING = 5  # most missing files that a warning names
 
 
 @dataclass(slots=True)
 class ClassifyPlan:
-    """What a search found, in numbers.
+    """Result of a search, as counts.
 
     Attributes:
-        files: Found.
-        waiting: Of them, to be read.
-        up_to_date: Of them, with results of this model.
-        missing: With results on record, and no longer there: the first by name.
-        missing_ids: Rows of all of them.
-        gone_ids: Rows of files without results that are no longer there.
+        files: Number of files.
+        waiting: Number of files to read.
+        up_to_date: Number of files with results of this model.
+        missing: Paths of files that have results and no longer exist; only the first ones.
+        missing_ids: Row ids of all missing files that have results.
+        gone_ids: Row ids of missing files without results.
     """
 
     files: int = 0
@@ -45,14 +45,14 @@ def make_plan(
     *,
     write: bool = True,
 ) -> ClassifyPlan:
-    """Compare the files with the record, folder by folder.
+    """Compare the files with the database, folder by folder.
 
     Args:
-        database: The record; files to be read become ``waiting`` in it.
+        database: The database; files to be read become ``waiting`` in it.
         settings: Input and output.
-        model: Row of the model; None: it was never run here.
+        model: Row id of the model; None: it is not in the database.
         check: Called between folders; raises to stop.
-        write: False: only count.
+        write: False: only count, without changing the database.
 
     Raises:
         NoInputError: there is no file.
@@ -92,7 +92,7 @@ def make_plan(
 
 
 def _left_out(settings: ClassifySettings) -> frozenset[Path]:
-    """Folders of results, unless they are the input itself."""
+    """Folders of results, which are not searched unless they are the input itself."""
     folders = {settings.output.resolve(), settings.database_path.parent.resolve()}
     return frozenset(folders - {settings.input.resolve(), *settings.input.resolve().parents})
 
@@ -104,7 +104,7 @@ def _is_current(record: tuple[object, ...], file: FoundFile, model: int | None) 
 
 
 def _may_be_current(record: tuple[object, ...], file: FoundFile, model: int | None) -> bool:
-    """Whether the content decides: a file of the same size that was copied or touched."""
+    """Whether the content must be compared: the size is the same, and the file may only be copied or touched."""
     _, size, _, _, state, of_model, sha256 = record
     waits_for_it = state == "done" or (state == "waiting" and of_model is not None)
     return waits_for_it and size == file.size and of_model == model and model is not None and sha256 is not None

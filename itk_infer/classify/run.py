@@ -1,4 +1,4 @@
-"""A run that classifies a folder: the search, the threads, the record after each second."""
+"""A run that classifies a folder: search, classification, and commits of the results every second."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from itk_infer.run.ledger_file import ledger_fault
 from itk_infer.run.lock import FolderLock
 from itk_infer.run.stop import StopRequest
 
-CHUNK = 1000  # files that are read from the record at a time
+CHUNK = 1000  # files read from the database at a time
 
 
 @dataclass(slots=True)
 class ClassifySummary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        done: Files classified in this run.
-        images: Pictures in them.
-        up_to_date: Files with results of this model before.
-        failed: Files that could not be read, in this run.
-        skipped: Files that hold no picture, in this run.
-        unchanged: Files that were copied or touched, with results of the same content.
-        reasons: The first failures by path.
-        seconds: Wall time.
-        exit_code: Of the command.
-        problem: Why the run was ended; empty: it was not.
-        copies: Images that are counted elsewhere.
-        conflicts: Images with the UID of another picture.
+        done: Number of files classified in this run.
+        images: Number of pictures in them.
+        up_to_date: Number of files that had results of this model already.
+        failed: Number of files that could not be read, in this run.
+        skipped: Number of files without pictures, in this run.
+        unchanged: Number of files that were copied or touched, and have results for the same content.
+        reasons: The first failures, by path.
+        seconds: Wall time in seconds.
+        exit_code: Exit code of the command.
+        problem: Why the run ended early; empty if it did not.
+        copies: Number of images that are copies of others, and counted there.
+        conflicts: Number of images with the UID of a different picture.
     """
 
     done: int = 0
@@ -72,18 +72,18 @@ def classify_folder(
 ) -> ClassifySummary:
     """Classify all pictures below a folder.
 
-    One bad file never stops the others. A signal stops the run; what is committed stays, and the next run does
-    the rest.
+    One bad file never stops the others. After a signal the run stops; committed results stay, and the next run
+    computes the rest.
 
     Args:
-        load: Loads the model, for as many calls at a time as `settings` has threads.
-        settings: Folders, and what is done with what is there.
-        events: Passes the events of the run to its listeners.
-        executor: Has the model loaded and computes, instead of this process; for workers with `open_parts`.
+        load: Loads the model, for as many simultaneous calls as `settings` has threads.
+        settings: Folders, and options of the run.
+        events: Distributes the events of the run to listeners.
+        executor: Loads the model and computes, instead of this process; its workers use `open_parts`.
 
     Raises:
         ModelError: the model cannot be loaded.
-        ConfigError: the folders cannot be used, or another run is at work in the output folder.
+        ConfigError: the folders cannot be used, or another run is using the output folder.
         NoInputError: there is no file, or none that could hold a picture.
     """
     events = events or Events()
@@ -207,14 +207,14 @@ class _Run:
             self._tell(taken, taken)
 
     def _units(self, model: int) -> Iterator[Unit]:
-        """The files to read, from the record; with neighbours, all of them first, by their series."""
+        """Units of files to read. If neighbours are inputs, all files are read first and grouped by series."""
         if not self.facts.reach:
             for chunk in self.database.waiting(model, CHUNK):
                 yield from (Unit((file,)) for file in chunk)
             return
         found = []
         threads = self.settings.own_threads
-        for again in (False, True):  # then those beside which a picture is new
+        for again in (False, True):  # the second time with all files of series that have a new one
             for chunk in self.database.waiting(model, CHUNK):
                 self.stop.check()
                 fresh = glances(chunk, self.settings.root, threads)
@@ -226,7 +226,7 @@ class _Run:
         yield from units_of(found)
 
     def _take(self, result: FileDone, model: int) -> None:
-        """Record what became of a file, and emit its event."""
+        """Record the result of a file, and emit its event."""
         summary = self.summary
         if result.state == "unchanged":
             summary.unchanged += 1

@@ -1,7 +1,7 @@
-"""The tables of `results.db`, the primary record of `itk_infer classify`; every other table is made from it.
+"""The tables of `results.db`, the primary record of `itk_infer classify`; all other tables are derived from it.
 
-One `model` is what one run computes with: a network, or an ensemble with its members. Predictions of other models,
-of earlier runs in the same folder, stay beside those of the last run: `CURRENT_MODEL` names the one of the tables.
+One row of `model` is what a run computes with: a network, or an ensemble with its members. Predictions of other
+models from earlier runs in the same folder are kept; `CURRENT_MODEL` selects those that the tables show.
 """
 
 from typing import Final

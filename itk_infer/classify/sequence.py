@@ -1,4 +1,4 @@
-"""Pictures with their neighbours, each decoded once, as many in memory as one is seen together with."""
+"""Iteration over pictures with their neighbours: each is decoded once, and only one neighbourhood is in memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Slot(Generic[Item]):
-    """One place in a series.
+    """One position in a series.
 
     Attributes:
-        item: The picture there.
-        twins: Others with the same UID: they are seen with the same neighbours, and are neighbours of none.
+        item: The picture at this position.
+        twins: Other pictures with the same UID: they get the same neighbours, and are not neighbours of others.
     """
 
     item: Item
@@ -24,17 +24,17 @@ class Slot(Generic[Item]):
 
 
 def with_neighbours(slots: Iterator[Slot[Item]], reach: int) -> Iterator[tuple[list[Item], int]]:
-    """Every picture with those around it.
+    """Yield every picture with its neighbours.
 
     Args:
-        slots: In the order of the series.
-        reach: How many before and after it.
+        slots: Positions in the order of the series.
+        reach: Number of neighbours before and after each picture.
 
     Yields:
-        Pictures, and which of them is meant; at the ends of the series there are fewer before or after it.
+        The picture among its neighbours, and its index; there are fewer neighbours at the ends of the series.
     """
     held: deque[Slot[Item]] = deque()
-    at = 0  # of the next one in `held`
+    at = 0  # index in `held` of the next picture
     for slot in slots:
         held.append(slot)
         if len(held) > at + reach:

@@ -1,4 +1,4 @@
-"""What was asked of a run that classifies."""
+"""Settings of a run that classifies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from itk_infer.options import BatchChoice
 
 @dataclass(frozen=True, slots=True)
 class ClassifySettings:
-    """Folders, and what is done with what is there.
+    """Folders, and options of the run.
 
     Attributes:
-        input: Folder that is searched, with all folders below it; or one file.
-        output: Folder of the results; created.
-        database: Other place of `results.db`; None: in `output`.
-        threshold: Replaces that of every label; None: that of the spec.
+        input: Folder that is searched with all its subfolders; or one file.
+        output: Folder of the results; created if missing.
+        database: Path of `results.db`; None: in `output`.
+        threshold: Replaces the thresholds of all labels; None: those of the spec.
         batch: Pictures per call of the network; ``auto``: found by timing; None: 4 on a CPU, ``auto`` on a GPU.
-        threads: Threads that decode and run the network; None: as many as cores may be used.
+        threads: Threads that decode pictures and run the network; None: as many as usable cores.
         overwrite: Compute everything again.
-        save_members: Keep the probabilities of each member of an ensemble, too.
-        forget_missing: Drop results of files that are no longer there.
-        batch_cache: Where ``auto`` remembers: a folder; True: the user's cache folder; False: nowhere.
+        save_members: Also store the probabilities of each member of an ensemble.
+        forget_missing: Delete results of files that no longer exist.
+        batch_cache: Folder where ``auto`` keeps its results; True: the user's cache folder; False: none.
     """
 
     input: Path
@@ -41,21 +41,21 @@ class ClassifySettings:
 
     @property
     def own_threads(self) -> int:
-        """Threads of this process."""
+        """Number of threads of this process."""
         return self.threads or usable_cores()
 
     @property
     def database_path(self) -> Path:
-        """The file of the results."""
+        """Path of `results.db`."""
         return self.database or self.output / DATABASE_NAME
 
     @property
     def root(self) -> Path:
-        """The folder that paths of files are relative to."""
+        """Folder that paths of files are relative to."""
         return self.input if self.input.is_dir() else self.input.parent
 
     def about(self) -> dict[str, Any]:
-        """For the record of the run, JSON-ready."""
+        """The settings for the database's record of the run, JSON-ready."""
         return {
             "threshold": self.threshold,
             "batch": self.batch,

@@ -1,4 +1,4 @@
-"""What only the whole archive shows: copies and conflicts of images, studies of files that cannot be read."""
+"""Steps that need the whole archive: marking copies and conflicts, and finding the studies of unreadable files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ UPDATE files SET study = (
 
 
 def settle(db: sqlite3.Connection) -> tuple[int, int]:
-    """Mark copies and conflicts, in an open transaction; the same result in whatever order files were read.
+    """Mark copies and conflicts, in an open transaction; the result does not depend on the order of reading.
 
-    Of images with equal UID and frame, that counts whose folder holds the most images of the study; then the first
-    by path. A file that failed without a study belongs to that of its folder, if there is exactly one.
+    Of images with equal UID and frame, the one in the folder with the most images of the study is counted; of
+    several, the first by path. A failed file without a study is assigned to the study of its folder, if there is
+    exactly one.
 
     Returns:
-        Numbers of copies and of conflicts.
+        Numbers of copies and conflicts.
     """
     db.execute("UPDATE images SET state = 'counted', same_as = NULL WHERE state != 'counted'")
     groups = db.execute(SAME_IDENTITY).fetchall()

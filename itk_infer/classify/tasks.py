@@ -1,4 +1,4 @@
-"""Tasks for threads: units in turn, and before them parts of a unit that a thread shares with the others."""
+"""A queue of tasks for threads; parts of a running unit, shared among threads, come before further units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Task = Callable[[], None]
 
 
 class Tasks:
-    """What is to be done; for any number of threads."""
+    """Queue of tasks; any number of threads may run `work`."""
 
     def __init__(self) -> None:
         self._waiting: deque[Task] = deque()
@@ -21,7 +21,7 @@ class Tasks:
 
     @property
     def backlog(self) -> int:
-        """Tasks that were put, and that no thread has taken yet."""
+        """Number of queued tasks that have not been started."""
         return len(self._waiting)
 
     def put(self, task: Task) -> None:
@@ -31,26 +31,26 @@ class Tasks:
             self._changed.notify()
 
     def share(self, task: Task, count: int) -> None:
-        """Have a part of the task that calls this done by so many other threads, as soon as they are free."""
+        """Have `count` other threads run `task`, a part of the running task, as soon as they are free."""
         with self._changed:
             self._shared.extend([task] * count)
             self._changed.notify(count)
 
     def finish(self) -> None:
-        """Say that no more are put."""
+        """Declare that no further tasks will be added."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def give_up(self) -> None:
-        """Drop all that no thread has taken."""
+        """Drop all tasks that have not been started."""
         with self._changed:
             self._waiting.clear()
             self._shared.clear()
         self.finish()
 
     def work(self) -> None:
-        """Do tasks, until all are done: one that is under way may yet be shared."""
+        """Run tasks until all have ended; also waits for running ones, which may still share parts."""
         while (task := self._next()) is not None:
             try:
                 task()

@@ -1,4 +1,4 @@
-"""What a thread works on at a time: one file, or the single pictures of one series in their order."""
+"""Units of work for a thread: one file, or the single-frame files of one series in their order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from itk_infer.volume.picture_input.picture import PictureFacts
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
-    """A file that is to be read.
+    """A file to read.
 
     Attributes:
-        id: Its row in the database.
-        path: Relative to the input, with '/'.
-        expected: Digest of the content of which there are results; None: there are none.
+        id: Row id of the file in the database.
+        path: Path relative to the input, with '/'.
+        expected: Digest of the content that has results; None if there are no results.
     """
 
     id: int
@@ -34,17 +34,17 @@ class WaitingFile:
 
     @property
     def folder(self) -> str:
-        """Its folder, relative to the input."""
+        """Folder of the file, relative to the input."""
         return self.path.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Files that one thread works on, one after the other.
+    """Files that one thread processes, one after the other.
 
     Attributes:
-        files: One, or those of a series, in its order.
-        twins: For each file: whether it has the UID of the file before it.
+        files: One file, or those of a series, in its order.
+        twins: Per file: whether it has the same UID as the file before it.
     """
 
     files: tuple[WaitingFile, ...]
@@ -53,14 +53,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What the header of a waiting file says, for ordering a series.
+    """Header attributes of a waiting file, for ordering a series.
 
     Attributes:
         file: The file.
-        series: Which one it belongs to; empty: it stands alone.
-        sop: SOPInstanceUID; empty: none.
-        study: StudyInstanceUID; empty: none.
-        position: Along the normal of the slices, mm; None: unknown.
+        series: Key of its series; empty: the file is classified on its own.
+        sop: SOPInstanceUID; empty if there is none.
+        study: StudyInstanceUID; empty if there is none.
+        position: Position along the slice normal in mm; None if unknown.
     """
 
     file: WaitingFile
@@ -71,7 +71,7 @@ class Glance:
 
 
 def glances(files: Sequence[WaitingFile], root: Path, threads: int) -> list[Glance]:
-    """Read the headers of files, not their pixels."""
+    """Read the headers of files, without pixels."""
     with ThreadPoolExecutor(threads, "headers") as pool:
         return list(pool.map(lambda file: _glance(file, root), files))
 
@@ -83,7 +83,7 @@ def _glance(file: WaitingFile, root: Path) -> Glance:
     try:
         facts = _facts(path)
     except (InputError, OSError):
-        return Glance(file, "")  # it is read, and then refused with its reason
+        return Glance(file, "")  # reading the whole file reports the reason
     alone = facts is None or facts.frames > 1 or not facts.series
     if alone or facts is None:
         return Glance(file, "")
@@ -102,9 +102,9 @@ def _facts(path: Path) -> PictureFacts | None:
 
 
 def units_of(found: Sequence[Glance]) -> Iterator[Unit]:
-    """Units of files, each series in the order of its positions, or of its names where one has no position.
+    """Make units of files; each series is sorted by position, or by name if a position is missing.
 
-    Of files with one UID, that in the folder with the most files of the study comes first.
+    Of files with the same UID, the one in the folder with the most files of the study comes first.
     """
     series: dict[str, list[Glance]] = defaultdict(list)
     for glance in found:
@@ -128,5 +128,5 @@ def units_of(found: Sequence[Glance]) -> Iterator[Unit]:
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts a2 before a10."""
+    """Sort key of natural order: a2 before a10."""
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))

@@ -1,6 +1,6 @@
-"""Threads that read, decode, resize and run the network; a thread that fills a batch runs it, while others decode.
+"""Threads that read, decode, resize and run the network; a thread that fills a batch runs it while others decode.
 
-Decoders, resizing, digests and runtimes are free of the GIL, so that threads share one model and all memory.
+Decoders, resizing, digests and runtimes release the GIL, so all threads share one model and one memory.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ GAP = "a picture beside it in the series could not be read; the next one stands 
 
 
 class Work:
-    """The threads.
+    """The threads of a run in this process.
 
     Args:
         classifier: The loaded model.
-        root: What paths of files are relative to.
+        root: Folder that paths of files are relative to.
         batch: Pictures per call of the network.
-        threads: How many; at least 1.
+        threads: Number of threads, at least 1.
 
     Attributes:
-        results: `FileDone` of each file, or the exception of a thread that ended by a bug.
+        results: `FileDone` per file, or the exception of a thread that ended by an unexpected error.
     """
 
     def __init__(self, classifier: Classifier, root: Path, batch: int, threads: int) -> None:
@@ -57,7 +57,7 @@ class Work:
 
     @property
     def backlog(self) -> int:
-        """Units that no thread has taken yet."""
+        """Number of units that no thread has started."""
         return self._tasks.backlog
 
     def submit(self, unit: Unit) -> None:
@@ -65,17 +65,17 @@ class Work:
         self._tasks.put(partial(self._work, unit))
 
     def finish(self) -> None:
-        """Say that there are no more units: batches that are not full are run, too."""
+        """Declare that there are no more units, so that incomplete batches are run, too."""
         self._tasks.finish()
 
     def close(self) -> None:
-        """Give up what is not done, and wait for the threads."""
+        """Drop what is not done, and wait for the threads."""
         self._stop.set()
         self._tasks.give_up()
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.05)
-                while not self.results.empty():  # a thread may wait for a place
+                while not self.results.empty():  # a thread may be waiting to put a result
                     self.results.get()
 
     def _loop(self) -> None:
@@ -102,7 +102,7 @@ class Work:
             self._add(around[at], [item.planes for item in around], at)
 
     def _work_alone(self, file: WaitingFile) -> None:
-        """The pictures of a file without their neighbours; the other threads take frames of it, too."""
+        """Classify the pictures of a file without neighbours; free threads help with its frames."""
         job = _Job(file, self)
         pictures = self._open(job)
         if pictures is None:
@@ -113,7 +113,7 @@ class Work:
             while frames and not self._stop.is_set():
                 try:
                     frame = frames.popleft()
-                except IndexError:  # another thread took the last one
+                except IndexError:  # another thread took the last frame
                     return
                 picture = self._decode(job, pictures, frame)
                 if picture is None:
@@ -125,7 +125,7 @@ class Work:
         work()
 
     def _slots(self, unit: Unit) -> Iterator[Slot[_Picture]]:
-        """The pictures of a unit, decoded one after the other; those that fail are left out."""
+        """Decode the pictures of a unit one after the other; those that fail are left out."""
         last: Slot[_Picture] | None = None
         gap = False
         for file, twin in zip(unit.files, unit.twins, strict=True):
@@ -148,7 +148,7 @@ class Work:
             yield last
 
     def _pictures(self, file: WaitingFile) -> Iterator[_Picture | None]:
-        """The pictures of a file in their order; None where there is none to be had, which is reported."""
+        """Yield the pictures of a file in order; None for one that cannot be decoded, which is reported."""
         job = _Job(file, self)
         pictures = self._open(job)
         if pictures is None:
@@ -165,7 +165,7 @@ class Work:
                 return
 
     def _open(self, job: _Job) -> Pictures | None:
-        """The pictures of a file; None, which is reported: there is none to be had, or nothing to do."""
+        """Open the pictures of a file; None if it cannot be opened or needs no work, which is reported."""
         file = job.file
         try:
             pictures = open_pictures(self._root / file.path, self._classifier.spec.select)
@@ -183,7 +183,7 @@ class Work:
         return pictures
 
     def _decode(self, job: _Job, pictures: Pictures, frame: int) -> _Picture | None:
-        """One picture; None: it cannot be decoded, so that its file fails, which is reported."""
+        """Decode one picture; None if that fails, in which case its file is reported as failed."""
         try:
             decoded = pictures.picture(frame)
             return _Picture(job, frame, decoded.sha256, self._classifier.planes(decoded))
@@ -192,7 +192,7 @@ class Work:
             return None
 
     def _add(self, picture: _Picture, around: list[Planes], at: int) -> None:
-        """Add a picture, seen with those around it, to a batch; and run that if it is full."""
+        """Add a picture with its neighbours to a batch, and run the batch if it is full."""
         picture = replace(picture, planes=self._classifier.inputs(around, at))
         shapes = tuple(part.shape for part in picture.planes)
         with self._lock:
@@ -204,7 +204,7 @@ class Work:
         self._run(waiting)
 
     def _run(self, batch: list[_Picture]) -> None:
-        """Run the network on pictures; those that it fails on fail alone."""
+        """Run the network on a batch; if it fails, run its halves, until only bad pictures fail."""
         batch = [picture for picture in batch if not picture.job.ended]
         if not batch or self._stop.is_set():
             return
@@ -238,7 +238,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A decoded picture; `planes` are what it contributes to inputs, and later its own inputs."""
+    """A decoded picture; `planes` holds its own planes first, and its complete network inputs later."""
 
     job: _Job
     frame: int
@@ -247,7 +247,7 @@ class _Picture:
 
 
 class _Job:
-    """One file on its way; reported once, when all its pictures are scored, or one of them fails."""
+    """A file in progress; reported once, when all its pictures are classified or one of them has failed."""
 
     def __init__(self, file: WaitingFile, work: Work) -> None:
         self.file, self._work = file, work

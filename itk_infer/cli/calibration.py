@@ -19,10 +19,10 @@ def calibration_option(heading: str) -> Decorator:
 
 
 def read_calibration(path: Path | None) -> Calibration | None:
-    """The calibration of a file; None for None.
+    """Read a calibration file; None for None.
 
     Raises:
-        ConfigError: the file cannot be read, or is none.
+        ConfigError: the file cannot be read, or is not a calibration.
     """
     if path is None:
         return None

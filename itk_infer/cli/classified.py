@@ -1,4 +1,4 @@
-"""The options of the tables of classified images, and what is printed of them."""
+"""The options of the tables of classified images, and their summary on the terminal."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def finish_classified(
     Raises:
         ModelError: a method cannot explain a network.
         OutputError: a file cannot be written.
-        InterruptedRunError: a signal came.
+        InterruptedRunError: a signal arrived.
     """
     from itk_infer.files.commit import verified_by
     from itk_infer.run.lock import FolderLock
@@ -120,12 +120,12 @@ def finish_classified(
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether a folder is one of `itk_infer classify`."""
+    """Whether a folder is an output folder of `itk_infer classify`."""
     return (folder / _database_name()).is_file()
 
 
 def given_flags(values: dict[str, Any]) -> list[str]:
-    """Flags of options that were given."""
+    """Flags of the options that were given."""
     return [f"--{name.replace('_', '-')}" for name, value in values.items() if value]
 
 
@@ -133,7 +133,7 @@ def report_classified(folder: Path, *, overwrite: bool, others: dict[str, Any], 
     """Write the tables of a folder again; returns the exit code.
 
     Raises:
-        click.UsageError: an option of other folders was given.
+        click.UsageError: an option for another kind of folder was given.
         ConfigError: there are no results, or another run uses the folder.
     """
     from itk_infer.files.commit import verified_by

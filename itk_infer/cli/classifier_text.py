@@ -1,4 +1,4 @@
-"""What ``inspect`` shows of a model that classifies."""
+"""The output of ``inspect`` for a model that classifies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def classifier_about(request: ModelRequest) -> dict[str, Any]:
-    """Everything known of a model that classifies, JSON-ready; it is loaded for that."""
+    """The description of a classifying model, JSON-ready; loads the model."""
     from itk_infer.classifier import Classifier
 
     model = Classifier.load(request.paths, request.options, kind=request.kind).model

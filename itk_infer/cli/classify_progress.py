@@ -1,4 +1,4 @@
-"""What is printed while an archive is classified: a summary now and then, not one line per file."""
+"""The output while an archive is classified: a summary at intervals, not one line per file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from itk_infer.volume.names import printable
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-PAUSE_S = 10.0  # between two lines about progress
-MOST_LINES = 20  # about files that failed
+PAUSE_S = 10.0  # seconds between two lines about progress
+MOST_LINES = 20  # most lines about failed files
 
 
 def make_classify_listener(kind: str, run: str, *, quiet: bool, verbose: bool) -> Listener:

@@ -95,7 +95,7 @@ class _Comparison:
             self._groups.add_file(file)
 
     def scores(self) -> list[LabelScores]:
-        """Of images, where the truth is about them, then of studies."""
+        """Scores of images, if the truth is about images, then of studies."""
         found = []
         for index, label in enumerate(self._source.labels):
             if label.name in self._table.labels and self._table.of_images:
@@ -146,7 +146,7 @@ class _Comparison:
             self._images.append((row.study, row.probabilities, truth))
 
     def _truth_of(self, group: Group, label: str) -> bool | None:
-        """Of a study: its own, or whether one of its images has the finding; None: unknown."""
+        """Truth of a study: its own, or whether one of its images has the finding; None if unknown."""
         if not self._table.of_images:
             return self._table.find(group.key)[1].get(label)
         known = [truth.get(label) for truth in self._truths.get(group.key, [])]

@@ -93,24 +93,24 @@ def cluster_options() -> list[Decorator]:
 
 
 def wants_executor(options: Mapping[str, Any]) -> bool:
-    """Whether workers were asked for, where a command does without them by default."""
+    """Whether workers are requested, for commands that use none by default."""
     return any(options[name] for name in (*LOCAL_ONLY, "scheduler", "cluster", *JOB_OPTIONS))
 
 
 def make_executor(
     request: ModelRequest | ClassifierRequest, output: Path, opener: Opener | None = None, **options: Any
 ) -> Executor:
-    """The executor that the options of `execution_options` describe.
+    """The executor for the options of `execution_options`.
 
     Args:
         request: The model.
         output: The output folder.
-        opener: Loads the model for other tasks than cases.
+        opener: Loads the model for tasks other than cases.
         **options: The parameters of the command.
 
     Raises:
-        click.UsageError: they contradict each other.
-        ConfigError: GPUs are asked for that are not allowed.
+        click.UsageError: options contradict each other.
+        ConfigError: requested GPUs are not available.
     """
     if options["scheduler"] is None and options["cluster"] is None:
         given = [name for name in JOB_OPTIONS if options[name]]
@@ -129,11 +129,11 @@ def _local(request: ModelRequest | ClassifierRequest, opener: Opener | None, **o
 
 
 def placements_of(request: ModelRequest | ClassifierRequest, **options: Any) -> tuple[Placement, ...]:
-    """Where the workers of the options of `place_options` run.
+    """Device and threads of the workers, for the options of `place_options`.
 
     Raises:
-        click.UsageError: they contradict each other.
-        ConfigError: GPUs are asked for that are not allowed.
+        click.UsageError: options contradict each other.
+        ConfigError: requested GPUs are not available.
     """
     from itk_infer.executors.gpus import VARIABLE, place_workers
 
@@ -176,7 +176,7 @@ def _cluster(
             walltime=options["walltime"] or "24:00:00",
             directives=options["sbatch"],
         )
-    # The workers have other current folders.
+    # Workers may have another current folder.
     source, limit = request.absolute(), options.get("case_timeout")
     return DaskCluster(source, cluster, options["threads"], limit, opener or open_cases)
 

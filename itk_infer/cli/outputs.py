@@ -28,7 +28,7 @@ def outputs_asked_for(options: dict[str, Any]) -> tuple[str, ...]:
     """Names of the outputs whose flags were given; takes the flags out of the options.
 
     Raises:
-        click.UsageError: a list has a word that stands for no output.
+        click.UsageError: a list contains a word that does not name an output.
     """
     names: list[str] = []
     for keyword, kinds in _by_keyword().items():

@@ -1,4 +1,4 @@
-"""What is printed during a run, for a person or another program."""
+"""The output during a run, for the user or for another program."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ class Bars(Lines):
 
         tqdm.set_lock(threading.RLock())  # its own is a semaphore between processes; only this one draws
         self._cases: tqdm[NoReturn] | None = None
-        self._windows: dict[int, tqdm[NoReturn]] = {}  # by worker
-        self._at_work: dict[int, str] = {}  # the case that each began last
+        self._windows: dict[int, tqdm[NoReturn]] = {}  # bar of each worker's windows
+        self._at_work: dict[int, str] = {}  # last case that each worker began
 
     def __call__(self, event: Event) -> None:
         """Move the bars, and print what is worth a line."""
@@ -136,7 +136,7 @@ class Bars(Lines):
                 bar = self._windows[event.worker]
                 bar.update(event.done - bar.n)
             case CaseDone() | CaseFailed():
-                if self._at_work.get(event.worker) == event.case:  # its worker may have begun the next one
+                if self._at_work.get(event.worker) == event.case:  # the worker may have begun its next case
                     self._close_windows(event.worker)
                 if self._cases is not None:
                     self._cases.update(1)

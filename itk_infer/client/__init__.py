@@ -1,1 +1,1 @@
-"""Programs that use a server of `itk_infer serve` from elsewhere."""
+"""Clients of a server of `itk_infer serve`."""

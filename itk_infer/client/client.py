@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     import httpx
 
 CHUNK = 1 << 18
-PAUSE_S = 0.5  # between two attempts
-TIMEOUT_S = 60.0  # without a byte; into a stream of events, the server writes something every 15 s
+PAUSE_S = 0.5  # seconds between two attempts
+TIMEOUT_S = 60.0  # seconds without data; in a stream of events, the server writes at least every 15 s
 OF_THE_IMAGE = (408, 413, 415, 422)
-LATER = (429, 502, 503, 504)  # of the server, or of a proxy in front of it
+LATER = (429, 502, 503, 504)  # HTTP statuses after which a request is repeated, of the server or a proxy
 OTHER = "the answer is not one of itk_infer serve; is another server running there?"
 Document = dict[str, Any]
 
 
 class Client:
-    """Speaks to one server; use it as a context manager. Jobs and models are the documents of its interface.
+    """A connection to one server; use it as a context manager. Jobs and models are JSON documents of the HTTP API.
 
-    Where the server cannot be reached for a while, or is full, requests are tried again; no job is made twice.
+    If the server is unreachable or full, requests are repeated for `patience_s`; no job is created twice.
 
     Args:
-        url: Of the server, such as ``http://127.0.0.1:8000``.
-        token: Where the server needs one.
-        patience_s: Seconds for which a request is tried again.
+        url: URL of the server, such as ``http://127.0.0.1:8000``.
+        token: Access token, if the server requires one.
+        patience_s: Seconds for which a failing request is repeated.
 
     Raises:
-        ConfigError: httpx is missing, or the URL is none.
+        ConfigError: httpx is missing, or the URL is invalid.
     """
 
     def __init__(self, url: str, token: str | None = None, *, patience_s: float = 120.0) -> None:
@@ -71,7 +71,7 @@ class Client:
         """The models of the server.
 
         Raises:
-            ConfigError: no server answers, or it refuses.
+            ConfigError: the server does not answer, or refuses the request.
         """
         try:
             found: Any = self._ask("GET", "/v1/models", patience_s=0.0)
@@ -82,17 +82,17 @@ class Client:
     def submit(
         self, image: Path, model: str, *, name: str = "", label_format: str = "same", save: Sequence[str] = ()
     ) -> Document:
-        """Upload an image, and queue a job.
+        """Upload an image and queue a job.
 
         Args:
             image: A file, or the folder of a DICOM series.
             model: Name of one of `models`.
-            name: Your name for it, which the server shows.
-            label_format: Of the label map, as ``--format``.
-            save: Further outputs.
+            name: Name of the job, which the server shows.
+            label_format: Format of the label map, as ``--format``.
+            save: Names of further outputs.
 
         Returns:
-            The job.
+            The job's document.
 
         Raises:
             InputError: the image cannot be read, or the server does not take it.
@@ -104,17 +104,17 @@ class Client:
             return self._ask("POST", "/v1/jobs", file, params=query, headers=headers)
 
     def job(self, job_id: str) -> Document:
-        """A job as it is now. Errors as of `submit`."""
+        """The current document of a job. Errors as in `submit`."""
         return self._ask("GET", f"/v1/jobs/{job_id}")
 
     def cancel(self, job_id: str) -> Document:
-        """Cancel a job; delete one that has ended, with its files. Errors as of `submit`."""
+        """Cancel a job; a job that has ended is deleted with its files. Errors as in `submit`."""
         return self._ask("DELETE", f"/v1/jobs/{job_id}")
 
     def events(self, job_id: str) -> Iterator[Document]:
-        """What happens to a job until it ends, each event once.
+        """Yield each event of a job once, until the job ends.
 
-        Besides the events of the command line, there is ``state`` and, last, ``end``, each with the ``job``.
+        Besides the events of the command line, there are ``state`` and, last, ``end``, each with the ``job``.
         """
         after, url = 0, f"/v1/jobs/{job_id}/events"
         while True:
@@ -129,14 +129,14 @@ class Client:
             self.job(job_id)
 
     def wait(self, job_id: str, on_event: Callable[[Document], None] = lambda event: None) -> Document:
-        """The job, once it is done.
+        """Wait until a job is done, and return its document.
 
         Args:
             job_id: The job.
             on_event: Called with each of `events`.
 
         Raises:
-            CaseError: it failed or was cancelled; the message is the server's reason. Others as of `submit`.
+            CaseError: it failed or was cancelled; the message is the server's reason. Others as in `submit`.
         """
         job: Document = {}
         for event in self.events(job_id):
@@ -146,15 +146,15 @@ class Client:
         return job
 
     def fetch(self, job: Document, kind: str, path: Path) -> Path:
-        """Write a file of a finished job. It gets its name once it was found to be what the server has.
+        """Download a file of a finished job. It gets its final name after its content is verified.
 
         Args:
             job: A job that is done.
             kind: A key of its ``files``, such as ``mask``.
-            path: Where to; a file of this name is replaced.
+            path: Path to write to; an existing file is replaced.
 
         Raises:
-            OutputError: it cannot be written, or came damaged. Others as of `submit`.
+            OutputError: the file cannot be written, or arrived damaged. Others as in `submit`.
         """
         about = job["files"][kind]
 
@@ -174,7 +174,7 @@ class Client:
     def _ask(
         self, method: str, path: str, body: BinaryIO | None = None, patience_s: float | None = None, **words: Any
     ) -> Document:
-        """The document of an answer."""
+        """Send a request and return the JSON document of the response."""
 
         def attempt() -> Any:
             if body is not None:
@@ -190,7 +190,7 @@ class Client:
         return found
 
     def _patiently(self, attempt: Callable[[], Any], patience_s: float | None = None) -> Any:
-        """What an attempt returns, as soon as one succeeds."""
+        """Repeat an attempt until it succeeds, and return its result."""
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         while True:
             try:
@@ -202,7 +202,7 @@ class Client:
 
     @contextmanager
     def _answer(self, method: str, path: str, **words: Any) -> Iterator[httpx.Response]:
-        """The answer to a request, of which one attempt is made: its status is good, and it is not read yet."""
+        """Send a request once, and yield its successful response, whose body is not read yet."""
         try:
             with self._http.stream(method, path, **words) as answer:
                 if not answer.is_success:
@@ -233,7 +233,7 @@ def check_done(job: Document) -> None:
 
 
 class _LaterError(CaseError):
-    """What may succeed after some seconds."""
+    """A request that may succeed if repeated later."""
 
     def __init__(self, message: str, after: str = "") -> None:
         super().__init__(message)

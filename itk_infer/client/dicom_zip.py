@@ -1,4 +1,4 @@
-"""A DICOM series as one file, to be sent: a zip without the names of its files and folders."""
+"""Packs a DICOM series for upload: a zip without the original names of files and folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PREAMBLE = 128
 
 @contextmanager
 def to_upload(image: Path) -> Iterator[Path]:
-    """The file to send of an image: itself, or a zip of a DICOM file or of all those below a folder.
+    """Yield the file to upload: the image itself, or a zip of a DICOM file or of all those below a folder.
 
     Raises:
-        InputError: it cannot be read, or is a folder without DICOM files.
+        InputError: the image cannot be read, or is a folder without DICOM files.
     """
     try:
         files = _dicom_files(image)
@@ -43,7 +43,7 @@ def to_upload(image: Path) -> Iterator[Path]:
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file that starts so is a DICOM file."""
+    """Whether a file with these first bytes is a DICOM file."""
     return start[PREAMBLE : PREAMBLE + len(MARK)] == MARK
 
 

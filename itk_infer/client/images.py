@@ -1,4 +1,4 @@
-"""Images segmented on a server, each job followed to its end, and the files written here."""
+"""Segments images on a server: uploads them, follows each job, and downloads the results."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from itk_infer.files.folders import make_folder
 from itk_infer.outputs.registry import LABELS, OUTPUTS
 from itk_infer.volume.names import printable, split_suffix
 
-AHEAD = 3  # images that are uploaded while a job is followed, so that the server need not wait for them
+AHEAD = 3  # images uploaded in advance while a job is followed, to keep the server busy
 MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for each image.
+    """Options that apply to all images.
 
     Attributes:
-        output: Folder to write to; created.
-        model: Name of the server's model; empty: its only one.
-        label_format: Of the label map, as ``--format``.
-        save: Further outputs.
-        overwrite: Replace files that are there.
+        output: Folder to write to; created if missing.
+        model: Name of the model on the server; empty: its only one.
+        label_format: Format of the label map, as ``--format``.
+        save: Names of further outputs.
+        overwrite: Replace existing files.
     """
 
     output: Path
@@ -54,19 +54,19 @@ class Wanted:
 
 
 def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, events: Events) -> RunDone:
-    """Segment images on a server. Jobs that have not ended are cancelled where this raises.
+    """Segment images on a server. If this raises, jobs that have not ended are cancelled.
 
     Args:
-        client: Of the server.
+        client: Client of the server.
         images: Files, or folders of DICOM series.
-        wanted: What to make of them.
-        events: Get those of a run, whose cases are the images.
+        wanted: Options for all images.
+        events: Receives the events of a run, with one case per image.
 
     Returns:
         The last event, with the exit code.
 
     Raises:
-        ConfigError: the images, the folder or the server cannot be used so.
+        ConfigError: the images, the folder or the server cannot be used with these options.
     """
     began, counts = time.monotonic(), Counter[str]()
     _check(images, wanted.output)
@@ -76,7 +76,7 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
         RunStarted(__version__, len(images), 0, 1, f"{model['device'] or 'a device'} of the server", model["name"])
     )
     waiting, queued = deque(images), deque[tuple[Path, Future[Document]]]()
-    uploads = ThreadPoolExecutor(1, "uploads")  # a signal must not end a request whose answer names a job
+    uploads = ThreadPoolExecutor(1, "uploads")  # a signal must not interrupt an upload
     try:
         while waiting or queued:
             if waiting and len(queued) <= AHEAD:
@@ -98,7 +98,7 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
                 events.emit(CaseFailed(image.name, str(error), 1))
             queued.popleft()
     finally:
-        for _, upload in queued:  # none, unless an error ends this
+        for _, upload in queued:  # empty unless an error has occurred
             if not upload.cancel():
                 with suppress(CaseError, ConfigError):
                     client.cancel(upload.result()["id"])
@@ -115,7 +115,7 @@ def _submit(client: Client, image: Path, model: str, wanted: Wanted) -> Document
 
 
 def _followed(client: Client, image: Path, job_id: str, wanted: Wanted) -> Iterator[Event]:
-    """What happens to a job; its end comes when its files are here."""
+    """Yield the events of a job; the last one follows after its files are downloaded."""
     job, done = Document(), None
     for document in client.events(job_id):
         job = document.get("job", job)
@@ -136,7 +136,7 @@ def _followed(client: Client, image: Path, job_id: str, wanted: Wanted) -> Itera
 
 
 def _event(document: Document, name: str, job_id: str) -> Event | None:
-    """An event of a job, about the image; None for others, such as that of a failure."""
+    """The event about the image for an event of a job; None for those not passed on, such as failures."""
     event = from_json(document)
     match event:
         case CaseStarted() | Progress() | CaseDone():
@@ -161,7 +161,7 @@ def _check(images: Sequence[Path], output: Path) -> None:
 
 
 def _model(models: Sequence[Document], name: str) -> Document:
-    """The model of this name; without a name, the only one."""
+    """The model with this name; without a name, the only one."""
     names = [model["name"] for model in models]
     if name in names or (not name and len(names) == 1):
         return models[names.index(name or names[0])]

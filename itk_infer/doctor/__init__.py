@@ -1,1 +1,1 @@
-"""What is installed here, and what to know about it."""
+"""Reports the installation, and known problems with it."""

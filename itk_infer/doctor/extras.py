@@ -1,4 +1,4 @@
-"""The extras of the package: what each is for, and what must be installed for it."""
+"""The extras of the package, with their purposes and requirements."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Extra:
     """One extra.
 
     Attributes:
-        name: As pip takes it in brackets.
-        purpose: What it is for.
-        packages: Distributions that it needs, any of the names with a bar between them.
+        name: Name for pip, in brackets after the package's.
+        purpose: Its purpose.
+        packages: Distributions that it needs; alternatives are separated by a bar.
     """
 
     name: str
@@ -21,12 +21,12 @@ class Extra:
     packages: tuple[str, ...]
 
     def missing(self, installed: Mapping[str, str]) -> tuple[str, ...]:
-        """The packages that are not there."""
+        """Packages that are not installed."""
         return tuple(names for names in self.packages if not any(name in installed for name in names.split("|")))
 
     @property
     def command(self) -> str:
-        """The line that installs it."""
+        """The command that installs it."""
         return f"pip install 'itk_infer[{self.name}]'"
 
 

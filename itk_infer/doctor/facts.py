@@ -1,4 +1,4 @@
-"""What is known of a machine and its environment, as plain values: nothing here looks at anything."""
+"""Facts about a machine and its environment, as plain values without own access to either."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The processor.
+    """The CPU.
 
     Attributes:
-        name: Its model; empty: not known.
-        cores: Cores that this process may use.
-        instructions: Those of `INSTRUCTIONS` that it has; empty where that is not known.
-        precisions: What OpenVINO computes fast on it; None: OpenVINO is not there.
+        name: Name of the model; empty if unknown.
+        cores: Number of cores that this process may use.
+        instructions: Its instruction sets among `INSTRUCTIONS`; empty if unknown.
+        precisions: Precisions that OpenVINO runs fast on it; None if OpenVINO is not installed.
     """
 
     name: str = ""
@@ -27,12 +27,12 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """An installed torch.
+    """An installed PyTorch.
 
     Attributes:
-        cuda: CUDA version that it was built for; None: a CPU build.
-        cudnn: cuDNN version as torch reports it, such as 91002 for 9.10.2; None: without.
-        devices: Names of the GPUs that it can use, with their memory in bytes.
+        cuda: CUDA version that it was built for; None for a CPU build.
+        cudnn: cuDNN version as torch reports it, such as 91002 for 9.10.2; None if there is none.
+        devices: Names of usable GPUs, with their memory in bytes.
     """
 
     cuda: str | None = None
@@ -45,11 +45,11 @@ class Folder:
     """A folder that the program uses.
 
     Attributes:
-        path: The folder; None: there is none.
-        free: Bytes free on its disk.
-        used: Bytes of its files.
-        writable: Whether files can be made there.
-        purpose: What it is for.
+        path: The folder; None if it does not exist.
+        free: Free bytes on its disk.
+        used: Total bytes of its files.
+        writable: Whether files can be created in it.
+        purpose: Its purpose.
     """
 
     purpose: str
@@ -61,21 +61,21 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything together.
+    """All facts.
 
     Attributes:
-        python: Version.
+        python: Version of Python.
         system: Name and release of the operating system, and the architecture.
         packages: Versions of installed packages by their names.
-        broken: Packages that are installed and cannot be imported, with the reason.
+        broken: Packages that are installed and cannot be imported, with reasons.
         cpu: The processor.
-        torch: None: it is not installed.
-        onnxruntime: Its providers; None: it cannot be imported.
-        driver: Version of the NVIDIA driver; None: there is none.
-        memory: Bytes that may still be allocated, and what limits them, in words.
-        machine_memory: Bytes of memory that are free now; None: not known.
-        folders: Disk and caches.
-        environment: Variables of the environment that change what libraries do.
+        torch: PyTorch; None if it is not installed.
+        onnxruntime: Its providers; None if it cannot be imported.
+        driver: Version of the NVIDIA driver; None if there is none.
+        memory: Bytes that may still be allocated, and the name of the limit.
+        machine_memory: Free memory of the machine, in bytes; None if unknown.
+        folders: Folders of data and caches.
+        environment: Environment variables that affect libraries.
     """
 
     python: str
@@ -92,12 +92,12 @@ class Facts:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, package: str) -> tuple[int, ...] | None:
-        """The version of a package as numbers; None: it is not installed."""
+        """Version of a package as numbers; None if it is not installed."""
         text = self.packages.get(package)
         return None if text is None else numbers(text)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The facts, JSON-ready."""
         return dataclasses.asdict(self)
 
 

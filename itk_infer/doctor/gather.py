@@ -1,4 +1,4 @@
-"""Looks at this machine and this environment, and changes nothing."""
+"""Collects the facts of this machine and environment, without changing anything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = (
     *("distributed", "dask-jobqueue", "cryptography", "imagecodecs", "pydicom", "highdicom", "pynetdicom"),
 )
 IMPORTED = {"SimpleITK": "SimpleITK", "zarr": "zarr", "onnx": "onnx", "mmengine": "mmengine", "torch": "torch"}
-# Those that decide how fast convolutions are, best last.
+# Instruction sets that determine the speed of convolutions, fastest last.
 INSTRUCTIONS = ("sse4_2", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile")
 ARM_INSTRUCTIONS = ("asimd", "sve", "bf16", "i8mm", "sme")
 VARIABLES = (
@@ -39,12 +39,12 @@ VARIABLES = (
 
 
 def gather(root: Path = ROOT) -> Facts:
-    """Everything of this machine. Imports what is installed, which takes a second or two.
+    """Collect all facts. Imports the installed packages, which takes a second or two.
 
     Args:
         root: Root of the file system, for tests.
     """
-    # First: some of what is imported below sets variables.
+    # Before the imports below, because some of them set variables.
     environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     packages = {name: version for name in PACKAGES if (version := _version(name)) is not None}
     broken = {
@@ -94,14 +94,14 @@ def _version(name: str) -> str | None:
 def _import_error(module: str) -> str | None:
     try:
         importlib.import_module(module)
-    except Exception as error:  # a broken installation raises anything
+    except Exception as error:  # a broken installation may raise any error
         lines = str(error).splitlines()
         return f"{type(error).__name__}: {lines[0] if lines else ''}"
     return None
 
 
 def _processor(root: Path) -> tuple[str, int, tuple[str, ...]]:
-    """Its name, usable cores, and instructions."""
+    """Name, number of usable cores, and instruction sets of the CPU."""
     try:
         text = (root / "proc/cpuinfo").read_text("utf-8", errors="replace")
     except OSError:
@@ -131,7 +131,7 @@ def _torch() -> Torch:
 
 
 def _driver(root: Path) -> str | None:
-    """The version of the kernel's NVIDIA driver; only Linux tells it by a file."""
+    """Version of the NVIDIA kernel driver; available as a file on Linux only."""
     try:
         text = (root / "proc/driver/nvidia/version").read_text("utf-8", errors="replace")
     except OSError:

@@ -17,12 +17,12 @@ Level = Literal["problem", "advice"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know.
+    """One known problem or possible improvement.
 
     Attributes:
-        level: ``problem``: something fails or is wrong; ``advice``: something could be better.
-        text: What.
-        remedy: What to do.
+        level: ``problem``: something fails or is wrong; ``advice``: something could be improved.
+        text: Description.
+        remedy: Advice to the user.
     """
 
     level: Level
@@ -37,13 +37,13 @@ Rule = Callable[[Facts], Iterator[Finding]]
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """All that is to be said, problems first."""
+    """All findings, problems first."""
     found = [finding for rule in RULES for finding in rule(facts)]
     return sorted(found, key=lambda finding: finding.level != "problem")
 
 
 def broken_packages(facts: Facts) -> Iterator[Finding]:
-    """Installed, but not importable."""
+    """Packages that are installed and cannot be imported."""
     for name, reason in facts.broken.items():
         yield Finding(
             "problem",
@@ -53,7 +53,7 @@ def broken_packages(facts: Facts) -> Iterator[Finding]:
 
 
 def several_runtimes(facts: Facts) -> Iterator[Finding]:
-    """Distributions of onnxruntime own the same files; the last one that was installed wins."""
+    """Distributions of onnxruntime contain the same files; those of the last installed one remain."""
     there = [name for name in RUNTIMES if name in facts.packages]
     if len(there) > 1:
         keep = "onnxruntime-gpu" if "onnxruntime-gpu" in there else "onnxruntime"
@@ -65,13 +65,13 @@ def several_runtimes(facts: Facts) -> Iterator[Finding]:
 
 
 def no_runtime(facts: Facts) -> Iterator[Finding]:
-    """Neither onnxruntime nor torch: no model can run."""
+    """Without onnxruntime and torch, no model can run."""
     if "torch" not in facts.packages and not any(name in facts.packages for name in RUNTIMES):
         yield Finding("problem", "nothing is installed that runs networks", "run: pip install 'itk_infer[onnx]'")
 
 
 def old_torch(facts: Facts) -> Iterator[Finding]:
-    """Below 2.10 a crafted checkpoint can corrupt memory (CVE-2026-24747); such a torch is not given any."""
+    """Before torch 2.10, a crafted checkpoint can corrupt memory (CVE-2026-24747); none is loaded with it."""
     version = facts.version("torch")
     if version is not None and version < (2, 10):
         yield Finding(
@@ -116,7 +116,7 @@ def wrong_cudnn(facts: Facts) -> Iterator[Finding]:
 
 
 def greedy_convolutions(facts: Facts) -> Iterator[Finding]:
-    """Onnxruntime 1.23.2 to 1.25 takes scratch memory for batched Conv3d, 71 GB instead of 8 (#28466)."""
+    """Onnxruntime 1.23.2 to 1.25 allocates scratch memory for batched Conv3d, 71 GB instead of 8 (#28466)."""
     version = facts.version("onnxruntime") or facts.version("onnxruntime-gpu")
     if version is not None and (1, 23, 2) <= version < (1, 26):
         yield Finding(
@@ -128,7 +128,7 @@ def greedy_convolutions(facts: Facts) -> Iterator[Finding]:
 
 
 def unused_gpu(facts: Facts) -> Iterator[Finding]:
-    """A driver is there, and what is installed cannot use it."""
+    """A driver is installed, and the installed packages cannot use it."""
     if facts.driver is None:
         return
     if facts.torch is not None and facts.torch.cuda is None:
@@ -196,7 +196,7 @@ def mmengine_packages(facts: Facts) -> Iterator[Finding]:
 
 
 def faster_cpu(facts: Facts) -> Iterator[Finding]:
-    """OpenVINO is what runs networks fastest on a CPU."""
+    """OpenVINO is the fastest runtime for networks on a CPU."""
     gpu = facts.torch is not None and facts.torch.devices
     if not gpu and "openvino" not in facts.packages and facts.driver is None:
         yield Finding(
@@ -207,7 +207,7 @@ def faster_cpu(facts: Facts) -> Iterator[Finding]:
 
 
 def tight_folders(facts: Facts) -> Iterator[Finding]:
-    """Disks that are nearly full, folders that cannot be written."""
+    """Disks that are nearly full, and folders that cannot be written."""
     for folder in facts.folders:
         if folder.path is None or not folder.writable:
             yield Finding(

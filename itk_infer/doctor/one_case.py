@@ -1,4 +1,4 @@
-"""One image with one model: memory, an estimate of time from a few windows, and what would shorten it."""
+"""One image with one model: memory, estimated time from a few windows, and options that would shorten it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from itk_infer.predictor import Predictor
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.read import read_header
 
-COARSER = 0.75  # share of the patch between windows
+COARSER = 0.75  # stride of windows, as a share of the patch
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """An option, and what it would do.
+    """An option, and its estimated effect.
 
     Attributes:
-        option: In backquotes, as messages write it.
-        factor: Time with it as a share of the time without.
-        price: What it costs.
+        option: The option in backquotes, as in messages.
+        factor: Time with the option, as a fraction of the time without.
+        price: Its disadvantage.
     """
 
     option: str
@@ -40,16 +40,16 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class OneCase:
-    """What is expected of a case.
+    """Estimates for one case.
 
     Attributes:
         size: Voxels of the image, Z Y X.
         windows: Number of windows, and of calls with mirrored copies.
-        host_memory: Bytes beside the network.
-        device_memory: Bytes on a device.
-        fits: Empty, or why the case would be refused.
+        host_memory: Bytes of host memory, without the network.
+        device_memory: Bytes of device memory.
+        fits: Reason why the case would be refused; empty if it would not.
         seconds: Estimated time in the network.
-        knobs: What would shorten it, the most effective first.
+        knobs: Options that would shorten it, most effective first.
     """
 
     size: tuple[int, int, int]
@@ -61,7 +61,7 @@ class OneCase:
     knobs: tuple[Knob, ...]
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """The estimates as lines of text for the user."""
         device = f", {self.device_memory / 2**20:,.0f} MiB on the device" if self.device_memory else ""
         lines = [
             f"{' x '.join(map(str, self.size))} voxels, {self.windows} windows",
@@ -76,16 +76,16 @@ class OneCase:
 def one_case(
     request: ModelRequest, image: Path, seconds: float = 3.0, clock: Callable[[], float] = time.perf_counter
 ) -> OneCase:
-    """Load a model, read an image's header, and run a few windows of noise.
+    """Load a model, read an image's header, and time a few windows of noise.
 
     Args:
         request: The model.
-        image: An image file; of several channels, one of them.
-        seconds: For timing one precision.
-        clock: Tells seconds.
+        image: An image file; of an image in several channel files, one of them.
+        seconds: Time for measuring each precision, in seconds.
+        clock: Returns the time in seconds.
 
     Raises:
-        ItkInferError: the model cannot be loaded, the image not be read, or the network fails.
+        ItkInferError: the model cannot be loaded, the image cannot be read, or the network fails.
     """
     predictor = request.load()
     header = read_header(image)
@@ -110,7 +110,7 @@ def one_case(
 
 
 def _parts(predictor: Predictor, plan: Any) -> list[tuple[Any, Any]]:
-    """Loaded models with their plans: one, or the members of an ensemble."""
+    """Loaded models with their plans: one model, or the members of an ensemble."""
     model = predictor.model
     leaves = model.leaves if isinstance(model, LoadedEnsemble) else (model,)
     return list(zip(leaves, (plan, *plan.beside), strict=True))
@@ -125,7 +125,7 @@ def _seconds(model: Any, plan: Any, seconds: float, clock: Callable[[], float]) 
 
 
 class _View:
-    """A loaded model with the patch of a plan, as `windows_of` wants it: a whole volume is its own patch."""
+    """Adapts a loaded model to `windows_of`, with the patch of a plan, as models of whole volumes have none."""
 
     def __init__(self, model: Any, plan: Any) -> None:
         self.backend, self.spec = model.backend, model.spec
@@ -141,7 +141,7 @@ def _knobs(
     seconds: float,
     clock: Callable[[], float],
 ) -> Sequence[Knob]:
-    """Options that would shorten the case by a tenth or more."""
+    """Options that would shorten the case by 10 % or more."""
     knobs = []
     model, options = predictor.model, request.options
     first = model.leaves[0] if isinstance(model, LoadedEnsemble) else model
@@ -174,7 +174,7 @@ def request_with(request: ModelRequest, **options: Any) -> ModelRequest:
 
 
 def _again(request: ModelRequest, options: Options, predictor: Predictor) -> Predictor:
-    """The model with another stride; its network is not loaded again where it is of one piece."""
+    """The model with another stride; its network is not loaded again if the model is a single one."""
     if isinstance(predictor.model, LoadedEnsemble):
         return ModelRequest(request.paths, request.kind, options).load()
     import copy

@@ -1,4 +1,4 @@
-"""The facts and findings as a page for a person."""
+"""The facts and findings as text for the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAIN = ("itk_infer", "numpy", "SimpleITK", "zarr")
 
 
 def page(facts: Facts, findings: Sequence[Finding]) -> str:
-    """One page: machine, devices, packages, extras, folders, findings."""
+    """The whole text: machine, devices, packages, extras, folders, findings."""
     sections = {
         "machine": _machine(facts),
         "what runs networks": devices(facts),
@@ -27,12 +27,12 @@ def page(facts: Facts, findings: Sequence[Finding]) -> str:
 
 
 def under(title: str, lines: Sequence[str]) -> str:
-    """Lines under a title."""
+    """Lines of a section, under its title."""
     return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
 def devices(facts: Facts) -> list[str]:
-    """Each device, and what runs which models on it in which precision."""
+    """A line per device, with the runtimes and precisions that it supports, by kind of model."""
     lines = []
     for number, (name, memory) in enumerate(facts.torch.devices if facts.torch else ()):
         onnx = "onnxruntime" if facts.onnxruntime and "CUDAExecutionProvider" in facts.onnxruntime else None

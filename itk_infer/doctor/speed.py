@@ -1,4 +1,4 @@
-"""How fast this machine runs a network: the bundled one, by each library and in each precision."""
+"""Speed of the bundled network on this machine, by library and precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itk_infer.model.backend import Backend
 from itk_infer.options_of_models import PrecisionChoice, Provider
 from itk_infer.predictor import Predictor
 
-SECONDS = 10.0  # for all together
+SECONDS = 10.0  # for all measurements together
 WAYS: tuple[tuple[str, Provider, PrecisionChoice], ...] = (
     ("cpu", "cpu", "fp32"),
     ("cpu", "openvino", "fp32"),
@@ -27,13 +27,13 @@ WAYS: tuple[tuple[str, Provider, PrecisionChoice], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured.
+    """The result of one measurement.
 
     Attributes:
         device: ``cpu`` or ``cuda:0``.
-        provider: What ran the network.
-        precision: In which format.
-        voxels_per_second: Of the network's input.
+        provider: Library that ran the network.
+        precision: Number format.
+        voxels_per_second: Voxels of the network's input per second.
     """
 
     device: str
@@ -49,11 +49,11 @@ class Speed:
 
 
 def speeds(seconds: float = SECONDS, clock: Callable[[], float] = time.perf_counter) -> Iterator[Speed]:
-    """Time the bundled network wherever it can run, one result per way.
+    """Time the bundled network by all available libraries and precisions; yield one result for each.
 
     Args:
-        seconds: For all ways together.
-        clock: Tells seconds.
+        seconds: Total time for all measurements, in seconds.
+        clock: Returns the time in seconds.
     """
     seen = set()
     with resources.as_file(resources.files("itk_infer") / "demo" / "hippocampus_unet.onnx") as path:
@@ -61,7 +61,7 @@ def speeds(seconds: float = SECONDS, clock: Callable[[], float] = time.perf_coun
             try:
                 predictor = Predictor.load(path, device=device, provider=provider, precision=precision)
             except ItkInferError:
-                continue  # not on this machine
+                continue  # not available on this machine
             backend = predictor.backend
             way = (
                 backend.device,
@@ -76,7 +76,7 @@ def speeds(seconds: float = SECONDS, clock: Callable[[], float] = time.perf_coun
 
 
 def windows_of(predictor: Predictor, count: int) -> Any:
-    """Noise as windows of a model, on its device."""
+    """Windows of noise for a model, on its device."""
     backend = predictor.backend
     channels = backend.shape.channels_in or len(predictor.spec.input.channels)
     shape = (count, channels, *(n or 64 for n in predictor.window.patch))
@@ -91,14 +91,14 @@ def windows_of(predictor: Predictor, count: int) -> Any:
 def seconds_per_call(
     backend: Backend, windows: Any, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """The shortest time of a call, after one that is not counted, within about these seconds."""
+    """The shortest duration of a call within about `seconds`, after one uncounted call."""
     from itk_infer.arrays import to_host
 
     to_host(backend.forward(windows))
     best, begun = float("inf"), clock()
     while best == float("inf") or clock() - begun < seconds:
         start = clock()
-        to_host(backend.forward(windows))  # a device has computed once the answer is here
+        to_host(backend.forward(windows))  # copying the result waits for the device
         best = min(best, max(clock() - start, 1e-9))
     return best
 
@@ -106,9 +106,9 @@ def seconds_per_call(
 def first_and_usual_call(
     backend: Backend, windows: Any, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, float]:
-    """Seconds of the first call, which compiles the network, and the mean of those within these seconds after it.
+    """Duration in seconds of the first call, which compiles the network, and mean duration of later ones.
 
-    The mean, because a case takes what this machine has to spare, and not what it has at its best moment.
+    The mean, not the minimum, because a case runs at the average load of the machine.
     """
     from itk_infer.arrays import to_host
 

@@ -36,7 +36,7 @@ class Confidence:
         overall: Over all voxels.
         foreground: Over the voxels of any label.
         per_label: Over the voxels of each label, in the order of the label table.
-        soft_dice: Of each label, 0 to 1; None if it has no voxels.
+        soft_dice: Soft Dice of each label, 0 to 1; None if it has no voxels.
         expected: Sum of the probabilities of each label: voxels of the model's grid.
     """
 

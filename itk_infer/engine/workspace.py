@@ -54,7 +54,7 @@ class Decider(Protocol):
 
     @property
     def clipped(self) -> int:
-        """See above."""
+        """Number of clipped logits."""
         ...
 
     def decide(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:

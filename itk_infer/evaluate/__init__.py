@@ -1,1 +1,1 @@
-"""Results against ground truth: which file belongs to which, and how far apart they are. Knows no model."""
+"""Comparison of results with ground truth: pairing of files, and metrics. Independent of models."""

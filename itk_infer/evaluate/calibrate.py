@@ -1,13 +1,13 @@
-"""Learns the Dice to expect from a score, and how far it may be off, from cases with truth.
+"""Fits the expected Dice as a function of a score, with bounds, to cases with ground truth.
 
-The cases are split in two by chance. With one half, Dice is fitted as a function of the score that never descends
+The cases are split at random into two halves. With one, Dice is fitted as a non-decreasing function of the score
 (isotonic regression, by pooling adjacent violators: Ayer et al., Ann Math Stat 1955). With the other half, the
-errors of that function are measured; their quantiles are bounds for a further case, with the given coverage, as
-long as the cases are exchangeable (split conformal prediction: Lei et al., JASA 2018,
+errors of that function are measured; their quantiles are bounds for a further case, with the given coverage, if
+the cases are exchangeable (split conformal prediction: Lei et al., JASA 2018,
 doi 10.1080/01621459.2017.1307116).
 
-Which scores are accepted is a question of its own, as a bound for each case says little of the share of failures
-among those that were accepted. See `accept_from`.
+The score from which masks are accepted is determined separately, as a bound for each case does not limit the share
+of failures among accepted cases. See `accept_from`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class ScoredCase:
-    """A case with truth.
+    """A case with ground truth.
 
     Attributes:
-        name: Of the case.
-        score: What is known of it without truth.
-        dice: Mean over its labels.
-        volumes_ml: By label name, of the mask.
+        name: Name of the case.
+        score: A quality score that needs no ground truth.
+        dice: Mean Dice over its labels.
+        volumes_ml: Volume of the mask in millilitres, by label name.
     """
 
     name: str
@@ -57,15 +57,15 @@ def calibrate(
 
     Args:
         cases: At least `FEWEST_CASES`.
-        model: `identity_digest` of what made the masks.
+        model: `identity_digest` of the model that made the masks.
         score: Name of the score.
-        coverage: Share of further cases that each bound is to hold for.
-        limit: The least Dice that is good enough.
-        failures: The largest share of accepted cases that may have less.
-        confidence: Probability that this holds.
+        coverage: Share of further cases for which each bound shall hold.
+        limit: Smallest acceptable Dice.
+        failures: Largest acceptable share of accepted cases with a smaller Dice.
+        confidence: Probability with which that share is not exceeded.
 
     Raises:
-        ConfigError: there are too few cases, in all or for this coverage.
+        ConfigError: there are too few cases, in total or for this coverage.
     """
     needed = max(FEWEST_CASES, 2 * fewest_errors(coverage))
     if len(cases) < needed:
@@ -103,23 +103,24 @@ def calibrate(
 def accept_from(
     scores: NDArray[np.float64], failed: NDArray[np.bool_], failures: float, confidence: float
 ) -> float | None:
-    """The least score from which on at most a share `failures` of further cases fail, with `confidence`.
+    """The lowest score from which at most a share `failures` of further cases fail, with the given `confidence`.
 
-    Of the cases with a score of at least s, the number that fail is binomial. So "more than `failures` of them
-    fail" is refused for s where as few failures as were seen, or fewer, would have a probability of at most
-    1 - `confidence` (the bound of Clopper and Pearson, Biometrika 1934, for selective prediction: Geifman and
-    El-Yaniv, arXiv 1705.08500). Scores are tested in descending order, and the first that is not refused ends
-    it, so that no correction for their number is needed (fixed sequence testing: Angelopoulos et al., "Learn
+    The number of failures among the cases with a score of at least s is binomial. The hypothesis that more than
+    the share `failures` of them fail is rejected for s if the observed number of failures, or fewer, would have a
+    probability of at most 1 - `confidence` (the bound of Clopper and Pearson, Biometrika 1934, for selective
+    prediction: Geifman and El-Yaniv, arXiv 1705.08500). Scores are tested in descending order up to the first that
+    is not rejected, so no correction for multiple tests is needed (fixed sequence testing: Angelopoulos et al.,
+    "Learn then Test", arXiv 2110.01052), provided that cases with a higher score do not fail more often.
     then Test", arXiv 2110.01052), as long as cases of a higher score do not fail more often.
 
     Args:
-        scores: Of cases, (N,), which are independent.
+        scores: Scores of independent cases, (N,).
         failed: Whether each is a failure, (N,).
-        failures: The largest share.
-        confidence: Probability that it holds for the score that is found.
+        failures: Largest acceptable share of failures.
+        confidence: Probability with which it is not exceeded for the returned score.
 
     Returns:
-        The score; None if there is none.
+        The score; None if no score meets the condition.
     """
     order = np.argsort(-scores, kind="stable")
     seen = np.cumsum(failed[order])
@@ -127,7 +128,7 @@ def accept_from(
     for count in range(fewest_accepted(failures, confidence), len(scores) + 1):
         score = float(scores[order[count - 1]])
         if count < len(scores) and scores[order[count]] == score:
-            continue  # all cases of one score are accepted together
+            continue  # cases of equal score are accepted together
         if binomial_tail(int(seen[count - 1]), count, failures) > 1 - confidence:
             break
         lowest = score
@@ -135,7 +136,7 @@ def accept_from(
 
 
 def fewest_accepted(failures: float, confidence: float) -> int:
-    """The least number of cases, none of which fails, that can promise anything."""
+    """The smallest number of accepted cases, none of which fails, for which `accept_from` finds a score."""
     return math.ceil(round(math.log(1 - confidence) / math.log1p(-failures), 9))
 
 
@@ -164,10 +165,10 @@ def conformal_quantile(errors: NDArray[np.float64], coverage: float) -> float:
 
 
 def isotonic(scores: NDArray[np.float64], dice: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """The function that never descends and has the least squared error.
+    """The non-decreasing function with the least squared error.
 
     Returns:
-        Distinct scores, ascending, and its values there.
+        Distinct scores, ascending, and the values of the function at them.
     """
     knots, groups, counts = np.unique(scores, return_inverse=True, return_counts=True)
     means = np.bincount(groups, dice) / counts

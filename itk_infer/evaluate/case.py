@@ -1,4 +1,4 @@
-"""One mask against its truth, from their files to their scores."""
+"""Comparison of one mask with its ground truth, from files to scores."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from itk_infer.volume.volume import image_of
 
 @dataclass(frozen=True, slots=True)
 class CaseTask:
-    """What a worker gets.
+    """The input of a worker: one pair of files, and how to compare them.
 
     Attributes:
         pair: The two files.
-        mask_table: Label table of the masks, above which is one inside the file.
-        truth_table: Of the truths.
-        settings: How they are compared.
-        resample: Whether a mask on another grid is taken to that of the truth, nearest neighbour.
+        mask_table: Label table of the masks; takes precedence over one inside the file.
+        truth_table: Label table of the ground truth; likewise.
+        settings: Settings of the metrics.
+        resample: Whether a mask on another grid is resampled to that of the ground truth, with nearest neighbour.
     """
 
     pair: Pair
@@ -83,15 +83,18 @@ def evaluate_case(task: CaseTask) -> CaseScores:
 def aligned(
     case: str, labels: tuple[str, LabelMap], target: tuple[str, Grid], resample: bool = False
 ) -> tuple[Labels, list[str]]:
-    """The voxels of a label map on another grid, and what should be known of it.
+    """Bring the voxels of a label map onto another grid.
 
-    Axes are permuted and flipped freely, which moves no voxel.
+    Axes are permuted and flipped where that suffices; no voxel changes.
 
     Args:
-        case: Name in messages.
-        labels: What the label map is called in messages, and the label map.
-        target: What the other image is called, and its grid.
-        resample: Whether a label map that lies elsewhere is resampled, nearest neighbour, 0 outside.
+        case: Name of the case, for messages.
+        labels: Name of the label map in messages, and the label map.
+        target: Name of the other image in messages, and its grid.
+        resample: Whether a label map on another grid is resampled, with nearest neighbour, 0 outside.
+
+    Returns:
+        The voxels, (Z, Y, X), and notes for the user.
 
     Raises:
         InputError: the grids differ, and `resample` is not set.

@@ -1,4 +1,4 @@
-"""An evaluation of many cases: what is stored is taken, the rest computed by several processes."""
+"""Evaluation of many cases: stored scores are reused, the others computed by several processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Evaluation:
     """The scores of a folder.
 
     Attributes:
-        cases: By name, each with an entry for every label of any case.
-        failed: Reasons by case name.
-        reused: Cases whose scores were stored.
+        cases: Scores by case name, each with an entry for every label of any case.
+        failed: Reason of failure by case name.
+        reused: Number of cases whose scores were stored.
     """
 
     cases: list[CaseScores] = field(default_factory=list)
@@ -36,13 +36,13 @@ class Evaluation:
 
 
 def evaluate_all(tasks: Sequence[CaseTask], store: ScoreStore, workers: int, on_case: OnCase) -> Evaluation:
-    """Evaluate cases; one that fails stops no other.
+    """Evaluate all cases; failures do not stop the others.
 
     Args:
         tasks: One per case.
-        store: Takes the scores of each case as soon as they are there.
-        workers: Processes; 1: this one.
-        on_case: Called after each case with its name, the number of cases done, and the number of all.
+        store: Receives the scores of each case as soon as they are computed.
+        workers: Number of processes; 1: this process only.
+        on_case: Called after each case with its name, the number of cases done, and the total.
     """
     result = Evaluation()
     identities: dict[str, str] = {}
@@ -73,23 +73,23 @@ def evaluate_all(tasks: Sequence[CaseTask], store: ScoreStore, workers: int, on_
 
 
 def _outcomes(tasks: Sequence[CaseTask], workers: int) -> Iterator[tuple[str, CaseScores | str]]:
-    """Name, and scores or the reason of a failure, as cases are finished."""
+    """Yield the name of each case, with its scores or the reason of its failure, as cases finish."""
     if workers <= 1:
         for task in tasks:
             yield task.pair.name, _outcome(task)
         return
-    suspects = []  # were at work when a process ended; one of them is the cause
+    suspects = []  # cases that were running when a process ended, one of which is the cause
     waiting = list(reversed(tasks))
     while waiting:
         with _pool(workers) as pool:
             running: dict[Future[CaseScores | str], CaseTask] = {}
             broken = False
             while (waiting or running) and not broken:
-                while waiting and len(running) < workers and not broken:  # no more, so that few are suspects
+                while waiting and len(running) < workers and not broken:  # no queue, so that few are suspects
                     task = waiting.pop()
                     try:
                         running[pool.submit(_outcome, task)] = task
-                    except BrokenProcessPool:  # it broke a moment ago, of another case
+                    except BrokenProcessPool:  # another case broke it just before
                         suspects.append(task)
                         broken = True
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -110,12 +110,12 @@ def _outcomes(tasks: Sequence[CaseTask], workers: int) -> Iterator[tuple[str, Ca
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, and leave signals to it."""
+    """A pool of processes that end with this one, and ignore signals, which this one handles."""
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
     )
     with blocked_signals():
-        for _ in range(workers):  # all are started within the block
+        for _ in range(workers):  # starts all processes within the block
             pool.submit(int)
     try:
         yield pool

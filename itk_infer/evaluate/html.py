@@ -1,4 +1,4 @@
-"""What pages of an evaluation have in common: style, tables, escaped text; no script, nothing from elsewhere."""
+"""Common parts of evaluation pages: style, tables, escaped text. No scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ svg .strong { font-weight: 600 }
 
 
 def page_head(title: str) -> str:
-    """The start of a page, up to its heading."""
+    """HTML from the start of a page to its heading."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
         '<meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" '
@@ -44,13 +44,13 @@ def page_head(title: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the cells are made by `cell`."""
+    """HTML of a table; the cells come from `cell`."""
     head = "".join(f"<th>{escape(title)}</th>" for title in header)
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def cell(text: str, kind: str = "") -> str:
-    """A cell of escaped text, with a class of `STYLE`."""
+    """HTML of a cell with escaped text and a class of `STYLE`."""
     start = f'<td class="{kind}">' if kind else "<td>"
     return f"{start}{escape(text)}</td>"

@@ -24,7 +24,7 @@ class LabelMap:
     Attributes:
         array: Values, (Z, Y, X), uint8 or uint16.
         grid: Its grid.
-        warnings: What was noticed while it was read.
+        warnings: Warnings from reading it.
     """
 
     array: Labels
@@ -36,7 +36,7 @@ def read_labels(path: Path) -> LabelMap:
     """Read a label map.
 
     Raises:
-        InputError: it cannot be read, or holds values other than whole numbers from 0 to 65,535.
+        InputError: the file cannot be read, or holds values other than whole numbers from 0 to 65,535.
     """
     read = read_image(path)
     volume = volume_of([read.image], path.name)

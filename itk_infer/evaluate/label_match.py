@@ -1,4 +1,4 @@
-"""Which value of the masks and which of the truths mean the same structure: by name, then by value."""
+"""Matching of label values between masks and ground truth: by name, then by value."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class NamedLabel:
 
     Attributes:
         value: Voxel value.
-        name: Of the structure.
-        tolerance_mm: Of the NSD; None: the general one.
+        name: Name of the structure.
+        tolerance_mm: Tolerance of the NSD in mm; None: the default.
     """
 
     value: int
@@ -26,14 +26,14 @@ Table = Mapping[int, NamedLabel]
 
 @dataclass(frozen=True, slots=True)
 class LabelPair:
-    """A structure that both sides have a value for.
+    """A structure that both label maps have a value for.
 
     Attributes:
-        name: Of the structure; ``label 3`` where neither side names it.
-        mask: Its value in the masks.
-        truth: Its value in the truths.
+        name: Name of the structure; ``label 3`` if neither table names it.
+        mask: Value in the masks.
+        truth: Value in the ground truth.
         matched_by: ``name`` or ``value``.
-        tolerance_mm: As the tables give it; None: the general one.
+        tolerance_mm: Tolerance from the label tables, in mm; None: the default.
     """
 
     name: str
@@ -46,21 +46,21 @@ class LabelPair:
 def match_labels(
     mask_table: Table, truth_table: Table, mask_values: Iterable[int], truth_values: Iterable[int]
 ) -> tuple[list[LabelPair], list[str]]:
-    """Match the labels of a mask and its truth.
+    """Match the labels of a mask and its ground truth.
 
-    1. Labels of the same name belong together, whatever their values; capitals do not count.
-    2. Of the rest, equal values belong together, unless both sides name them, and differently.
-    3. A value that one side alone has is compared with nothing (missed, or a false alarm), but not if the
-       other side has a label table in which it is not.
+    1. Labels of the same name match, whatever their values; case is ignored.
+    2. Of the rest, equal values match, unless both tables name them differently.
+    3. A value on one side only is compared with an empty label (missed, or a false alarm), unless the other side
+       has a label table that does not list it.
 
     Args:
         mask_table: Label table of the masks; empty if there is none.
-        truth_table: Of the truths.
-        mask_values: Values that occur in the mask, without background.
-        truth_values: In the truth.
+        truth_table: Label table of the ground truth.
+        mask_values: Values that occur in the mask, without 0.
+        truth_values: Values that occur in the ground truth, without 0.
 
     Returns:
-        Pairs, by the value in the mask; and a sentence about each value that is not compared.
+        Pairs, sorted by value in the mask; and a sentence per value that is not compared.
     """
     by_name = {label.name.strip().casefold(): label for label in truth_table.values()}
     pairs, notes = [], []

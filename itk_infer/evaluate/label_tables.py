@@ -1,4 +1,4 @@
-"""Label tables that lie in or beside label maps: names, values, and tolerances of the NSD."""
+"""Label tables inside or beside label maps: names, values, and tolerances of the NSD."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from itk_infer.evaluate.label_match import NamedLabel
 from itk_infer.spec import Label, parse_spec
 from itk_infer.spec.labels import distinct
 
-LONGEST_HEAD = 1 << 24  # bytes
+LONGEST_HEAD = 1 << 24  # longest header that is read, in bytes
 NAMES = ("labels.csv", "dataset.json")
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue):=(.*)$", re.MULTILINE)
 
 
 def from_labels(labels: Iterable[Label]) -> dict[int, NamedLabel]:
-    """The table of a model spec."""
+    """The label table of a model spec."""
     return {label.value: NamedLabel(label.value, label.name, label.tolerance_mm) for label in labels}
 
 
 def table_beside(path: Path) -> dict[int, NamedLabel]:
-    """The table in the folder of some label maps: ``labels.csv``, or the ``dataset.json`` of nnU-Net; else empty.
+    """The table in the folder of label maps: ``labels.csv``, or the ``dataset.json`` of nnU-Net; empty if none.
 
     Args:
-        path: The folder, or a file in it. nnU-Net's lies one folder above.
+        path: The folder, or a file in it. The file of nnU-Net lies one folder above.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the table cannot be read.
     """
     folder = path if path.is_dir() else path.parent
     for file in (folder / NAMES[0], folder / NAMES[1], folder.parent / NAMES[1]):
@@ -41,7 +41,7 @@ def table_beside(path: Path) -> dict[int, NamedLabel]:
 
 
 def read_table(path: Path) -> dict[int, NamedLabel]:
-    """A label table: a ``.csv`` with columns LabelValue and Name, a model spec, or a ``dataset.json`` of nnU-Net.
+    """Read a label table: a ``.csv`` with LabelValue and Name, a model spec, or a ``dataset.json`` of nnU-Net.
 
     Raises:
         ConfigError: it is none of these.
@@ -63,7 +63,7 @@ def read_table(path: Path) -> dict[int, NamedLabel]:
 
 
 def _nnunet(labels: Mapping[str, Any]) -> dict[int, NamedLabel]:
-    """``{"liver": 1}``, or the older ``{"1": "liver"}``; regions of several values have no value of their own."""
+    """Entries of ``{"liver": 1}``, or of the older ``{"1": "liver"}``; regions of several values are skipped."""
     found = {}
     for key, entry in labels.items():
         name, value = (str(entry), int(key)) if isinstance(entry, str) else (key, entry)
@@ -73,7 +73,7 @@ def _nnunet(labels: Mapping[str, Any]) -> dict[int, NamedLabel]:
 
 
 def nrrd_head(path: Path) -> str:
-    """The header of a NRRD file, which may list hundreds of segments; empty if it cannot be read."""
+    """The header of an NRRD file, which may list hundreds of segments; empty if it cannot be read."""
     head = bytearray()
     try:
         with path.open("rb") as file:
@@ -87,7 +87,7 @@ def nrrd_head(path: Path) -> str:
 
 
 def table_inside(path: Path) -> dict[int, NamedLabel]:
-    """The table in the header of a segmentation of 3D Slicer (``.seg.nrrd``); else empty."""
+    """The table in the header of a segmentation of 3D Slicer (``.seg.nrrd``); empty for other files."""
     if not path.name.lower().endswith(".nrrd"):
         return {}
     segments: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Label maps as layers: a segmentation of 3D Slicer keeps labels that overlap apart; all others have one layer."""
+"""Label maps as layers. Segmentations of 3D Slicer may have several, for labels that overlap; others have one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer):=(.*)$", re.MULTIL
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """A label map, in layers.
+    """A label map in layers.
 
     Attributes:
         maps: One per layer; values are unique over all layers.
-        table: What the file itself says of its values; empty if nothing.
-        layer_of: Layer of a value; of one that is not there, the first.
+        table: Label table inside the file; empty if there is none.
+        layer_of: Layer of a value; for a value that does not occur, the first.
     """
 
     maps: tuple[LabelMap, ...]
@@ -35,12 +35,12 @@ class Layers:
 
 
 def read_layers(path: Path) -> Layers:
-    """Read a label map.
+    """Read a label map as layers.
 
-    Where two layers of a segmentation of 3D Slicer use the same value, its segments are numbered anew.
+    If two layers of a segmentation of 3D Slicer use the same value, its segments are renumbered.
 
     Raises:
-        InputError: it cannot be read, or holds values other than whole numbers from 0 to 65,535.
+        InputError: the file cannot be read, or holds values other than whole numbers from 0 to 65,535.
     """
     head = nrrd_head(path) if path.name.lower().endswith(".nrrd") else ""
     if not _FOUR_AXES.search(head):

@@ -1,4 +1,4 @@
-"""Components of one label in mask and truth, matched one to one."""
+"""Connected components of one label in mask and ground truth, matched one to one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from itk_infer.evaluate.scores import LesionCounts
 
-MATCHED_IOU = 0.1  # the least overlap of two components that are the same lesion
+MATCHED_IOU = 0.1  # smallest IoU of two components that count as the same lesion
 
 
 def lesion_counts(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> LesionCounts:
     """Match the 26-connected components of two masks of the same shape (Z, Y, X).
 
-    The pairs with the largest IoU are matched first; those below `MATCHED_IOU` are not.
+    Pairs are matched in descending order of IoU; pairs below `MATCHED_IOU` are not matched.
     """
     ours, our_count = _components(mask)
     theirs, their_count = _components(truth)

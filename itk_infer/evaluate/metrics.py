@@ -1,4 +1,4 @@
-"""All metrics of all labels of a mask against its truth, both on one grid."""
+"""All metrics of all labels of a mask and its ground truth, on one grid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Labels = NDArray[np.unsignedinteger[Any]]
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """How masks are compared.
+    """Settings of the metrics.
 
     Attributes:
-        tolerance_mm: Of the NSD, where a label has none of its own.
-        tolerances: By label name, above those of label tables.
-        lesions: Whether components are matched.
-        open_border: Whether the surface at the border of the image is left out.
+        tolerance_mm: Tolerance of the NSD in mm, for labels without their own.
+        tolerances: Tolerances in mm by label name; take precedence over those of label tables.
+        lesions: Whether to match connected components.
+        open_border: Whether to leave out surface elements at the border of the image.
     """
 
     tolerance_mm: float = 2.0
@@ -36,7 +36,7 @@ class MetricSettings:
     open_border: bool = False
 
     def tolerance_of(self, pair: LabelPair) -> float:
-        """The tolerance of one label, in mm."""
+        """The tolerance of a label in mm."""
         named = dict(self.tolerances).get(pair.name, pair.tolerance_mm)
         return self.tolerance_mm if named is None else named
 
@@ -49,15 +49,15 @@ def label_scores(
     spacing: tuple[float, float, float],
     settings: MetricSettings,
 ) -> list[LabelScores]:
-    """Measure every pair of labels.
+    """Compute all metrics of every pair of labels.
 
     Args:
         mask: Label map, (Z, Y, X).
         truth: Label map on the same grid.
-        counts: Of the two.
+        counts: Joint histogram of both.
         pairs: Labels to measure.
         spacing: Millimetres along Z, Y, X.
-        settings: How.
+        settings: Settings of the metrics.
     """
     boxes = _boxes(mask), _boxes(truth)
     found = []
@@ -116,7 +116,7 @@ def _overlaps(mask: int, truth: int, common: int) -> tuple[float | None, float |
 
 
 def _boxes(labels: Labels) -> dict[int, Box]:
-    """The smallest box around each value, by value."""
+    """Bounding box of each value, by value."""
     from scipy import ndimage
 
     found = enumerate(ndimage.find_objects(labels), 1)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an evaluation: summary, plots, cases; everything escaped, no script."""
+"""A self-contained HTML page of an evaluation: summary, plots, cases. All text is escaped; no scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itk_infer.evaluate.scores import CaseScores
 from itk_infer.evaluate.summary import LabelSummary, MetricSummary
 from itk_infer.evaluate.tables import INTERVAL_WORDS
 
-MOST_PLOTS = 40  # plots of volumes
+MOST_PLOTS = 40  # most plots of volumes
 SHOWN = ("dice", "nsd", "hd95", "assd", "sensitivity", "precision", "volume_error_ml")
 PLOTTED = {"dice": ("Dice", 1.0), "nsd": ("NSD", 1.0), "hd95": ("HD95, mm", None)}
 
@@ -25,14 +25,14 @@ def page_html(
     remarks: Sequence[str],
     definition: str,
 ) -> bytes:
-    """The page.
+    """Make the page.
 
     Args:
-        cases: `scores.completed` cases.
-        summaries: Of them.
-        failed: Reasons by case.
-        remarks: What was left out of the evaluation, in sentences.
-        definition: Of the distances.
+        cases: Cases, from `scores.completed`.
+        summaries: Summaries of these cases.
+        failed: Reason of failure by case name.
+        remarks: Sentences about what was left out.
+        definition: Definition of the distances.
     """
     parts = [
         page_head(f"Evaluation of {len(cases)} cases"),

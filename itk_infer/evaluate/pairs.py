@@ -1,4 +1,4 @@
-"""Which mask belongs to which truth, by their names alone."""
+"""Pairing of masks with their ground truth by file name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LAST_WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A mask and its truth.
+    """A mask and its ground truth.
 
     Attributes:
-        name: Of the case: the mask's name below its folder, without ending.
-        mask: File.
-        truth: File.
+        name: Name of the case: the mask's path below its folder, without ending.
+        mask: File of the mask.
+        truth: File of the ground truth.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What two folders hold.
+    """The pairs of two folders, and the files without partner.
 
     Attributes:
         pairs: Sorted by name.
-        masks_left: Masks without a truth, by name.
-        truths_left: Truths without a mask.
-        ambiguous: Sentences about names that fit several files; these are not compared.
+        masks_left: Masks without ground truth, by name.
+        truths_left: Ground truth without a mask, by name.
+        ambiguous: Sentences about names that match several files; these are not compared.
     """
 
     pairs: tuple[Pair, ...]
@@ -55,11 +55,11 @@ class Pairs:
 
 
 def find_pairs(masks: Path, truths: Path, *, recursive: bool = False) -> Pairs:
-    """Pair the label maps of two folders by `RULES`, or two files, whatever their names.
+    """Pair the label maps of two folders by `RULES`, or two files whatever their names.
 
     Raises:
         ConfigError: a path does not exist, or one is a file and the other a folder.
-        NoInputError: no mask has a truth.
+        NoInputError: no mask has a ground truth.
     """
     for path in (masks, truths):
         if not path.exists():
@@ -98,10 +98,10 @@ def match_names(ours: Iterable[str], theirs: Iterable[str]) -> tuple[dict[str, s
 
     Args:
         ours: Names of masks or images, without endings.
-        theirs: Names of truths.
+        theirs: Names of ground truth, likewise.
 
     Returns:
-        The name among `theirs` for those of `ours` that have one; and sentences about ambiguous names.
+        The matching name of `theirs` for each of `ours` that has one; and sentences about ambiguous names.
     """
     there = set(theirs)
     matched = {name: name for name in ours if name in there}
@@ -119,7 +119,7 @@ def match_names(ours: Iterable[str], theirs: Iterable[str]) -> tuple[dict[str, s
 
 
 def label_files(folder: Path, recursive: bool) -> dict[str, list[Path]]:
-    """Images of a folder that may be label maps, by their name below it, without ending."""
+    """Files of a folder that may be label maps, by their path below it, without ending."""
     found: dict[str, list[Path]] = defaultdict(list)
     of_folder: dict[Path, list[str]] = defaultdict(list)
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
@@ -140,7 +140,7 @@ def _stem(name: str) -> str:
 
 
 def _by_core(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what is left without their last word."""
+    """Names, grouped by the name without its last word."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         found[_LAST_WORD.sub("", name)].append(name)

@@ -1,4 +1,4 @@
-"""Plots as SVG text: boxes of a metric per label, and the plot of volumes by Bland and Altman."""
+"""Plots as SVG text: box plots of a metric per label, and Bland-Altman plots of volumes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class BoxRow:
     """One row of a box plot.
 
     Attributes:
-        title: Of the row.
-        values: Finite ones are drawn.
-        beyond: How many are infinite, which is written beside the row.
+        title: Title of the row.
+        values: Values; finite ones are drawn.
+        beyond: Number of infinite values, written beside the row.
     """
 
     title: str
@@ -29,12 +29,12 @@ class BoxRow:
 
 
 def box_plot(rows: Sequence[BoxRow], unit: str, top: float | None = None) -> str:
-    """Boxes from the first to the third quartile with the median, whiskers to the extremes, a dot per case.
+    """A box plot: first to third quartile with the median, whiskers to the extremes, a dot per case.
 
     Args:
-        rows: At most `MOST_ROWS` are drawn.
-        unit: Below the axis.
-        top: End of the axis; None: the largest value.
+        rows: Rows; at most `MOST_ROWS` are drawn.
+        unit: Unit, written below the axis.
+        top: Upper end of the axis; None: the largest value.
     """
     left_out = len(rows) - MOST_ROWS
     rows = rows[:MOST_ROWS]
@@ -65,9 +65,9 @@ def box_plot(rows: Sequence[BoxRow], unit: str, top: float | None = None) -> str
 
 
 def bland_altman(truth: Sequence[float], mask: Sequence[float], title: str) -> str:
-    """Volumes, mask minus truth against the mean of both, in ml (Bland and Altman, Lancet 1986).
+    """Difference of volumes, mask minus truth, over their mean, in ml (Bland and Altman, Lancet 1986).
 
-    Lines: the mean difference, and 1.96 standard deviations around it.
+    Lines show the mean difference, and 1.96 standard deviations above and below it.
     """
     ours, theirs = np.array(mask, float), np.array(truth, float)
     means, differences = (ours + theirs) / 2, ours - theirs
@@ -103,7 +103,7 @@ def bland_altman(truth: Sequence[float], mask: Sequence[float], title: str) -> s
 
 
 def open_svg(height: float, title: str, width: int = WIDTH) -> str:
-    """The start of a picture."""
+    """The opening tag of a plot, with its title."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:g}" width="{width}" '
         f'height="{height:g}" role="img" aria-label="{escape(title)}">'
@@ -120,5 +120,5 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def clipped(text: str, most: int = 28) -> str:
-    """The text, shortened where it is too long."""
+    """The text, shortened if it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""What is measured of one label in one case, and the rules where a mask is empty.
+"""Metrics of one label in one case, and their values for empty masks.
 
 ========================  =========  =================================================================
 truth and mask            state      values
@@ -7,7 +7,7 @@ both have voxels          found      as measured
 only the truth has some   missed     Dice, IoU, sensitivity, NSD 0; distances infinite; no precision
 only the mask has some    false      Dice, IoU, precision, NSD 0; distances infinite; no sensitivity
                           alarm
-both are empty            absent     none: not applicable, and left out of means
+both are empty            absent     none: not applicable, excluded from means
 ========================  =========  =================================================================
 """
 
@@ -24,7 +24,7 @@ DEFINITION = (
     "ASSD: mean over both surfaces"
 )
 OPEN_BORDER = DEFINITION.replace("image surrounded by background", "without the elements at the image's border")
-METRICS = {  # of `LabelScores`: title, unit
+METRICS = {  # by attribute of `LabelScores`: title, unit
     "dice": ("Dice", ""),
     "iou": ("IoU", ""),
     "sensitivity": ("sensitivity", ""),
@@ -43,9 +43,9 @@ class LesionCounts:
     """Components of one label, matched one to one where their IoU is at least `lesions.MATCHED_IOU`.
 
     Attributes:
-        truth: Components of the truth.
-        mask: Components of the mask.
-        matched: Pairs.
+        truth: Number of components of the truth.
+        mask: Number of components of the mask.
+        matched: Number of matched pairs.
     """
 
     truth: int
@@ -54,7 +54,7 @@ class LesionCounts:
 
     @property
     def sensitivity(self) -> float | None:
-        """Share of the truth's components that are matched."""
+        """Share of the truth's components that are matched; None if it has none."""
         return self.matched / self.truth if self.truth else None
 
     @property
@@ -65,25 +65,25 @@ class LesionCounts:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """One label of one case. None: not applicable.
+    """Metrics of one label in one case; None: not applicable.
 
     Attributes:
-        name: Of the label.
-        mask_value: Its value in the mask; None if it is known to other cases only.
-        truth_value: In the truth.
-        matched_by: Whether the two belong together by their name or their value.
-        mask_ml: Volume in the mask, in millilitres.
-        truth_ml: In the truth.
-        tolerance_mm: Of the NSD.
-        dice: 2 common / (mask + truth).
-        iou: common / union.
-        sensitivity: common / truth.
-        precision: common / mask.
-        hd: Largest distance, mm.
-        hd95: See `surface.SurfaceDistances`, mm.
+        name: Name of the label.
+        mask_value: Value in the mask; None if only other cases have the label.
+        truth_value: Value in the truth; None likewise.
+        matched_by: Whether the values were matched by ``name`` or by ``value``.
+        mask_ml: Volume in the mask, in ml.
+        truth_ml: Volume in the truth, in ml.
+        tolerance_mm: Tolerance of the NSD, in mm.
+        dice: 2 |mask and truth| / (|mask| + |truth|), in voxels.
+        iou: |mask and truth| / |mask or truth|.
+        sensitivity: |mask and truth| / |truth|.
+        precision: |mask and truth| / |mask|.
+        hd: Hausdorff distance, see `surface.SurfaceDistances`, mm.
+        hd95: 95 % Hausdorff distance, see there, mm.
         nsd: Share of both surfaces within `tolerance_mm`.
-        assd: Mean distance, mm.
-        lesions: Matched components, where they were asked for.
+        assd: Average symmetric surface distance, see there, mm.
+        lesions: Matched components; None if not requested.
     """
 
     name: str
@@ -105,7 +105,7 @@ class LabelScores:
 
     @property
     def state(self) -> State:
-        """Which of the four rows of the table above holds."""
+        """The row of the table above that applies."""
         if self.mask_ml and self.truth_ml:
             return "found"
         if self.truth_ml:
@@ -114,24 +114,24 @@ class LabelScores:
 
     @property
     def volume_error_ml(self) -> float | None:
-        """Mask minus truth."""
+        """Volume of the mask minus that of the truth, in ml."""
         return None if self.state == "absent" else self.mask_ml - self.truth_ml
 
     @property
     def volume_error(self) -> float | None:
-        """(Mask minus truth) / truth."""
+        """Relative volume error, (mask - truth) / truth."""
         return (self.mask_ml - self.truth_ml) / self.truth_ml if self.truth_ml else None
 
 
 @dataclass(frozen=True, slots=True)
 class CaseScores:
-    """One case.
+    """The metrics of one case.
 
     Attributes:
-        name: Of the case.
+        name: Name of the case.
         labels: One entry per label of its two label tables.
-        diagonal_mm: Of the image; stands for an infinite distance in penalised means.
-        notes: What should be known of the comparison, in sentences.
+        diagonal_mm: Diagonal of the image in mm; replaces infinite distances in penalised means.
+        notes: Notes on the comparison, as sentences.
     """
 
     name: str

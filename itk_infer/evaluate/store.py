@@ -1,4 +1,4 @@
-"""Scores of finished cases in SQLite: an evaluation that is repeated computes only what is missing."""
+"""Scores of finished cases in SQLite, so that a repeated evaluation computes only the missing ones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from itk_infer.evaluate.case import CaseTask
 from itk_infer.evaluate.scores import CaseScores, LabelScores, LesionCounts
 from itk_infer.files.stamp import stamp_of
 
-VERSION = 1  # raised whenever the same files would give other scores
-ENDING = ".itk_infer.db"  # behind the stem of the table
+VERSION = 1  # increase it when the same files would give other scores
+ENDING = ".itk_infer.db"  # appended to the stem of the table's name
 SCHEMA = "CREATE TABLE IF NOT EXISTS scores (name TEXT PRIMARY KEY, identity TEXT NOT NULL, scores TEXT NOT NULL)"
 
 
 def identity_of(task: CaseTask) -> str:
-    """All that decides the scores of a case: both files by size, time and inode, label tables, settings.
+    """Digest of what determines the scores of a case: size, time and inode of both files, label tables, settings.
 
     Raises:
-        OSError: a file is gone.
+        OSError: a file does not exist any more.
     """
     stamps = [asdict(stamp_of(path)) for path in (task.pair.mask, task.pair.truth)]
     paths = [str(path.absolute()) for path in (task.pair.mask, task.pair.truth)]
@@ -35,10 +35,10 @@ def identity_of(task: CaseTask) -> str:
 
 
 class ScoreStore:
-    """An open store; one process writes it.
+    """An open store, written by one process only.
 
     Args:
-        path: Its file; None: in memory.
+        path: Path of the SQLite file; None: in memory.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -61,17 +61,17 @@ class ScoreStore:
             ) from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the store."""
         self._db.close()
 
     def get(self, name: str, identity: str) -> CaseScores | None:
-        """The scores of a case, if they are those of these files and settings."""
+        """The stored scores of a case; None if there are none for these files and settings."""
         with self._errors():
             row = self._db.execute("SELECT identity, scores FROM scores WHERE name = ?", (name,)).fetchone()
         return None if row is None or row[0] != identity else _unpacked(json.loads(row[1]))
 
     def put(self, identity: str, scores: CaseScores) -> None:
-        """Keep the scores of a case."""
+        """Store the scores of a case."""
         with self._errors(), self._db:
             row = (scores.name, identity, json.dumps(asdict(scores)))
             self._db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", row)

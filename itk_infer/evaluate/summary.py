@@ -1,4 +1,4 @@
-"""Means over cases, with confidence intervals, in which a miss is never left out unsaid."""
+"""Means over cases with confidence intervals; missed structures are reported, and never silently left out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """One metric of one label over cases.
+    """Summary of one metric of one label over cases.
 
     Attributes:
         metric: Key of `scores.METRICS`.
-        mean: Over the `count` cases; of distances, over those where mask and truth both have voxels.
-        low: Lower end of the 95 % interval by bootstrap over cases; None below two cases.
+        mean: Mean over `count` cases; for distances, those where mask and truth both have voxels.
+        low: Lower end of the 95 % interval, by bootstrap over cases; None for fewer than two cases.
         high: Upper end.
-        median: Over all `of` cases, misses as infinite distances.
-        count: Cases in the mean.
-        of: Cases to which the metric applies.
-        penalised: Mean over all `of` cases, an infinite distance counted as the image's diagonal.
+        median: Median over all `of` cases, with misses as infinite distances.
+        count: Number of cases in the mean.
+        of: Number of cases to which the metric applies.
+        penalised: Mean over all `of` cases, with the image's diagonal in place of infinite distances.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class MetricSummary:
 
     @property
     def words(self) -> str:
-        """Over what the mean is taken."""
+        """A description of the cases in the mean."""
         if self.metric in DISTANCES and self.count < self.of:
             return f"mean over {self.count} found of {self.of}"
         return f"mean over {self.of}"
@@ -50,14 +50,14 @@ class MetricSummary:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """One label over cases.
+    """Summary of one label over cases.
 
     Attributes:
-        name: Of the label.
-        tolerance_mm: Of the NSD.
+        name: Name of the label.
+        tolerance_mm: Tolerance of the NSD, in mm.
         states: Number of cases by `LabelScores.state`.
-        metrics: In the order of `scores.METRICS`.
-        lesions: Components of truth and mask and matched ones, over all cases; None if they were not counted.
+        metrics: Summaries, in the order of `scores.METRICS`.
+        lesions: Counts of components and matched pairs, over all cases; None if they were not counted.
     """
 
     name: str
@@ -67,12 +67,12 @@ class LabelSummary:
     lesions: tuple[int, int, int] | None
 
     def metric(self, name: str) -> MetricSummary:
-        """One of the metrics."""
+        """The summary of one metric, by its key."""
         return next(metric for metric in self.metrics if metric.metric == name)
 
 
 def summarise(cases: Sequence[CaseScores]) -> list[LabelSummary]:
-    """Summaries of all labels of `scores.completed` cases."""
+    """Summarise all labels of cases from `scores.completed`."""
     names = [label.name for label in cases[0].labels] if cases else []
     diagonals = np.array([case.diagonal_mm for case in cases])
     return [_label([case.labels[index] for case in cases], diagonals) for index in range(len(names))]
@@ -117,14 +117,14 @@ def _middle(count: int) -> list[int]:
 def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """The 95 % interval of the mean of the finite values, by resampling cases (percentile bootstrap).
 
-    Cases with an infinite value are drawn like all others, and left out of each resampled mean. The random
+    Cases with an infinite value are drawn like all others, and excluded from each resampled mean. The random
     numbers are the same in every call, so that the same cases give the same interval.
     """
     if np.isfinite(values).sum() < 2:
         return None, None
     rng = np.random.default_rng(SEED)
     means = []
-    for _ in range(max(1, math.ceil(RESAMPLES * len(values) / 2**22))):  # bounded memory
+    for _ in range(max(1, math.ceil(RESAMPLES * len(values) / 2**22))):  # in blocks, to bound memory
         draws = math.ceil(RESAMPLES / max(1, math.ceil(RESAMPLES * len(values) / 2**22)))
         drawn = values[rng.integers(len(values), size=(draws, len(values)))]
         kept = np.isfinite(drawn)

@@ -1,8 +1,8 @@
 """The surface of one label as points with areas, and the distances between two surfaces.
 
-Definition, the same wherever a distance is reported: a surface element for each 2 x 2 x 2 neighbourhood of voxels
-that is neither empty nor full, at the corner that its voxels share, with its area (`surface_elements`). The image
-is surrounded by background: an organ that its border cuts has a surface there; with ``open_border`` it has none.
+Definition, used for all reported distances: each 2 x 2 x 2 neighbourhood of voxels that is neither empty nor full
+has one surface element, at the corner that its voxels share, with an area (`surface_elements`). The image is
+surrounded by background: an organ that its border cuts has a surface there, unless ``open_border`` is set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itk_infer.evaluate.surface_elements import FULL, area_table
 
 Box = tuple[slice, slice, slice]
 Labels = NDArray[np.unsignedinteger[Any]]
-CHUNK_VOXELS = 2**22  # voxels whose neighbourhoods are looked at together
+CHUNK_VOXELS = 2**22  # neighbourhoods that are evaluated at a time
 PERCENTILE = 0.95
 
 
@@ -28,7 +28,7 @@ class Surface:
 
     Attributes:
         points: Positions in mm along Z, Y, X, (N, 3); the origin is the corner of the image.
-        areas: In mm², (N,).
+        areas: Areas in mm², (N,).
     """
 
     points: NDArray[np.float64]
@@ -40,10 +40,10 @@ class SurfaceDistances:
     """Distances between two surfaces, in mm.
 
     Attributes:
-        hd: Largest distance of a surface element of either surface from the other surface.
-        hd95: Larger of the two directed 95 % quantiles, weighted by area.
-        nsd: Share of the area of both surfaces that lies within the tolerance of the other.
-        assd: Mean distance of the elements of both surfaces together, weighted by area.
+        hd: Hausdorff distance: the largest distance of an element of either surface from the other surface.
+        hd95: 95 % Hausdorff distance: the larger of the two directed 95 % quantiles, weighted by area.
+        nsd: Normalised surface dice: share of the area of both surfaces within the tolerance of the other.
+        assd: Average symmetric surface distance: mean over the elements of both surfaces, weighted by area.
     """
 
     hd: float
@@ -55,12 +55,12 @@ class SurfaceDistances:
 def surface_of(
     labels: Labels, value: int, box: Box, spacing: tuple[float, float, float], *, open_border: bool = False
 ) -> Surface:
-    """The surface of the voxels of one value.
+    """Compute the surface of the voxels of one value.
 
     Args:
         labels: Label map, (Z, Y, X).
         value: The label.
-        box: Holds all voxels of it.
+        box: A box that holds all voxels of the label.
         spacing: Millimetres along Z, Y, X.
         open_border: Leave out the elements at the border of the image.
     """
@@ -70,7 +70,7 @@ def surface_of(
         where = np.nonzero((code != 0) & (code != FULL))
         codes.append(code[where])
         corners.append(np.stack(where, axis=1) + np.array((first, box[1].start, box[2].start)))
-    index = np.concatenate(corners)  # of the voxel behind the corner: corner i lies between voxels i - 1 and i
+    index = np.concatenate(corners)  # corner i lies between voxels i - 1 and i
     area = areas[np.concatenate(codes)]
     if open_border:
         keep = ((index > 0) & (index < np.array(labels.shape))).all(axis=1)
@@ -79,7 +79,7 @@ def surface_of(
 
 
 def _neighbourhoods(labels: Labels, value: int, box: Box) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """First plane and codes of the neighbourhoods around every corner of a box, some planes at a time."""
+    """Yield first plane and codes of the neighbourhoods around all corners of a box, in chunks of planes."""
     z, y, x = box
     height, width = y.stop - y.start, x.stop - x.start
     deep = max(1, CHUNK_VOXELS // ((height + 2) * (width + 2)))
@@ -98,12 +98,12 @@ def _neighbourhoods(labels: Labels, value: int, box: Box) -> Iterator[tuple[int,
 
 
 def distances(one: Surface, other: Surface, tolerance: float) -> SurfaceDistances:
-    """Distances between two surfaces, neither of which is empty.
+    """Distances between two surfaces, both of which must have elements.
 
     Args:
         one: A surface.
         other: The other one.
-        tolerance: Of the NSD, in mm; equal distances count as within.
+        tolerance: Tolerance of the NSD in mm; a distance equal to it is within.
     """
     directed = [(_nearest(a, b), a.areas) for a, b in ((one, other), (other, one))]
     total = sum(float(areas.sum()) for _, areas in directed)

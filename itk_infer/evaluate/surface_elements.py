@@ -3,11 +3,11 @@
 A neighbourhood that is neither empty nor full holds a surface element: the surface that marching cubes (Lorensen
 and Cline, SIGGRAPH 1987) puts between the centres of its eight voxels. The table of areas is derived, not stored:
 
-1. On each face of the cube, the middles of two edges with one end inside are joined. Where a face has two inside
-   corners that lie diagonally, each corner is cut off on its own; of a cube with more than four inside corners,
-   the outside ones are taken instead.
-2. The joined middles make closed loops, which are cut into triangles, those with the largest area for cubic
-   voxels.
+1. On each face of the cube, the midpoints of its edges with one end inside are joined in pairs. If two inside
+   corners of a face lie diagonally, each is cut off separately; for a cube with more than four inside corners,
+   outside ones take their place.
+2. The joined midpoints form closed loops, which are split into triangles, choosing the triangulation with the
+   largest area for cubic voxels.
 
 The areas equal those of the surface distance of Nikolov et al. (J Med Internet Res 2021, doi 10.2196/26151), which
 is also what MONAI and pymia use; a test compares all 256.
@@ -27,7 +27,7 @@ Edge = tuple[Corner, Corner]
 Loop = list[Edge]
 Triangle = tuple[int, int, int]  # indices into a loop
 CORNERS: tuple[Corner, ...] = tuple(product((0, 1), repeat=3))
-# Of each corner, in the code of a neighbourhood.
+# Bit of each corner in the code of a neighbourhood.
 WEIGHTS: dict[Corner, int] = {(z, y, x): 1 << (4 * z + 2 * y + x) for z, y, x in CORNERS}
 FULL = 255
 
@@ -49,7 +49,7 @@ def area_table(spacing: tuple[float, float, float]) -> NDArray[np.float64]:
 
 @cache
 def _normals() -> NDArray[np.float64]:
-    """Area vectors of the triangles of every code, for cubic voxels of edge 1: (256, triangles, 3)."""
+    """Area vectors of the triangles of every code, (256, triangles, 3), for cubic voxels of edge length 1."""
     every = [_triangles_of(code) for code in range(FULL + 1)]
     normals = np.zeros((len(every), max(map(len, every)), 3))
     for code, vectors in enumerate(every):
@@ -74,7 +74,7 @@ def _triangles_of(code: int) -> list[NDArray[np.float64]]:
 
 
 def _segments(inside: set[Corner]) -> Iterator[tuple[Edge, Edge]]:
-    """Pairs of edges whose middles are joined across a face."""
+    """Yield pairs of edges whose midpoints are joined across a face."""
     for axis, side in product(range(3), (0, 1)):
         face = [(*corner[:axis], side, *corner[axis:]) for corner in ((0, 0), (0, 1), (1, 1), (1, 0))]
         holds = [corner in inside for corner in face]
@@ -93,7 +93,7 @@ def _edge(one: Corner, other: Corner) -> Edge:
 
 
 def _loops(segments: list[tuple[Edge, Edge]]) -> Iterator[Loop]:
-    """The closed loops that the segments make; every edge belongs to two segments."""
+    """Yield the closed loops of the segments; every edge belongs to two segments."""
     rest = list(segments)
     while rest:
         loop = list(rest.pop())
@@ -103,11 +103,11 @@ def _loops(segments: list[tuple[Edge, Edge]]) -> Iterator[Loop]:
                 break
             rest.remove(following)
             loop.append(following[1] if following[0] == loop[-1] else following[0])
-        yield loop[:-1]  # the last one is the first again
+        yield loop[:-1]  # the last edge equals the first
 
 
 def _triangulations(first: int, last: int) -> list[list[Triangle]]:
-    """All ways to cut the polygon of the points `first` to `last` into triangles."""
+    """All triangulations of the polygon with the points `first` to `last`."""
     if last - first < 2:
         return [[]]
     return [

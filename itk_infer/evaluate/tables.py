@@ -1,4 +1,4 @@
-"""The tables of an evaluation: per case and label, and per label and metric. Each names its definition."""
+"""The tables of an evaluation: per case and label, and per label and metric, with the definition of distances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL_WORDS = "95 % interval by bootstrap over cases (2,000 resamples, percen
 
 
 def cases_csv(cases: Sequence[CaseScores], definition: str) -> bytes:
-    """One row per case and label. An empty cell: does not apply; ``inf``: one of the masks is empty."""
+    """One row per case and label. An empty cell is not applicable; ``inf`` means that mask or truth is empty."""
     lesions = any(label.lesions for case in cases for label in case.labels)
     header = ["case", "label", "state", *(f"{name}_mm" if METRICS[name][1] == "mm" else name for name in METRICS)]
     header += ["volume_error", "mask_ml", "truth_ml", "tolerance_mm", "mask_value", "truth_value", "matched_by"]
@@ -51,7 +51,7 @@ def summary_csv(summaries: Sequence[LabelSummary], definition: str) -> bytes:
 
 
 def summary_text(summaries: Sequence[LabelSummary], definition: str) -> list[str]:
-    """What a person reads in the terminal."""
+    """The summary on the terminal, as lines."""
     width = max((len(label.name) for label in summaries), default=0)
     lines = []
     for label in summaries:
@@ -74,10 +74,10 @@ def summary_text(summaries: Sequence[LabelSummary], definition: str) -> list[str
 
 
 def write_table(path: Path, content: bytes) -> None:
-    """Write a table under its final name.
+    """Write a table; the file gets its final name when it is complete.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     write_bytes(content, path)
 
@@ -91,7 +91,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def _cell(value: str) -> str:
-    """A text that no spreadsheet takes for a formula; numbers stay."""
+    """A text that spreadsheets do not read as a formula; numbers are unchanged."""
     try:
         float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Takes the slabs of one case and counts probabilities against the truth; writes nothing."""
+"""Counts the probabilities of one case against its ground truth; writes no files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BLOCK_VOXELS = 2**20
 
 @dataclass(frozen=True, slots=True)
 class TruthOnSlabs:
-    """The truth of a case in the orientation of its slabs.
+    """Ground truth of a case, in the orientation of its slabs.
 
     Attributes:
         labels: Values, (Z, Y, X).
-        value_of: The truth's value of each label, by the value of the model; a label without one is not counted.
+        value_of: Value in the truth for each label value of the model; labels without one are not counted.
     """
 
     labels: NDArray[np.unsignedinteger[Any]]
@@ -32,17 +32,17 @@ class TruthOnSlabs:
 
 
 class ThresholdSink:
-    """Counts what the labels of a model would be at every threshold.
+    """Counts the voxels of each label at every threshold.
 
-    Probabilities are those of float16 logits, as the logits output has them: exact to half a step of a histogram.
+    Probabilities are computed from float16 logits, as stored by the logits output: exact to half a histogram step.
 
     Args:
-        header: The case.
-        output: Of the model's spec: how logits become probabilities.
-        truth: None: probabilities alone are counted.
+        header: Header of the case.
+        output: Output block of the model's spec, which defines the activation.
+        truth: Ground truth; None: only probabilities are counted.
 
     Attributes:
-        histograms: By label value.
+        histograms: Histogram per label value.
     """
 
     needs_logits = True
@@ -56,7 +56,7 @@ class ThresholdSink:
         self.histograms = {label.value: Histogram() for label in self._labels}
 
     def write(self, slab: DecidedSlab) -> None:
-        """Count one slab."""
+        """Count the voxels of one slab."""
         if slab.logits is None:
             raise RuntimeError("a slab without logits")
         rows = max(1, BLOCK_VOXELS // (slab.logits.shape[3] * len(slab.logits)))
@@ -86,7 +86,7 @@ class ThresholdSink:
         return shares
 
     def commit(self) -> None:
-        """Nothing is written."""
+        """Does nothing, as no file is written."""
 
     def abort(self) -> None:
-        """Nothing was begun."""
+        """Does nothing, as no file is written."""

@@ -1,4 +1,4 @@
-"""Dice at 1,000 thresholds from one histogram of probabilities per label, added over cases."""
+"""Dice at 1,000 thresholds, from one histogram of probabilities per label, summed over cases."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 
 STEPS = 1000
 THRESHOLDS = np.arange(1, STEPS + 1) / STEPS
-EQUAL = 1e-6  # a probability this much below a threshold counts as equal to it: float32 has no exact 0.688
+EQUAL = 1e-6  # a probability this much below a threshold counts as equal to it: float32 cannot hold 0.688
 PLATEAU = 0.002  # Dice; thresholds that lose less than this are as good as the best one
-NARROW = 0.1  # a plateau narrower than this depends on the cases that were looked at
+NARROW = 0.1  # a plateau narrower than this depends on the chosen cases
 FEW_CASES = 10
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Voxels by their probability, in steps of 1 / `STEPS`, outside and inside of the truth.
+    """Voxels by probability in steps of 1 / `STEPS`, outside and inside of the ground truth.
 
     Attributes:
-        counts: (2, `STEPS` + 1); the second row holds the voxels of the truth.
+        counts: (2, `STEPS` + 1); the second row counts the voxels inside.
     """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, STEPS + 1), np.int64))
 
     def add(self, probability: NDArray[np.floating[Any]], truth: NDArray[np.bool_]) -> None:
-        """Count some voxels.
+        """Add voxels.
 
         Args:
-            probability: 0 to 1.
-            truth: Whether the voxels have the label; of the same shape.
+            probability: Probabilities, 0 to 1, of any shape.
+            truth: Whether each voxel has the label; same shape.
         """
         level = probability.astype(np.float32, copy=True)
         level += EQUAL
@@ -41,7 +41,7 @@ class Histogram:
         self.counts += np.bincount(index.ravel(), minlength=2 * (STEPS + 1)).reshape(2, STEPS + 1)
 
     def above(self) -> NDArray[np.int64]:
-        """Voxels at or above each of `THRESHOLDS`, outside and inside of the truth, (2, `STEPS`)."""
+        """Number of voxels at or above each of `THRESHOLDS`, outside and inside of the truth, (2, `STEPS`)."""
         counts: NDArray[np.int64] = self.counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
         return counts
 
@@ -53,7 +53,7 @@ class Histogram:
         return dice
 
     def otsu(self) -> float:
-        """The threshold with the largest variance between the voxels below and above it (Otsu, IEEE SMC 1979)."""
+        """The threshold with the largest variance between the classes below and above it (Otsu, IEEE SMC 1979)."""
         counts = self.counts.sum(axis=0)
         levels = np.arange(STEPS + 1) / STEPS
         total, moment = counts.sum(), float(counts @ levels)
@@ -65,19 +65,19 @@ class Histogram:
         between = np.where((above > 0) & (below > 0), between, -1.0)
         best = np.flatnonzero(
             between >= between.max() * (1 - 1e-9)
-        )  # empty levels between two peaks: their middle
+        )  # the middle of empty levels between two peaks
         return float(THRESHOLDS[best[len(best) // 2]])
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChoice:
-    """What a curve of Dice over thresholds says.
+    """The best threshold of a curve, and its plateau.
 
     Attributes:
-        threshold: With the largest Dice; the first of equal ones.
-        dice: There.
-        low: Lower end of the run of thresholds around it that lose less than `PLATEAU`.
-        high: Upper end.
+        threshold: Threshold with the largest Dice; the lowest if several are equal.
+        dice: Dice at `threshold`.
+        low: Lower end of the range of thresholds around it that lose less than `PLATEAU`.
+        high: Upper end of that range.
     """
 
     threshold: float
@@ -87,7 +87,7 @@ class ThresholdChoice:
 
 
 def choose(curve: NDArray[np.float64]) -> ThresholdChoice | None:
-    """The best threshold of a curve over `THRESHOLDS` and its plateau; None if Dice applies nowhere."""
+    """The best threshold of a curve over `THRESHOLDS` and its plateau; None if Dice is undefined everywhere."""
     if not np.isfinite(curve).any():
         return None
     filled = np.where(np.isfinite(curve), curve, -1.0)
@@ -107,9 +107,9 @@ class LabelCurves:
     """One label over all cases.
 
     Attributes:
-        name: Of the label.
-        pooled: Histogram of all cases.
-        best: Best threshold of each case, by its name.
+        name: Name of the label.
+        pooled: Sum of the histograms of all cases.
+        best: Best threshold of each case, by case name.
     """
 
     name: str
@@ -119,7 +119,7 @@ class LabelCurves:
     _cases: NDArray[np.int64] = field(default_factory=lambda: np.zeros(STEPS, np.int64))
 
     def add(self, case: str, histogram: Histogram) -> None:
-        """Take a case in."""
+        """Add a case."""
         self.pooled.counts += histogram.counts
         dice = histogram.dice()
         applies = np.isfinite(dice)
@@ -130,14 +130,14 @@ class LabelCurves:
             self.best[case] = choice.threshold
 
     def mean_dice(self) -> NDArray[np.float64]:
-        """Mean of the cases' Dice at each threshold; cases in which it does not apply there are left out."""
+        """Mean Dice over cases at each threshold; cases where it is undefined are left out."""
         with np.errstate(invalid="ignore"):
             mean: NDArray[np.float64] = self._sums / self._cases
         return mean
 
 
 def warnings_of(curves: LabelCurves, choice: ThresholdChoice) -> list[str]:
-    """What to know before a threshold is used, in sentences."""
+    """Warnings about the chosen threshold, as sentences."""
     sentences = []
     if len(curves.best) < FEW_CASES:
         sentences.append(f"only {len(curves.best)} cases have it: another {FEW_CASES} may give another threshold")

@@ -1,6 +1,6 @@
-"""One case, from its input files to its output files. It ends with exactly one outcome, also after an error.
+"""Runs one case from its input files to its output files, with exactly one outcome, also after an error.
 
-Runs where the model is: in this process, in a worker, on another machine. Writes no ledger.
+Runs in the process that holds the model: this one, a worker, or one on another machine. Does not write the ledger.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Settled = TypeVar("Settled")
 
 @dataclass(frozen=True, slots=True)
 class PendingCase:
-    """A computed case whose files are still to be written, which needs no network.
+    """A computed case whose files are not written yet; writing them does not need the network.
 
-    Attributes:
-        name: The case's name.
-        memory: Bytes that writing may take.
+    name: Name of the case.
+        memory: Upper bound of the bytes that writing allocates.
+        write: Commits the files; may be called in any thread. Never raises an `Exception`.
         write: Commits the files, in any thread. Never raises an `Exception`.
-        drop: Removes its partial files instead.
+        drop: Removes the partial files instead.
     """
 
     name: str
@@ -68,7 +68,7 @@ def run_case(
         predictor: The loaded model.
         task: The case, and the files to write.
         worker: Number of the worker, for events.
-        show: Takes the events of the case.
+        show: Called with the events of the case.
         check: Called between windows; raises `InterruptedRunError` to stop.
     """
     found = compute_case(predictor, task, worker, show, check)
@@ -91,9 +91,9 @@ def compute_case(
         predictor: The loaded model.
         task: The case, and the files to write.
         worker: Number of the worker, for events.
-        show: Takes the events of the case, also those of its writing.
+        show: Called with the events of the case, including those of writing.
         check: Called between windows; raises `InterruptedRunError` to stop.
-        read: Reads the case, within the memory there is.
+        read: Reads the case, within the memory bound.
         on_memory: Called with the predicted memory, before the first window.
     """
 
@@ -105,14 +105,14 @@ def compute_case(
 
 
 def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | Stopped | Failed:
-    """The result of a step or, where it raised, the outcome of the case."""
+    """The result of a step or, if it raised, the outcome of the case."""
     try:
         return step()
     except (InterruptedRunError, LockLostError):
         return Stopped(task.name)
     except (CaseError, ConfigError) as error:
         reason = task.case.unnamed(str(error))
-    except Exception as error:  # one bad case never stops the others, not even by a fault of this program
+    except Exception as error:  # one bad case never stops the others, even if this program has a bug
         if ran_out(error):
             reason = f"{shortage('this image and the libraries')}; a dry run prints what the image needs"
         else:
@@ -152,7 +152,7 @@ def _compute(
         check()
 
     identity = output_identity(predictor.identity, image.inputs)
-    # Only outputs that draw or measure it keep the image until they are written.
+    # The image is kept until the outputs are written only if they draw or measure it.
     shown = volume if "image" in needed else None
     source = image.source if "source" in needed else None
     about: dict[str, Any] = {"image": shown, "source": source, "identity": digest_of(identity)}
@@ -185,12 +185,12 @@ def _compute(
 
 
 def _check_outputs(task: Task, image: CaseImage) -> None:
-    """Refuse files that cannot hold results of a case, before it is computed.
+    """Refuse outputs that cannot hold results of a case, before it is computed.
 
     Raises:
-        InputError: they refer to a DICOM series, and the case is none.
-        OutputError: they are of pictures, and the case is a volume, or the reverse; or it has several pages where
-            one is written.
+        InputError: outputs refer to a DICOM series, and the case is not one.
+        OutputError: outputs are of pictures and the case is a volume, or the reverse; or the case has several
+            pages and the output holds one.
     """
     if "source" in needs(dict(task.wanted)):
         if image.source is None:
@@ -214,11 +214,11 @@ def _check_outputs(task: Task, image: CaseImage) -> None:
 
 
 def _open(task: Task, header: OutputHeader) -> list[Sink]:
-    if not task.folder.is_dir():  # it is not made again: the ledger was in the folder that is gone
+    if not task.folder.is_dir():  # not created again, because the ledger was in it
         raise OutputError(f"{task.folder}: the output folder is missing, or was removed; run again")
     for _, path in task.wanted:
         make_folder(path.parent)
-    # The label map is committed last: where it exists, all other files of the case do.
+    # The label map is committed last: if it exists, all other files of the case do.
     return open_outputs(task.wanted[::-1], replace(header, track=True))
 
 

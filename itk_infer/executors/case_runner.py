@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CaseRunner:
-    """Computes cases, see `Runner`.
+    """Segments cases with one loaded model, see `Runner`.
 
     Args:
         predictor: The loaded model.
@@ -36,7 +36,7 @@ class CaseRunner:
     def overlapping(
         self, worker: int, send: Callable[[Any], None], show: OnEvent, check: Callable[[], None]
     ) -> Overlap | None:
-        """On a GPU; on a CPU, the network needs the cores itself."""
+        """See `Runner`. None on a CPU, whose cores the network needs."""
         if self._predictor.backend.device == "cpu":
             return None
         from itk_infer.executors.overlap import Overlap

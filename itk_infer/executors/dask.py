@@ -1,7 +1,7 @@
-"""The executor beyond one machine: workers of a Dask cluster, each given one case at a time.
+"""The executor for several machines: workers of a Dask cluster, each given one case at a time.
 
-A case is pinned to the worker it is given to, so Dask never runs it again by itself: the run decides on
-second attempts. A worker that is missing from the cluster's list is lost.
+A case is pinned to its worker, so Dask does not run it again by itself: the run decides on
+second attempts. A worker that is missing from the cluster's list is treated as dead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from itk_infer.executors.messages import AnyTask, CaseBegun, Failed, Report, Rep
 from itk_infer.executors.runner import Opener, open_cases
 
 POLL_S = 0.2
-CENSUS_S = 1.0  # between two listings of the cluster's workers
+CENSUS_S = 1.0  # seconds between two listings of the cluster's workers
 STOP_GRACE_S = 3.0
 LOST = "the cluster lost its worker"
 
@@ -39,14 +39,14 @@ class _Work:
 
 
 class DaskCluster:
-    """See `Executor`.
+    """Runs tasks on workers of a Dask cluster; implements `Executor`.
 
     Args:
-        source: The model, a `ModelLoader` or what `opener` takes; its paths must mean the same on every node.
-        cluster: Where the workers are.
-        threads: CPU threads of the network; None: all cores that a worker may use.
-        case_timeout: Seconds a case may take; None: no limit.
-        opener: Loads the model in a worker, for tasks of its kind.
+        source: The model, a `ModelLoader` or another argument of `opener`; its paths must be valid on every node.
+        cluster: The cluster.
+        threads: CPU threads of the network; None: all cores of the worker.
+        case_timeout: Time limit per case in seconds; None: no limit.
+        opener: Loads the model in a worker, and determines the kind of tasks.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DaskCluster:
         case_timeout: float | None = None,
         opener: Opener = open_cases,
     ) -> None:
-        self.workers = cluster.workers or 0  # 0 until it is known
+        self.workers = cluster.workers or 0  # 0 until the number is known
         self._cluster = cluster
         self._model = (opener, source, threads, cluster.gpus)
         self._case_timeout = case_timeout
@@ -65,7 +65,7 @@ class DaskCluster:
         self._client: Any = None
         self._queue: deque[AnyTask] = deque()
         self._work: dict[str, _Work] = {}
-        self._numbers: dict[str, int] = {}  # by address
+        self._numbers: dict[str, int] = {}  # number of each worker, by address
         self._present: set[str] = set()
         self._next_census = 0.0
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -81,7 +81,7 @@ class DaskCluster:
             self._cluster.disconnect(self._client)
 
     def open(self, check: Callable[[], None]) -> Any:
-        """Connect, wait for the first worker, and have it load the model."""
+        """Connect, wait for the first worker, and let it load the model."""
         self._client = self._cluster.connect()
         self._client.subscribe_topic(self._topic, lambda event: self._inbox.put(event[1]))
         while not self._present:
@@ -94,7 +94,7 @@ class DaskCluster:
             time.sleep(POLL_S / 4)
         try:
             facts = future.result()
-        except Exception as error:  # an installation there may raise anything
+        except Exception as error:  # installations on the nodes may raise any error
             raise ModelError(
                 f"the cluster's workers cannot load the model ({type(error).__name__}: {error}); is the same "
                 "itk_infer installed there?"
@@ -106,11 +106,11 @@ class DaskCluster:
         return facts
 
     def submit(self, task: AnyTask) -> None:
-        """Queue a case; its paths must mean the same on every node."""
+        """Queue a case; its paths must be valid on every node."""
         self._queue.append(task.absolute())
 
     def step(self, report: Report) -> None:
-        """Hand out queued tasks, wait a moment for messages, and list the workers now and then."""
+        """Hand out queued tasks, wait briefly for messages, and list the workers at intervals."""
         self._hand_out()
         self._listen(report, POLL_S)
         if time.monotonic() >= self._next_census:
@@ -121,7 +121,7 @@ class DaskCluster:
         self._enforce_timeout(report)
 
     def stop(self, report: Report) -> None:
-        """Workers drop the case at work between two windows; others are restarted after `STOP_GRACE_S`."""
+        """Workers drop their cases between two windows; those that do not within `STOP_GRACE_S` are restarted."""
         self._queue.clear()
         if not self._work:
             return
@@ -189,7 +189,7 @@ class DaskCluster:
             return
         work = next((work for work in self._work.values() if work.future is heard), None)
         if work is None:
-            return  # of a case that is settled
+            return  # the case has ended already
         if heard.status != "finished":
             self._lose(work, report)
             return
@@ -214,13 +214,13 @@ class DaskCluster:
         report(WorkerDied(work.task.name, self._numbers[work.address], LOST))
 
     def _end(self, work: _Work, *, wait: bool) -> None:
-        """End the process that does the work; a thread of it cannot be ended alone."""
+        """End the worker process that runs the work, because a single thread of it cannot be ended."""
         self._present.discard(work.address)
         work.future.cancel(force=True)
         del self._work[work.task.name]
         try:
             self._client.restart_workers([work.address], timeout=30 if wait else 2, raise_for_error=False)
-        except Exception:  # a worker without a nanny cannot be restarted, only sent away
+        except Exception:  # a worker without a nanny cannot be restarted, only retired
             self._client.retire_workers([work.address], close_workers=True)
 
     def _enforce_timeout(self, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Dask clusters: one that is running already, or one whose workers are jobs of SLURM."""
+"""Dask clusters: a running one, or one whose workers are SLURM jobs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ROLES = ("client", "scheduler", "worker")
 
 
 class Cluster(Protocol):
-    """A source of Dask workers."""
+    """Provides Dask workers."""
 
     @property
     def workers(self) -> int | None:
-        """Requested number of cases at a time; None: as many as there are workers."""
+        """Requested number of simultaneous cases; None: the number of workers."""
         ...
 
     @property
@@ -29,17 +29,17 @@ class Cluster(Protocol):
         ...
 
     def connect(self) -> Any:
-        """A `distributed.Client`."""
+        """Connect, and return a `distributed.Client`."""
         ...
 
     def disconnect(self, client: Any) -> None:
-        """Close the client, and end the jobs that were started."""
+        """Close the client, and end the jobs that `connect` started."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """A cluster that is running already.
+    """A Dask cluster that is running already.
 
     Attributes:
         address: Address of its scheduler, such as ``tcp://head:8786``.
@@ -66,17 +66,17 @@ class RunningCluster:
 
 @dataclass(frozen=True, slots=True)
 class SlurmJobs:
-    """Jobs of SLURM, each with one worker process, or one per GPU.
+    """A Dask cluster of SLURM jobs, each with one worker process, or one per GPU.
 
     Attributes:
-        folder: Seen by all nodes; holds the keys of the connection while the run goes on.
+        folder: Folder that all nodes can read; holds the keys of the connection during the run.
         jobs: Number of jobs.
-        queue: Partition; None: the default one.
+        queue: Partition; None: the default.
         gpus: GPUs per job.
         cores: CPU cores per job.
         memory: Memory of a job, such as ``16GB``.
         walltime: Time limit of a job, ``HH:MM:SS``.
-        directives: More lines for ``#SBATCH``, such as ``--account=lab``.
+        directives: Further ``#SBATCH`` lines, such as ``--account=lab``.
     """
 
     folder: Path
@@ -90,11 +90,11 @@ class SlurmJobs:
 
     @property
     def workers(self) -> int:
-        """Worker processes in all."""
+        """Total number of worker processes."""
         return self.jobs * max(1, self.gpus)
 
     def connect(self) -> Any:
-        """See `Cluster.connect`. A job that ends early is submitted again."""
+        """See `Cluster.connect`. Jobs that end early are submitted again."""
         distributed = import_dask()
         from dask_jobqueue import SLURMCluster
 
@@ -111,7 +111,7 @@ class SlurmJobs:
             security=_own_keys(self.folder),
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
         )
-        # Not scale(): adapt() replaces jobs whose node has died.
+        # adapt() instead of scale(), because it replaces jobs whose node has failed.
         cluster.adapt(minimum_jobs=self.jobs, maximum_jobs=self.jobs)
         return distributed.Client(cluster, set_as_default=False)
 
@@ -124,14 +124,14 @@ class SlurmJobs:
 
 
 def _own_keys(folder: Path) -> Any:
-    """Keys for one run, in files that only this user can read.
+    """TLS keys for one run, in files that only this user can read.
 
-    Without them, anybody in the network could have the scheduler, or a worker, run code.
+    Without them, any host in the network could run code in the scheduler or a worker.
     """
     from distributed import Security
 
     keys = Security.temporary()
-    private = Path(tempfile.mkdtemp(prefix=".itk_infer-keys-", dir=folder))  # readable for its owner only
+    private = Path(tempfile.mkdtemp(prefix=".itk_infer-keys-", dir=folder))  # only its owner can read it
     files = {"cert": private / "cert.pem", "key": private / "key.pem"}
     files["cert"].write_text(keys.tls_ca_file)
     files["key"].write_text(keys.tls_client_key)
@@ -140,7 +140,7 @@ def _own_keys(folder: Path) -> Any:
 
 
 def import_dask() -> Any:
-    """The module `distributed` of Dask.
+    """Import `distributed`.
 
     Raises:
         ConfigError: it is not installed.

@@ -27,11 +27,11 @@ def facts(opener: Opener, source: Any, threads: int | None, gpus: int) -> Any:
 def compute(
     opener: Opener, source: Any, threads: int | None, gpus: int, task: AnyTask, number: int, topic: str
 ) -> Outcome | ItkInferError:
-    """Run one case, and send the messages that `Executor.step` reports.
+    """Run one case, and send its messages, which `Executor.step` reports.
 
     Args:
         opener: Loads the model.
-        source: The model.
+        source: The model, an argument of `opener`.
         threads: CPU threads of the network.
         gpus: GPUs that the worker processes of one job share.
         task: The case.
@@ -39,7 +39,7 @@ def compute(
         topic: Topic of Dask events that the parent subscribes to.
 
     Returns:
-        The outcome, or why the model cannot be loaded.
+        The outcome, or the error that loading the model raised.
     """
     from distributed import get_worker
 
@@ -62,7 +62,7 @@ def compute(
 
 
 def request_stop(topic: str) -> None:
-    """Drop the case at work at its next window. Runs in the worker's event loop."""
+    """Drop the running case at its next window. Called in the worker's event loop."""
     _stopped.add(topic)
 
 
@@ -77,7 +77,7 @@ def _loaded(opener: Opener, source: Any, device: str | None, threads: int | None
 
 
 def _device(gpus: int) -> str | None:
-    """Where several worker processes share the GPUs of a job, each takes its own by the end of its name."""
+    """Device of this worker process; if several share a job's GPUs, from the number that ends its name."""
     from distributed import get_worker
 
     if gpus < 2:

@@ -1,7 +1,7 @@
 """The interface between a run and the execution of its cases: this process, worker processes or a cluster.
 
-The run plans, keeps the ledger, decides on second attempts and emits the events. An executor only
-computes. All of them pass `itk_infer.testing.ExecutorTests`.
+The run plans, keeps the ledger, decides on second attempts and emits events; an executor only
+computes. Every executor passes `itk_infer.testing.ExecutorTests`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from itk_infer.executors.messages import Report
 
 
 class Executor(Protocol):
-    """Computes cases. Entered once, opened once; leaving it ends the processes that it started.
+    """Computes cases. Entered and opened once; leaving the context ends the processes that it started.
 
     Attributes:
-        workers: Cases that can be at work at the same time.
+        workers: Number of cases that can run at the same time.
     """
 
     workers: int
@@ -29,10 +29,10 @@ class Executor(Protocol):
     ) -> None: ...
 
     def open(self, check: Callable[[], None]) -> Any:
-        """Load the model, and return what is known of it: of one for cases a `ModelInfo`.
+        """Load the model and return its description, a `ModelInfo` if it computes cases.
 
         Args:
-            check: Called often, here and later; raises `InterruptedRunError` once the user has asked to stop.
+            check: Called often, here and later; raises `InterruptedRunError` after the user has asked to stop.
 
         Raises:
             ItkInferError: the model cannot be loaded.
@@ -40,19 +40,19 @@ class Executor(Protocol):
         ...
 
     def submit(self, task: Any) -> None:
-        """Queue a case, as `Task`, or another `AnyTask`; those submitted first begin first."""
+        """Queue a `Task` or another `AnyTask`; tasks begin in the order of submission."""
         ...
 
     def step(self, report: Report) -> None:
-        """Wait a moment for something to happen, and report it.
+        """Wait briefly for messages, and report them.
 
-        For every task: one `CaseBegun`, then one `Finished`, `Returned`, `Failed`, `WorkerDied` or `Stopped`.
+        For each task: one `CaseBegun`, then one `Finished`, `Returned`, `Failed`, `WorkerDied` or `Stopped`.
 
         Raises:
-            ModelError: the model, loaded before, cannot be loaded any more.
+            ModelError: the model could be loaded before, and cannot any more.
         """
         ...
 
     def stop(self, report: Report) -> None:
-        """End the running cases within seconds, and report each as `Stopped`. Queued cases are dropped."""
+        """End running cases within seconds, and report each as `Stopped`. Queued tasks are dropped."""
         ...

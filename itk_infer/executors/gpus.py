@@ -1,4 +1,4 @@
-"""The placement of workers: a GPU of those that the scheduler allows, and a number of threads."""
+"""The placement of workers: GPU, among those that the scheduler allows, and number of threads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """GPU and threads of one worker.
+    """GPU and number of threads of one worker.
 
     Attributes:
         device: Overrides the option `device`; None: the option holds.
         visible: Value of `VARIABLE` in the worker; None: unchanged. Only for slices of a GPU (MIG),
-            of which CUDA shows a process no more than the first.
+            because CUDA shows a process only the first of them.
         threads: CPU threads of the network.
     """
 
@@ -39,13 +39,13 @@ def place_workers(
 
     Args:
         workers: Number of workers; None: one per GPU, or one without GPUs.
-        gpus: Use the first so many of the visible GPUs.
-        gpu_ids: Or these, counted from 0 among the visible ones.
+        gpus: Use only the first `gpus` of the visible GPUs.
+        gpu_ids: Use these GPUs instead, counted from 0 among the visible ones.
         threads: CPU threads per worker; None: an equal share of the usable cores.
         visible: The value of `VARIABLE`; None if it is not set.
 
     Raises:
-        ConfigError: GPUs are asked for that are not allowed.
+        ConfigError: requested GPUs are not available.
     """
     ids = list(gpu_ids) if gpu_ids is not None else list(range(gpus or 0))
     count = workers or max(1, len(ids))
@@ -67,7 +67,7 @@ def _on_gpu(number: int, allowed: list[str] | None, threads: int) -> Placement:
 
 
 def _allowed(visible: str | None) -> list[str] | None:
-    """The devices of the list up to the first that is none, as CUDA reads it; None: no limit is set."""
+    """Entries of the list up to the first invalid one, as CUDA reads it; None: no limit is set."""
     if visible is None:
         return None
     allowed = []

@@ -1,4 +1,4 @@
-"""The tasks of one worker that have not ended yet: a case at work, and cases that are being written."""
+"""The unfinished tasks of one worker: a case being computed, and cases being written."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from itk_infer.executors.messages import AnyTask
 
-MOST_WRITING = 2  # one is being written, and one waits for it
+MOST_WRITING = 2  # one that is being written, and one in the queue
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A task that a worker has been given.
+    """A task that was given to a worker.
 
     Attributes:
         task: The task.
-        spent: Seconds up to `since`.
-        since: When its clock was started last; None while it is stopped.
+        spent: Seconds counted up to `since`.
+        since: Time at which its clock was last started; None while it is stopped.
     """
 
     task: AnyTask
@@ -26,12 +26,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The case's name."""
+        """Name of the case."""
         return self.task.name
 
     @property
     def seconds(self) -> float:
-        """Seconds that it has taken, without the time spent waiting for another case to be written."""
+        """Seconds spent on it, without waiting for another case to be written."""
         return self.spent + (0.0 if self.since is None else time.monotonic() - self.since)
 
     def start(self) -> None:
@@ -45,10 +45,10 @@ class Job:
 
 @dataclass(slots=True)
 class Jobs:
-    """The jobs of one worker.
+    """The unfinished jobs of one worker.
 
     Attributes:
-        computing: Job whose case is being computed.
+        computing: Job whose case is being computed; None if there is none.
         writing: Jobs whose cases are computed; the first is being written.
     """
 
@@ -57,16 +57,16 @@ class Jobs:
 
     @property
     def all(self) -> list[Job]:
-        """In the order in which they were given."""
+        """All jobs, in the order in which they were given."""
         return self.writing if self.computing is None else [*self.writing, self.computing]
 
     @property
     def room(self) -> bool:
-        """Whether the worker can be given one more task."""
+        """Whether the worker can take another task."""
         return self.computing is None and len(self.writing) < MOST_WRITING
 
     def computed(self) -> None:
-        """The case at work is computed, and is being written now."""
+        """Move the job from `computing` to `writing`; its clock stops while another one is written."""
         job, self.computing = self.computing, None
         if job is not None:
             if self.writing:
@@ -74,7 +74,7 @@ class Jobs:
             self.writing.append(job)
 
     def end(self, name: str) -> None:
-        """Forget a job. If one waited for it, that is being written now."""
+        """Remove a job; the next one in the queue starts to be written."""
         if self.computing is not None and self.computing.name == name:
             self.computing = None
         self.writing = [job for job in self.writing if job.name != name]
@@ -82,7 +82,7 @@ class Jobs:
             self.writing[0].start()
 
     def clear(self) -> list[Job]:
-        """Forget all, and return them."""
+        """Remove and return all jobs."""
         jobs = self.all
         self.computing, self.writing = None, []
         return jobs

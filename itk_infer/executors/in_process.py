@@ -1,4 +1,4 @@
-"""The executor of the Python API: one case after the other in this process; it starts no other."""
+"""The executor of the Python API: runs cases one after the other in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itk_infer.predictor import Predictor
 
 
 class InProcess:
-    """See `Executor`.
+    """Runs cases in this process; implements `Executor`.
 
     Args:
         predictor: The loaded model.
@@ -35,7 +35,7 @@ class InProcess:
         pass
 
     def open(self, check: Callable[[], None]) -> ModelInfo:
-        """The model was loaded by the caller."""
+        """Return the description of the model, which the caller has loaded."""
         self._check = check
         return model_info(self._predictor)
 
@@ -44,11 +44,11 @@ class InProcess:
         self._queue.append(task)
 
     def step(self, report: Report) -> None:
-        """Run the next case, from beginning to end."""
+        """Run the next case to its end."""
         task = self._queue.popleft()
         report(CaseBegun(task.name, 0))
         report(run_case(self._predictor, task, 0, lambda event: report(Reported(event)), self._check))
 
     def stop(self, report: Report) -> None:
-        """Nothing is at work between two steps."""
+        """Drop queued cases; none is running between two steps."""
         self._queue.clear()

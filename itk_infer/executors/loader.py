@@ -1,4 +1,4 @@
-"""How a run loads its model, and the description of the loaded model."""
+"""Loading of a run's model, and the description of the loaded model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class ModelLoader(Protocol):
-    """Describes a model. Travels to worker processes and other machines, so it must be picklable and hashable."""
+    """Loads a model. Sent to worker processes and other machines, so it must be picklable and hashable."""
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
         """Load the model.
 
         Args:
             device: Overrides the option `device`; None: the option holds.
-            threads: CPU threads the network may use; None: all cores.
+            threads: CPU threads of the network; None: all cores.
 
         Raises:
             ItkInferError: it cannot be loaded, or the options do not fit it.
@@ -38,10 +38,10 @@ class ModelLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A model by its files, and how to load and run it.
+    """A model given by its files, and how to load and run it.
 
     Attributes:
-        paths: Its file or folder, or the files that its kind's flags name.
+        paths: Its file or folder, or the files that its kind's options name.
         kind: A name in `MODEL_KINDS`; None: recognised from the path where the model is loaded.
         options: Options of the run.
     """
@@ -51,7 +51,7 @@ class ModelRequest:
     options: Options = Options()
 
     def absolute(self) -> ModelRequest:
-        """The same with absolute paths, for processes with another current folder."""
+        """The same request with absolute paths, for processes with another current folder."""
         return ModelRequest(tuple(path.absolute() for path in self.paths), self.kind, self.options.absolute())
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
@@ -68,13 +68,13 @@ class ModelRequest:
         except Exception as error:
             if not ran_out(error):
                 raise
-            # A library for which there is no memory may have been taken for a missing one.
+            # A lack of memory may be reported as a missing library.
             raise ModelError(f"the model cannot be loaded: {shortage('it and its libraries')}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The description of a loaded model, as a run needs it.
+    """The description of a loaded model.
 
     Attributes:
         about: Result of `describe`, JSON-ready.
@@ -101,7 +101,7 @@ class ModelInfo:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the user, such as the device that was chosen."""
+        """Sentences for the user, such as the chosen device."""
         return tuple(self.about["notes"])
 
 
@@ -114,7 +114,7 @@ def described(request: ModelRequest) -> dict[str, Any] | None:
     """As `describe`, for a model whose files hold the complete spec, without loading it; None for any other.
 
     Raises:
-        ModelError: something in it is not understood.
+        ModelError: a model file is not understood.
     """
     from itk_infer.model.registry import description
     from itk_infer.model.spec_sources import SpecSources

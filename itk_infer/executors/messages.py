@@ -13,29 +13,29 @@ from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.files.lock_ticket import LockTicket
 from itk_infer.files.records import InputFile, OutputFile
 
-STOP = "stop"  # sent to a worker instead of an `Assignment`: drop the case at work
+STOP = "stop"  # sent to a worker instead of an `Assignment`: drop the running case
 
 
 class AnyTask(Protocol):
-    """What an executor can be given: a `Task`, or another picklable value that its runner computes.
+    """A task of an executor: a `Task`, or another picklable value that its runner computes.
 
     Attributes:
-        name: Of its own among the tasks of a run.
-        safer: Whether a worker died while it computed the task; such a one runs alone in its worker.
+        name: Name, unique among the tasks of a run.
+        safer: Whether a worker died while it computed the task, which then runs alone in its worker.
     """
 
     @property
     def name(self) -> str:
-        """See above."""
+        """Name, unique among the tasks of a run."""
         ...
 
     @property
     def safer(self) -> bool:
-        """See above."""
+        """Whether a worker died while it computed the task."""
         ...
 
     def absolute(self) -> Self:
-        """The same for a process with another current folder."""
+        """The same task with absolute paths, for a process with another current folder."""
         ...
 
 
@@ -45,10 +45,10 @@ class Task:
 
     Attributes:
         case: The case.
-        folder: The output folder, which must be there.
-        wanted: Names of the outputs to write (see `itk_infer.outputs.registry`), and their files below `folder`.
-        safer: Whether a worker died while it computed the case: fp32, one window per call.
-        lock: Verified before each file of the case gets its name; None: nothing to verify.
+        folder: The output folder, which must exist.
+        wanted: Outputs to write (see `itk_infer.outputs.registry`): for each name, the file below `folder`.
+        safer: Whether a worker died while it computed the case, which then runs in fp32 with one window per call.
+        lock: Verified before each file of the case gets its final name; None: nothing to verify.
     """
 
     case: Case
@@ -61,7 +61,7 @@ class Task:
         """Check that the run still holds its output folder.
 
         Raises:
-            LockLostError: it does not.
+            LockLostError: it does not hold it any more.
         """
         if self.lock is not None:
             self.lock.verify()
@@ -72,14 +72,14 @@ class Task:
         return self.case.name
 
     def absolute(self) -> Task:
-        """The same task for a process with another current folder."""
+        """The same task with absolute paths, for a process with another current folder."""
         wanted = tuple((name, path.absolute()) for name, path in self.wanted)
         return replace(self, case=self.case.absolute(), folder=self.folder.absolute(), wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class CaseBegun:
-    """A worker has been given the case."""
+    """A worker has started the case."""
 
     name: str
     worker: int
@@ -87,14 +87,14 @@ class CaseBegun:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An event of the case that a worker computes."""
+    """An event of a case, emitted in its worker."""
 
     event: CaseStarted | Progress | Warned
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The case is done and its files are committed; what the ledger keeps, and what is shown."""
+    """The case is done and its files are committed; holds the results for the ledger and for display."""
 
     name: str
     worker: int
@@ -108,7 +108,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The case cannot be finished; a second attempt would fail, too."""
+    """The case has failed, and would fail again in a second attempt."""
 
     name: str
     worker: int
@@ -126,19 +126,19 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The case was at work when the run was stopped; its files were removed."""
+    """The run was stopped while the case was running; its files were removed."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A task that writes no files is done.
+    """A task that writes no files is done; holds its result.
 
     Attributes:
-        name: Of the task.
+        name: Name of the task.
         worker: Number of the worker.
-        value: What it found.
+        value: Result of the task.
     """
 
     name: str
@@ -156,11 +156,11 @@ Report = Callable[[Message], None]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The next work of a worker.
+    """The next task for a worker.
 
     Attributes:
         task: The case to compute, or another task.
-        ahead: A case to read meanwhile, because it will probably come next; the worker may get another one.
+        ahead: A case to read meanwhile, because it probably comes next; the worker may be given another one.
     """
 
     task: AnyTask
@@ -169,7 +169,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Sent to a worker instead of an `Assignment`: drop this case between two windows, then go on."""
+    """Sent to a worker instead of an `Assignment`: drop this case at its next window, then continue."""
 
     name: str
 
@@ -179,8 +179,8 @@ class Ready:
     """The model is loaded.
 
     Attributes:
-        facts: Its description, `Runner.facts`.
-        overlaps: Whether the worker reads ahead, and sends `Computed`.
+        facts: Description of the model, `Runner.facts`.
+        overlaps: Whether the worker reads ahead and sends `Computed`.
     """
 
     facts: Any
@@ -189,7 +189,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The network is finished with the case: the next one can be sent while this one's files are written."""
+    """The network has finished the case: the next one can be sent while this one's files are written."""
 
     name: str
 

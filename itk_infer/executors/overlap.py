@@ -1,7 +1,7 @@
-"""Three cases at once in one worker: the next is read and the last is written while one is computed.
+"""Overlap of three cases in one worker: the next is read and the last is written while one is computed.
 
-For workers whose network runs on a GPU, which would otherwise wait for gzip. On a CPU, the network needs the
-cores itself.
+For workers whose network runs on a GPU, which would otherwise wait for compression. On a CPU, the network needs
+all cores.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from itk_infer.predictor import Predictor
 
 
 class Overlap:
-    """Computes cases one after the other, while the next one is read and the last one is written.
+    """Computes cases one after the other, while the next is read and the previous one is written.
 
-    The memory of all cases in flight stays below the predictor's `memory_bound`: the next case is not read
-    ahead, and a case waits for the writing of the last, where both would not fit.
+    The memory of all cases in flight stays below the predictor's `memory_bound`: if both would not fit, the next
+    case is not read ahead, and a case is computed after the previous one is written.
 
     Args:
         predictor: The loaded model.
         worker: Number of the worker, for events.
         send: Sends `Computed` and outcomes to the parent. Called in two threads.
-        show: As of `run_case`. Called in two threads.
-        check: As of `run_case`.
+        show: As for `run_case`. Called in two threads.
+        check: As for `run_case`.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Overlap:
         self._check = check
         self._reading = ReadAhead()
         self._writing = ThreadPoolExecutor(1, "writing")
-        self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is not written yet
+        self._unwritten: dict[Future[None], int] = {}  # bytes of each case that is still to be written
 
     def close(self) -> None:
-        """Wait for what is being written and read, and end both threads.
+        """Wait for reading and writing to finish, and end both threads.
 
         No thread may hold a SimpleITK image while the interpreter shuts down.
         """
@@ -61,11 +61,11 @@ class Overlap:
         self._reading.close()
 
     def run(self, task: Task, ahead: Case | None) -> None:
-        """Compute a case, hand its files to the writing thread, and send `Computed`.
+        """Compute a case, pass its files to the writing thread, and send `Computed`.
 
         Args:
-            task: The case. A second attempt ends before the next case begins.
-            ahead: What to read meanwhile.
+            task: The case. After a second attempt, its files are written before this returns.
+            ahead: Case to read meanwhile; None: none.
         """
 
         def read(case: Case, bound: MemoryBound | None) -> CaseImage:
@@ -102,17 +102,17 @@ class Overlap:
         try:
             try:
                 self._check()
-            except InterruptedRunError:  # a stop came while it waited for the case before it
+            except InterruptedRunError:  # stopped while waiting for the previous case
                 outcome: Outcome = case.drop()
             else:
                 outcome = case.write()
             self._send(outcome)
-        except BaseException:  # else the parent would wait forever
+        except BaseException:  # without the exit, the parent would wait forever
             traceback.print_exc()
             os._exit(1)
 
     def _room(self, needed: int) -> int | None:
-        """Bytes that are left beside `needed` and the cases being written; None: no limit."""
+        """Bytes left beside `needed` and the cases being written; None: no limit."""
         self._unwritten = {writing: size for writing, size in self._unwritten.items() if not writing.done()}
         bound = self._predictor.memory_bound
         if bound is None:
@@ -120,7 +120,7 @@ class Overlap:
         return bound.bytes - needed - sum(self._unwritten.values())
 
     def _make_room(self, needed: int) -> None:
-        """Wait for the last case to be written if both do not fit."""
+        """Wait for the previous case to be written if both do not fit in memory."""
         room = self._room(needed)
         if room is not None and room < 0:
             for writing in self._unwritten:

@@ -1,4 +1,4 @@
-"""Reads the image of a case, when its turn has come or ahead of it, while another case is computed."""
+"""Reads the image of a case, when it is its turn, or ahead while another case is computed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from itk_infer.volume.volume import Volume, volume_of
 
 @dataclass(frozen=True, slots=True)
 class CaseImage:
-    """A case, read.
+    """The image of a case.
 
     Attributes:
-        volume: All its channels.
-        inputs: Its files as they were read.
-        warnings: Ambiguities in the files, as sentences.
-        seconds: Time that reading took.
-        source: Slices of the DICOM series of the first channel; None of other images.
+        volume: The image with all its channels.
+        inputs: Description of its files, as read.
+        warnings: Ambiguities in the files, one sentence each.
+        seconds: Duration of reading.
+        source: Slices of the DICOM series of the first channel; None for other images.
     """
 
     volume: Volume
@@ -45,14 +45,14 @@ class CaseImage:
 
 
 def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
-    """Read and verify all channels.
+    """Read and check all channels.
 
     Args:
         case: The case.
         bound: Memory that may be used; None: no limit.
 
     Raises:
-        InputError: a file cannot be used, or memory does not suffice to read it.
+        InputError: a file cannot be used, or there is not enough memory to read it.
     """
     started = time.perf_counter()
     if bound is not None:
@@ -111,7 +111,7 @@ def _read_series(case: Case, started: float) -> CaseImage:
 
 
 def check_source(case: Case, names: Iterable[str]) -> None:
-    """Check by the headers that outputs can refer to the series of a case; errors as of `check_referable`.
+    """Check by the headers that outputs can refer to the DICOM series of a case; errors as in `check_referable`.
 
     Args:
         case: The case.
@@ -124,7 +124,7 @@ def check_source(case: Case, names: Iterable[str]) -> None:
 
 
 def case_header(case: Case) -> Header:
-    """Size, spacing, direction and type of the image of a case, of its first channel.
+    """Size, spacing, direction and type of the first channel of a case.
 
     Raises:
         InputError: it cannot be read.
@@ -139,9 +139,9 @@ def case_header(case: Case) -> Header:
 
 
 def reading_memory(case: Case) -> int | None:
-    """Bytes that reading takes, by the headers alone; None if they cannot be read.
+    """Bytes needed for reading, from the headers only; None if these cannot be read.
 
-    Every voxel is in memory twice for a moment: once in SimpleITK, once as an array.
+    Every voxel is briefly in memory twice: in SimpleITK's image, and in the array.
     """
     try:
         if case.series:
@@ -152,10 +152,10 @@ def reading_memory(case: Case) -> int | None:
 
 
 class ReadAhead:
-    """Reads one case in a thread of its own, and keeps it until the next one is asked for.
+    """Reads one case in its own thread, and keeps it until the next one is requested.
 
-    A failure is ignored: the files are read again when the turn of the case has come, and it fails then.
-    Whatever is read, ahead or not, is read in that one thread: two images are never read at the same time.
+    Errors are ignored: the files are read again when it is the case's turn, which reports them.
+    Everything is read in this one thread, so two images are never read at the same time.
     """
 
     def __init__(self) -> None:
@@ -164,12 +164,12 @@ class ReadAhead:
         self._ahead: Future[CaseImage | None] | None = None
 
     def close(self) -> None:
-        """Wait for what is being read, and end the thread."""
+        """Wait for the current reading to finish, and end the thread."""
         self._thread.shutdown()
         self._ahead = self._case = None
 
     def start(self, case: Case, room: int | None) -> None:
-        """Begin to read a case.
+        """Start to read a case.
 
         Args:
             case: The case that is probably next.
@@ -178,7 +178,7 @@ class ReadAhead:
         self._case, self._ahead = case, self._thread.submit(_read_ahead, case, room)
 
     def take(self, case: Case) -> CaseImage | None:
-        """The case if it was read ahead and its files are still the same; what was kept is dropped."""
+        """The case if it was read ahead and its files have not changed since, else None. Drops what was kept."""
         ahead, known = self._ahead, self._case
         self._ahead = self._case = None
         found = ahead.result() if ahead is not None and known == case else None

@@ -1,4 +1,4 @@
-"""The seam between the processes of executors and what they compute: cases, or parts of an archive."""
+"""The interface between executors' processes and what they compute: cases, or parts of an archive."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Show = Callable[[CaseStarted | Progress | Warned], None]
 
 
 class Overlapping(Protocol):
-    """Computes tasks while the next one is read and the last one is written; see `Overlap`."""
+    """Computes tasks while the next one is read and the previous one is written; see `Overlap`."""
 
     def run(self, task: Any, ahead: Case | None) -> None:
-        """Compute a task, and read a case meanwhile that will probably come next."""
+        """Compute a task, and meanwhile read a case that probably comes next."""
         ...
 
     def close(self) -> None:
-        """Wait for what is being read and written."""
+        """Wait for reading and writing to finish."""
         ...
 
 
@@ -30,16 +30,16 @@ class Runner(Protocol):
 
     @property
     def facts(self) -> Any:
-        """What the run is told of the model; its `about` is JSON-ready and names the version as ``itk_infer``."""
+        """Description of the model for the run; its `about` is JSON-ready and has the version as ``itk_infer``."""
         ...
 
     def run(self, task: Any, worker: int, show: Show, check: Callable[[], None]) -> Outcome:
         """Compute one task. Never raises an `Exception`.
 
         Args:
-            task: What to compute.
+            task: The task.
             worker: Number of the worker, for events.
-            show: Takes the events of the task.
+            show: Called with the events of the task.
             check: Called often; raises `InterruptedRunError` to stop.
         """
         ...
@@ -47,17 +47,17 @@ class Runner(Protocol):
     def overlapping(
         self, worker: int, send: Callable[[Any], None], show: Show, check: Callable[[], None]
     ) -> Overlapping | None:
-        """What computes instead of `run` in a process of its own; None: nothing, tasks do not overlap."""
+        """An object that replaces `run` in a worker process; None if tasks do not overlap."""
         ...
 
 
 Opener = Callable[[Any, str | None, int | None], Runner]
-"""Loads a model where it is to run: source, device (None: the source's own), threads. Both are picklable."""
+"""Loads a model: source, device (None: from the source), threads. Both the opener and its source are picklable."""
 
 
 def open_cases(source: ModelLoader, device: str | None, threads: int | None) -> Runner:
     """Load a model that computes cases; an `Opener`."""
-    # Not at the top: the parent of worker processes names this function, and imports nothing heavy.
+    # Imported here: the parent of worker processes refers to this function, and must not import heavy modules.
     from itk_infer.executors.case_runner import CaseRunner
 
     return CaseRunner(source.load(device=device, threads=threads))

@@ -1,4 +1,4 @@
-"""The main loop of a worker process: it loads the model, then runs cases until the parent ends it or exits."""
+"""The main loop of a worker process: loads the model, then runs cases until the parent ends it or exits."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def serve(link: Connection, parent: int, number: int, opener: Opener, source: An
     """The main function of a worker process.
 
     Args:
-        link: To the parent. It sends `Assignment`, `Drop` or `STOP`; its end ends this process.
+        link: Connection to the parent, which sends `Assignment`, `Drop` or `STOP`; its end ends this process.
         parent: Process id of the parent.
-        number: Of this worker, for events.
+        number: Number of this worker, for events.
         opener: Loads the model.
-        source: The model.
-        placement: Where to run it.
+        source: The model, an argument of `opener`.
+        placement: Device and threads.
     """
     end_with_parent(parent)
     open_missing_streams()
     leave_signals_to_parent()
-    os.dup2(2, 1)  # stdout belongs to the parent's events
+    os.dup2(2, 1)  # stdout is reserved for the parent's events
     forgive_streams()
     tasks: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
     stopping = threading.Event()
@@ -41,7 +41,7 @@ def serve(link: Connection, parent: int, number: int, opener: Opener, source: An
     sending = threading.Lock()
 
     def send(message: Any) -> None:
-        with sending:  # two threads send where cases overlap
+        with sending:  # two threads send if cases overlap
             link.send(message)
 
     def show(event: CaseStarted | Progress | Warned) -> None:
@@ -61,7 +61,7 @@ def serve(link: Connection, parent: int, number: int, opener: Opener, source: An
                 tasks.put(message)
 
     def check() -> None:
-        # Another thread writes a case whose network is finished, and which is not dropped any more.
+        # Another thread may write a case that is computed already, and is not dropped any more.
         computing = threading.current_thread() is threading.main_thread()
         if stopping.is_set() or (computing and at_work in dropped):
             raise InterruptedRunError(signal.SIGTERM)
@@ -89,6 +89,6 @@ def serve(link: Connection, parent: int, number: int, opener: Opener, source: An
             else:
                 send(runner.run(given.task, number, show, check))
             dropped.discard(at_work)
-    finally:  # after an error, such as a parent that cannot be reached
+    finally:  # also after an error, such as a lost connection to the parent
         if overlap is not None:
             overlap.close()

@@ -1,7 +1,7 @@
-"""The executor of the command line: spawned and supervised worker processes on this machine.
+"""The executor of the command line: supervised worker processes on this machine, started by spawning.
 
-The model is loaded once in each worker. A worker that dies is replaced; one that works on a case for too long
-is killed. Nothing heavy is imported in this process, so that a crash of a library cannot end the run.
+Each worker loads the model once. A worker that dies is replaced; one that exceeds the time limit of a case
+is killed. This process imports no heavy libraries, so their crashes cannot end the run.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from itk_infer.executors.worker import serve
 from itk_infer.system import blocked_signals, cause_of_death
 
 POLL_S = 0.2
-STOP_GRACE_S = 3.0  # for the window at work to end; then the worker is killed
-MAX_FAILED_STARTS = 3  # workers in a row that die before their model is loaded
+STOP_GRACE_S = 3.0  # seconds for the current window to end; then the worker is killed
+MAX_FAILED_STARTS = 3  # consecutive workers that die before their model is loaded
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +54,7 @@ class _Worker:
     ready: bool = False
     overlaps: bool = False
     jobs: Jobs = field(default_factory=Jobs)
-    ahead: str = ""  # name of the case that it reads ahead
+    ahead: str = ""  # name of the case that the worker reads ahead
 
     @property
     def idle(self) -> bool:
@@ -62,13 +62,13 @@ class _Worker:
 
 
 class Workers:
-    """See `Executor`.
+    """Runs tasks in worker processes of this machine; implements `Executor`.
 
     Args:
-        source: The model: a `ModelLoader`, or what `opener` takes.
-        placements: One per worker.
-        case_timeout: Seconds a case may take; None: no limit.
-        opener: Loads the model in a worker, for tasks of its kind.
+        source: The model: a `ModelLoader`, or another argument of `opener`.
+        placements: Device and threads of each worker.
+        case_timeout: Time limit per case in seconds; None: no limit.
+        opener: Loads the model in a worker, and determines the kind of tasks.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Workers:
             self._dismiss(worker, idle=worker.idle and kind is None)
 
     def open(self, check: Callable[[], None]) -> Any:
-        """Start all workers, and return when the first has loaded the model."""
+        """Start all workers, and return when the first one has loaded the model."""
         for number in range(self.workers):
             self._start(number)
         while self._facts is None:
@@ -112,21 +112,21 @@ class Workers:
 
         Args:
             task: The case, and what to write.
-            ahead: A case that will probably be submitted next, to be read meanwhile where no queued one is.
+            ahead: A case that is probably submitted next, to be read meanwhile if no case is queued.
         """
         self._queue.append(task)
         self._probable = ahead
 
     def step(self, report: Report) -> None:
-        """Hand out queued tasks, then wait a moment for messages."""
+        """Hand out queued tasks, then wait briefly for messages."""
         self._hand_out(report)
         self._listen(report)
         self._enforce_timeout(report)
 
     def cancel(self, name: str, report: Report) -> None:
-        """Drop one case, which is reported as `Stopped`: a queued one now, one at work between two windows.
+        """Drop one case, which is reported as `Stopped`: a queued one now, a running one at its next window.
 
-        A case whose network is finished is reported as it ends. Names that are not known are ignored.
+        A case whose network is finished is reported as it ends. Unknown names are ignored.
         """
         for task in [task for task in self._queue if task.name == name]:
             self._queue.remove(task)
@@ -136,7 +136,7 @@ class Workers:
                 self._send(worker, Drop(name))
 
     def stop(self, report: Report) -> None:
-        """Workers drop the case at work between two windows, and finish the one that they are writing.
+        """Workers drop the running case at its next window, and finish the one that they are writing.
 
         Those that do not within `STOP_GRACE_S` are killed.
         """
@@ -169,7 +169,7 @@ class Workers:
         )
         with blocked_signals():
             process.start()
-        theirs.close()  # else the end of the worker's pipe would never be noticed
+        theirs.close()  # otherwise the end of the worker's pipe would not be detected
         self._team.append(_Worker(number, process, ours))
 
     def _dismiss(self, worker: _Worker, *, idle: bool) -> None:
@@ -178,7 +178,7 @@ class Workers:
         worker.link.close()
         if idle:
             worker.process.join(1.0)
-        worker.process.kill()  # does nothing to a process that has ended
+        worker.process.kill()  # has no effect on a process that has ended
         worker.process.join()
         worker.process.close()
 
@@ -186,7 +186,7 @@ class Workers:
         try:
             worker.link.send(message)
         except OSError:
-            return False  # it has ended; `_listen` notices that
+            return False  # it has ended, which `_listen` detects
         return True
 
     # --- all workers --------------------------------------------------------------------------
@@ -210,8 +210,8 @@ class Workers:
                 self._queue.appendleft(job.task)
 
     def _next_for(self, worker: _Worker) -> AnyTask | None:
-        """The first task that no other worker reads ahead (its own read-ahead is among them); else the first."""
-        # A second attempt runs alone in its worker, so that the worker's end is attributed to the right case.
+        """The first task that no other worker reads ahead (this worker may); if there is none, the first task."""
+        # A second attempt runs alone in its worker, so that a death of the worker is attributed to the right case.
         taken, first = self._read_ahead_by_others(worker), None
         for task in self._queue:
             if worker.idle or not task.safer:
@@ -236,7 +236,7 @@ class Workers:
         return {other.ahead for other in self._team if other is not worker}
 
     def _with_news(self, seconds: float) -> list[_Worker]:
-        """Workers that have sent a message, or have ended."""
+        """Workers that have sent a message or have ended."""
         heard: Sequence[Any] = wait([worker.link for worker in self._team], seconds)
         return [worker for worker in self._team if worker.link in heard or not worker.process.is_alive()]
 
@@ -246,7 +246,7 @@ class Workers:
                 self._replace(worker, report)
 
     def _take(self, worker: _Worker, report: Report) -> bool:
-        """Take all that a worker has sent; false if there will be no more."""
+        """Process all messages of a worker; return False if there will be no more."""
         try:
             while worker.link.poll():
                 self._understand(worker, worker.link.recv(), report)
@@ -267,12 +267,12 @@ class Workers:
             self._hand_out(report)
         else:
             worker.jobs.end(message.name)
-            self._hand_out(report)  # first, because recording the outcome takes time
+            self._hand_out(report)  # before the outcome is recorded, which takes time
             report(message)
 
     def _replace(self, worker: _Worker, report: Report) -> None:
         jobs, was_ready = worker.jobs.all, worker.ready
-        # The pipe closes a moment before the process ends, and the reason needs the exit code.
+        # The pipe closes slightly before the process ends, and the reason needs its exit code.
         worker.process.join(1.0)
         reason = cause_of_death(worker.process.exitcode)
         self._dismiss(worker, idle=False)

@@ -26,7 +26,7 @@ def write_csv(
     """Write a table row by row, in the form of RFC 4180.
 
     Args:
-        path: Its final name.
+        path: Final path of the file.
         rows: Header first. Texts are made safe by `text_cell`; numbers stay numbers.
         plain: For programs: without the byte order mark by which Excel knows UTF-8, and with plain line ends.
         on_digest: Called with the SHA-256 of the file, before it gets its final name.

@@ -18,7 +18,7 @@ _LONGEST = 4096  # bytes of a lock file
 
 
 class Fate(Enum):
-    """What is known of the run that wrote a lock file, without waiting for its heartbeat."""
+    """The run that wrote a lock file, and what can be determined about it without waiting for its heartbeat."""
 
     ALIVE = "alive"
     GONE = "gone"

@@ -26,9 +26,9 @@ class OutputFile:
         case: Name of its case; empty for a table.
         kind: Name of the output (see `itk_infer.outputs.registry`); ``derived`` for a table.
         identity: All that decides its content besides the image.
-        sha256: Of the content.
+        sha256: SHA-256 of the content.
         stamp: When it was committed.
-        results: What was measured of this label map; None for anything else, and in ledgers of version 1.
+        results: Measurements of this label map; None for other outputs, and in ledgers of version 1.
     """
 
     path: str

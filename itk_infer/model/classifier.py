@@ -256,7 +256,7 @@ class PictureClassifier:
     def _answers(
         self, network: PictureNetwork, logits: NDArray[np.float64], pictures: Pictures
     ) -> NDArray[np.float64]:
-        """Probabilities; the mean with those of the mirror images, where the spec wants that."""
+        """Probabilities; the mean with those of the mirror images, if the spec asks for them."""
         found = _probabilities(logits, network.spec.output.activation)
         if not network.spec.output.mirrored:
             return found
@@ -267,7 +267,7 @@ class PictureClassifier:
         count = len(pictures)
         if network.batch is None or network.batch == count:
             values = network.forward(pictures)
-        else:  # the network accepts only this number: the last call is filled up
+        else:  # the network accepts only this number of pictures, so the last call is padded
             fixed, parts = network.batch, []
             for first in range(0, count, fixed):
                 part = pictures[first : first + fixed]
@@ -291,7 +291,7 @@ class PictureClassifier:
         return exact
 
     def _order(self, network: PictureNetwork) -> list[int]:
-        """The network's channels in the order of the labels."""
+        """Indices of the network's output channels, in the order of the labels."""
         channels = {label.name: label.channel for label in network.spec.output.labels}
         return [channels[label.name] for label in self.labels]
 

@@ -28,10 +28,10 @@ class Ensemble:
         name: Name of the ensemble; empty: the members' names.
 
     Attributes:
-        members: See above.
+        members: The models.
         weights: One per member; their sum is 1.
         orders: Channel order of each member, see `channel_order`.
-        mean: See above.
+        mean: What is averaged: probabilities or logits.
         spec: The first member's, with outputs of the kind that is averaged.
 
     Raises:

@@ -22,7 +22,7 @@ class MeanOfNetworks:
         ensemble: An ensemble for which `share_windows` is true.
 
     Attributes:
-        ensemble: See above.
+        ensemble: The ensemble.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:

@@ -55,7 +55,7 @@ class Recipe:
         text: Content of the recipe file, for the digest.
 
     Attributes:
-        parts: See above.
+        parts: The models.
         spec: The input of the first model, and the labels of the merged map.
 
     Raises:

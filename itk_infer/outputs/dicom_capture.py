@@ -47,7 +47,7 @@ def capture(picture: NDArray[np.uint8], case: DicomCase, *, shows_patient: bool 
     Args:
         picture: Red, green and blue, (rows, columns, 3).
         case: The case that it shows.
-        shows_patient: Whether text in it tells whose it is, or of which study.
+        shows_patient: Whether its text identifies the patient or the study.
     """
     from highdicom.sc import SCImage
 
@@ -68,6 +68,6 @@ def capture(picture: NDArray[np.uint8], case: DicomCase, *, shows_patient: bool 
     made.SecondaryCaptureDeviceManufacturer = made.Manufacturer
     made.SecondaryCaptureDeviceManufacturerModelName = made.ManufacturerModelName
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
-    made.PatientOrientation = made.Laterality = None  # of several planes, of which none may be of one side
+    made.PatientOrientation = made.Laterality = None  # several planes have no common orientation or side
     del made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture
     return made

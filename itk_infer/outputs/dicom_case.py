@@ -31,7 +31,7 @@ from itk_infer.volume.dicom.geometry import Stack
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # of software; the attribute has to have a value
+MANUFACTURER, SERIAL_NUMBER = "itk_infer", "0"  # software has none, but the attribute must have a value
 FOOT = "Research use only, not for diagnosis"
 SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.4"  # what highdicom takes every slice for
 KINDS = ("seg", "sr", "report", "pdf")  # in the order of their series numbers
@@ -51,7 +51,7 @@ class DicomCase:
 
     @classmethod
     def of(cls, case: FinishedCase) -> DicomCase:
-        """As the constructor, of a case that was read from a series."""
+        """Make one for a finished case that was read from a DICOM series."""
         if case.header.source is None:
             raise RuntimeError("a DICOM object was to be written, and the case came without its series")
         return cls(case, case.header.source)
@@ -115,11 +115,11 @@ class DicomCase:
         return self.identity.fitted(words, length) or "-"
 
     def instance(self, kind: str, variant: str = "") -> dict[str, Any]:
-        """What every object says of itself and its program, as keywords of highdicom.
+        """Attributes of the program that every object has, as keywords of highdicom.
 
         Args:
             kind: One of `KINDS`.
-            variant: What further makes it another object.
+            variant: A text that distinguishes further objects of the same kind.
         """
         about = self.case.header.about
         return {
@@ -207,12 +207,12 @@ class DicomCase:
 
 
 def coded(label: Label) -> LabelCode:
-    """What a label is; tissue where the model does not say."""
+    """The code of a label, or that of tissue if the model's spec has none."""
     return label.code or UNCODED
 
 
 def concept(code: Code, case: DicomCase) -> Any:
-    """A code as highdicom takes it."""
+    """A code as a `CodedConcept` of highdicom."""
     from highdicom.sr import CodedConcept
 
     meaning = case.text(code.meaning) if code.scheme == FREE_TEXT else code.meaning

@@ -95,7 +95,7 @@ def measurement_report(case: DicomCase) -> Dataset:
 
 
 def _segmentation(case: DicomCase) -> Dataset:
-    """What refers to the SEG of the case, by UIDs that follow from the case, whenever it was written."""
+    """A reference to the SEG of the case. Its UIDs are derived from the case, so it need not be written yet."""
     from pydicom.dataset import Dataset
 
     kind, found = case.case.header.seg_type, Dataset()
@@ -151,7 +151,7 @@ def _group(case: DicomCase, segmentation: Dataset, number: int, voxels: int, mea
 
 
 def _sites(case: DicomCase, label: Label) -> Any:
-    """Where a structure of the body is: itself, with its part and side; of anything else nothing is known."""
+    """The finding site of an anatomical structure, with its modifier and side; None for other labels."""
     from highdicom import sr
 
     code = coded(label)
@@ -162,7 +162,7 @@ def _sites(case: DicomCase, label: Label) -> Any:
 
 
 def _values(case: DicomCase) -> tuple[Triple, Triple]:
-    """What the values of the series are, and their unit."""
+    """Codes of the quantity and the unit of the series' values."""
     if case.stack.values == "SUVbw":
         return SUV
     file = case.stack.frames[0].file

@@ -1,4 +1,4 @@
-"""Holds the masks of a case's labels until the last slab; outputs that write masks are built on it."""
+"""Stores the masks of a case's labels until the last slab; the base of outputs that write masks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from itk_infer.volume.slab import DecidedSlab
 
 
 class KeptMasks:
-    """Keeps one bit per voxel and label, and writes no file.
+    """Stores one bit per voxel and label; writes no file.
 
     Args:
-        path: File to write, for outputs that are built on it.
+        path: File that derived outputs write.
         header: Header of the case.
 
     Attributes:
@@ -33,7 +33,7 @@ class KeptMasks:
         self.masks = LabelMasks(len(header.labels), header.slab_size, header.reorientation)
 
     def write(self, slab: DecidedSlab) -> None:
-        """Take one slab; its masks if it has them, or else those of its labels."""
+        """Store the masks of one slab, or if it has none, those of its label map."""
         masks = slab.masks
         if masks is None and not self.header.overlaps:
             masks = np.stack([slab.labels == label.value for label in self.header.labels])
@@ -42,13 +42,13 @@ class KeptMasks:
         self.masks.put(self._planes.take(slab.z0, masks.shape[1:]), masks)
 
     def finish(self) -> None:
-        """Check that every plane came."""
+        """Check that all planes were written."""
         self._planes.finish()
 
     def commit(self) -> Path | None:
-        """Nothing is written."""
+        """Does nothing, as no file is written."""
         self.finish()
         return None
 
     def abort(self) -> None:
-        """Do nothing: before the commit there is no file, and a commit that fails leaves none."""
+        """Does nothing: there is no file before the commit, and a failed commit leaves none."""

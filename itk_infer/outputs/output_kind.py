@@ -30,7 +30,7 @@ class OutputKind:
         flags: Flags that request it; the first one, without dashes, is the Python keyword.
             Empty: always written.
         help: Help text of the flags.
-        needs: What its slabs must carry besides labels: ``logits``; or the case: ``image``; ``volume``,
+        needs: What the output needs: of slabs, besides labels, ``logits``; of the case, ``image``; ``volume``,
             ``picture`` or ``page``: that the image is of this kind (a page: a picture of one page);
             ``uncertainty``; or ``source``: the DICOM series.
         choice: Its word in the comma-separated list of a flag that several outputs share. Empty: a flag
@@ -60,7 +60,7 @@ class OutputKind:
 
     @property
     def is_installed(self) -> bool:
-        """Whether what writes it is there."""
+        """Whether the package that writes it is installed."""
         return not self.package or find_spec(self.package) is not None
 
     @property

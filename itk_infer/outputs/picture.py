@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PANEL, TILE = 330, 200  # pixels of the longest side of a plane, and of one of many, at 100 dots per inch
 GAP, LINE = 12, 21
-MOST_ROWS = 3  # of planes
+MOST_ROWS = 3  # most rows of planes
 PER_ROW, MOST_TILES = 6, 24
 STYLES = ("side-by-side", "overlay", "contour", "heatmap", "montage")
 LOOK_FIRST = "look first"
@@ -76,7 +76,7 @@ def draw(case: FinishedCase, title: str, style: str = "side-by-side", dpi: int =
     legend = in_lines(_legend(case, shown, colours), room, zoom)
     doubts = wrapped(drawable("; ".join(case.doubts)), round(14 * zoom), room)[:2] if case.doubts else []
     heat = shown.uncertainty is not None and style in ("side-by-side", "heatmap")
-    top = round(GAP * zoom * 0.7 + LINE * zoom * 1.4)  # of the first line below the title
+    top = round(GAP * zoom * 0.7 + LINE * zoom * 1.4)  # position of the first line below the title
     planes = sum(max(panel.height for panel in row) + gap for row in rows)
     height = top + line * (len(doubts) + len(legend) + heat + 1) + planes + gap
     canvas = Image.new("RGB", (width, height), SHADOW)

@@ -315,5 +315,5 @@ def label_maps(names: Iterable[str]) -> list[str]:
 
 
 def needs(names: Iterable[str]) -> frozenset[str]:
-    """What slabs and case must carry for these outputs."""
+    """Names of what slabs and cases must carry for these outputs, see `OutputKind.needs`."""
     return frozenset().union(*(OUTPUTS[name].needs for name in names))

@@ -36,7 +36,7 @@ class OutputHeader:
         source: The slices of the case's DICOM series, for outputs that refer to them; else None.
         identity: Digest of what determines the outputs: image, model, settings.
         seg_type: How a DICOM SEG is encoded.
-        series_number: Of the series of the first DICOM object.
+        series_number: SeriesNumber of the first DICOM object.
         values: What the logits of slabs are: logits, or probabilities.
         picture_dpi: Dots per inch of pictures.
         previous: Label map of an earlier stage, (Z, Y, X) in the slabs' axes; None: the model has none.

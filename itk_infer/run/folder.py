@@ -43,7 +43,7 @@ from itk_infer.streams import open_missing_streams
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
 
-MOST_ATTEMPTS = 2  # of a case whose worker ends
+MOST_ATTEMPTS = 2  # attempts of a case whose worker dies
 
 
 def run_folder(

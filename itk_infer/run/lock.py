@@ -84,7 +84,7 @@ class FolderLock:
         """Check that the lock is still held, before something is written.
 
         Raises:
-            LockLostError: it is no longer held.
+            LockLostError: the lock is no longer held.
         """
         self.raise_if_lost()
         self.ticket.verify()

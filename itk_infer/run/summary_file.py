@@ -17,18 +17,18 @@ from itk_infer.run.summary import Summary
 
 @dataclass(frozen=True, slots=True)
 class CaseSummary:
-    """What became of a case.
+    """The result of one case.
 
     Attributes:
-        case: Its name.
-        state: As in the ledger; ``waiting`` where it was not reached.
-        reason: Why it failed, or was skipped.
-        series: Each DICOM series that was taken, and why.
-        volumes_ml: Of labels, by name.
-        confidence: Mean over the voxels.
+        case: Name of the case.
+        state: State as in the ledger; ``waiting`` if the run ended before it.
+        reason: Why it failed or was skipped.
+        series: Chosen DICOM series, each with the reason for the choice.
+        volumes_ml: Volume in millilitres by label name.
+        confidence: Mean confidence over all voxels.
         outputs: Paths of its files below the output folder.
-        pushed: By destination, how many of its DICOM objects are in which state.
-        seconds: All stages together.
+        pushed: Number of its DICOM objects by destination and state.
+        seconds: Total duration of all stages.
     """
 
     case: str
@@ -53,7 +53,7 @@ def write_summary(path: Path, plan: Sequence[CaseAction], summary: Summary, ledg
         model: The model's name.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     records, outputs = ledger.cases(), ledger.outputs().values()
     cases = []
@@ -78,7 +78,7 @@ def write_summary(path: Path, plan: Sequence[CaseAction], summary: Summary, ledg
 
 
 def write_cases(path: Path, cases: Sequence[CaseSummary], **facts: Any) -> None:
-    """Write what became of cases, and facts of the run, to the file; errors as of `write_summary`."""
+    """Write the results of cases, and facts about the run, to the file; errors as in `write_summary`."""
     document = {"itk_infer": __version__, **facts, "cases": [asdict(case) for case in cases]}
     write_bytes(json.dumps(document, indent=2).encode(), path)
 

@@ -1,1 +1,1 @@
-"""Servers that segment on request: a queue of jobs, and the HTTP and DICOM interfaces to it."""
+"""Servers that segment on request: a queue of jobs with HTTP and DICOM interfaces."""

@@ -1,4 +1,4 @@
-"""The models of a service, and the description of each after its first load."""
+"""The models of a service, each with its description once it has been loaded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from itk_infer.executors.loader import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model as clients see it.
+    """A model, as described to clients.
 
     Attributes:
-        name: Name by which they ask for it.
-        state: ``loading`` until it was loaded once; ``failed`` where it cannot be.
-        info: Its description; None until it was loaded once.
-        problem: Why it cannot be loaded.
+        name: Name by which clients request it.
+        state: ``loading`` until it has been loaded once; ``failed`` if it cannot be loaded.
+        info: Its description; None until it has been loaded once.
+        problem: Reason why it cannot be loaded.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Catalogue:
         self._entries = {name: CatalogueEntry(name) for name in names}
 
     def get(self, name: str) -> CatalogueEntry | None:
-        """A model; None if there is none of this name."""
+        """The model with a name; None if there is none."""
         with self._lock:
             return self._entries.get(name)
 
     def all(self) -> list[CatalogueEntry]:
-        """All models, in the order in which they were named."""
+        """All models, in the order of the settings."""
         with self._lock:
             return list(self._entries.values())
 
     def loaded(self, name: str, info: ModelInfo) -> None:
-        """Keep the description of a model that was loaded."""
+        """Store the description of a loaded model."""
         with self._lock:
             self._entries[name] = replace(self._entries[name], state="ready", info=info, problem="")
 
     def failed(self, name: str, problem: str) -> None:
-        """Keep why a model cannot be loaded."""
+        """Store the reason why a model cannot be loaded."""
         with self._lock:
             self._entries[name] = replace(self._entries[name], state="failed", problem=problem)

@@ -1,4 +1,4 @@
-"""Label maps with the values 1 to N: clients of MONAI Label bind the i-th name of an answer to the value i."""
+"""Label maps with values 1 to N: clients of MONAI Label assign the value i to the i-th name of a response."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST = 255
 
 
 def consecutive(labels: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Names with values from 1 to N, in the order of the model's own values; background is left out.
+    """Names with the values 1 to N, in the order of the model's own values, without background.
 
     Raises:
-        Refusal: there are more than `MOST`.
+        Refusal: there are more than `MOST` labels.
     """
     foreground = sorted((label for label in labels if label["value"] > 0), key=lambda label: int(label["value"]))
     if len(foreground) > MOST:
@@ -30,11 +30,14 @@ def consecutive(labels: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def renumbered(path: Path, values: Sequence[int]) -> bytes:
-    """A label map as NRRD, uint8, not compressed, with the i-th of `values` as i + 1, and anything else as 0.
+    """Renumber a label map: the i-th of `values` (from 0) becomes i + 1, all other values 0.
 
     Args:
-        path: A NRRD file of this program.
+        path: An NRRD file that this program has written.
         values: Values of its labels, ascending.
+
+    Returns:
+        An uncompressed NRRD file of uint8.
     """
     layout = check_header(path)
     voxels = bytearray()

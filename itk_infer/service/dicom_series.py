@@ -1,6 +1,6 @@
-"""A DICOM series that comes from outside as a zip: unpacked within limits, and found among the files.
+"""DICOM series that are uploaded as a zip: unpacked within limits, then searched.
 
-The names in a zip are not used: its files get numbers. What is no DICOM file is left out.
+The names in a zip are not used: its files are numbered. Files that are not DICOM are skipped.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from itk_infer.service.refusal import Refusal
 from itk_infer.spec import InputSpec
 
 END, END_BYTES, LONGEST_COMMENT = b"PK\x05\x06", 22, 65535
-LARGE_ZIP, LOCATOR_BYTES = b"PK\x06\x07", 20  # of zip64
-ENTRY_BYTES = 512  # of a file in the list, with its name
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can need much memory
+LARGE_ZIP, LOCATOR_BYTES = b"PK\x06\x07", 20  # zip64 end of central directory locator (APPNOTE 4.3.15)
+ENTRY_BYTES = 512  # per file in the central directory, on average, at most
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may need much memory
 MAGIC = b"PK\x03\x04"
 MOST_FILES = 20_000
 CHUNK = 1 << 20
-# What zipfile raises for damaged, encrypted and rarely packed files.
+# Exceptions of zipfile for damaged, encrypted and unusually compressed files.
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 
 
@@ -43,8 +43,8 @@ def unpack(packed: Path, folder: Path, limit: int, check_space: Callable[[], Non
     Args:
         packed: The zip.
         folder: Folder to create.
-        limit: Bytes of all files, unpacked.
-        check_space: Called regularly; raises if the disk is full.
+        limit: Largest total size of the unpacked files, in bytes.
+        check_space: Called at intervals; raises if the disk is full.
 
     Raises:
         Refusal: ``invalid``, ``unsupported``, ``too_large`` or ``no_space``.
@@ -79,11 +79,11 @@ def unpack(packed: Path, folder: Path, limit: int, check_space: Callable[[], Non
 
 
 def _check_directory(packed: Path) -> None:
-    """Refuse a zip whose list of files, which zipfile reads whole, is too long, by what its end states."""
+    """Refuse a zip whose central directory is too long, by its end record, because zipfile reads it whole."""
     with packed.open("rb") as file:
         file.seek(-min(packed.stat().st_size, END_BYTES + LONGEST_COMMENT), os.SEEK_END)
         tail = file.read()
-    at = len(tail) - END_BYTES  # as zipfile looks for it
+    at = len(tail) - END_BYTES  # the position at which zipfile looks first
     if at < 0 or tail[at : at + 4] != END or tail[-2:] != b"\0\0":
         at = tail.rfind(END)
     if at < 0 or len(tail) - at < END_BYTES:
@@ -100,17 +100,17 @@ def _too_many() -> Refusal:
 
 
 def series_case(folder: Path, name: str, wanted: InputSpec, max_image: int) -> Case:
-    """The one case that DICOM files make.
+    """The case of a folder of DICOM files, which must hold exactly one series to segment.
 
     Args:
-        folder: Holds them.
-        name: Of the case.
-        wanted: The model's input, with its rules for series.
-        max_image: Bytes of its voxels, decoded.
+        folder: Folder of the files.
+        name: Name of the case.
+        wanted: Input block of the model's spec, with its rules for series.
+        max_image: Largest size of its decoded voxels, in bytes.
 
     Raises:
-        InputError: there is none, or more than one; or it cannot be used.
-        ConfigError: the model's rules do not fit.
+        InputError: there is no such series, or more than one; or it cannot be used.
+        ConfigError: the model's rules for series do not fit.
     """
     from itk_infer.run.dicom_cases import dicom_cases
 

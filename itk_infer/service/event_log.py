@@ -1,4 +1,4 @@
-"""The events of a job, one JSON object per line of a file in its folder, so that they outlive the server."""
+"""The events of a job, one JSON object per line of a file in its folder, so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 NAME = "events.jsonl"
-PROGRESS_S = 0.2  # between two events of progress that are kept
+PROGRESS_S = 0.2  # smallest interval between stored progress events, in seconds
 _LOCK = threading.Lock()
 
 
 class EventLog:
-    """Appends to the events of one job.
+    """Appends the events of one job to its file.
 
     Args:
-        folder: Of the job.
+        folder: Folder of the job.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,7 +25,7 @@ class EventLog:
         self._last_progress = 0.0
 
     def append(self, event: dict[str, Any]) -> None:
-        """Keep an event; of progress, only a few per second, and the last."""
+        """Store an event; of progress events, a few per second and the last one."""
         if event["event"] == "progress" and event["done"] < event["total"]:
             if time.monotonic() - self._last_progress < PROGRESS_S:
                 return
@@ -35,13 +35,13 @@ class EventLog:
             file.seek(0, 2)
             if file.tell():
                 file.seek(-1, 2)
-                if file.read(1) != b"\n":  # of a server that was killed while it wrote
+                if file.read(1) != b"\n":  # incomplete line of a killed server
                     line = b"\n" + line
             file.write(line)
 
 
 def read_events(folder: Path, after: int = 0) -> list[tuple[int, str]]:
-    """The complete events of a job with numbers above `after`, each with its number, from 1 on."""
+    """The complete events of a job with numbers above `after`, each with its number, counted from 1."""
     try:
         lines = (folder / NAME).read_bytes().split(b"\n")[:-1]
     except OSError:

@@ -1,4 +1,4 @@
-"""The further outputs of a job: which a client may ask for, and of what."""
+"""The further outputs of a job: those that clients may request, and for which images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itk_infer.service.refusal import Refusal
 
 
 def check_save(names: Sequence[str], *, is_series: bool = True) -> None:
-    """Check that a job can have these outputs.
+    """Check that a job can write these outputs.
 
     Args:
-        names: Of the outputs.
+        names: Names of the outputs.
         is_series: Whether the image may be a DICOM series.
 
     Raises:

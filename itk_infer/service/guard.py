@@ -1,4 +1,4 @@
-"""Which requests are accepted: Host header, origin and token, checked before the body is read."""
+"""Access control of requests by Host header, origin and token, before the body is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from itk_infer.errors import ConfigError
 from itk_infer.service.problems import problem
 
-# Paths without token: health checks, the page, and the login of MONAI Label's clients.
+# Paths that need no token: health checks, the page, and the login of MONAI Label's clients.
 PAGE = ("/", "/page.css", "/page.js", "/canvas.js", "/niivue.umd.js")
 OPEN = ("/healthz", "/readyz", "/auth/", "/auth/token", *PAGE)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -29,12 +29,12 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of which requests are accepted.
+    """Rules for accepting requests.
 
     Attributes:
-        tokens: A request must carry one of them; empty: none is needed.
+        tokens: A request must carry one of them; empty: no token is needed.
         hosts: Accepted values of the Host header, without ports, lower case.
-        origins: Web pages of other servers that may call it, as ``https://viewer.example``.
+        origins: Other origins whose web pages may send requests, such as ``https://viewer.example``.
     """
 
     tokens: tuple[bytes, ...] = ()
@@ -42,7 +42,7 @@ class Access:
     origins: tuple[str, ...] = ()
 
     def knows_token(self, header: str | None) -> bool:
-        """Whether an Authorization header holds one of the tokens; all are compared, in constant time."""
+        """Whether an Authorization header holds a valid token; all are compared, in constant time."""
         scheme, _, given = (header or "").partition(" ")
         matches = [hmac.compare_digest(token, given.strip().encode()) for token in self.tokens]
         return scheme.lower() == "bearer" and any(matches)
@@ -52,14 +52,14 @@ class Access:
         return host_name(header or "") in self.hosts
 
     def knows_origin(self, header: str | None) -> bool:
-        """Whether a request comes from no web page, from one of this server, or from one that is allowed."""
+        """Whether a request has no Origin header, the origin of this server, or an allowed one."""
         if header is None or header in self.origins:
             return True
         return host_name(urlsplit(header).netloc) in self.hosts
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port and brackets; empty where it is malformed."""
+    """The name in a Host header, without port and brackets; empty if the header is malformed."""
     try:
         return (urlsplit(f"//{header}").hostname or "").lower() if "@" not in header and "/" not in header else ""
     except ValueError:
@@ -69,16 +69,16 @@ def host_name(header: str) -> str:
 def make_access(
     address: str, token_file: Path | None, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()
 ) -> Access:
-    """The rules for a server at an address.
+    """Make the rules for a server at an address.
 
     Args:
-        address: Address to which the server is bound.
-        token_file: Holds one token per line; None: none is needed.
+        address: Address that the server is bound to.
+        token_file: File with one token per line; None: no token is needed.
         hosts: Further accepted values of the Host header.
         origins: See `Access`.
 
     Raises:
-        ConfigError: others can reach the address, and there is no token; or the file has no token, or a short one.
+        ConfigError: others can reach the address and there is no token, or the file holds none or a short one.
     """
     local = is_loopback(address)
     if not local and token_file is None:
@@ -92,7 +92,7 @@ def make_access(
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -112,14 +112,14 @@ def _tokens(path: Path) -> tuple[bytes, ...]:
 
 
 class Guard:
-    """ASGI middleware that applies `Access`, and sets the security headers of every response."""
+    """ASGI middleware that applies `Access`, and sets security headers in every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle one connection, see the ASGI specification."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)

@@ -1,7 +1,7 @@
-"""Images that clients of the MONAI Label interface keep on the server, and the labels that people drew for them.
+"""Images that clients of the MONAI Label interface store on the server, with manually drawn labels.
 
-An image's folder is named by a digest of its id, which a client chose. Labels are drawn by people: each one
-is kept under a number of its own, and nothing replaces or deletes it.
+The folder of an image is named by a digest of its id, which the client chose. Each label is stored under a new
+number, and is never replaced or deleted, because it is manual work.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TAG = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image.
+    """A stored image.
 
     Attributes:
-        id: The client's name for it.
+        id: Id chosen by the client.
         folder: Folder of the image and its labels.
-        path: The image.
-        created: Seconds since the epoch.
-        confidence: Confidence of its last segmentation; None if there was none.
+        path: File of the image.
+        created: Time in seconds since the epoch.
+        confidence: Confidence of its last segmentation; None if it was not segmented.
     """
 
     id: str
@@ -45,7 +45,7 @@ class StoredImage:
 
     @property
     def labels(self) -> dict[str, Path]:
-        """The latest label of each tag."""
+        """The latest label file of each tag."""
         found = {}
         for path in sorted((self.folder / LABELS).glob("[0-9]*-*.*")):
             found[path.name.partition("-")[2].partition(".")[0]] = path
@@ -53,16 +53,16 @@ class StoredImage:
 
     @property
     def suffix(self) -> str:
-        """The suffix of the image's file, with its dot."""
+        """Suffix of the image file, with its dot."""
         return self.path.name.removeprefix("image")
 
 
 class ImageStore:
-    """The images of the MONAI Label interface; thread-safe.
+    """Stores images of the MONAI Label interface; thread-safe.
 
     Args:
-        folder: Holds a folder per image; created.
-        max_image: Bytes of an image's voxels, decoded.
+        folder: Folder for a subfolder per image; created if missing.
+        max_image: Largest size of an image's decoded voxels, in bytes.
     """
 
     def __init__(self, folder: Path, max_image: int) -> None:
@@ -72,14 +72,14 @@ class ImageStore:
         self._lock = threading.Lock()
 
     def add(self, image_id: str, upload: Path) -> StoredImage:
-        """Keep an image. The same content under the same id is the same image.
+        """Store an image. If the id has an image with the same content, that one is returned.
 
         Args:
-            image_id: The client's name for it.
+            image_id: Id chosen by the client.
             upload: A complete file, which is moved.
 
         Raises:
-            Refusal: it is not an image; ``conflict``: another image has this id.
+            Refusal: the file is not an image; ``conflict``: the id has another image.
         """
         folder = self._folder_of(image_id)
         checked = upload.with_name(f"{upload.name}{recognised_suffix(upload)}")
@@ -92,7 +92,7 @@ class ImageStore:
                     if _digest(former.path) != _digest(checked):
                         raise Refusal("conflict", "another image has this id; give the volume another name")
                     return former
-                remove(folder)  # incomplete, from a killed server
+                remove(folder)  # incomplete, left by a killed server
                 (folder / LABELS).mkdir(parents=True)
                 checked.replace(folder / f"image{checked.name.removeprefix(upload.name)}")
                 about = {"id": image_id, "created": time.time()}
@@ -102,7 +102,7 @@ class ImageStore:
         return self.get(image_id)
 
     def get(self, image_id: str) -> StoredImage:
-        """An image.
+        """The image with an id.
 
         Raises:
             Refusal: ``not_found``.
@@ -113,16 +113,16 @@ class ImageStore:
         return found
 
     def all(self) -> list[StoredImage]:
-        """All images, the oldest first."""
+        """All images, oldest first."""
         found = (self._read(folder) for folder in self._folder.iterdir())
         return sorted((image for image in found if image is not None), key=lambda image: image.created)
 
     def segmented(self, image: StoredImage, confidence: float | None) -> None:
-        """Keep the confidence of an image's last segmentation."""
+        """Store the confidence of an image's last segmentation."""
         write_bytes(json.dumps(confidence).encode(), image.folder / CONFIDENCE)
 
     def next_to_label(self) -> StoredImage:
-        """Of the images without a label, the one whose segmentation is most doubtful, or else the oldest.
+        """The unlabelled image with the lowest confidence of its segmentation, or else the oldest one.
 
         Raises:
             Refusal: ``not_found``: all images have labels.
@@ -133,16 +133,16 @@ class ImageStore:
         return min(waiting, key=lambda image: (image.confidence is None, image.confidence or 0.0, image.created))
 
     def add_label(self, image_id: str, tag: str, upload: Path, about: Any) -> Path:
-        """Keep a label that a person drew, beside all former ones.
+        """Store a manually drawn label; earlier ones are kept.
 
         Args:
-            image_id: Its image.
+            image_id: Id of the image.
             tag: Kind of label, such as ``final``.
             upload: A complete file, which is moved.
-            about: What the client said of it, JSON-ready.
+            about: Description sent by the client, JSON-ready.
 
         Raises:
-            Refusal: it is no image, or the image or tag cannot be used.
+            Refusal: the file is not an image, or the image or tag cannot be used.
         """
         image = self.get(image_id)
         if not TAG.fullmatch(tag):

@@ -1,6 +1,6 @@
-"""Checks of an image that comes from outside, before it is queued: by its content, never by its name.
+"""Checks of uploaded images before they are queued, by content instead of name.
 
-Only formats that are one file are taken: a detached header (``.mhd``, ``.nhdr``) names other files of the server.
+Only single-file formats are accepted: a detached header (``.mhd``, ``.nhdr``) could name files of the server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TAKEN = "NIfTI (.nii, .nii.gz), NRRD (.nrrd) and MetaImage (.mha), each one file
 
 
 def recognised_suffix(path: Path) -> str:
-    """The suffix of an image's format, from its first bytes.
+    """The suffix of an image's format, determined from its first bytes.
 
     Raises:
         Refusal: ``unsupported``.
@@ -45,11 +45,11 @@ def recognised_suffix(path: Path) -> str:
 
 
 def check_image(path: Path, max_image: int) -> None:
-    """Check the header of an image whose name ends as its format does; no voxel is decoded.
+    """Check the header of an image whose name has the suffix of its format, without decoding voxels.
 
     Args:
         path: The image.
-        max_image: Bytes of its voxels, decoded.
+        max_image: Largest size of its decoded voxels, in bytes.
 
     Raises:
         Refusal: ``invalid``, ``unsupported`` or ``too_large``.
@@ -64,7 +64,7 @@ def check_image(path: Path, max_image: int) -> None:
         raise Refusal("invalid", f"the image cannot be used: {_nameless(str(error), path)}") from None
     except (OSError, ValueError, IndexError, struct.error):
         raise Refusal("invalid", "the image's header is damaged; export the image again") from None
-    text_header = form.image_io is not None  # a NIfTI header names no files
+    text_header = form.image_io is not None  # a NIfTI header cannot name files
     if layout.data_path != path or (text_header and set(detached_data(path)) - {"LOCAL"}):
         raise Refusal("unsupported", f"the header names another file as its data; what is taken: {TAKEN}")
     if layout.encoding == "other":
@@ -78,7 +78,7 @@ def check_image(path: Path, max_image: int) -> None:
 
 
 def _nameless(sentence: str, path: Path) -> str:
-    """A sentence about a file without the file's name and folder, which are the server's."""
+    """A sentence about a file without its name and folder, which are internal to the server."""
     for name in (str(path), path.name):
         sentence = sentence.removeprefix(f"{name}: ").replace(name, "the file")
     return sentence

@@ -1,4 +1,4 @@
-"""A job: one image to segment with one model, its state and its results."""
+"""A job: one image to segment with one model, with its state and results."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ ID = re.compile(r"[0-9a-f]{16}")
 
 
 def new_id() -> str:
-    """A random id, which is also the name of the job's folder."""
+    """A random id, also used as the name of the job's folder."""
     return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a client asks for.
+    """A client's request.
 
     Attributes:
         model: Name of a model of the service.
         inputs: Absolute paths of the image, one per channel.
-        digest: SHA-256 of what was sent; with `key`, it distinguishes a repeated request from another one.
-        nbytes: Bytes that were sent.
+        digest: SHA-256 of the uploaded content; with `key`, it distinguishes a repeated request from another one.
+        nbytes: Number of bytes uploaded.
         save: Names of outputs to write beside the label map, see `itk_infer.outputs.registry`.
         label_format: One of `LABEL_FORMATS`.
-        name: The client's own name for it; kept and shown, and never part of a path.
-        key: Two requests with one key are one job; None: no key.
+        name: Name given by the client; stored and shown, and never part of a path.
+        key: Idempotency key: two requests with one key are one job; None: no key.
     """
 
     model: str
@@ -46,13 +46,13 @@ class JobRequest:
 
     @property
     def meaning(self) -> str:
-        """Equal for two requests that ask for the same."""
+        """A text that is equal for two requests for the same thing."""
         return json.dumps([self.model, self.digest, sorted(self.save), self.label_format])
 
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A finished file of a job, by a name of `OUTPUTS`, in the job's folder."""
+    """A finished file in the job's folder, with the name of its output in `OUTPUTS`."""
 
     file_name: str
     nbytes: int
@@ -61,20 +61,20 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the queue knows it. Times are seconds since the epoch, None before the event.
+    """A job in the queue. Times are seconds since the epoch, and None before the event.
 
     Attributes:
         id: 16 hexadecimal digits.
         number: Ascending; jobs run in this order.
         request: The client's request.
         state: State of the job.
-        starts: Number of times that it was started.
-        created: When it was accepted.
-        started: When it began to run for the last time.
-        ended: When it ended.
-        reason: Why it failed or was cancelled; else empty.
-        files: Files that can be fetched, by name.
-        results: Measured values, as in the ledger of a run.
+        starts: Number of times it was started.
+        created: Time when it was accepted.
+        started: Time when it was last started.
+        ended: Time when it ended.
+        reason: Why it failed or was cancelled; otherwise empty.
+        files: Files that can be downloaded, by name.
+        results: Results as in the ledger of a run.
     """
 
     id: str
@@ -96,7 +96,7 @@ class Job:
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """The job in a row of the queue's table."""
+    """Convert a row of the queue's table to a job."""
     request = JobRequest(
         row["model"],
         tuple(json.loads(row["inputs"])),

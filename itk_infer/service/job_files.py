@@ -1,4 +1,4 @@
-"""The finished files of a job, as they can be fetched: an output that is a folder becomes one file."""
+"""The finished files of a job for download: an output that is a folder becomes one zip file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from itk_infer.files.stamp import sha256_of
 from itk_infer.outputs.registry import LABELS
 from itk_infer.service.job import JobFile
 
-MASK = "mask"  # what clients call the output `LABELS`
+MASK = "mask"  # name of the output `LABELS` for clients
 
 
 def kept_files(folder: Path, outputs: Sequence[OutputFile]) -> dict[str, JobFile]:
-    """The files of a job by the names by which clients ask for them.
+    """The files of a job, by their names for clients.
 
     Args:
-        folder: Of the job.
-        outputs: Outputs that its case wrote there.
+        folder: Folder of the job.
+        outputs: Outputs that its case has written there.
     """
     files = {}
     for output in outputs:
@@ -37,7 +37,7 @@ def kept_files(folder: Path, outputs: Sequence[OutputFile]) -> dict[str, JobFile
 
 
 def _zipped(folder: Path) -> Path:
-    """A folder as a zip file without compression, such as zarr's own stores; the folder is deleted."""
+    """Pack a folder into an uncompressed zip file, the form of zarr's zip stores, and delete the folder."""
     final = folder.with_name(f"{folder.name}.zip")
     with new_file(final) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for root, _, names in os.walk(folder):

@@ -1,6 +1,6 @@
-"""The queue of jobs in SQLite: accepted jobs survive a kill of the server, and every job ends exactly once.
+"""The queue of jobs in SQLite: accepted jobs survive a kill of the server, and each ends exactly once.
 
-Knows neither HTTP nor networks. One process has it open (the service locks its folder), any thread may call it.
+Independent of HTTP and networks. One process opens it (the service locks its folder); all its threads may use it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from itk_infer.service.refusal import Refusal
 
 NAME = "jobs.db"
 VERSION = 1
-MOST_STARTS = 5  # of a job during which the server was killed each time: the job may be the cause
-REMEMBERED = 20  # finished jobs of a model, whose seconds predict the next ones
+MOST_STARTS = 5  # starts of a job that ended with a kill of the server, which the job may have caused
+REMEMBERED = 20  # last finished jobs of a model, from which durations are estimated
 BUSY_S = 10
 SCHEMA = """
 CREATE TABLE jobs (
@@ -52,11 +52,11 @@ CREATE INDEX by_state ON jobs (state, number);
 
 
 class JobQueue:
-    """The queue, see the module.
+    """The queue of jobs in a SQLite database.
 
     Args:
-        folder: Holds the database, which is made if it is missing.
-        limit: Jobs that may wait.
+        folder: Folder of the database, which is created if missing.
+        limit: Largest number of waiting jobs.
 
     Raises:
         ConfigError: the database cannot be written, or is of a later version.
@@ -86,10 +86,10 @@ class JobQueue:
     # --- changes ------------------------------------------------------------------------------
 
     def recover(self) -> list[Job]:
-        """Queue again what was running when the last server ended; what was running too often fails.
+        """Queue jobs again that were running when the server last ended; those that were started too often fail.
 
         Returns:
-            The jobs that failed so.
+            The jobs that failed.
         """
         reason = (
             f"the server ended {MOST_STARTS} times while this job ran, and it is not tried again; perhaps "
@@ -106,14 +106,14 @@ class JobQueue:
         """Accept a job.
 
         Args:
-            request: What to do.
-            job_id: An id that was made before; empty: a new one.
+            request: The client's request.
+            job_id: An id that was generated before; empty: generate one.
 
         Returns:
-            The job, and whether it is new: a request whose key is known gets the job that was made of it.
+            The job, and whether it is new: a request with a known key returns the job of that key.
 
         Raises:
-            Refusal: ``full``; ``conflict``: the key was used for another request.
+            Refusal: ``full``; ``conflict``: the key belongs to another request.
         """
         with self._change():
             if request.key is not None:
@@ -143,14 +143,14 @@ class JobQueue:
             return self.get(job_id), True
 
     def check_room(self) -> None:
-        """Raise `Refusal` ``full`` if no further job may wait."""
+        """Raise `Refusal` ``full`` if no further job can wait."""
         waiting = self.counts()["waiting"]
         if waiting >= self._limit:
             retry = max(1, min(600, round(self.mean_seconds(""))))
             raise Refusal("full", f"the queue is full: {waiting} jobs wait; try again later", retry)
 
     def take(self) -> Job | None:
-        """The first job that waits, which is running from now on; None if there is none."""
+        """Set the first waiting job to running and return it; None if none waits."""
         with self._change():
             first = self._jobs("WHERE state = 'waiting' ORDER BY number LIMIT 1")
             if not first:
@@ -162,13 +162,13 @@ class JobQueue:
             return self.get(first[0].id)
 
     def following(self) -> Job | None:
-        """The first job that waits, which goes on waiting; None if there is none."""
+        """The first waiting job, which keeps waiting; None if none waits."""
         with self._lock:
             first = self._jobs("WHERE state = 'waiting' ORDER BY number LIMIT 1")
         return first[0] if first else None
 
     def put_back(self, job_id: str) -> None:
-        """A running job waits again, at its former place: the server stops."""
+        """Return a running job to its former position, because the server stops."""
         with self._change():
             self._db.execute(
                 "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'",
@@ -176,7 +176,7 @@ class JobQueue:
             )
 
     def finish(self, job_id: str, files: Mapping[str, JobFile], results: Mapping[str, Any]) -> bool:
-        """A running job is done; false if it is not running (any more)."""
+        """Mark a running job as done; return False if it is not running."""
         with self._change():
             held = sum(file.nbytes for file in files.values())
             packed = json.dumps({name: astuple(file) for name, file in files.items()})
@@ -188,17 +188,17 @@ class JobQueue:
             return done.rowcount == 1
 
     def fail(self, job_id: str, reason: str) -> bool:
-        """A running job cannot be finished; false if it is not running (any more)."""
+        """Mark a running job as failed; return False if it is not running."""
         with self._change():
             return self._end(job_id, "failed", reason)
 
     def cancel(self, job_id: str, *, running: bool = False) -> bool:
-        """A job that waits is cancelled, with `running` also one at work; false if its state is another one."""
+        """Cancel a waiting job, or with `running` also a running one; return False if it is in another state."""
         with self._change():
             return self._end(job_id, "cancelled", "cancelled by a client", also_waiting=True, also_running=running)
 
     def delete(self, job_id: str) -> bool:
-        """Forget a job that has ended; false if it has not."""
+        """Delete a job that has ended; return False if it has not."""
         with self._change():
             sql = "DELETE FROM jobs WHERE id = ? AND state IN ('done', 'failed', 'cancelled')"
             return self._db.execute(sql, (job_id,)).rowcount == 1
@@ -213,10 +213,10 @@ class JobQueue:
         )
         return ended.rowcount == 1
 
-    # --- questions ----------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Job:
-        """A job.
+        """The job with an id.
 
         Raises:
             Refusal: ``not_found``.
@@ -228,12 +228,12 @@ class JobQueue:
         return found[0]
 
     def latest(self, state: State | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
-        """Jobs, the latest first.
+        """Jobs, latest first.
 
         Args:
-            state: Only those of this state.
-            limit: At most so many.
-            before: Only those with smaller numbers.
+            state: Only jobs in this state.
+            limit: Largest number of jobs.
+            before: Only jobs with smaller numbers.
         """
         with self._lock:
             return self._jobs(
@@ -246,7 +246,7 @@ class JobQueue:
             )
 
     def counts(self) -> dict[State, int]:
-        """Number of jobs by state."""
+        """Number of jobs per state."""
         with self._lock:
             rows = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
         return {state: rows.get(state, 0) for state in STATES}
@@ -257,13 +257,13 @@ class JobQueue:
             return {row[0] for row in self._db.execute("SELECT id FROM jobs")}
 
     def position(self, job: Job) -> int:
-        """Jobs that wait before it, plus 1."""
+        """Position in the queue: 1 plus the number of jobs that wait before it."""
         sql = "SELECT count(*) FROM jobs WHERE state = 'waiting' AND number <= ?"
         with self._lock:
             return int(self._db.execute(sql, (job.number,)).fetchone()[0])
 
     def mean_seconds(self, model: str) -> float:
-        """Mean seconds of the last finished jobs of a model, or else of any model; 0 where there is none."""
+        """Mean seconds of the last finished jobs of a model, or else of all models; 0 if there are none."""
         sql = (
             "SELECT avg(seconds) FROM (SELECT ended - started AS seconds FROM jobs"
             " WHERE state = 'done' AND (? = '' OR model = ?) ORDER BY ended DESC LIMIT ?)"
@@ -275,11 +275,11 @@ class JobQueue:
         return float(mean)
 
     def eta(self, job: Job, slots: int) -> float | None:
-        """Estimated seconds until a job ends, from the last jobs' times; None where none has finished, or it has.
+        """Estimated seconds until a job ends, from those of finished jobs; None if unknown or if it has ended.
 
         Args:
             job: The job.
-            slots: Jobs that run at the same time.
+            slots: Number of jobs that run at the same time.
         """
         if job.has_ended or not self.mean_seconds(""):
             return None
@@ -300,7 +300,7 @@ class JobQueue:
         return sum(left) / max(1, slots) + means[job.request.model]
 
     def expired(self, age_s: float, nbytes: int) -> list[str]:
-        """Ids of jobs that ended more than `age_s` ago, and of the oldest whose files exceed `nbytes` in all."""
+        """Ids of jobs that ended more than `age_s` ago, and of the oldest beyond `nbytes` of files in total."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT id, ended, held FROM jobs WHERE ended IS NOT NULL"
@@ -318,9 +318,9 @@ class JobQueue:
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        """A transaction that is on the disk at its end."""
+        """A transaction that is on disk when it ends."""
         with self._lock:
-            if self._db.in_transaction:  # of a caller
+            if self._db.in_transaction:  # begun by the caller
                 yield
                 return
             self._db.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Loaded models of one place, each in its own worker process; the least recently used one is unloaded."""
+"""The loaded models of one slot, each in its own worker process; the least recently used one is unloaded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from itk_infer.service.settings import ServiceSettings
 
 
 def _ignore(name: str, info: ModelInfo) -> None:
-    """Nothing is kept."""
+    """Default of `on_load`: does nothing."""
 
 
 class LoadedModels:
-    """Executors by the name of their model.
+    """Executors by model name.
 
     Args:
-        settings: Of the service.
-        placement: Where the models run.
+        settings: Settings of the service.
+        placement: Device and threads of the models.
     """
 
     def __init__(self, settings: ServiceSettings, placement: Placement) -> None:
@@ -30,21 +30,21 @@ class LoadedModels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the loaded models, the least recently used one first."""
+        """Names of the loaded models, least recently used first."""
         return tuple(self._workers)
 
     def get(
         self, name: str, check: Callable[[], None], on_load: Callable[[str, ModelInfo], None] = _ignore
     ) -> Workers:
-        """The executor of a model, loaded if it is not yet.
+        """The executor of a model, which is loaded if necessary.
 
         Args:
-            name: The model.
-            check: Called while it loads; raises `InterruptedRunError` to stop.
-            on_load: Called with what the model says of itself, if it was loaded.
+            name: Name of the model.
+            check: Called during loading; raises `InterruptedRunError` to stop.
+            on_load: Called with name and description of the model if it was loaded.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: the model cannot be loaded.
         """
         workers = self._workers.get(name)
         if workers is None:
@@ -63,7 +63,7 @@ class LoadedModels:
         return workers
 
     def drop(self, name: str) -> None:
-        """End the worker of a model, at work or not; nothing happens if it is not loaded."""
+        """End the worker of a model, even while it runs a job; does nothing if the model is not loaded."""
         workers = self._workers.pop(name, None)
         if workers is not None:
             workers.__exit__(None, None, None)

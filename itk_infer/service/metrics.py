@@ -1,4 +1,4 @@
-"""The state of a service as Prometheus reads it: https://prometheus.io/docs/instrumenting/exposition_formats/."""
+"""Metrics of a service for Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r'[\\"\n]')
 
 
 def metrics_text(service: Service) -> str:
-    """All metrics, as text."""
+    """All metrics in the text format of Prometheus."""
     return "".join(f"{line}\n" for line in _lines(service))
 
 

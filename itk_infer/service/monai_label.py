@@ -1,7 +1,7 @@
-"""The interface of MONAI Label's server, as far as the clients in 3D Slicer and OHIF use it.
+"""The part of MONAI Label's HTTP interface that its clients in 3D Slicer and OHIF use.
 
-Differences that clients do not notice: a request waits in the queue like any other job, an image is one that was
-sent before and never a path of the server, and there is no training.
+Differences that do not affect clients: requests wait in the queue like other jobs, an image is always one that was
+uploaded and never a path on the server, and there is no training.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ImageId = Annotated[str, Query(max_length=LONGEST_ID)]
 
 
 def add_monai_label(app: FastAPI, service: Service, access: Access) -> None:
-    """Add the routes to an application."""
+    """Add the routes to an application; with them, MONAI Label's clients can use the service."""
     home, max_image = service.settings.home.absolute(), service.settings.max_image
     store, sessions = ImageStore(home / "images", max_image), SessionStore(home / "sessions", max_image)
     uploads = Uploads(service)
@@ -63,7 +63,7 @@ def _add_login(app: FastAPI, access: Access, uploads: Uploads) -> None:
         return {"access_token": password, "token_type": "bearer"}
 
     @app.get("/auth/token/valid", **hidden)
-    async def valid() -> dict[str, bool]:  # the guard has compared the token
+    async def valid() -> dict[str, bool]:  # the guard has checked the token
         return {"valid": True}
 
 
@@ -144,7 +144,7 @@ def _add_labels(app: FastAPI, store: ImageStore, uploads: Uploads) -> None:
         path = store.get(label).labels.get(tag or "final")
         if path is None:
             raise Refusal("not_found", "the image has no label of this tag")
-        # The client in 3D Slicer takes the format from this name.
+        # The client in 3D Slicer derives the format from this name.
         named = {"Content-Disposition": f'attachment; filename="label{_ending(path.name)}"'}
         return FileResponse(path, headers=named, media_type="application/octet-stream")
 
@@ -209,7 +209,7 @@ def _submit_session(service: Service, model: str, sessions: SessionStore, sessio
 
 
 async def _ended(service: Service, job: Job, request: Request) -> Job:
-    """The job once it has ended; a client that leaves cancels it."""
+    """Wait until a job has ended and return it; if the client disconnects, the job is cancelled."""
     while not job.has_ended:
         if service.stopping.is_set():
             raise Refusal("busy", "the server stops; ask again when it is back", 10)
@@ -222,7 +222,7 @@ async def _ended(service: Service, job: Job, request: Request) -> Job:
 
 
 def _answer(service: Service, job: Job) -> tuple[dict[str, Any], bytes]:
-    """What the client shows beside the label map, and the label map."""
+    """The data that the client shows with the label map, and the bytes of the label map."""
     entry = service.catalogue.get(job.request.model)
     labels = entry.info.about["labels"] if entry is not None and entry.info is not None else []
     names = consecutive(labels)
@@ -238,7 +238,7 @@ def _answer(service: Service, job: Job) -> tuple[dict[str, Any], bytes]:
 
 
 def _multipart(params: dict[str, Any], mask: bytes) -> Response:
-    """The answer that the client in 3D Slicer reads; it saves the mask under the name given here."""
+    """The response in the form that 3D Slicer's client reads; it saves the label map under the name given here."""
     boundary = secrets.token_hex(16)
     name = f"{secrets.token_hex(8)}.nrrd"
     head = (

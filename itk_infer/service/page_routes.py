@@ -1,6 +1,6 @@
-"""The page at ``/``: send an image, follow its job, see the result. It loads nothing from anywhere else.
+"""The web page at ``/``: upload an image, follow its job, view the result. Loads no external resources.
 
-The files are open to everyone who reaches the server. They hold nothing; what they ask for needs a token.
+The page's files can be fetched without a token. They hold no data; the requests that they send need a token.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ASSETS = {
     "/canvas.js": (VIEWER, "canvas.js", SCRIPT),
     "/niivue.umd.js": (VIEWER, "niivue.umd.js", SCRIPT),
 }
-# The page shows volumes that it has in memory, which the browser calls blob: and data:.
+# The page opens volumes from memory, through URLs of the schemes blob: and data:.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""Errors over HTTP as problem documents: RFC 9457, https://www.rfc-editor.org/rfc/rfc9457."""
+"""HTTP errors as problem documents, RFC 9457: https://www.rfc-editor.org/rfc/rfc9457."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ TITLES = {
 def problem(
     status: int, detail: str, *, retry_s: int | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """An answer that says what is wrong.
+    """Make an error response.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status.
         detail: What is wrong, and what to do.
-        retry_s: Seconds after which to try again.
-        headers: More of them.
+        retry_s: Seconds for the Retry-After header.
+        headers: Further headers.
     """
     more = dict(headers or {})
     if retry_s is not None:
@@ -58,5 +58,5 @@ def problem(
 
 
 def problem_of(refusal: Refusal) -> JSONResponse:
-    """The answer for a refusal."""
+    """The response to a refused request."""
     return problem(STATUS[refusal.kind], str(refusal), retry_s=refusal.retry_s)

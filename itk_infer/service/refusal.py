@@ -1,4 +1,4 @@
-"""Why a request cannot be served, independent of the protocol by which it came."""
+"""Refusals of requests, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Kind = Literal[
 
 
 class Refusal(ItkInferError):
-    """A request that is refused; the message goes to the client.
+    """A refused request; the message is sent to the client.
 
     Args:
-        kind: Which, for programs.
-        message: What is wrong, and what to do. Never holds a path of the server or a name from an image.
-        retry_s: Seconds after which the same request may succeed; None: it will not.
+        kind: Machine-readable kind.
+        message: What is wrong, and what to do. Must not contain paths of the server or names from an image.
+        retry_s: Seconds after which the same request may succeed; None: it cannot.
     """
 
     exit_code = 3

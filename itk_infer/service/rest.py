@@ -28,7 +28,7 @@ from itk_infer.service.uploads import Uploads, drain, timed_body
 from itk_infer.service.views import JobList, JobView, ModelView, attachment, job_view, model_view
 
 JSON_LIMIT = 1 << 20
-LONGEST = 200  # characters of a name or key
+LONGEST = 200  # longest name or key, in characters
 KEY = r"^[\x21-\x7e]+$"
 Id = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Id of a job.")]
 PROBLEM = {
@@ -73,18 +73,18 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(service: Service, access: Access, *, monai_label: bool = False) -> Guard:
-    """The ASGI application of a service.
+    """Make the ASGI application of a service.
 
     Args:
-        service: Entered by the caller.
-        access: Who may speak to it.
-        monai_label: Also speak as MONAI Label's server.
+        service: The service, whose context the caller has entered.
+        access: Rules for accepting requests.
+        monai_label: Whether to serve the interface of MONAI Label, too.
     """
     app = FastAPI(
         title="itk_infer",
         version=__version__,
         summary="Segments medical images with trained networks.",
-        docs_url=None,  # its page loads scripts from another server
+        docs_url=None,  # the page would load scripts from another server
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )

@@ -17,7 +17,7 @@ from itk_infer.service.guard import Access
 from itk_infer.service.rest import make_app
 from itk_infer.service.service import Service
 
-HEADER_S = 10.0  # for the headers of a request to arrive
+HEADER_S = 10.0  # seconds for the headers of a request to arrive
 MOST_CONNECTIONS = 512
 KEEP_ALIVE_S = 10
 LEAVE_S = 5
@@ -26,17 +26,17 @@ POLL_S = 0.2
 
 
 class PatientProtocol(H11Protocol):
-    """Closes connections whose request does not come, and those beyond `MOST_CONNECTIONS`."""
+    """HTTP protocol that closes connections without a request in time, and those beyond `MOST_CONNECTIONS`."""
 
     def connection_made(self, transport: Any) -> None:
-        """See asyncio."""
+        """Start the time limit, see asyncio."""
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEADER_S, self._close_if_silent)
         if len(self.connections) > MOST_CONNECTIONS:
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio."""
+        """Stop the time limit, see asyncio."""
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
@@ -54,13 +54,13 @@ class PatientProtocol(H11Protocol):
 
 
 def bound_socket(address: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
         ConfigError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # By its name: only then does asyncio send answers at once; else each waits 40 ms for an acknowledgement.
+    # The protocol is named, as asyncio sets TCP_NODELAY only then; without it, responses are delayed by 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,18 +83,18 @@ def run_server(
     *,
     monai_label: bool = False,
 ) -> None:
-    """Serve until a signal comes, or the service ends.
+    """Serve requests until a signal arrives or the service ends.
 
     Args:
-        service: Entered.
-        access: Which requests are accepted.
-        listening: See `bound_socket`.
+        service: The service, whose context the caller has entered.
+        access: Rules for accepting requests.
+        listening: Result of `bound_socket`.
         stop: Set by signals.
         on_start: Called when the server accepts requests.
-        monai_label: Also serve the interface of MONAI Label.
+        monai_label: Whether to serve the interface of MONAI Label, too.
 
     Raises:
-        InterruptedRunError: a signal came.
+        InterruptedRunError: a signal arrived.
         ModelError: none of the models can be loaded.
     """
     server = _Server(
@@ -103,8 +103,8 @@ def run_server(
             http=PatientProtocol,
             ws="none",
             log_config=None,
-            log_level="critical",  # messages of exceptions may hold names; see `rest.py`
-            access_log=False,  # paths and queries hold names that clients chose
+            log_level="critical",  # messages of exceptions may contain names, see `rest.py`
+            access_log=False,  # paths and queries contain names that clients chose
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=LEAVE_S,
@@ -134,7 +134,7 @@ def run_server(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the main thread of the program."""
+    """A uvicorn server that leaves signals to the program's main thread."""
 
     def install_signal_handlers(self) -> None:
         """Install no signal handlers."""

@@ -1,4 +1,4 @@
-"""The events of a job as a stream: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""The events of a job as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from itk_infer.service.service import Service
 from itk_infer.service.views import job_view
 
 POLL_S = 0.1
-ALIVE_S = 15.0  # between two comments, without which proxies close the connection
+ALIVE_S = 15.0  # seconds between comments, which keep proxies from closing the connection
 LONGEST_S = 24 * 3600.0
 
 
 async def event_stream(
     service: Service, job_id: str, after: int, is_gone: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[bytes]:
-    """The events of a job with numbers above `after`; at its end ``end``, with the job.
+    """Yield the events of a job with numbers above `after`, and finally ``end``, with the job.
 
     Args:
         service: Service of the job.
         job_id: The job.
-        after: Number of the last event that the client has.
+        after: Number of the last event that the client has received.
         is_gone: Returns whether the client has disconnected.
     """
     spoke, began = time.monotonic(), time.monotonic()
@@ -36,7 +36,7 @@ async def event_stream(
     while time.monotonic() - began < LONGEST_S and not service.stopping.is_set():
         try:
             job = await run_in_threadpool(service.queue.get, job_id)
-        except Refusal:  # deleted meanwhile
+        except Refusal:  # the job was deleted meanwhile
             return
         for number, line in await run_in_threadpool(read_events, service.folder_of(job_id), after):
             after, spoke = number, time.monotonic()

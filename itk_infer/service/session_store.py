@@ -1,6 +1,6 @@
-"""Images that clients of the MONAI Label interface send for a while, to segment them more than once.
+"""Temporary images of the MONAI Label interface, which clients send in order to segment them more than once.
 
-A session's id is random, and names its folder. It ends `KEPT_S` after its last use, or when the client ends it.
+A session has a random id, which names its folder. It ends `KEPT_S` seconds after its last use, or on request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session: its id, its image, and when it was last used, in seconds since the epoch."""
+    """A session: its id, its image, and the time of its last use, in seconds since the epoch."""
 
     id: str
     image: Path
@@ -32,11 +32,11 @@ class Session:
 
 
 class SessionStore:
-    """The sessions of the MONAI Label interface; thread-safe.
+    """Stores sessions of the MONAI Label interface; thread-safe.
 
     Args:
-        folder: Holds a folder per session; created.
-        max_image: Bytes of an image's voxels, decoded.
+        folder: Folder for a subfolder per session; created if missing.
+        max_image: Largest size of an image's decoded voxels, in bytes.
     """
 
     def __init__(self, folder: Path, max_image: int) -> None:
@@ -45,13 +45,13 @@ class SessionStore:
         self._max_image = max_image
 
     def add(self, upload: Path) -> Session:
-        """Keep an image.
+        """Start a session with an image.
 
         Args:
             upload: A complete file, which is moved.
 
         Raises:
-            Refusal: it is no image.
+            Refusal: the file is not an image.
         """
         self._sweep()
         session_id = secrets.token_hex(16)
@@ -67,7 +67,7 @@ class SessionStore:
         return self.get(session_id)
 
     def get(self, session_id: str) -> Session:
-        """A session, which is used now.
+        """The session with an id; sets the time of its last use.
 
         Raises:
             Refusal: ``not_found``.
@@ -85,7 +85,7 @@ class SessionStore:
         return Session(session_id, image, time.time())
 
     def copy_to(self, session_id: str, upload: Path) -> None:
-        """Put the image of a session to another path, without a copy of its bytes where that is possible.
+        """Copy the image of a session to another path, as a hard link if possible.
 
         Raises:
             Refusal: ``not_found``.
@@ -93,11 +93,11 @@ class SessionStore:
         image = self.get(session_id).image
         try:
             os.link(image, upload)
-        except OSError:  # a file system without such links
+        except OSError:  # the file system has no hard links
             shutil.copyfile(image, upload)
 
     def remove(self, session_id: str) -> Session:
-        """End a session. Raises as `get`."""
+        """End a session and return it. Raises as `get`."""
         session = self.get(session_id)
         remove(self._folder / session_id)
         return session

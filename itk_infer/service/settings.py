@@ -19,19 +19,19 @@ class ServiceSettings:
     """Settings of a `Service`; sizes are in bytes.
 
     Attributes:
-        home: Folder of the queue and of all files of jobs.
+        home: Folder of the queue and of the jobs' files.
         models: How to load each model, by the name that clients use.
-        placements: One per job that can run at the same time.
-        max_loaded: Models that are loaded at the same time in each place; the least recently used one is unloaded.
-        max_waiting: Jobs that may wait.
-        max_upload: Bytes of an upload.
-        max_image: Bytes of an image's voxels, decoded.
-        max_uploads: Uploads at the same time.
-        min_free: Bytes that must stay free on the disk of `home`.
-        keep_s: Seconds for which an ended job and its files are kept.
-        keep_bytes: Bytes of the files of ended jobs; the oldest ones are deleted beyond it.
-        case_timeout: Seconds that a job may take; None: no limit.
-        allow_folder: Images in this folder may be named instead of uploaded; None: none may.
+        placements: One per slot, that is, per job that can run at the same time.
+        max_loaded: Number of loaded models per slot; beyond it, the least recently used one is unloaded.
+        max_waiting: Largest number of waiting jobs.
+        max_upload: Largest size of an upload.
+        max_image: Largest size of an image's decoded voxels.
+        max_uploads: Largest number of simultaneous uploads.
+        min_free: Space that must stay free on the disk of `home`.
+        keep_s: Seconds for which ended jobs and their files are kept.
+        keep_bytes: Largest total size of the files of ended jobs; beyond it, the oldest are deleted.
+        case_timeout: Time limit per job in seconds; None: no limit.
+        allow_folder: Folder whose images may be named instead of uploaded; None: none.
 
     Raises:
         ConfigError: there is no model, or a limit is not positive.

@@ -1,4 +1,4 @@
-"""A slot, in which jobs run one at a time: a thread that takes them from the queue and hands them to workers."""
+"""A slot, which runs one job at a time: a thread that takes jobs from the queue and passes them to workers."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from itk_infer.service.service import Service
 
 IDLE_S = 0.5
-CANCEL_S = 30.0  # for the window at work to end; then the worker is ended
-MOST_ATTEMPTS = 2  # of a job whose worker dies, as in a run over a folder
+CANCEL_S = 30.0  # seconds for the current window to end; then the worker is ended
+MOST_ATTEMPTS = 2  # attempts of a job whose worker dies, as in a run over a folder
 STEM = "result"
 
 
 class Slot(threading.Thread):
-    """The slot, see the module.
+    """A thread that runs jobs of a service, one at a time.
 
     Args:
         service: Service whose jobs it runs.
         number: Number of this slot.
-        placement: Device and threads.
+        placement: Device and threads of its workers.
     """
 
     def __init__(self, service: Service, number: int, placement: Placement) -> None:
@@ -62,14 +62,14 @@ class Slot(threading.Thread):
                     continue
                 _JobRun(self._service, self.models, job, self._number, self._check).work()
         except InterruptedRunError:
-            pass  # while a model was loading
+            pass  # stopped while a model was loading
         except BaseException as error:
             self._service.broken(error)
         finally:
             self.models.close()
 
     def _describe(self) -> None:
-        """Load every model once, the first one last, so that it stays loaded."""
+        """Load every model once; the first one is loaded last, so that it stays loaded."""
         for name in reversed(list(self._service.settings.models)):
             try:
                 self.models.get(name, self._check, self._service.catalogue.loaded)
@@ -86,7 +86,7 @@ class Slot(threading.Thread):
 
 
 class _JobRun:
-    """One job, from the queue to its end."""
+    """The execution of one job, from the queue to its end."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class _JobRun:
         self._check = check
         self._folder = service.folder_of(job.id)
         self._log = EventLog(self._folder)
-        self._case: Case | None = None  # until its model is loaded
+        self._case: Case | None = None  # None until its model is loaded
         self._ended = False
         self._deaths = 0
         self._began = time.monotonic()
@@ -145,7 +145,7 @@ class _JobRun:
 
     @property
     def _dropped(self) -> bool:
-        """Whether a client has cancelled it."""
+        """Whether a client has cancelled the job."""
         return self._job.id in self._service.cancelling
 
     def _make_case(self) -> Case:
@@ -156,7 +156,7 @@ class _JobRun:
         return _case_of_files(self._job)
 
     def _following(self) -> Case | None:
-        """The case that probably comes next, for a worker that reads ahead: of files, and the same model."""
+        """The case that probably comes next, for reading ahead: only of files, and for the same model."""
         job = self._service.queue.following()
         if job is None or job.request.model != self._job.request.model or Path(job.request.inputs[0]).is_dir():
             return None
@@ -198,7 +198,7 @@ class _JobRun:
         else:
             self._fail(f"{died.reason}; the same happened before, so it is not tried again")
 
-    # The event comes first: a client that sees that the job has ended then finds all events.
+    # The event comes before the state: clients that see the ended job then find all its events.
 
     def _finish(self, message: Finished) -> None:
         files = kept_files(self._folder, message.outputs)

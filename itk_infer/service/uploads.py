@@ -1,4 +1,4 @@
-"""Receives uploads, with limits for size, time and number at a time."""
+"""Receives uploads within limits of size, duration and number."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from itk_infer.files.commit import remove
 from itk_infer.service.refusal import Refusal
 from itk_infer.service.service import Service
 
-PAUSE_S = 20.0  # between two parts of an upload
-GRACE_S = 30.0  # then the mean rate must exceed
+PAUSE_S = 20.0  # longest time between two parts of an upload, in seconds
+GRACE_S = 30.0  # seconds after which the mean rate must exceed `MIN_RATE`
 MIN_RATE = 16 << 10  # bytes per second
 FORM_FIELDS = 10
 DRAIN_S = 5.0
-BLOCK = 1 << 20  # bytes that are written at a time
-CHECK_SPACE = 64 << 20  # bytes between two looks at the disk
+BLOCK = 1 << 20  # bytes per write
+CHECK_SPACE = 64 << 20  # bytes between two checks of the free space
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A complete file.
+    """A received file.
 
     Attributes:
-        path: Where it lies.
-        nbytes: Its size.
-        sha256: Of its content.
+        path: Path of the file.
+        nbytes: Size in bytes.
+        sha256: Digest of its content.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class Uploads:
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[Upload]:
-        """The body of a request as a file, which is deleted at the end unless it was moved.
+        """Receive the body of a request as a file, which is deleted at the end unless it was moved.
 
         Raises:
             Refusal: ``busy``, ``too_large``, ``slow``, ``no_space`` or ``invalid``.
@@ -78,7 +78,7 @@ class Uploads:
 
     @asynccontextmanager
     async def form(self, request: Request) -> AsyncIterator[FormData]:
-        """A form of at most `FORM_FIELDS` fields and one file, within the limits of `receive`."""
+        """Receive a form of at most `FORM_FIELDS` fields and one file, within the limits of `receive`."""
         settings = self._service.settings
         if self._open >= settings.max_uploads:
             raise Refusal("busy", f"{self._open} uploads are under way, which is the limit; try again", 5)
@@ -109,10 +109,10 @@ class Uploads:
 
     @asynccontextmanager
     async def part(self, form: FormData, name: str) -> AsyncIterator[Path]:
-        """The file of a form, which is deleted at the end unless it was moved; its own name is not used.
+        """The file in a form, deleted at the end unless it was moved; its own name is not used.
 
         Raises:
-            Refusal: there is none, or the disk is full.
+            Refusal: the form has no such file, or the disk is full.
         """
         file = form.get(name)
         if not isinstance(file, UploadFile):
@@ -155,16 +155,16 @@ class Uploads:
 
 
 async def timed_body(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The parts of a request's body, up to `limit` bytes in all.
+    """Yield the parts of a request's body, up to `limit` bytes in total.
 
     Raises:
-        Refusal: ``too_large``; ``slow``: it pauses, or takes far too long; ``invalid``: the client went away.
+        Refusal: ``too_large``; ``slow``: a part or the whole is too slow; ``invalid``: the client disconnected.
     """
     clock = _Clock(limit)
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(PAUSE_S):  # unlike `wait_for`, without a task for every part
+            async with asyncio.timeout(PAUSE_S):  # `wait_for` would make a task for every part
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
@@ -177,7 +177,7 @@ async def timed_body(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 class _Clock:
-    """Counts the bytes of an upload, and its time."""
+    """Counts the bytes and the duration of an upload."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -185,7 +185,7 @@ class _Clock:
         self._began = time.monotonic()
 
     def add(self, nbytes: int) -> None:
-        """Count bytes that came.
+        """Count received bytes.
 
         Raises:
             Refusal: ``too_large``, ``slow``.
@@ -199,7 +199,7 @@ class _Clock:
 
 
 async def drain(request: Request, limit: int) -> None:
-    """Read and drop what a client still sends, for a moment: a reset client may miss the response."""
+    """Discard what the client still sends, for a short time: after a reset it may miss the response."""
     left = limit
 
     async def read() -> None:

@@ -68,7 +68,7 @@ class ModelView:
 
 
 def job_view(job: Job, service: Service) -> JobView:
-    """A job as the interface shows it."""
+    """The document of a job."""
     results = job.results
     eta = service.queue.eta(job, len(service.slots))
     return JobView(
@@ -95,7 +95,7 @@ def job_view(job: Job, service: Service) -> JobView:
 
 
 def model_view(entry: CatalogueEntry) -> ModelView:
-    """A model as the interface shows it."""
+    """The document of a model."""
     info = entry.info
     if info is None:
         return ModelView(entry.name, entry.state, entry.problem, None, None, None, None)
@@ -108,7 +108,7 @@ def model_view(entry: CatalogueEntry) -> ModelView:
 
 
 def attachment(job: Job, kind: str) -> str:
-    """A Content-Disposition with the client's own name for the job, or its id."""
+    """A Content-Disposition header with the client's name for the job, or its id."""
     stem = split_suffix(job.request.name)[0] or job.id
     plain = _kept(stem, r"[^A-Za-z0-9_-]+") or job.id
     full = _kept(stem, r"[^\w-]+") or job.id

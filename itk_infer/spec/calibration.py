@@ -43,13 +43,13 @@ class Calibration:
         cases: Number of cases.
         coverage: Share of cases whose Dice a bound is meant to hold for.
         limit: The least Dice that is good enough; a case below it is a failure.
-        failures: Share of the accepted cases that fail, at most ...
-        confidence: ... in this share of calibrations.
-        accept_from: The least score that is accepted; None: no score can promise that.
+        failures: Largest share of accepted cases that fail ...
+        confidence: ... with this probability.
+        accept_from: Lowest accepted score; None if no score meets the condition.
         scores: Scores at which `dice` is given, ascending.
-        dice: Mean Dice to expect there, not descending.
-        below: How far the Dice of a case lies below what is expected, at most, with `coverage`.
-        above: How far above.
+        dice: Expected mean Dice at these scores, not decreasing.
+        below: Largest difference of a case's Dice below the expected one, with `coverage`.
+        above: Largest difference above, likewise.
         score_range: Range of the score among the cases.
         volumes_ml: Range of volumes in millilitres, by label name.
     """
@@ -158,7 +158,7 @@ def parse_calibration(text: str, source: str) -> Calibration:
     """Read a calibration file.
 
     Args:
-        text: Its content.
+        text: Content of the file.
         source: Name in messages.
 
     Raises:

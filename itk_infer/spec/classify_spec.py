@@ -21,8 +21,8 @@ class PictureChannel:
     """One input channel of the network.
 
     Attributes:
-        plane: Of a colour picture; ``grey``: the luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
-        slice: Which picture of the series, counted from the one that is classified: -1 is the one before it, along
+        plane: Plane of a colour picture; ``grey``: the luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+        slice: Offset of the picture in the series from the classified one: -1 is the one before it, along
             the normal of the slices. At the ends of a series the last one is repeated.
         window: Level and width: [level - width/2, level + width/2] of the modality's values (HU) to [0, 1]; None:
             the values that `PictureInput.values` names.
@@ -35,13 +35,13 @@ class PictureChannel:
 
 @dataclass(frozen=True, slots=True)
 class PictureResize:
-    """How a picture gets the size of the network's input.
+    """Resizing of a picture to the network's input.
 
     Attributes:
-        aspect: ``stretch``: both sides on their own; ``fit``: the longer side fits, the rest is 0, centred;
-            ``fill``: the shorter side fits, and the rest is cut off, centred; ``crop``: nothing is resized, the
-            centre is cut out, with zeros where the picture is smaller.
-        interpolation: Between pixels.
+        aspect: ``stretch``: both sides independently; ``fit``: the longer side fits, the rest is 0, centred;
+            ``fill``: the shorter side fits, and the rest is cut off, centred; ``crop``: no resizing, the
+            centre is cut out, padded with zeros if the picture is smaller.
+        interpolation: Interpolation between pixels.
         antialias: Whether a picture that shrinks is smoothed first, as Pillow and torch do on request.
     """
 
@@ -52,21 +52,21 @@ class PictureResize:
 
 @dataclass(frozen=True, slots=True)
 class PictureInput:
-    """How the network's input is made of a picture.
+    """Conversion of a picture to the network's input.
 
     Attributes:
         channels: Input channels of the network.
         size: Rows and columns of the network's input; None: those of the picture.
         values: ``voi``: as a viewer shows it, in [0, 1]; ``modality``: stored values times slope plus intercept,
-            such as HU; ``stored``: as they are in the file.
-        view: Which of several VOI windows or lookup tables is applied, counted from 0.
-        missing_voi: Where a picture has none: from its smallest to its largest value; over all values that its
-            bits can hold; or it is refused.
-        resize: How the picture gets this size.
+            such as HU; ``stored``: as in the file.
+        view: Index of the VOI window or lookup table to apply, counted from 0.
+        missing_voi: Range of a picture without VOI: from its smallest to its largest value; all values that its
+            bits can hold; or the picture is refused.
+        resize: Resizing of the picture to `size`.
         center_crop: Rows and columns that are cut out of the middle after resizing; None: all.
         intensity: Steps after resizing.
-        repair: ``wrapped_12_bit``: head CTs of the RSNA 2019 collection whose values are 1,000 too low and wrapped
-            round at 4,096 are put right, which their header shows; ``none``: nothing is.
+        repair: ``wrapped_12_bit``: corrects head CTs of the RSNA 2019 collection whose values are 1,000 too low,
+            modulo 4,096, recognised by their header; ``none``: no correction.
     """
 
     channels: tuple[PictureChannel, ...] = (PictureChannel(),)
@@ -90,7 +90,7 @@ class ClassLabel:
     """One finding that the network gives a probability for.
 
     Attributes:
-        name: Of the finding.
+        name: Name of the finding.
         channel: Output of the network.
         threshold: A picture is positive from this probability on.
         parent: Name of the more general label that includes this one; empty: none.
@@ -104,12 +104,12 @@ class ClassLabel:
 
 @dataclass(frozen=True, slots=True)
 class ClassOutput:
-    """What the network's outputs mean.
+    """Meaning of the network's outputs.
 
     Attributes:
-        activation: From logits to probabilities; ``none``: the outputs are probabilities already.
-        labels: In the order of the tables.
-        study: How the pictures of a study are combined: ``max``, ``mean``, ``top3_mean`` (any number) or
+        activation: Conversion of logits to probabilities; ``none``: the outputs are probabilities already.
+        labels: Labels, in the order of the tables.
+        study: Rule that combines the pictures of a study: ``max``, ``mean``, ``top3_mean`` (any number) or
             ``noisy_or``.
         mirrored: Whether the probabilities are the mean of those of the picture and of its mirror image, left to
             right.
@@ -123,12 +123,12 @@ class ClassOutput:
 
 @dataclass(frozen=True, slots=True)
 class SelectRule:
-    """Which files are classified: an attribute of their header, and the values that it may have.
+    """A condition on the files to classify: an attribute of their header, and accepted values.
 
     Attributes:
         keyword: DICOM keyword, such as ``Modality``.
-        values: One of them must be among those of the file.
-        exclude: Whether files with one of these values are left out instead.
+        values: Accepted values; the file must have one of them.
+        exclude: Whether files with one of these values are excluded instead.
     """
 
     keyword: str

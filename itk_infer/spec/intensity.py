@@ -41,7 +41,7 @@ class MinMax:
 
     Attributes:
         channels: Input channels it applies to.
-        across_channels: Whether these have one minimum and one maximum in common.
+        across_channels: Whether the channels share one minimum and one maximum.
     """
 
     channels: Channels = None
@@ -57,7 +57,7 @@ class ZScore:
             spec's ``input.crop`` looks for in all channels, with its holes filled.
         outside: ``scale``: voxels outside the mask are changed like the others; ``keep``: they stay.
         channels: Input channels it applies to.
-        across_channels: Whether these have one mean and one deviation in common.
+        across_channels: Whether the channels share one mean and one deviation.
     """
 
     mask: Literal["all", "nonzero", "above_mean", "crop"] = "all"

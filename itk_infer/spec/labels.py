@@ -18,7 +18,7 @@ class Label:
         name: Name of the structure.
         color: sRGB as ``#rrggbb``.
         channel: Output channel of the network for this label.
-        tolerance_mm: Of the surface Dice (NSD) in evaluations; None: the general one. Changes no mask.
+        tolerance_mm: Tolerance of the surface Dice (NSD) in evaluations; None: the default. Does not affect masks.
         code: Codes of the structure for DICOM objects; None: the model has none.
         also: Further channels, whose regions are this label, too; see `distinct`.
     """
@@ -46,7 +46,7 @@ def distinct(painted: Iterable[Label]) -> tuple[Label, ...]:
     """Each value once, where it comes first, with the channels of all its entries.
 
     Args:
-        painted: In the order of painting; a value may come several times, each with a channel of its own.
+        painted: Labels in the order of painting; a value may occur several times, for different channels.
     """
     found: dict[int, Label] = {}
     for label in painted:

@@ -27,14 +27,14 @@ LATER = {"later": True}  # a key added after version 1: written only if it diffe
 
 @dataclass(frozen=True, slots=True)
 class Anisotropic:
-    """How an axis is resampled that is far coarser than the others: apart from them.
+    """Separate resampling of an axis that is far coarser than the others.
 
-    It is the axis with the largest spacing, if that is more than `threshold` times the smallest, of the grid that
-    is resampled, or else of the one it is resampled to. Where two axes share the largest spacing, none is apart.
+    It is the axis with the largest spacing, if that is more than `threshold` times the smallest, of the source
+    grid or else of the target grid. If two axes share the largest spacing, no axis is resampled separately.
 
     Attributes:
-        threshold: Ratio of the largest to the smallest spacing from which on an axis is resampled apart.
-        axis_interpolation: Of the image along that axis. The way back is always nearest there.
+        threshold: Ratio of the largest to the smallest spacing above which an axis is resampled separately.
+        axis_interpolation: Interpolation of the image along that axis. Logits always use nearest neighbour there.
     """
 
     threshold: float = 3.0
@@ -43,21 +43,22 @@ class Anisotropic:
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How an image is resampled to the model's grid; logits are resampled back linearly, with the same alignment.
+    """Resampling of an image to the model's grid; logits are resampled back linearly, with the same alignment.
 
     Attributes:
-        interpolation: Of the image.
+        interpolation: Interpolation of the image.
         alignment: Which positions of both grids coincide.
         order: Before or after the intensity steps.
-        size: Voxels for `n` at a new spacing: ``extent`` rounds n * old / new, ``ratio`` rounds old / new * n.
+        size: Rounding of the size of `n` voxels at a new spacing: ``extent`` rounds n * old / new, ``ratio``
+            rounds old / new * n.
             They differ where the exact value lies halfway between two numbers; halves go to the even number.
-            ``centers`` rounds (n - 1) * old / new + 1: as many as there are steps between the outer centres.
-        clip: Whether values are kept within the range of the source, which splines leave at sharp edges: of the
-            channel, or of the slice where an axis is resampled apart.
-        anisotropic: How a far coarser axis is treated; None: as the others.
-        aspect: With ``input.size``: ``stretch`` brings every axis to its size; ``fit`` brings the axis that is
-            the largest for its size to it, and the others by the same factor; the window is padded to the size.
-        antialias: Whether linear interpolation takes the mean over what a voxel covers where it shrinks, with
+            ``centers`` rounds (n - 1) * old / new + 1, the number of steps between the outer centres plus 1.
+        clip: Whether values are limited to the range of the source, which splines exceed at sharp edges: of the
+            channel, or of the slice if an axis is resampled separately.
+        anisotropic: Separate resampling of a far coarser axis; None: none.
+        aspect: With ``input.size``: ``stretch`` resizes every axis to its size; ``fit`` scales all axes by the
+            factor of the one that is largest relative to its size; the window is padded to the size.
+        antialias: Whether linear interpolation takes the mean over a target voxel's extent when shrinking, with
             the weights of a triangle (as Pillow and torch do), instead of two neighbours.
     """
 
@@ -79,11 +80,11 @@ class CropRule:
         to: ``nonzero``: voxels of which any channel differs from 0; ``above``: exceeds `value`.
         value: Threshold of ``above``, in the units of the image at that point.
         margin: Voxels added on every side.
-        after: Where in the preparation the box is found and cut out: after ``loading``, of stored values on the
-            image's own grid; after ``resampling``, of the same on the model's grid; after ``intensity``, of the
-            values of the network's input. Statistics of intensity steps are of the box, but for the last.
-        multiple_of: What the box's size is divisible by, Z Y X; it grows on both sides, the smaller half before.
-        beyond: Whether the margin may reach beyond the image. What does is 0, as is what `multiple_of` adds there.
+        after: Step of the preparation after which the box is computed and cropped: ``loading``, from stored values
+            on the image's own grid; ``resampling``, from the same on the model's grid; ``intensity``, from values
+            of the network's input. Except for the last, statistics of intensity steps are of the box.
+        multiple_of: Divisor of the box's size, Z Y X; it grows on both sides, the smaller half before.
+        beyond: Whether the margin may exceed the image; voxels outside are 0, also those that `multiple_of` adds.
     """
 
     to: Literal["nonzero", "above"] = "nonzero"
@@ -99,9 +100,9 @@ class PadTo:
     """Padding of every volume after the intensity steps, before windows are placed; the smaller half before.
 
     Attributes:
-        size: Voxels that it has at least, Z Y X.
-        multiple_of: What its size is divisible by after that, Z Y X.
-        value: Of the added voxels.
+        size: Smallest size of the padded volume, Z Y X.
+        multiple_of: Divisor of the size after that, Z Y X.
+        value: Value of the added voxels.
     """
 
     size: Triplet = (1, 1, 1)
@@ -128,9 +129,9 @@ class InputSpec:
         axes: Order of the network's axes in terms of the oriented array: its first axis is the one that is
             named first. All triplets of the spec are in the network's order.
         series: Rules that pick the DICOM series, one per channel; empty: the only one of a study.
-        numbered_files: Whether files of one channel may be named ``case_0000``, too.
+        numbered_files: Whether single-channel files may also be named ``case_0000``.
         previous_labels: Values of the label map of a previous stage, each of which becomes an input
-            channel behind those of the image. Set by the model's own files alone.
+            channel after those of the image. Set only by the model's own files.
     """
 
     channels: tuple[str, ...] = ("",)
@@ -171,9 +172,9 @@ class WindowSpec:
         step: Stride as a share of the patch.
         placement: ``shift_last``: windows a stride apart, and a last one at the end; ``even``: as few as have no
             larger distance than the stride, evenly spread and rounded.
-        gaussian: Where the weights of a window are largest.
+        gaussian: Centre of the gaussian weights of a window.
         mirror_axes: Axes that may be mirrored.
-        mirror: Whether they are, where the user does not say.
+        mirror: Whether they are mirrored by default.
     """
 
     patch_size: Triplet | None = None
@@ -202,7 +203,7 @@ class OutputSpec:
         label_thresholds: Name of a label and a threshold of its own, in pairs. A label of an argmax model that has
             one takes the voxels where its probability exceeds it; of several such labels the one that exceeds its
             threshold by the largest factor. All other voxels go to the largest of the other channels.
-        resample: What is resampled to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
+        resample: Values resampled to the image's own grid: ``logits``, or ``probabilities`` (after softmax or
             sigmoid), interpolated linearly and then decided; or ``labels``, from the nearest voxel.
     """
 
@@ -224,7 +225,7 @@ class OutputSpec:
         return distinct(self.painting(channels))
 
     def painting(self, channels: int) -> tuple[Label, ...]:
-        """What is painted into label maps, in this order: an entry per channel, later above earlier.
+        """Labels painted into label maps, in this order: one entry per channel, later ones over earlier ones.
 
         Channels that the spec does not name become labels under their own number, so that no output of the
         network is dropped.

@@ -85,8 +85,8 @@ class Custom:
     Attributes:
         function: ``module:function`` of ``(labels, spacing_zyx, table, **settings)``, which returns an array of
             the same shape and type; labels are (Z, Y, X), spacing in mm, the table is from name to value.
-        settings: Its keywords, as sorted pairs.
-        sha256: Of the module's file, so that a result is not reused after a change of it.
+        settings: Its keyword arguments, as sorted pairs.
+        sha256: SHA-256 of the module's file, so that a result is not reused after a change of it.
     """
 
     function: str

@@ -64,7 +64,7 @@ class Condition:
         return f"{self.keyword} {' and '.join(filter(None, parts))}"
 
     def document(self) -> dict[str, Any]:
-        """As JSON that `parse_rules` reads."""
+        """The condition as JSON that `parse_rules` reads."""
         if self.pattern is not None:
             return {self.keyword: self.pattern}
         if self.number is not None:
@@ -76,13 +76,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRule:
-    """Which series of a study is used; exactly one must fit after `prefer` was applied.
+    """The choice of a series in a study; exactly one must be left after `prefer` was applied.
 
     Attributes:
-        all: Conditions that all hold.
-        any: Conditions of which at least one holds; empty: no such condition.
-        instances: Conditions on the slices of the series; slices that do not meet them are left out.
-        prefer: What decides among several that fit: `PREFERENCES`, in this order.
+        all: Conditions that must all hold.
+        any: Conditions of which at least one must hold; empty: no such condition.
+        instances: Conditions on the slices of the series; slices that do not meet them are skipped.
+        prefer: Preferences among several matching series, from `PREFERENCES`, in this order.
         values: ``stored``, in the units of the series, or ``SUVbw``, of PET.
     """
 
@@ -93,7 +93,7 @@ class SeriesRule:
     values: str = "stored"
 
     def document(self) -> dict[str, Any]:
-        """As JSON that `parse_rules` reads."""
+        """The rule as JSON that `parse_rules` reads."""
         conditions = {part: [item.document() for item in getattr(self, part)] for part in ("all", "any")}
         instances = {key: value for item in self.instances for key, value in item.document().items()}
         values = {"values": self.values} if self.values != "stored" else {}

@@ -1,4 +1,4 @@
-"""What every implementation of a seam must do, as tests: subclass the class of the seam, and give it its object.
+"""Tests that every implementation of an interface must pass: subclass its test class, and provide the object.
 
 ``from itk_infer.testing import BackendTests`` needs pytest; `FaultyModel` does not, as it is loaded in workers.
 See docs/extending.md.
@@ -37,5 +37,5 @@ def __getattr__(name: str) -> Any:
     if name.endswith("Tests") and module not in sys.modules:
         import pytest
 
-        pytest.register_assert_rewrite(module)  # so that a failure shows the values
+        pytest.register_assert_rewrite(module)  # so that failed assertions show the values
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""What every executor must do, whatever computes: this process, worker processes, a cluster."""
+"""Tests that every executor must pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from itk_infer.testing.faulty import Clock, FaultyModel, interrupt_at, marked
 
 
 class Batch:
-    """A folder of small scans, and runs over it; `FaultyModel` labels what is above zero in them."""
+    """A folder of small scans, and runs over it; `FaultyModel` labels their voxels above zero."""
 
     def __init__(self, folder: Path, make: Callable[[FaultyModel, float | None], Executor]) -> None:
         self.source, self.output, self.scratch = folder / "in", folder / "out", folder / "scratch"
@@ -36,7 +36,7 @@ class Batch:
         self._make = make
 
     def scan(self, name: str, seed: int = 0, fault: str = "") -> NDArray[np.int16]:
-        """Write a scan, (Z, Y, X), on which the model fails in one of its ways."""
+        """Write a scan, (Z, Y, X), on which the model fails in the given way."""
         array: NDArray[np.int16] = np.random.default_rng(seed).normal(0, 100, (6, 7, 8)).astype(np.int16)
         image = sitk.GetImageFromArray(marked(array, fault) if fault else array)
         image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))  # LPI, as the label map
@@ -50,41 +50,41 @@ class Batch:
         timeout: float | None = None,
         **model: Any,
     ) -> Summary:
-        """Run over the folder, with the model's options."""
+        """Run over the folder; `model` are options of `FaultyModel`."""
         self.events = []
         settings = RunSettings(self.source, self.output)
         executor = self._make(FaultyModel(self.scratch, **model), timeout)
         return run_cases(executor, settings, Events([self.events.append, on_event]))
 
     def of(self, kind: type) -> list[Any]:
-        """The last run's events of a kind."""
+        """Events of one kind in the last run."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def states(self) -> dict[str, tuple[str, int]]:
-        """State and attempts of each case, by the ledger."""
+        """State and number of attempts of each case, from the ledger."""
         ledger = Ledger(self.output, read_only=True)
         states = {name: (record.state, record.attempts) for name, record in ledger.cases().items()}
         ledger.close()
         return states
 
     def labels(self, name: str) -> NDArray[Any]:
-        """A label map."""
+        """The label map of a case."""
         array: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(self.output / name)))
         return array
 
     def leftovers(self) -> list[str]:
-        """Files that no run may leave behind."""
+        """Files that runs must not leave behind."""
         names = [path.name for path in self.output.iterdir()]
         return [name for name in names if "partial" in name or name.endswith(".lock")]
 
 
 class ExecutorTests:
-    """Subclass it, and implement `make`.
+    """Tests of an executor: subclass this class and implement `make`.
 
     Attributes:
-        workers: Cases that are at work at the same time.
-        apart: Whether cases are computed in processes other than the run's, so that one may be killed or hang.
-        clocks: Modules whose ``time`` decides when a case has taken too long; put forward by a test.
+        workers: Number of cases that can run at the same time.
+        apart: Whether cases are computed in processes other than the run's, which may be killed or hang.
+        clocks: Modules whose ``time`` determines the duration of a case; a test moves it forward.
     """
 
     workers = 1
@@ -92,11 +92,11 @@ class ExecutorTests:
     clocks: tuple[ModuleType, ...] = ()
 
     def make(self, model: FaultyModel, timeout: float | None) -> Executor:
-        """The executor under test.
+        """Make the executor under test.
 
         Args:
-            model: What its workers load; importable in them.
-            timeout: Seconds a case may take; None: any time.
+            model: The model to load; must be importable in workers.
+            timeout: Time limit per case in seconds; None: no limit.
         """
         raise NotImplementedError
 
@@ -106,7 +106,7 @@ class ExecutorTests:
         return Batch(tmp_path, self.make)
 
     def test_every_case_is_done_once(self, batch: Batch) -> None:
-        """And by the next run not again."""
+        """The next run does not compute them again."""
         arrays = {f"{index}.mha": batch.scan(f"{index}.mha", index) for index in range(6)}
         summary = batch.run()
         assert sorted(summary.done) == sorted(arrays)
@@ -118,7 +118,7 @@ class ExecutorTests:
         assert len(batch.run().skipped) == 6
 
     def test_what_happens_to_a_case_is_reported_in_order(self, batch: Batch) -> None:
-        """By one worker."""
+        """The events of one worker are in order."""
         for index in range(3):
             batch.scan(f"{index}.mha", index)
         batch.run()
@@ -132,7 +132,7 @@ class ExecutorTests:
         [("raise", "a surprise"), ("nan", "NaN"), ("memory", "not enough memory"), ("shape", "shape")],
     )
     def test_a_case_that_fails_is_one_failure(self, batch: Batch, fault: str, words: str) -> None:
-        """Not tried again, and the others are done."""
+        """The case is not tried again, and the others are done."""
         batch.scan("a.mha", fault=fault)
         (batch.source / "b.mha").touch()
         batch.scan("c.mha")
@@ -144,10 +144,10 @@ class ExecutorTests:
         assert not batch.leftovers()
 
     def test_a_run_that_is_stopped_leaves_nothing_half_done(self, batch: Batch) -> None:
-        """And the next run does the rest."""
+        """The next run computes the rest."""
         for index in range(8):
             batch.scan(f"{index}.mha", index)
-        # 18 windows per case, which take nine seconds: a stop finds one at work on any machine.
+        # 18 windows per case, which take nine seconds: on any machine, a case is running when the stop comes.
         small: dict[str, Any] = {"patch": (4, 4, 4)}
 
         interrupt = interrupt_at(lambda event: isinstance(event, CaseStarted))
@@ -161,7 +161,7 @@ class ExecutorTests:
         assert {state for state, _ in batch.states().values()} == {"done"}
 
     def test_a_model_that_cannot_be_loaded_is_an_error_at_once(self, batch: Batch) -> None:
-        """Before there is an output folder."""
+        """The error is raised before there is an output folder."""
         batch.scan("a.mha")
         with pytest.raises(ModelError, match="weights are gone"):
             batch.run(loading="raise")
@@ -169,7 +169,7 @@ class ExecutorTests:
 
     @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
     def test_a_dead_worker_costs_its_case_a_second_attempt(self, batch: Batch) -> None:
-        """And no third one; the other cases none."""
+        """There is no third attempt, and no second one for other cases."""
         if not self.apart:
             pytest.skip("its end is that of the program")
         batch.scan("a.mha", fault="kill_once")
@@ -184,7 +184,7 @@ class ExecutorTests:
         assert not batch.leftovers()
 
     def test_a_case_that_hangs_fails_by_its_time(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
-        """And the others are done."""
+        """The other cases are done."""
         if not self.apart:
             pytest.skip("nothing outside it can end it")
         if not self.clocks:
@@ -202,7 +202,7 @@ class ExecutorTests:
         assert "`case_timeout`" in summary.failed["a.mha"]
 
     def test_a_run_that_has_lost_its_lock_writes_nothing_more(self, batch: Batch) -> None:
-        """Not a mask, not a row, not a table; and the new holder's lock stays."""
+        """No masks, rows or tables are written, and the new holder's lock stays."""
         for index in range(6):
             batch.scan(f"{index}.mha", index)
         lock = batch.output / "itk_infer.lock"
@@ -213,7 +213,7 @@ class ExecutorTests:
 
         def steal(event: Event) -> None:
             if isinstance(event, CaseDone) and not seen:
-                new = lock.with_name("new lock")  # by a new name first, so that it appears complete
+                new = lock.with_name("new lock")  # renamed when complete
                 new.write_bytes(replace(this_process(), host="elsewhere").to_bytes())
                 new.replace(lock)
                 seen.update(visible())

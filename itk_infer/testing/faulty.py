@@ -1,4 +1,4 @@
-"""A model that fails on purpose, in any process: what a scan's brightest voxel says decides how."""
+"""A model that fails on purpose, in any process; the value of a scan's brightest voxel determines how."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ FAULTS = {name: 30_001 + index for index, name in enumerate(NAMES)}
 
 
 def marked(array: np.ndarray, fault: str) -> np.ndarray:
-    """The scan with a voxel that makes `FaultyModel` fail on it."""
+    """The scan with a voxel that makes `FaultyModel` fail in the given way."""
     array = array.copy()
     array[0, 0, 0] = FAULTS[fault]
     return array
 
 
 class Clock:
-    """The clock by which an executor measures how long a case takes, put forward by hand.
+    """A clock that tests move forward, in place of the one by which an executor measures the duration of cases.
 
-    A case can so be given ten minutes, and be too late at once.
+    A case can thus have a limit of ten minutes and exceed it at once.
 
     Args:
-        monkeypatch: Puts the clock in the place of `time`.
-        modules: Where.
+        monkeypatch: Replaces `time`.
+        modules: Modules in which it is replaced.
     """
 
     sleep = staticmethod(time.sleep)
@@ -53,16 +53,16 @@ class Clock:
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self) -> float:
-        """As of `time`."""
+        """As `time.monotonic`."""
         return time.monotonic() + self._ahead
 
     def forward(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Move the clock forward."""
         self._ahead += seconds
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 150.0) -> None:
-    """Wait for another process or thread, which will not let down unless something is broken."""
+    """Wait for another process or thread; the time limit is only reached if something is broken."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -91,14 +91,14 @@ def interrupt_at(condition: Callable[[Event], bool]) -> Callable[[Event], None]:
 
 @dataclass(frozen=True, slots=True)
 class FaultyModel:
-    """See `ModelLoader`. Labels what is above zero.
+    """Loads a model that labels voxels above zero, and fails on request; implements `ModelLoader`.
 
     Attributes:
-        scratch: A folder in which it remembers what it did.
-        loading: How it fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time on), or not.
-        pause: Seconds a window takes.
+        scratch: Folder for records of past failures.
+        loading: How loading fails: ``raise``, ``kill``, ``kill_once``, ``later`` (from the second time), or not.
+        pause: Duration of one window in seconds.
         batch: Windows per call.
-        device: Where it pretends to run. On anything but a CPU, a worker reads and writes beside it.
+        device: Device that it reports. For other devices than the CPU, a worker overlaps reading and writing.
     """
 
     scratch: Path
@@ -109,7 +109,7 @@ class FaultyModel:
     device: str = "cpu"
 
     def on(self, device: str) -> FaultyModel:
-        """The same, which pretends to run elsewhere."""
+        """The same model, which reports another device."""
         return replace(self, device=device)
 
     def load(self, *, device: str | None = None, threads: int | None = None) -> Predictor:
@@ -170,14 +170,14 @@ class FaultyModel:
         return logits
 
     def _meet(self) -> None:
-        """Wait for another worker to come as far: to its first such case, its second, and so on."""
+        """Wait until another worker has reached its n-th such case, too."""
         mine = len(list(self.scratch.glob(f"met-*-{os.getpid()}")))
         (self.scratch / f"met-{mine}-{os.getpid()}").touch()
         wait_until(lambda: len(list(self.scratch.glob(f"met-{mine}-*"))) > 1)
 
 
 class InterruptedModel(FaultyModel):
-    """Interrupts each worker while it is born: when the arguments of its main function are unpacked."""
+    """Interrupts each worker while it starts: when the arguments of its main function are unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[Path], FaultyModel], tuple[Path]]:
         return _interrupt, (self.scratch,)
@@ -190,7 +190,7 @@ def _interrupt(scratch: Path) -> FaultyModel:
 
 
 def _leave_no_core() -> None:
-    """Have the system keep no image of this process when it crashes: it would lie in the folder of the tests."""
+    """Disable core dumps of this process, which would be written to the tests' folder."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

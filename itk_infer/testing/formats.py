@@ -1,4 +1,4 @@
-"""What every input format must do."""
+"""Tests that every input format must pass."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ SIZE = (7, 9, 11)
 
 
 class FormatTests:
-    """Subclass it, and implement `write`. The format must be in ``FORMATS``.
+    """Tests of a format: subclass this class and implement `write`. The format must be in ``FORMATS``.
 
     Attributes:
         suffix: Ending of its files.
-        grid: What is written lies here. One at the origin, with axes as they are stored, for a format that stores
-            no more.
-        floats: Whether it holds numbers that may be NaN.
+        grid: Grid of the written images. For formats that store no more, one at the origin with axes as stored.
+        floats: Whether the format holds floating point numbers, which may be NaN.
     """
 
     suffix = ".nii"
@@ -34,15 +33,15 @@ class FormatTests:
     floats = True
 
     def write(self, path: Path, array: NDArray[Any], grid: Grid) -> None:
-        """Write an image in this format, (Z, Y, X), by other means than this package's."""
+        """Write an image (Z, Y, X) in this format, by other means than this package."""
         raise NotImplementedError
 
     def voxel_file(self, path: Path) -> Path:
-        """The file that ends with the voxels: the image, or one beside it."""
+        """The file whose end holds voxels: the image, or a data file beside it."""
         return path
 
     def noise(self, dtype: type[np.generic] = np.int16) -> NDArray[Any]:
-        """Voxels that hardly compress."""
+        """Random voxels, which hardly compress."""
         return np.random.default_rng(7).integers(-1000, 3000, SIZE).astype(dtype)
 
     @pytest.fixture
@@ -53,14 +52,14 @@ class FormatTests:
         return path
 
     def test_voxels_and_geometry_come_back(self, image: Path) -> None:
-        """As they were written, and without a warning."""
+        """They equal those written, and there is no warning."""
         read = read_image(image)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(read.image), self.noise())
         assert grid_of(read.image).same_as(self.grid)
         assert read.warnings == ()
 
     def test_the_header_alone_says_the_same(self, image: Path) -> None:
-        """Memory is planned from it, before anything is read."""
+        """Memory is planned from the header, before the image is read."""
         header, read = read_header(image), read_image(image).image
         assert header.size == SIZE
         assert header.spacing == pytest.approx(read.GetSpacing()[::-1])
@@ -68,7 +67,7 @@ class FormatTests:
         assert header.dtype == sitk.GetArrayFromImage(read).dtype
 
     def test_the_digest_is_that_of_the_content(self, image: Path, tmp_path: Path) -> None:
-        """The same with and without reading; another one for other voxels."""
+        """It is the same with and without reading the voxels, and differs for other voxels."""
         digest = read_image(image).sha256
         assert file_sha256(image) == digest
         other = self.noise()
@@ -78,7 +77,7 @@ class FormatTests:
 
     @pytest.mark.parametrize("percent", [10, 50, 99])
     def test_a_truncated_file_is_an_error_that_names_it(self, image: Path, percent: int) -> None:
-        """However much is missing."""
+        """For any number of missing bytes."""
         file = self.voxel_file(image)
         data = file.read_bytes()
         file.write_bytes(data[: len(data) * percent // 100])
@@ -89,7 +88,7 @@ class FormatTests:
         "content", [b"", bytes(5000), bytes(range(256)) * 20], ids=["empty", "zeros", "bytes"]
     )
     def test_what_is_no_image_is_an_error(self, tmp_path: Path, content: bytes) -> None:
-        """Before anything is made of it."""
+        """The error is raised before an image is made."""
         path = tmp_path / f"a{self.suffix}"
         path.write_bytes(content)
         for function in (read_header, read_image, file_sha256):
@@ -97,13 +96,13 @@ class FormatTests:
                 function(path)
 
     def test_a_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
-        """And no other one."""
+        """The error is an `InputError`."""
         with pytest.raises(InputError):
             read_image(tmp_path / f"absent{self.suffix}")
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_voxels_that_are_no_number_are_refused(self, tmp_path: Path, bad: float) -> None:
-        """And counted."""
+        """The message gives their number."""
         if not self.floats:
             pytest.skip("this format holds whole numbers")
         array = self.noise(np.float32)
@@ -114,12 +113,12 @@ class FormatTests:
             read_image(path)
 
     def test_the_case_of_the_suffix_does_not_matter(self, image: Path) -> None:
-        """Some systems write it large."""
+        """Suffixes may be in upper case."""
         large = image.rename(image.with_name(f"A{self.suffix.upper()}"))
         np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(large).image), self.noise())
 
     def test_reading_changes_nothing(self, image: Path) -> None:
-        """No file, and no name."""
+        """No file is created, changed or renamed."""
         before = {path.name: path.read_bytes() for path in image.parent.iterdir()}
         read_header(image), read_image(image)
         assert {path.name: path.read_bytes() for path in image.parent.iterdir()} == before

@@ -1,4 +1,4 @@
-"""A made-up case: what an output is given."""
+"""A synthetic case for tests of outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODES = [
 
 
 def slab_grid(size: tuple[int, int, int]) -> Grid:
-    """Where the slabs lie: obliquely."""
+    """An oblique grid for slabs of this size, Z Y X."""
     direction = tuple(float(value) for value in (ABOUT_Z @ ABOUT_X).ravel())
     return Grid(size, (1.5, 0.8, 0.7), (-31.25, 12.5, 150.0), direction)
 
@@ -40,7 +40,7 @@ def make_header(
 
 
 def ranges(planes: int, heights: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First and last + 1 plane of slabs of these heights, over and over until the case ends."""
+    """Yield first and last + 1 plane of slabs with these heights, repeated to the end of the case."""
     z = 0
     for height in itertools.cycle(heights):
         if z == planes:

@@ -1,4 +1,4 @@
-"""What every output must do."""
+"""Tests that every output must pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class OutputTests:
-    """Subclass it, and implement `make` and `check`.
+    """Tests of an output: subclass this class and implement `make` and `check`.
 
     Attributes:
         file_name: Name of the file, or folder, that the output writes.
@@ -30,29 +30,29 @@ class OutputTests:
     file_name = "case.mha"
 
     def make(self, path: Path, header: OutputHeader) -> Sink:
-        """The output under test, which writes `path`."""
+        """Make the output under test, which writes `path`."""
         raise NotImplementedError
 
     def check(self, path: Path, header: OutputHeader, arrays: Arrays) -> None:
-        """Raise unless the file holds the case.
+        """Raise an AssertionError if the file does not hold the case.
 
         Args:
             path: The file.
-            header: As given to `make`.
+            header: The header that was passed to `make`.
             arrays: ``labels`` (Z, Y, X), ``masks`` (L, Z, Y, X) and ``logits`` (C, Z, Y, X) in the axes of
                 the file.
         """
         raise NotImplementedError
 
     def arrays(self, seed: int = 0) -> Arrays:
-        """A case in the axes of its slabs."""
+        """Random arrays of a case, in the orientation of its slabs."""
         random = np.random.default_rng(seed)
         labels = random.choice(np.array([0, 1, 2], np.uint8), SIZE)
         logits = random.normal(0, 5, (2, *SIZE)).astype(np.float16)
         return {"labels": labels, "masks": np.stack([labels == 1, labels == 2]), "logits": logits}
 
     def fill(self, sink: Sink, arrays: Arrays, heights: Sequence[int] = (4,), stop: int = SIZE[0]) -> None:
-        """Give an output the slabs of a case, as far as plane `stop`."""
+        """Write the slabs of a case to an output, up to plane `stop`."""
         for first, last in ranges(stop, heights):
             planes = slice(first, last)
             slab = DecidedSlab(first, arrays["labels"][planes], arrays["masks"][:, planes])
@@ -62,18 +62,18 @@ class OutputTests:
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """Where the output writes: in a folder that is empty."""
+        """Path of the output, in an empty folder."""
         (tmp_path / "out").mkdir()
         return tmp_path / "out" / self.file_name
 
     @pytest.mark.parametrize("heights", [(9,), (1,), (2, 3)], ids=str)
     @pytest.mark.parametrize("code", ["LPI", "LPS", "RAS", "AIR", "SLA", "PSR", None])
     def test_the_file_holds_the_case(self, path: Path, code: str | None, heights: tuple[int, ...]) -> None:
-        """In any orientation, however high the slabs are; and nothing else is left in the folder."""
+        """In any orientation and for any height of slabs; no other files are left in the folder."""
         header, arrays = make_header(SIZE, code), self.arrays()
         sink = self.make(path, header)
         self.fill(sink, arrays, heights)
-        assert not path.exists()  # a name means a complete file
+        assert not path.exists()  # the final name is given to complete files only
         assert sink.commit() == path
         sink.abort()
         assert list(path.parent.iterdir()) == [path]
@@ -81,7 +81,7 @@ class OutputTests:
 
     @pytest.mark.parametrize("planes", [0, 4, 9])
     def test_an_aborted_output_leaves_nothing(self, path: Path, planes: int) -> None:
-        """Whenever it is aborted, and as often as it is."""
+        """At any time, and also if it is aborted repeatedly."""
         sink = self.make(path, make_header(SIZE))
         self.fill(sink, self.arrays(), stop=planes)
         sink.abort()
@@ -89,7 +89,7 @@ class OutputTests:
         assert list(path.parent.iterdir()) == []
 
     def test_a_former_file_stays_until_the_new_one_is_complete(self, path: Path) -> None:
-        """And is then replaced whole."""
+        """It is then replaced as a whole."""
         header = make_header(SIZE, None)
         former, new = self.arrays(1), self.arrays(2)
         first, aborted, last = (self.make(path, header) for _ in range(3))
@@ -105,7 +105,7 @@ class OutputTests:
         assert list(path.parent.iterdir()) == [path]
 
     def test_missing_planes_are_a_fault(self, path: Path) -> None:
-        """Of the program, not of the case."""
+        """The error is one of the program, not of the case."""
         sink = self.make(path, make_header(SIZE))
         self.fill(sink, self.arrays(), stop=4)
         with pytest.raises(RuntimeError):
@@ -115,7 +115,7 @@ class OutputTests:
 
     @pytest.mark.parametrize("first", [0, 2, 4], ids=["repeated", "overlapping", "gap"])
     def test_slabs_out_of_order_are_a_fault(self, path: Path, first: int) -> None:
-        """Plane 3 is the next one."""
+        """The output expects plane 3 next."""
         arrays = self.arrays()
         sink = self.make(path, make_header(SIZE))
         self.fill(sink, arrays, (3,), 3)
@@ -127,7 +127,7 @@ class OutputTests:
         assert list(path.parent.iterdir()) == []
 
     def test_what_it_needs_and_does_not_get_is_a_fault(self, path: Path) -> None:
-        """Logits are computed for outputs that ask for them."""
+        """Logits are computed only for outputs that request them."""
         sink = self.make(path, make_header(SIZE))
         if sink.needs_logits:
             with pytest.raises(RuntimeError):
@@ -135,7 +135,7 @@ class OutputTests:
         sink.abort()
 
     def test_a_folder_that_is_no_folder_is_an_error(self, path: Path) -> None:
-        """As an `OutputError`, which fails the case and not the run."""
+        """It is an `OutputError`, which fails the case and not the run."""
         path.parent.rmdir()
         path.parent.touch()
         with pytest.raises(OutputError):  # noqa: PT012 - as soon as it is noticed
@@ -149,7 +149,7 @@ class OutputTests:
 
     @pytest.mark.skipif(os.name == "nt", reason="links need privileges on Windows")
     def test_a_link_is_replaced_and_not_followed(self, path: Path) -> None:
-        """What it leads to may be precious."""
+        """The target of the link must not be changed."""
         precious = path.parent.parent / "precious"
         precious.write_text("yes")
         path.symlink_to(precious)

@@ -1,4 +1,4 @@
-"""What every workspace of the engine must do: the same as host memory."""
+"""Tests that every workspace of the engine must pass: its results must equal those of host memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OUTPUTS = {
 
 
 def network(windows: Array) -> Array:
-    """Four channels that know where in the window they are; for arrays and for tensors."""
+    """Four channels that depend on the position in the window; for arrays and tensors."""
     xp = namespace(windows)
     ramp = np.linspace(-1, 1, int(np.prod(windows.shape[2:])), dtype=np.float32).reshape(tuple(windows.shape[2:]))
     mixed = xp.tensordot(beside(MIX, windows), windows, axes=((1,), (1,)))
@@ -49,7 +49,7 @@ def network(windows: Array) -> Array:
 
 
 def beside(values: NDArray[np.float32], windows: Array) -> Array:
-    """A host array where the windows are."""
+    """A host array in the memory of the windows."""
     xp = namespace(windows)
     return values if xp is np else xp.asarray(values, device=windows.device)
 
@@ -74,10 +74,10 @@ def outcome(
     net: Forward = network,
     repair: Forward | None = None,
 ) -> tuple[SegmentStats, dict[str, NDArray[Any]]]:
-    """Segment a volume (C, Z, Y, X) at a workspace.
+    """Segment a volume (C, Z, Y, X) in a workspace.
 
     Returns:
-        What was measured; and ``labels``, ``masks`` and ``logits`` of all slabs, as far as there are any.
+        The measurements, and ``labels``, ``masks`` and ``logits`` of all slabs, if there are any.
     """
     z, y, x = (AxisMap(n, n, 1.0, 0.0) for n in volume.shape[1:])
     model = model or ModelGrid((z, y, x))
@@ -108,14 +108,14 @@ def outcome(
 
 
 def assert_alike(ours: tuple[SegmentStats, dict[str, Any]], hosts: tuple[SegmentStats, dict[str, Any]]) -> None:
-    """Raise where two outcomes differ by more than another order of sums explains."""
+    """Raise an AssertionError if two outcomes differ by more than the order of summation explains."""
     (measured, parts), (expected, expected_parts) = ours, hosts
     assert parts.keys() == expected_parts.keys()
     for name, array in expected_parts.items():
         assert parts[name].dtype == array.dtype
         if name == "logits":
             np.testing.assert_allclose(parts[name], array, rtol=2e-3, atol=2e-3)
-        else:  # a voxel between two labels may fall to the other side
+        else:  # voxels between two labels may differ
             assert np.mean(parts[name] != array) <= 0.01
     assert (measured.uncertainty is None) == (expected.uncertainty is None)
     if measured.uncertainty is not None and expected.uncertainty is not None:
@@ -133,17 +133,17 @@ def assert_alike(ours: tuple[SegmentStats, dict[str, Any]], hosts: tuple[Segment
 
 
 class WorkspaceTests:
-    """Subclass it, and implement `make`."""
+    """Tests of a workspace: subclass this class and implement `make`."""
 
     def make(self, slab_bytes: int | None = None) -> Workspace:
-        """The workspace under test; `slab_bytes` of float32 logits in a slab at most, None for its own choice."""
+        """Make the workspace under test, with at most `slab_bytes` of float32 logits per slab; None: its own."""
         raise NotImplementedError
 
     @pytest.mark.parametrize("logits", [False, True], ids=["labels", "logits"])
     @pytest.mark.parametrize("zoom", [None, 0.6, 1.7])
     @pytest.mark.parametrize("output", OUTPUTS)
     def test_it_gives_what_host_memory_gives(self, output: str, zoom: float | None, logits: bool) -> None:
-        """Labels, masks, logits, counts and confidence, however small the slabs."""
+        """Compares labels, masks, logits, counts and confidence, also for small slabs."""
         for seed, (size, slab_bytes) in enumerate((((9, 7, 11), 4000), ((4, 12, 5), 1), ((1, 3, 8), 700))):
             volume = np.random.default_rng(seed).normal(size=(2, *size)).astype(np.float32)
             z, y, x = (max(1, round(n * (zoom or 1))) for n in size)
@@ -155,7 +155,7 @@ class WorkspaceTests:
 
     @pytest.mark.parametrize("output", OUTPUTS)
     def test_confidence_is_that_of_the_host(self, output: str) -> None:
-        """To more digits than anyone reads."""
+        """Compares to within rounding."""
         volume = np.random.default_rng(3).normal(size=(2, 9, 10, 11)).astype(np.float32)
         asked: Any = {"output": OUTPUTS[output]}
         host, _ = outcome(HostWorkspace(), volume, (4, 5, 6), (2, 3, 3), **asked)
@@ -170,7 +170,7 @@ class WorkspaceTests:
     @pytest.mark.parametrize("native", [None, (9, 5, 7)], ids=["same grid", "resampled"])
     @pytest.mark.parametrize("logits", [False, True], ids=["labels", "logits"])
     def test_of_equal_channels_the_first_wins(self, native: Triplet | None, logits: bool) -> None:
-        """Constant answers stay equal through blending and interpolation; here channels 1 and 2 tie."""
+        """Equal logits stay equal through blending and interpolation; here channels 1 and 2 are equal."""
         tied = np.array([0, 4, 4, 2], np.float32)[:, None, None, None]
         model = None if native is None else model_of(native, (6, 6, 6))
         _, parts = outcome(
@@ -195,7 +195,7 @@ class WorkspaceTests:
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_broken_windows_are_repaired_alone_or_refused(self, bad: float) -> None:
-        """Here the second one."""
+        """The second window is broken."""
         volume = np.random.default_rng(5).normal(size=(2, 8, 4, 4)).astype(np.float32)
         calls: list[int] = []
         repaired: list[NDArray[Any]] = []
@@ -224,13 +224,13 @@ class WorkspaceTests:
         "dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64]
     )
     def test_stored_types_and_views_arrive_as_they_are(self, dtype: type[np.generic]) -> None:
-        """Also what is backwards in memory, or may not be written."""
+        """Also arrays with negative strides, and read-only ones."""
         stored = np.arange(24).astype(dtype).reshape(1, 2, 3, 4)[:, ::-1]
         stored.flags.writeable = False
         np.testing.assert_array_equal(to_host(self.make().put(stored)), stored)
 
     def test_the_windows_of_most_variance_are_found(self) -> None:
-        """They are what a precision is checked with."""
+        """These windows are used for comparing precisions."""
         volume = np.zeros((1, 16, 8, 8), np.float32)
         volume[0, 8:] = np.random.default_rng(0).normal(size=(8, 8, 8))
         grid = place_windows((16, 8, 8), (8, 8, 8), (8, 8, 8), (1, 1, 1), "constant")

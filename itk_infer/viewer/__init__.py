@@ -1,1 +1,1 @@
-"""The viewer: one page, served to this machine only, with the masks of an output folder over their images."""
+"""The viewer: a web page, for this machine only, that shows an output folder's masks over their images."""

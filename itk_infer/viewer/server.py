@@ -1,7 +1,7 @@
 """Serves the page to this machine only.
 
-Who may ask: programs of this machine that know the token in the address. Requests for another host name are
-refused (DNS rebinding), and decisions are taken from this page only. The page may load nothing from elsewhere.
+Requests need the token in the address. Requests with another host name are refused (DNS rebinding), and decisions
+are accepted from this page only. The page may not load external resources.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itk_infer.errors import ConfigError
 from itk_infer.viewer.session import ERRORS, Session
 
 HOST = "127.0.0.1"
-MAX_BODY = 100_000  # bytes of a decision
+MAX_BODY = 100_000  # largest size of a decision, in bytes
 ASSETS = {
     "": ("index.html", "text/html; charset=utf-8"),
     "viewer.css": ("viewer.css", "text/css; charset=utf-8"),
@@ -43,14 +43,14 @@ HEADERS = {
 
 
 class ViewerServer(ThreadingHTTPServer):
-    """The server; `serve_forever` runs it, `server_close` ends it.
+    """The HTTP server; `serve_forever` runs it, `server_close` ends it.
 
     Args:
-        session: What it shows.
-        port: Of this machine; 0: any that is free.
+        session: The output folder.
+        port: Port to listen on; 0: any free one.
 
     Attributes:
-        token: Without it, in the address, nothing is answered.
+        token: Token that every address must contain.
 
     Raises:
         ConfigError: the port is in use.
@@ -70,16 +70,16 @@ class ViewerServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of an answer is no error; others are answered in `_Handler`."""
+        """Ignore lost connections, which a browser may close; other errors are handled in `_Handler`."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: ViewerServer
-    disable_nagle_algorithm = True  # else answers on a kept connection wait 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # otherwise responses on a kept connection wait 40 ms for an acknowledgement
     server_version = "itk_infer"
     sys_version = ""
 
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, *_: Any) -> None:
-        """Addresses hold the token: they are not logged."""
+        """Log nothing, because addresses contain the token."""
 
     def _answer(self, make: Callable[[list[str]], tuple[bytes, str]]) -> None:
         parts = [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]

@@ -1,4 +1,4 @@
-"""What the page shows of an output folder, and the decisions that it sends."""
+"""The contents of the page for an output folder, and the decisions of reviewers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from itk_infer.volume.names import UNCERTAINTY, printable, split_suffix
 
 @dataclass(frozen=True, slots=True)
 class ViewedCase:
-    """One case of the page.
+    """One case on the page.
 
     Attributes:
-        entry: What the report has of it.
+        entry: Its entry in the report.
         mask: The label map.
-        image: The image, where it was last found; None if that is not known.
-        uncertainty: A map beside the mask; None if there is none.
-        labels: What the values mean.
+        image: Last known path of the image; None if unknown.
+        uncertainty: Map of uncertainty beside the mask; None if there is none.
+        labels: Label table.
     """
 
     entry: Entry
@@ -44,13 +44,13 @@ class ViewedCase:
 
 
 class Session:
-    """The folder of one viewer.
+    """The output folder that a viewer shows.
 
     Args:
         folder: Output folder of a run.
 
     Raises:
-        ConfigError: it holds no ledger.
+        ConfigError: the folder holds no ledger.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Session:
         return [self._document(name, case) for name, case in cases.items()]
 
     def details(self, name: str) -> dict[str, Any]:
-        """What is to know of a case before it is shown: notes, and where to look first; JSON-ready."""
+        """Notes on a case, and the position to show first; JSON-ready."""
         case = self._case(name)
         notes = []
         image = case.image if case.image and case.image.is_file() else None
@@ -100,12 +100,12 @@ class Session:
         """A volume of a case as NIfTI.
 
         Args:
-            name: Of the case.
+            name: Name of the case.
             part: ``image``, ``labels`` or ``uncertainty``.
 
         Raises:
-            ConfigError: there is none.
-            InputError: it cannot be read.
+            ConfigError: the case has no such volume.
+            InputError: the volume cannot be read.
         """
         case = self._case(name)
         parts = {
@@ -119,11 +119,11 @@ class Session:
         return make(path)
 
     def target(self, name: str, what: str) -> dict[str, Any] | None:
-        """Where to look; JSON-ready.
+        """The position to show; JSON-ready.
 
         Args:
-            name: Of the case.
-            what: Value of a label, ``uncertainty``, or nothing for all labels together.
+            name: Name of the case.
+            what: Value of a label, ``uncertainty``, or empty for all labels together.
         """
         case = self._case(name)
         if what == "uncertainty" and case.uncertainty:
@@ -135,11 +135,11 @@ class Session:
         """Record a decision, or drop it if its verdict is empty; JSON-ready.
 
         Args:
-            name: Of the case.
-            words: ``sha256`` of the mask that was looked at, ``verdict``, ``who``, ``note``.
+            name: Name of the case.
+            words: ``sha256`` of the mask that was reviewed, ``verdict``, ``who``, ``note``.
 
         Raises:
-            ConfigError: the mask has changed since, or a run is at work in the folder.
+            ConfigError: the mask has changed since, or a run is using the folder.
         """
         case = self._case(name)
         texts = {key: str(words.get(key, "")) for key in ("sha256", "verdict", "who", "note")}
@@ -185,4 +185,4 @@ class Session:
         }
 
 
-ERRORS = (ConfigError, InputError, CaseError)  # what a request can end with, in words
+ERRORS = (ConfigError, InputError, CaseError)  # errors whose message is sent to the page

@@ -1,4 +1,4 @@
-"""The volumes of a case, as the page gets them: whole, or with fewer voxels where they are very large."""
+"""The volumes of a case for the page, subsampled if they are very large."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import read_header, read_volumes, volumes_in
 from itk_infer.volume.volume import grid_of
 
-MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, and twice that with labels
-MAX_AXIS = 2048  # WebGL2's limit of a 3D texture that every machine has
-SAMPLES = 1_000_000  # voxels that the grey window is taken from
-NEARLY = 0.95  # of the largest section
+MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, 8 with labels
+MAX_AXIS = 2048  # smallest limit of 3D textures in WebGL2
+SAMPLES = 1_000_000  # voxels from which the grey window is computed
+NEARLY = 0.95  # fraction of the largest section
 DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A place to look at.
+    """A position to show.
 
     Attributes:
         xyz: RAS coordinates in mm.
@@ -36,7 +36,7 @@ class Target:
 
 
 def step_for(size: tuple[int, int, int]) -> int:
-    """Which voxels along each axis are shown: all (1), every second one (2), every fourth ..."""
+    """Step of subsampling along each axis: 1 (all voxels), 2, 4 ..."""
     step = 1
     while math.prod(-(-n // step) for n in size) > MAX_VOXELS or max(-(-n // step) for n in size) > MAX_AXIS:
         step *= 2
@@ -44,7 +44,7 @@ def step_for(size: tuple[int, int, int]) -> int:
 
 
 def step_note(path: Path) -> str:
-    """A sentence where only some voxels of a volume are shown; empty if all are. Errors as of `read_header`."""
+    """A sentence if a volume is subsampled; empty if it is not. Errors as in `read_header`."""
     size = read_header(path, volumes_in(path)).size
     step = step_for(size)
     if step == 1:
@@ -54,11 +54,11 @@ def step_note(path: Path) -> str:
 
 
 def read_volume(path: Path, *, colours: bool = False) -> tuple[NDArray[Any], Grid]:
-    """The voxels that are shown, (Z, Y, X), and their grid; of a 4D file the first. Errors as of `read_image`.
+    """The voxels to show, (Z, Y, X), and their grid; of a 4D file, the first volume. Errors as in `read_image`.
 
     Args:
         path: The file.
-        colours: Whether it may be a picture in colour, which is shown in grey.
+        colours: Whether it may be a colour picture, which is converted to grey.
     """
     import SimpleITK as sitk
 
@@ -75,7 +75,7 @@ def read_volume(path: Path, *, colours: bool = False) -> tuple[NDArray[Any], Gri
 
 
 def image_bytes(path: Path) -> bytes:
-    """An image as NIfTI, with a grey window from percentiles."""
+    """An image as NIfTI, with a grey window computed from percentiles."""
     array, grid = read_volume(path, colours=True)
     sample = array.reshape(-1)[:: max(1, array.size // SAMPLES)]
     low, high = np.percentile(sample, (DARKEST, BRIGHTEST))
@@ -83,23 +83,23 @@ def image_bytes(path: Path) -> bytes:
 
 
 def label_bytes(path: Path) -> bytes:
-    """A label map as NIfTI, marked as one."""
+    """A label map as NIfTI, with the intent code of label maps."""
     array, grid = read_volume(path)
     return nifti_bytes(array, grid, labels=True)
 
 
 def uncertainty_bytes(path: Path) -> bytes:
-    """A map of uncertainty as NIfTI, shown from its zero to the end of its type's range."""
+    """A map of uncertainty as NIfTI, with a window from 0 to the largest value of its type."""
     array, grid = read_volume(path)
     return nifti_bytes(array, grid, window=(0.0, 250.0 if array.dtype == np.uint8 else float(array.max())))
 
 
 def largest_section(path: Path, value: int | None) -> Target | None:
-    """The middle of a label in the plane (of the first axis) that holds most of it.
+    """The centre of a label in the plane, along the first axis, that has most of its voxels.
 
     Args:
         path: Label map.
-        value: The label; None: all of them together.
+        value: Value of the label; None: all labels together.
 
     Returns:
         None if there is no such voxel.
@@ -110,14 +110,14 @@ def largest_section(path: Path, value: int | None) -> Target | None:
     if not per_plane.any():
         return None
     large = np.nonzero(per_plane >= NEARLY * per_plane.max())[0]
-    z = int(large[len(large) // 2])  # of equal planes the middle one, not the first, which is at the label's end
+    z = int(large[len(large) // 2])  # of equal planes, the middle one, as the first may be at the label's end
     ys, xs = np.nonzero(mask[z])
-    nearest = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))  # a voxel of it, where it is hollow
+    nearest = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))  # the centre may be outside
     return _target(grid, (z, int(ys[nearest]), int(xs[nearest])))
 
 
 def most_uncertain(path: Path) -> Target:
-    """The voxel with the largest value of a map."""
+    """The position of the largest value of a map."""
     array, grid = read_volume(path)
     z, y, x = (int(i) for i in np.unravel_index(int(array.argmax()), array.shape))
     return _target(grid, (z, y, x))

@@ -1,8 +1,8 @@
 """Connected components of equal values, by runs of voxels along the last axis.
 
 A run is a maximal row of voxels of one value. Runs are far fewer than voxels, so components are found without a
-second volume. The pairs of runs that touch are the edges of a graph, whose parts are found by hooking roots onto
-smaller ones and shortening paths (Shiloach and Vishkin 1982).
+second volume. The pairs of touching runs are the edges of a graph, whose connected parts are found by hooking
+roots onto smaller ones and shortening paths (Shiloach and Vishkin 1982).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from itk_infer.volume.box import Box
 
 Indices = NDArray[np.int64]
-# Lines (Z, Y) that follow a line and touch it, and by how many voxels runs may miss each other along X.
+# Neighbouring later lines as offsets (Z, Y), and the largest gap along X at which runs still touch.
 FOLLOWING = {
     6: (((0, 1), 0), ((1, 0), 0)),
     18: (((0, 1), 1), ((1, -1), 0), ((1, 0), 1), ((1, 1), 0)),
@@ -29,15 +29,15 @@ VOXELS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The connected components of an array; those of the value 0 are not among them.
+    """The connected components of an array, except those of the value 0.
 
     Attributes:
         shape: Shape of the array, (Z, Y, X).
         start: First voxel of each run, as an index into the flattened array, (R,), ascending.
-        length: Voxels of each run, (R,).
+        length: Number of voxels of each run, (R,).
         of_run: Component of each run, (R,); components are numbered by their first voxel.
         values: Value of each component, (K,).
-        sizes: Voxels of each component, (K,).
+        sizes: Number of voxels of each component, (K,).
     """
 
     shape: tuple[int, int, int]
@@ -64,7 +64,7 @@ class Components:
         """Value, bounding box and mask within it of each component, by value, then by first voxel.
 
         Args:
-            smallest: Components whose box is smaller along an axis (Z, Y, X) are left out.
+            smallest: Components whose box is smaller along an axis (Z, Y, X) are skipped.
         """
         order = np.argsort(self.of_run, kind="stable")
         begin = np.searchsorted(self.of_run[order], np.arange(len(self.sizes) + 1))
@@ -86,7 +86,7 @@ class Components:
             yield int(self.values[number]), box, mask
 
     def at_border(self) -> NDArray[np.bool_]:
-        """Which components touch a face of the array across Y or X, and, if it has several planes, Z; (K,)."""
+        """Whether components touch a face of the array across Y, X or, if there are several planes, Z; (K,)."""
         z, y, x = np.unravel_index(self.start, self.shape)
         depth, rows, columns = self.shape
         at = (y == 0) | (y == rows - 1) | (x == 0) | (x + self.length == columns)
@@ -94,7 +94,7 @@ class Components:
         return self._any(at)
 
     def at_border_of_planes(self) -> NDArray[np.bool_]:
-        """Which components touch the edge of a plane; (K,)."""
+        """Whether each component touches the edge of a plane; (K,)."""
         _, y, x = np.unravel_index(self.start, self.shape)
         return self._any((y == 0) | (y == self.shape[1] - 1) | (x == 0) | (x + self.length == self.shape[2]))
 
@@ -116,9 +116,9 @@ def components(array: NDArray[Any], connectivity: int = 26) -> Components:
 
 
 def sizes_by_value(array: NDArray[Any], connectivity: int, most_runs: int) -> dict[int, Indices | None]:
-    """Voxels of each component, by value; None of a value with more runs of voxels than `most_runs`.
+    """Voxel counts of components, by value; None for a value with more runs of voxels than `most_runs`.
 
-    One value at a time: the memory is that of the value with the most runs, about 150 bytes each.
+    Values are processed one at a time: memory is that of the value with the most runs, about 150 bytes per run.
     """
     z, y, x = array.shape
     start, length, value = runs_of(array)
@@ -185,7 +185,7 @@ def _touching(
     offset: tuple[int, int],
     reach: int,
 ) -> tuple[Indices, Indices]:
-    """Pairs of runs of one value, the second on the line `offset` (Z, Y) behind that of the first."""
+    """Pairs of touching runs of one value; the second lies on the line `offset` (Z, Y) after the first's."""
     _, rows, columns = shape
     line, x = np.divmod(start, columns)
     y = line % rows
@@ -203,7 +203,7 @@ def _touching(
 
 
 def _joined(parent: Indices, left: Indices, right: Indices) -> Indices:
-    """The root of every run, once these pairs are joined; a root is the smallest number of its component."""
+    """The root of every run after joining these pairs; a root is the smallest run number of its component."""
     while len(left):
         a, b = parent[left], parent[right]
         apart = a != b
@@ -220,7 +220,7 @@ def _joined(parent: Indices, left: Indices, right: Indices) -> Indices:
 
 
 def _expanded(first: Indices, count: Indices) -> Indices:
-    """The numbers ``first[i], first[i] + 1, ...``, `count[i]` of them, for each i in turn."""
+    """Concatenation of ``first[i], first[i] + 1, ...`` with `count[i]` numbers, for each i."""
     total = int(count.sum())
     ends = np.cumsum(count)
     expanded: Indices = np.arange(total) + np.repeat(first - (ends - count), count)

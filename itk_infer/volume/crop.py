@@ -1,4 +1,4 @@
-"""Cropping to the foreground: the network runs on the body, and everything outside of it becomes background."""
+"""Cropping to the foreground: the network runs on the body; everything outside of it is background."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Crop:
         box: The box in the model's array, Z Y X.
         grid: How the cropped model grid and the cropped native grid correspond.
         native: The box in the case's native array, Z Y X.
-        share: Voxels of the model's grid inside the box, as a fraction of all.
-        beyond: Voxels by which the box reaches beyond the model's array, before and after, for Z, Y, X.
+        share: Voxels inside the box, as a fraction of the model's grid.
+        beyond: Voxels by which the box exceeds the model's array, before and after, along Z, Y, X.
     """
 
     box: Box
@@ -45,9 +45,9 @@ def foreground_crop(
         foreground: Mask of the foreground, (Z, Y, X) bool on the model's grid.
         grid: How the model's grid and the case's native grid correspond.
         rule: Margin and divisibility of the box; None: neither.
-        faded: Which native voxels the box covers. False: those whose nearest voxel of the model's grid is in the
-            box. True: all that have one of its voxels as a neighbour: where channels fade to 0 within one voxel
-            around the box, the largest is that of its edge.
+        faded: Which native voxels the box covers. False: those whose nearest voxel of the model's grid is inside.
+            True: all that have a neighbouring voxel inside: if channels fade to 0 within one voxel around the box,
+            the largest one there is that of the box's edge.
 
     Returns:
         None if there is no foreground, or if the box is the whole volume.
@@ -87,7 +87,7 @@ class Uncrop:
     """Turns the slabs of a part of a case into slabs of the whole case, with background around it.
 
     Args:
-        take: Called with each slab of the whole case.
+        take: Called with each slab of the whole case, in order.
         part: The part's box in the case's native array, Z Y X.
         size: Size of the whole case, Z Y X.
         outside: Logits of a voxel outside the part, (C,).
@@ -107,7 +107,7 @@ class Uncrop:
         self._next = 0
 
     def __call__(self, slab: DecidedSlab) -> None:
-        """Take one slab of the part."""
+        """Process one slab of the part."""
         self._background(self._part[0].start, slab)
         _, rows, columns = self._part
         whole = self._empty(len(slab.labels), slab)
@@ -121,7 +121,7 @@ class Uncrop:
             self._background(self._size[0], slab)
 
     def _background(self, until: int, like: DecidedSlab) -> None:
-        """Pass on planes of background up to `until`, where they lie outside the part, a few at a time."""
+        """Emit background planes outside of the part, up to plane `until`, a few at a time."""
         while self._next < until and not self._part[0].start <= self._next < self._part[0].stop:
             empty = self._empty(min(len(like.labels), until - self._next), like)
             self._take(empty)

@@ -16,7 +16,7 @@ from itk_infer.volume.slab import LabelArray
 
 
 def custom_function(rule: Custom, where: str) -> Callable[..., Any]:
-    """The function of a rule.
+    """Import the function of a rule.
 
     Raises:
         ConfigError: it cannot be imported.
@@ -35,7 +35,7 @@ def custom_function(rule: Custom, where: str) -> Callable[..., Any]:
 
 
 def apply_custom(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Custom, where: str) -> LabelArray:
-    """A label map after the function of a rule; arguments and errors as of `apply_rules`, `where` for messages."""
+    """Apply the function of a rule to a label map; arguments and errors as for `apply_rules`."""
     function = custom_function(rule, where)
     names = {label.name: label.value for label in table}
     try:

@@ -1,4 +1,4 @@
-"""Labels drawn over a picture, in its own size."""
+"""Labels drawn over a picture at its own size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from itk_infer.volume.slab import LabelArray
 from itk_infer.volume.volume import Volume
 
 FILL = 0.35  # opacity
-PIXELS_PER_WIDTH = 600  # of the shorter side, for each pixel of a line's width
+PIXELS_PER_WIDTH = 600  # pixels of the shorter side per pixel of line width
 
 
 def shown(image: Volume, number: int = 0) -> NDArray[np.uint8]:
-    """A page of a picture as (Y, X, 3) of 8 bits; other depths between their percentiles 0.1 and 99.9."""
+    """A page of a picture as RGB, (Y, X, 3) uint8; other types are scaled from percentiles 0.1 to 99.9."""
     page = image.array[:, number]
     if page.dtype != np.uint8:
         values = page.astype(np.float32)
@@ -30,13 +30,13 @@ def shown(image: Volume, number: int = 0) -> NDArray[np.uint8]:
 def draw(
     picture: NDArray[np.uint8], labels: LabelArray, table: Sequence[Label], fill: float = FILL
 ) -> NDArray[np.uint8]:
-    """A picture with labels drawn over it.
+    """Draw labels over a picture.
 
     Args:
-        picture: (Y, X, 3).
-        labels: (Y, X).
-        table: The labels.
-        fill: Opacity of their areas; lines are opaque, and lie inside them.
+        picture: RGB, (Y, X, 3).
+        labels: Label map, (Y, X).
+        table: The label table.
+        fill: Opacity of areas; outlines are opaque and lie inside the areas.
     """
     drawn = picture.copy()
     width = max(1, round(min(labels.shape) / PIXELS_PER_WIDTH))
@@ -50,7 +50,7 @@ def draw(
 
 
 def _edges(labels: NDArray[Any], width: int) -> NDArray[np.bool_]:
-    """Pixels of any label with another value no more than `width` pixels away along an axis; (Y, X)."""
+    """Pixels of a label that have another value at most `width` pixels away along an axis; (Y, X)."""
     padded = np.pad(labels, width, mode="edge")
     rows, columns = labels.shape
     found = np.zeros(labels.shape, np.bool_)

@@ -11,7 +11,7 @@ MAX_BYTES = 1 << 16
 
 
 def file_start(path: Path) -> bytes:
-    """Up to `MAX_BYTES` bytes; empty where the file is not regular or cannot be read.
+    """Up to `MAX_BYTES` decompressed bytes; empty if the file is not regular or cannot be read.
 
     Only regular files are opened: a FIFO would block.
     """

@@ -1,4 +1,4 @@
-"""The foreground of an image by a rule of the model spec: its mask, the box around it, its holes filled."""
+"""The foreground of an image by a rule of the model spec: mask, bounding box, and filling of holes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itk_infer.volume.padding import Pads
 
 
 def foreground(voxels: Array, rule: CropRule) -> Array:
-    """Voxels of which any channel is foreground.
+    """Mask of voxels that are foreground in any channel.
 
     Args:
         voxels: (C, Z, Y, X), stored values.
@@ -39,15 +39,15 @@ def box_around(mask: Array, margin: int = 0) -> Box | None:
 
 
 def grown_box(box: Box, size: tuple[int, int, int], rule: CropRule) -> tuple[Box, Pads]:
-    """A box with the margin of a rule, of a size divisible as it says.
+    """Extend a box by the margin of a rule, to a size with the rule's divisor.
 
     Args:
         box: Z, Y, X.
-        size: Size of the array that it lies in, Z Y X.
-        rule: Gives the margin and the divisor.
+        size: Size of the array that contains the box, Z Y X.
+        rule: Margin and divisor.
 
     Returns:
-        Its part inside the array, and the voxels by which it reaches beyond the array, before and after.
+        The part inside the array, and the number of voxels by which the box exceeds it, before and after.
     """
     inside, beyond = [], []
     for side, voxels, multiple in zip(box, size, rule.multiple_of, strict=True):
@@ -68,7 +68,7 @@ def occupied_along(mask: Array, axis: int) -> np.ndarray:
 
 
 def filled(mask: Array) -> Array:
-    """The mask with its holes: background that no path of face neighbours connects with the outside.
+    """The mask with its holes filled: background without a path of face neighbours to the outside.
 
     Equals `scipy.ndimage.binary_fill_holes`: all but the component of the background around the mask.
     """
@@ -76,5 +76,5 @@ def filled(mask: Array) -> Array:
 
     background = np.pad(~to_host(mask), 1, constant_values=True)
     image = sitk.ConnectedComponent(sitk.GetImageFromArray(background.view(np.uint8)), False)
-    components = sitk.GetArrayViewFromImage(image)  # valid as long as the image is
+    components = sitk.GetArrayViewFromImage(image)  # the view is valid as long as the image
     return like(components[1:-1, 1:-1, 1:-1] != components[0, 0, 0], mask)

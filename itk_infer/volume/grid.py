@@ -52,7 +52,7 @@ class Grid:
         spacing: Millimetres along Z, Y, X.
         origin_xyz: Centre of the first voxel in patient coordinates (LPS, mm), x first.
         direction_xyz: Row-major 3x3 direction cosines as SimpleITK gives them.
-        oriented: Whether its axes have directions in a patient; pictures have none, and are never turned.
+        oriented: Whether its axes have directions in a patient; pictures have none, and are never reoriented.
     """
 
     size: tuple[int, int, int]

@@ -74,7 +74,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """An operation on the voxels of a mask alone; the others keep their values."""
+    """Applies an operation only to the voxels of a mask."""
 
     mask: Mask
     operation: ShiftScale
@@ -99,7 +99,7 @@ class Intensity:
         array: The whole volume, (C, Z, Y, X), any number type. Each step's statistics are computed in float64
             from the values that the steps before it produce.
         steps: The steps, each with the channels it applies to.
-        foreground: Mask of the foreground, (Z, Y, X) bool, for steps that ask for it.
+        foreground: Mask of the foreground, (Z, Y, X) bool, for steps that use it.
     """
 
     def __init__(self, array: Array, steps: Sequence[IntensityStep], foreground: Array | None = None) -> None:
@@ -144,7 +144,7 @@ def apply_intensity(array: Array, steps: Sequence[IntensityStep], foreground: Ar
 
 
 def needs_foreground(steps: Sequence[IntensityStep]) -> bool:
-    """Whether a step asks for the mask of the foreground."""
+    """Whether a step uses the mask of the foreground."""
     return any(isinstance(step, ZScore) and step.mask == "crop" for step in steps)
 
 
@@ -275,7 +275,7 @@ class ChannelChunks:
 
 
 class SeveralChannels(ChannelChunks):
-    """Several channels taken together, for statistics that they have in common."""
+    """Several channels taken together, for joint statistics."""
 
     def __init__(self, channels: Sequence[ChannelChunks]) -> None:
         super().__init__(channels[0]._voxels, ())

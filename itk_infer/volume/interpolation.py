@@ -79,7 +79,7 @@ class ModelGrid:
 
     Attributes:
         axes: Z, Y, X.
-        apart: An axis along which the image is resampled by itself, and how; None: there is none.
+        apart: The axis that is resampled separately, and how; None if there is none.
     """
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
@@ -133,7 +133,7 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
         return xp.moveaxis(xp.tensordot(matrix, source, axes=((1,), (axis,))), 0, axis)
 
     def picked(indices: NDArray[np.intp]) -> Array:
-        # Of an array that is turned, `take` first makes a copy: only of what is picked from.
+        # `take` copies a reoriented array first, so only the range that is used is passed to it.
         first, end = (int(indices.min()), int(indices.max()) + 1) if len(indices) else (0, 0)
         near = array[(*(slice(None),) * axis, slice(first, end))]
         return xp.astype(xp.take(near, like(indices - first, array), axis=axis), xp.float32, copy=False)
@@ -154,15 +154,15 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
 
 
 def shrink_axis(array: Array, grid: AxisMap, axis: int) -> Array:
-    """Interpolate along one axis with a triangle as wide as a voxel of the model's grid covers (antialiasing).
+    """Interpolate along one axis with a triangle filter as wide as a voxel of the model's grid (antialiasing).
 
     The weights of Pillow's and torch's antialiased bilinear resizing: 1 - |distance| / max(step, 1), cut off at
     0 and at the edges of the image, and normalised. Where the step is 1 or less, it is linear interpolation.
 
     Args:
         array: Any shape and number type.
-        grid: The axis.
-        axis: Its number.
+        grid: Correspondence along the axis.
+        axis: Index of the axis.
 
     Returns:
         float32, with ``grid.model`` entries along `axis`.

@@ -19,14 +19,14 @@ Mask = NDArray[np.bool_]
 
 
 class LabelMasks:
-    """One mask per label, in one bit per voxel.
+    """One mask per label, stored as one bit per voxel.
 
-    Masks are stored along one set of axes and taken out along another, so that no mask is turned as a whole.
+    Masks are stored in one orientation and returned in another, so that no mask is reoriented as a whole.
 
     Args:
-        count: Labels.
-        size: Voxels, Z Y X, of the stored masks.
-        turned: From their axes to those of the masks that are taken out.
+        count: Number of labels.
+        size: Voxels of the stored masks, Z Y X.
+        turned: Reorientation from stored to returned masks.
     """
 
     def __init__(self, count: int, size: tuple[int, int, int], turned: Reorientation = UNCHANGED) -> None:
@@ -36,7 +36,7 @@ class LabelMasks:
         self._bits = np.zeros((count, z, y, -(-x // 8)), np.uint8)
 
     def __len__(self) -> int:
-        """Labels."""
+        """Number of labels."""
         return len(self._bits)
 
     def __getitem__(self, number: int) -> Mask:
@@ -49,25 +49,25 @@ class LabelMasks:
         self._bits[number] = np.packbits(self._turned.inverse.apply(mask), axis=-1)
 
     def put(self, planes: slice, masks: Mask) -> None:
-        """Store planes along the stored axes, (L, dz, Y, X)."""
+        """Store planes in the stored orientation, (L, dz, Y, X)."""
         self._bits[:, planes] = np.packbits(masks, axis=-1)
 
     def copy_from(self, other: LabelMasks) -> None:
-        """Take the masks of another, which stores as many along the same axes."""
+        """Copy all masks from another object of the same count and stored size."""
         self._bits[...] = other._bits
 
     def voxels(self, number: int) -> int:
-        """Voxels of a label."""
+        """Number of voxels of a label."""
         return int(np.bitwise_count(self._bits[number]).sum(dtype=np.int64))
 
     def painted(self, values: Sequence[int], into: LabelArray) -> None:
-        """Set a label map, (Z, Y, X), to the values of the labels; where they overlap, to that of the last."""
+        """Write the values of the labels into a label map, (Z, Y, X); where they overlap, that of the last."""
         into[...] = 0
         for number, value in enumerate(values):
             into[self[number]] = value
 
     def meeting(self) -> NDArray[np.bool_]:
-        """Which labels share a voxel, (L, L), symmetric; false of a label with itself, unless it meets another."""
+        """Whether labels share a voxel, (L, L), symmetric; the diagonal: whether the label meets another."""
         meet = np.zeros((len(self), len(self)), np.bool_)
         for plane in self._bits.swapaxes(0, 1):
             there = np.flatnonzero(plane.any(axis=(1, 2)))
@@ -77,7 +77,7 @@ class LabelMasks:
         return meet
 
     def layers(self) -> list[int]:
-        """The layer of each label: the first whose labels share no voxel with it."""
+        """Layer of each label: the first one in which it shares no voxel with other labels."""
         meet = self.meeting()
         layers: list[int] = []
         for label in range(len(meet)):
@@ -87,13 +87,13 @@ class LabelMasks:
 
 
 def layered_image(masks: LabelMasks, values: Sequence[int], layers: Sequence[int], grid: Grid) -> sitk.Image:
-    """A label map per layer, as the components of one image; a plain label map where there is a single layer.
+    """An image whose components are the label maps of the layers; a plain label map for a single layer.
 
     Args:
-        masks: Of the labels.
-        values: Of the labels; those in one layer differ.
-        layers: The layer of each label; labels of one layer share no voxel.
-        grid: Of the masks.
+        masks: Masks of the labels.
+        values: Value of each label; unique within a layer.
+        layers: Layer of each label; labels of one layer share no voxel.
+        grid: Grid of the masks.
     """
     import SimpleITK as sitk
 
@@ -109,7 +109,7 @@ def layered_image(masks: LabelMasks, values: Sequence[int], layers: Sequence[int
 
 
 def stacked_image(masks: LabelMasks, grid: Grid) -> sitk.Image:
-    """A 4D image with a volume of 0 and 1 for each label; 3D of a single label, as ITK reads 4D of one volume."""
+    """A 4D image with one 0/1 volume per label; 3D for a single label, as ITK reads 4D of one volume."""
     import SimpleITK as sitk
 
     volumes = [image_of(masks[number].view(np.uint8), grid) for number in range(len(masks))]

@@ -1,4 +1,4 @@
-"""What a network answers about a label, in arrays with one row per output channel."""
+"""A network's values per label, from arrays with one row per output channel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from itk_infer.spec import Label
 
 
 def value_of(values: Array, label: Label) -> Array:
-    """Logits or probabilities of a label: those of its channel, or the largest of several.
+    """Logits or probabilities of a label: those of its channel, or the maximum over several channels.
 
     Args:
-        values: One row per channel, (C, ...).
-        label: Whose they are.
+        values: (C, ...), one row per channel.
+        label: The label.
 
     Returns:
-        (...); a view of `values` where the label has one channel.
+        (...); a view of `values` if the label has one channel.
     """
     if not label.also:
         return values[label.channel]
@@ -24,7 +24,7 @@ def value_of(values: Array, label: Label) -> Array:
 
 
 def values_of(values: Array, table: Sequence[Label]) -> Array:
-    """The same of every label, (L, ...)."""
+    """Logits or probabilities of all labels, (L, ...), in the order of the table."""
     if not any(label.also for label in table):
         return values[[label.channel for label in table]]
     return namespace(values).stack([value_of(values, label) for label in table])

@@ -20,22 +20,22 @@ from itk_infer.volume.read import read_image, read_volumes, volumes_in
 from itk_infer.volume.volume import grid_of
 from itk_infer.volume.write import write_image
 
-STACKED = "_channels.nii.gz"  # the ending by which this program names files with one mask per label
+STACKED = "_channels.nii.gz"  # ending of this program's files with one mask per label
 SEGMENTATION = ".seg.nrrd"
 _SEGMENT = re.compile(r"Segment(\d+)_(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class LayeredFile:
-    """Its content.
+    """The content of such a file.
 
     Attributes:
-        masks: One per label.
+        masks: One mask per label.
         table: The labels, in the order of the file; values are unique.
-        grid: Of the masks.
-        segments: Keys and values of each segment of a segmentation, by the number in its keys, in the order of
-            `table`; None: a volume per label.
-        keys: Other keys and values of its header.
+        grid: Grid of the masks.
+        segments: Keys and values of each segment of a segmentation, by the segment's number, in the order of
+            `table`; None for a file with one volume per label.
+        keys: Other key/value pairs of its header.
     """
 
     masks: LabelMasks
@@ -46,18 +46,18 @@ class LayeredFile:
 
     @property
     def one_layer(self) -> bool:
-        """Whether it is a segmentation in which every voxel has one label at most."""
+        """Whether it is a segmentation in which no labels overlap."""
         return self.segments is not None and len({segment["Layer"] for segment in self.segments.values()}) == 1
 
 
 def is_layered(path: Path) -> bool:
-    """Whether a file is one of these, by its name and header."""
+    """Whether a file may hold overlapping labels, from its name and header."""
     name = path.name.lower()
     return name.endswith((SEGMENTATION, STACKED)) or volumes_in(path) > 1
 
 
 def read_layered(path: Path, table: Sequence[Label]) -> LayeredFile:
-    """Read one.
+    """Read a file of either kind.
 
     Args:
         path: The file.
@@ -65,7 +65,7 @@ def read_layered(path: Path, table: Sequence[Label]) -> LayeredFile:
             segmentation has its own.
 
     Raises:
-        InputError: it is damaged, or is none; or the table is of another number of labels.
+        InputError: it is damaged, is not such a file, or the table has a different number of labels.
     """
     if path.name.lower().endswith(SEGMENTATION):
         return _segmentation(path)
@@ -89,17 +89,17 @@ def read_layered(path: Path, table: Sequence[Label]) -> LayeredFile:
 
 
 def write_layered(file: LayeredFile, path: Path, about: Mapping[str, str]) -> None:
-    """Write one in the form that it was read in.
+    """Write a file of the same kind.
 
-    Segments keep their layers, and get new ones where two of a layer overlap now.
+    Segments keep their layers, unless two labels of a layer overlap, which then get new ones.
 
     Args:
-        file: What to write.
+        file: The content.
         path: Its final path.
-        about: Further keys of the header of a segmentation.
+        about: Further keys for the header of a segmentation.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     if file.segments is None:
         write_image(stacked_image(file.masks, file.grid), path)
@@ -112,7 +112,7 @@ def write_layered(file: LayeredFile, path: Path, about: Mapping[str, str]) -> No
     z, y, x = file.grid.size
     keys = dict(file.keys or {})
     for (number, segment), value, layer in zip(file.segments.items(), values, layers, strict=True):
-        # Slicer crops a layer to the extent of its first segment: all of it.
+        # Slicer crops a layer to the extent of its first segment, so the extent is that of the image.
         own = {"LabelValue": str(value), "Layer": str(layer), "Extent": f"0 {x - 1} 0 {y - 1} 0 {z - 1}"}
         keys |= {f"Segment{number}_{key}": text for key, text in {**segment, **own}.items()}
     for key, text in {**keys, **about}.items():
@@ -154,7 +154,7 @@ def _of_segments(
     segments: dict[str, dict[str, str]],
     keys: Mapping[str, str],
 ) -> LayeredFile:
-    """Masks from layers, (Z, Y, X, L)."""
+    """Masks from the layers of a segmentation, (Z, Y, X, L)."""
     places = [(each["Layer"], each["LabelValue"]) for each in segments.values()]
     if not places or not all(text.isdecimal() for place in places for text in place):
         raise InputError(f"{printable(path.name)}: has no segments of 3D Slicer in its header; is it one?")

@@ -15,17 +15,17 @@ from itk_infer.volume.file_start import file_start
 from itk_infer.volume.formats import NIFTI
 from itk_infer.volume.names import UNCERTAINTY, is_picture, split_suffix
 
-PREFIX = "itk_infer"  # of the keys that this program writes
+PREFIX = "itk_infer"  # prefix of the keys that this program writes
 PICTURE_MARKS = (b"tEXtitk_infer_", b'"itk_infer_')  # in text chunks of PNG, in the description of TIFF
-INTENT_OFFSET = 68  # of a NIfTI-1 header
+INTENT_OFFSET = 68  # byte position in a NIfTI-1 header
 INTENT_LABEL = 1002  # NIFTI_INTENT_LABEL of nifti1.h
 INTENT_ESTIMATE = 1001  # NIFTI_INTENT_ESTIMATE: the value of some parameter
 SEGMENT_KEY = re.compile(r"Segment(ation|\d+)_")
-LONGEST_VALUE = 200  # characters; MetaIO cuts lines at 499
+LONGEST_VALUE = 200  # characters; MetaIO truncates lines at 499
 
 
 def label_mark(path: Path) -> str:
-    """The mark of an image file as a label map, as a phrase for messages; empty if it has none."""
+    """The mark that identifies an image file as a label map, as a phrase for messages; empty if it has none."""
     _, suffix = split_suffix(path.name)
     if path.name.endswith(UNCERTAINTY):
         return "a map of uncertainty of itk_infer"
@@ -47,7 +47,7 @@ def own_keys(about: Mapping[str, str]) -> dict[str, str]:
     """The key/value pairs written into a result: one short line each; empty values are left out.
 
     Args:
-        about: Facts about the model and the program.
+        about: Properties of the model and the program, by name.
     """
     lines = {key: " ".join(value.split())[:LONGEST_VALUE] for key, value in about.items()}
     return {f"{PREFIX}_{key}": line for key, line in lines.items() if line}

@@ -1,6 +1,6 @@
-"""Holes, opening and closing of masks, with balls in millimetres.
+"""Filling of holes, opening and closing of masks, with balls of radii in millimetres.
 
-A voxel is within a ball where its centre is. Outside the image is background.
+A voxel is inside a ball if its centre is. Outside of the image is background.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from itk_infer.volume.box import Box
 from itk_infer.volume.components import components
 
 Mask = NDArray[np.bool_]
-TOLERANCE = 1e-5  # relative, of squared distances: those of SimpleITK and of edt are float32
+TOLERANCE = 1e-5  # relative, of squared distances, which are float32 in SimpleITK and edt
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """The smallest box around a mask, (Z, Y, X); None where it is empty."""
+    """The smallest box around a mask, (Z, Y, X); None if it is empty."""
     sides = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -31,11 +31,11 @@ def bounding_box(mask: Mask) -> Box | None:
 
 
 def holes(mask: Mask, axis: int | None = None) -> Mask:
-    """The holes of a mask: its background from which no path over faces leaves the array.
+    """The holes of a mask: background without a path of face neighbours to the edge of the array.
 
     Args:
-        mask: (Z, Y, X), best no larger than its bounding box.
-        axis: Paths stay within planes across this axis; None: they may go anywhere.
+        mask: (Z, Y, X); fastest if cropped to its bounding box.
+        axis: Paths stay within planes across this axis; None: paths in 3D.
     """
     if axis is None:
         outside = (~mask).view(np.uint8)
@@ -50,11 +50,11 @@ def holes(mask: Mask, axis: int | None = None) -> Mask:
 
 
 def within(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
-    """Voxels whose centre is at most `mm` from that of a voxel of the mask, itself included.
+    """Voxels whose centre is at most `mm` away from the centre of a voxel of the mask.
 
     Args:
-        mask: (Z, Y, X), of at least one voxel.
-        mm: Distance.
+        mask: (Z, Y, X), with at least one voxel.
+        mm: Distance in millimetres.
         spacing: Millimetres along Z, Y, X.
     """
     near: Mask = _squared_distance(mask, spacing) <= mm * mm * (1 + TOLERANCE)
@@ -62,7 +62,7 @@ def within(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
 
 
 def opened(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
-    """Opening with a ball: the voxels covered by balls that lie inside the mask; of the mask's shape."""
+    """Opening with a ball: the union of all balls of radius `mm` inside the mask; same shape as the mask."""
     padded = np.pad(mask, 1)
     centres = ~within(~padded, mm, spacing)
     if not centres.any():
@@ -71,7 +71,7 @@ def opened(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
 
 
 def closed(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
-    """Closing with a ball: all voxels but those covered by balls outside the mask; of the mask's shape."""
+    """Closing with a ball: the complement of the union of all balls outside of the mask; same shape."""
     if not mask.any():
         return mask
     margins = [math.floor(mm / side * (1 + TOLERANCE)) + 1 for side in spacing]
@@ -85,7 +85,7 @@ def closed(mask: Mask, mm: float, spacing: Sequence[float]) -> Mask:
 def _squared_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float32]:
     """Squared distance of each voxel to the mask, mm², float32.
 
-    The package edt, if it is installed, is faster than SimpleITK and gives the same.
+    The package edt is used if installed: it is faster than SimpleITK, with the same results.
     """
     try:
         import edt
@@ -96,7 +96,7 @@ def _squared_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float3
         image.SetSpacing([float(side) for side in spacing[::-1]])
         distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=True, useImageSpacing=True)
         squared: NDArray[np.float32] = sitk.GetArrayFromImage(distance)
-        squared[mask] = 0  # SimpleITK gives those inside the mask their distance to its border, below 0
+        squared[mask] = 0  # SimpleITK's distances are negative inside the mask
         return squared
     result: NDArray[np.float32] = edt.edtsq(
         np.ascontiguousarray(~mask), anisotropy=tuple(float(side) for side in spacing), black_border=False

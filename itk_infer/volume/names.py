@@ -23,7 +23,7 @@ def split_suffix(name: str) -> tuple[str, str]:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a name's ending stands for a picture or an array: an image without a place in the patient."""
+    """Whether a name has the ending of a picture or an array, which have no position in the patient."""
     form = format_of(name)
     return form is not None and form.picture
 

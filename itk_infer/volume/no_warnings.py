@@ -1,4 +1,4 @@
-"""SimpleITK's warnings, which it prints on stderr itself, off while images are read."""
+"""Suppression of warnings that SimpleITK prints on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _before = True  # the setting before the first of them
 def no_simpleitk_warnings() -> Iterator[None]:
     """Switch SimpleITK's warnings off within the block.
 
-    The setting belongs to the process: it comes back when the last of several threads' blocks that overlap ends.
+    The setting is global to the process; it is restored when the last of several overlapping blocks ends.
     """
     import SimpleITK as sitk
 

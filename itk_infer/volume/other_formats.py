@@ -20,8 +20,8 @@ class OtherFormat:
     """A format that is not supported.
 
     Attributes:
-        name: One file of it, with its article, for messages.
-        plural: Several of them, for messages.
+        name: One such file, with its article, for messages.
+        plural: Several such files, for messages.
         remedy: What the user can do, as an imperative.
         suffixes: Lower-case endings of its files.
         slices: Whether many files of a folder usually form one image.
@@ -89,7 +89,7 @@ OTHER_FORMATS = (
     ARCHIVE,
 )  # fmt: skip
 BY_SUFFIX = {suffix: form for form in OTHER_FORMATS for suffix in form.suffixes}
-# Endings of files that often lie beside images and hold none; these files are never opened.
+# Endings of files that often lie beside images and are not images; these files are never opened.
 SIDECARS = (
     ".json", ".bval", ".bvec", ".csv", ".tsv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".xlsx", ".xls",
     ".docx", ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb", ".sh", ".m", ".db", ".lock", ".onnx", ".pth",
@@ -107,7 +107,7 @@ def other_format(path: Path) -> OtherFormat | None:
 
 
 def format_of_name(name: str) -> OtherFormat | None:
-    """The unsupported format that a name's ending stands for, in upper or lower case; None for other endings."""
+    """The unsupported format of a name's ending, in upper or lower case; None for other endings."""
     lower = name.lower()
     if lower.endswith(SUFFIXES):
         return None
@@ -120,7 +120,7 @@ def format_of_name(name: str) -> OtherFormat | None:
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a name's ending stands for a file that holds no image, compressed or not."""
+    """Whether a name has the ending of a file that is not an image, compressed or not."""
     lower = name.lower()
     inner, packer = lower.rpartition(".")[::2]
     return (inner if f".{packer}" in PACKERS else lower).endswith(SIDECARS)

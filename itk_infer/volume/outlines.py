@@ -1,4 +1,4 @@
-"""Outlines of masks as polygons, along the edges of pixels."""
+"""Outlines of masks as polygons along the edges of pixels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Point = tuple[int, int]  # x, y of a corner; pixel (0, 0) lies between (0, 0) and (1, 1)
-# The four sides of a pixel, walked with the mask on the right: the neighbour across (dy, dx), the corner it
-# begins at and its direction (x, y).
+# The four sides of a pixel, traversed with the mask on the right: the neighbour across (dy, dx), the start corner
+# and the direction (x, y).
 SIDES = (
     ((-1, 0), (0, 0), (1, 0)),
     ((0, 1), (1, 0), (0, 1)),
@@ -20,17 +20,17 @@ SIDES = (
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[list[Point]]:
-    """The outer outlines of the parts of a mask; pixels that touch at a corner are of one part. Holes are lost.
+    """The outer outlines of the 8-connected parts of a mask, without holes.
 
     Args:
         mask: (Y, X).
 
     Returns:
-        Per part the corners where its outline turns, (x, y), clockwise on the screen.
+        For each part, the corners of its outline, (x, y), clockwise on the screen.
     """
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
-    leaving: dict[Point, list[Point]] = defaultdict(list)  # directions, by the corner where they begin
+    leaving: dict[Point, list[Point]] = defaultdict(list)  # directions by start corner
     for (dy, dx), (x, y), direction in SIDES:
         outside = ~padded[1 + dy : 1 + dy + mask.shape[0], 1 + dx : 1 + dx + mask.shape[1]]
         for row, column in np.argwhere(inside & outside).tolist():
@@ -46,7 +46,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[Point]]:
 
 
 def area(polygon: Sequence[Point]) -> float:
-    """Area in pixels; negative for a hole, whose outline is walked the other way round."""
+    """Area in pixels; negative for a hole, whose outline is traversed counterclockwise."""
     x, y = np.array(polygon, np.float64).T
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
@@ -54,7 +54,7 @@ def area(polygon: Sequence[Point]) -> float:
 def _loop(
     leaving: Mapping[Point, Sequence[Point]], corner: Point, direction: Point, walked: set[tuple[Point, Point]]
 ) -> list[Point]:
-    """The outline that leaves a corner in a direction; its sides are added to `walked`."""
+    """The outline that starts at a corner in a direction; its sides are added to `walked`."""
     corners: list[Point] = []
     came = direction
     while (corner, direction) not in walked:
@@ -62,6 +62,6 @@ def _loop(
         if direction != came:
             corners.append(corner)
         corner, came = (corner[0] + direction[0], corner[1] + direction[1]), direction
-        left = came[1], -came[0]  # where two parts touch, the left turn joins them
+        left = came[1], -came[0]  # a left turn joins parts that touch at a corner
         direction = left if left in leaving[corner] else leaving[corner][0]
     return corners if direction == came else [*corners, corner]

@@ -1,4 +1,4 @@
-"""Pictures as a volume: pages are planes along Z, and axes have no directions in a patient."""
+"""Pictures as volumes: pages are planes along Z; axes have no direction in a patient."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def picture_volume(pictures: Sequence[Picture], name: str, names: Sequence[str])
     """A volume of one picture with all its channels, or of several pictures that are its channels.
 
     Args:
-        pictures: One, or one per channel.
+        pictures: One picture, or one per channel.
         name: Name of the volume in messages.
         names: Names of the pictures in messages.
 
     Raises:
-        InputError: pictures that are channels differ in size, or hold several channels themselves.
+        InputError: pictures for several channels differ in size, or have several channels themselves.
     """
     first = pictures[0]
     for picture, called in zip(pictures, names, strict=True):

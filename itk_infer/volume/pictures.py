@@ -29,11 +29,11 @@ TIFF = (".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of picture file, by its first bytes.
+    """A kind of picture file, recognised by its first bytes.
 
     Attributes:
-        what: Name for messages.
-        module: In `itk_infer.volume.picture_files`, with ``read_header`` and ``decode``.
+        what: Name of the kind for messages.
+        module: Module in `itk_infer.volume.picture_files` with functions ``read_header`` and ``decode``.
         endings: Usual endings of its files.
     """
 
@@ -52,21 +52,21 @@ KINDS = {
     b"PK": Kind("a packed NumPy array", "arrays", (".npz",)),
 }
 LONGEST_MAGIC = 8
-MOST_IN_MEMORY = 4  # channels of an array; a larger last axis is the X of a volume
-CHANNEL_NUMBER = 5  # characters of ``_0000``
+MOST_IN_MEMORY = 4  # most channels of an array; a longer last axis is the X axis of a volume
+CHANNEL_NUMBER = 5  # length of a channel number such as ``_0000``
 NO_SPACING = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, verified while it was read.
+    """A picture that was verified while it was read.
 
     Attributes:
-        pages: (Z, Y, X, C): one page, one channel of a grey picture, red, green and blue of a colour picture.
+        pages: (Z, Y, X, C): pages, and one channel if grey or red, green and blue in colour.
             Stored type (bool of one bit), native byte order, upright, without alpha.
-        spacing: Millimetres along Z, Y, X from a JSON file beside it; 1 each where there is none.
+        spacing: Millimetres along Z, Y, X, from a JSON file beside the picture; otherwise 1.
         sha256: Digest of the stored bytes.
-        notes: What was changed or left out, sentences that begin with the file's name.
+        notes: Changes and omissions, as sentences that begin with the file's name.
     """
 
     pages: NDArray[Any]
@@ -88,15 +88,15 @@ class Picture:
 
     @property
     def unit(self) -> float:
-        """The stored value that stands for 1.0, see `unit_of`."""
+        """The stored value of white (1.0), see `unit_of`."""
         return unit_of(self.pages.dtype)
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a picture; its content decides what it is, not its ending.
+    """Read a picture; its kind is determined from its content, not from its ending.
 
     Raises:
-        InputError: it is missing, damaged or truncated, animated, too large, or holds NaN or infinity.
+        InputError: the file is missing, damaged or truncated, animated, too large, or holds NaN or infinity.
     """
     name = printable(path.name)
     data = _read(path)
@@ -117,13 +117,13 @@ def read_picture(path: Path) -> Picture:
 
 
 def picture_of(pixels: NDArray[Any]) -> Picture:
-    """A picture in memory.
+    """Make a picture from an array.
 
     Args:
-        pixels: (Y, X) or (Y, X, C) of at most four channels; three are red, green and blue.
+        pixels: (Y, X) or (Y, X, C) with at most four channels; three are red, green and blue.
 
     Raises:
-        InputError: it is of another shape, or holds something else than finite numbers.
+        InputError: the shape is not supported, or values are not finite numbers.
     """
     flat = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= MOST_IN_MEMORY)
     if not flat or 0 in pixels.shape or pixels.dtype.kind not in "buif":
@@ -142,7 +142,7 @@ def picture_header(path: Path) -> tuple[StoredHeader, tuple[float, float, float]
     """Size and type of a picture, and its spacing, without decoding it.
 
     Raises:
-        InputError: the header cannot be trusted.
+        InputError: the header is damaged or not supported.
     """
     check_regular_file(path)
     with path.open("rb") as file:
@@ -156,10 +156,10 @@ def picture_header(path: Path) -> tuple[StoredHeader, tuple[float, float, float]
 
 
 def read_label_picture(path: Path) -> NDArray[Any]:
-    """A picture as a label map: its pages (Z, Y, X) of one channel; of a palette the indices.
+    """Read a picture as a label map: pages (Z, Y, X) of its only channel, or palette indices.
 
     Raises:
-        InputError: it cannot be read, or has several channels.
+        InputError: the file cannot be read, or has several channels.
     """
     data = _read(path)
     module, _ = _codec(path, data[:LONGEST_MAGIC])
@@ -177,7 +177,7 @@ def read_label_picture(path: Path) -> NDArray[Any]:
 
 
 def spacing_file(path: Path) -> Path | None:
-    """The JSON file with the spacing of a TIFF, as nnU-Net has it: of the same name, without channel number."""
+    """The JSON file with the spacing of a TIFF, as in nnU-Net: the same name without the channel number."""
     stem, suffix = split_suffix(path.name)
     if suffix not in TIFF:
         return None
@@ -191,7 +191,7 @@ def _spacing(beside: Path | None) -> tuple[float, float, float]:
     try:
         document = json.loads(beside.read_text("utf-8"))
         if not isinstance(document, dict) or "spacing" not in document:
-            return NO_SPACING  # of another program
+            return NO_SPACING  # belongs to another program
         z, y, x = (float(value) for value in document["spacing"])
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
@@ -212,7 +212,7 @@ def _read(path: Path) -> bytes:
 
 
 def _codec(path: Path, start: bytes) -> tuple[ModuleType, list[str]]:
-    """The module that reads a file, and a note if its ending stands for another kind."""
+    """The module that reads a file, and a note if its ending is that of another kind."""
     found = next((kind for magic, kind in KINDS.items() if start.startswith(magic)), None)
     if found is None:
         raise InputError(

@@ -1,6 +1,6 @@
 """Applies post-processing rules to a finished label map.
 
-Rules only remove labels, or turn background into a label: none replaces one label by another, except a function
+Rules only remove labels, or turn background into a label; only a user's function may replace one label by another.
 of the user's.
 """
 
@@ -40,11 +40,11 @@ class RuleEffect:
     """The effect of one rule on one label.
 
     Attributes:
-        rule: Its number, from 1.
-        op: Its operation.
+        rule: Number of the rule, from 1.
+        op: Operation of the rule.
         label: The label.
-        before: Its voxels before the rule.
-        after: Its voxels after it.
+        before: Number of its voxels before the rule.
+        after: Number of its voxels after the rule.
     """
 
     rule: int
@@ -57,7 +57,7 @@ class RuleEffect:
 def apply_rules(
     labels: LabelArray, grid: Grid, table: Sequence[Label], rules: Sequence[Rule]
 ) -> tuple[LabelArray, tuple[RuleEffect, ...]]:
-    """A label map after all rules, in their order, and what each changed.
+    """Apply all rules in order; return the new label map and the effects.
 
     Args:
         labels: The label map, (Z, Y, X); it is not changed.
@@ -66,9 +66,9 @@ def apply_rules(
         rules: Rules to apply.
 
     Raises:
-        SpecError: a rule names a label that there is not.
+        SpecError: a rule names a label that is not in the table.
         ConfigError: a function cannot be imported.
-        OutputError: a function fails, or returns something else than a label map of these labels.
+        OutputError: a function fails, or does not return a label map of these labels.
     """
     result: LabelArray = np.array(labels, order="C")
     effects: list[RuleEffect] = []
@@ -86,11 +86,11 @@ def apply_rules(
 
 
 def bytes_per_voxel(rules: Sequence[Rule], layered: bool = False) -> int:
-    """Bytes per voxel that rules take at most, beside the label map; distances are float32, twice.
+    """Largest number of bytes per voxel that rules allocate, in addition to the label map.
 
     Args:
-        rules: What is done.
-        layered: Whether labels overlap, so that the masks of a label are unpacked.
+        rules: The rules.
+        layered: Whether labels overlap, so that masks are unpacked.
     """
     if not rules:
         return 0
@@ -115,9 +115,9 @@ def _counts(labels: LabelArray, table: Sequence[Label]) -> dict[int, int]:
 
 
 def apply_rule(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rule, where: str) -> LabelArray:
-    """A label map after one rule; the contiguous array that is given may be changed, and be what is returned.
+    """Apply one rule to a label map; the contiguous input array may be modified, and may be returned.
 
-    Args, errors: as of `apply_rules`; `where` is for messages.
+    Arguments and errors as for `apply_rules`; `where` is for messages.
     """
     spacing = grid.spacing
     if isinstance(rule, Custom):
@@ -129,7 +129,7 @@ def apply_rule(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rul
         _keep_inside(result, chosen, labels_of(rule.of, table, where), rule.margin_mm, spacing)
     elif isinstance(rule, FillHoles):
         axis = _axis(grid, rule.mode)
-        smallest = [1 if across == axis else 3 for across in range(3)]  # sizes of components that can have a hole
+        smallest = [1 if across == axis else 3 for across in range(3)]  # smallest size of a component with a hole
         _change_components(result, chosen, smallest, lambda mask: mask | holes(mask, axis))
     elif isinstance(rule, Open):
         _change_components(result, chosen, (1, 1, 1), lambda mask: opened(mask, rule.mm, spacing))
@@ -141,7 +141,7 @@ def apply_rule(result: LabelArray, grid: Grid, table: Sequence[Label], rule: Rul
 def _drop_components(
     result: LabelArray, chosen: Sequence[Label], rule: KeepLargest | MinSize, voxel_ml: float
 ) -> None:
-    """Set to background the components that a rule does not keep."""
+    """Set components to background that a rule does not keep."""
     names = np.zeros(np.iinfo(result.dtype).max + 1, result.dtype)
     for label in chosen:
         names[label.value] = 1 if rule.group else label.value
@@ -154,7 +154,7 @@ def _drop_components(
 
 
 def _but_largest(parts: Components, count: int) -> Mask:
-    """Components of each value that are smaller than its largest `count`; all that are as large as these stay."""
+    """Components of each value that are smaller than its `count` largest; of equal sizes all are kept."""
     drop = np.zeros(len(parts.sizes), np.bool_)
     for value in np.unique(parts.values):
         own = parts.values == value
@@ -166,27 +166,27 @@ def _but_largest(parts: Components, count: int) -> Mask:
 def _change_components(
     result: LabelArray, chosen: Sequence[Label], smallest: Sequence[int], change: Change
 ) -> None:
-    """Change the components of each label in turn, each by itself in its bounding box.
+    """Change each component of each label separately, within its bounding box.
 
-    A hole, whose voxels meet at faces, is enclosed by a single component whose voxels meet at corners. A ball is
-    connected, and so lies in one component. So both give what they would give for the whole label.
+    A hole, whose voxels are connected by faces, is enclosed by one component, connected by corners. A ball is
+    connected, so it lies in one component. The results therefore equal those for the whole label.
 
     Args:
-        result: The label map; what is added takes background only.
-        chosen: The labels.
-        smallest: Sizes (Z, Y, X) below which a box is left alone.
-        change: From the mask of a component to what it becomes.
+        result: The label map; added voxels replace background only.
+        chosen: Labels to change.
+        smallest: Components with a smaller box along an axis (Z, Y, X) are skipped.
+        change: Function from the mask of a component to the new mask.
     """
     numbers = np.zeros(np.iinfo(result.dtype).max + 1, result.dtype)
     for number, label in enumerate(chosen, 1):
         numbers[label.value] = number
-    # Components are those before the rule: what a label gains was background, and changes no other component.
+    # Components can be computed before all changes: added voxels were background, and affect no other component.
     for number, box, mask in components(numbers[result], 26).each(smallest):
         _set(result[box], chosen[number - 1].value, mask, change(mask))
 
 
 def _close(result: LabelArray, chosen: Sequence[Label], mm: float, spacing: Sequence[float]) -> None:
-    """Close each label in its bounding box, which closing does not leave."""
+    """Close each label within its bounding box, which closing does not exceed."""
     boxes = boxes_of(result, chosen)
     for label in chosen:
         box = boxes[label.value]
@@ -196,7 +196,7 @@ def _close(result: LabelArray, chosen: Sequence[Label], mm: float, spacing: Sequ
 
 
 def _set(part: LabelArray, value: int, before: Mask, after: Mask) -> None:
-    """Change the mask of a label within a part of the label map; what is added takes background only."""
+    """Change the mask of a label within a part of the label map; added voxels replace background only."""
     part[before & ~after] = 0
     part[after & (part == 0)] = value
 
@@ -206,7 +206,7 @@ def _keep_inside(
 ) -> None:
     inside = np.isin(result, [label.value for label in of])
     outside = np.isin(result, [label.value for label in chosen]) & ~inside
-    # Voxels that have a label of both stay.
+    # Voxels that have labels of both groups stay.
     box = bounding_box(inside | outside)
     if box is None or not outside.any():
         return
@@ -216,7 +216,7 @@ def _keep_inside(
 
 
 def boxes_of(labels: LabelArray, chosen: Sequence[Label]) -> dict[int, Box | None]:
-    """The bounding boxes of labels by value; None for one that is absent."""
+    """Bounding boxes of labels by value; None if a label is absent."""
     start, length, value = runs_of(labels)
     z, y, x = np.unravel_index(start, labels.shape)
     boxes: dict[int, Box | None] = {}
@@ -232,7 +232,7 @@ def boxes_of(labels: LabelArray, chosen: Sequence[Label]) -> dict[int, Box | Non
 
 
 def _axis(grid: Grid, mode: str) -> int | None:
-    """The array axis across the planes of a mode; None for 3D."""
+    """The array axis perpendicular to the planes of a mode; None for 3D."""
     if mode == "3d":
         return None
     letters = grid.orientation[::-1]  # codes begin with x, array axes with Z

@@ -1,7 +1,7 @@
-"""Applies post-processing rules to labels that may overlap: each label's own mask is a layer.
+"""Applies post-processing rules to labels that may overlap; each label has its own mask.
 
-A rule does to a mask what it does to a label map that holds nothing else. So what a rule adds to a label may lie
-in other labels, too.
+A rule changes a mask as it would change a label map without other labels, so voxels added to a label may also
+belong to other labels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from itk_infer.volume.label_masks import LabelMasks, Mask
 from itk_infer.volume.postprocess import RuleEffect, apply_rule
 from itk_infer.volume.slab import LabelArray
 
-Alone = KeepLargest | MinSize | FillHoles | Open | Close  # what looks at one mask
+Alone = KeepLargest | MinSize | FillHoles | Open | Close  # rules that use one mask
 ONE = Label(1, "1", "#ffffff", 0)
 OTHER = Label(2, "2", "#ffffff", 1)
 
@@ -38,16 +38,16 @@ OTHER = Label(2, "2", "#ffffff", 1)
 def apply_rules_to_layers(
     masks: LabelMasks, grid: Grid, table: Sequence[Label], rules: Sequence[Rule]
 ) -> tuple[RuleEffect, ...]:
-    """Apply all rules, in their order; what each changed.
+    """Apply all rules in order, and return their effects.
 
     Args:
-        masks: One per label of the table; they are changed.
-        grid: Of the masks.
-        table: The labels.
-        rules: What to do. Functions of the user's are called once per label, with a label map of it alone.
+        masks: One mask per label of the table; changed in place.
+        grid: Grid of the masks.
+        table: The label table.
+        rules: Rules to apply. User functions are called once per label, with a label map of that label only.
 
     Raises:
-        SpecError, ConfigError, OutputError: as `apply_rules`.
+        SpecError, ConfigError, OutputError: as for `apply_rules`.
     """
     effects: list[RuleEffect] = []
     before = [masks.voxels(number) for number in range(len(table))]
@@ -80,13 +80,13 @@ def _apply(masks: LabelMasks, grid: Grid, table: Sequence[Label], rule: Rule, wh
 
 
 def _numbers(names: tuple[str | int, ...], table: Sequence[Label], where: str) -> list[int]:
-    """The places in the table of the labels that a rule names."""
+    """Indices in the table of the labels that a rule names."""
     chosen = labels_of(names, table, where)
     return [number for number, label in enumerate(table) if label in chosen]
 
 
 def _changed(mask: Mask, grid: Grid, rule: Alone, where: str) -> Mask:
-    """What a rule makes of one mask."""
+    """Apply a rule to one mask."""
     if not mask.any():
         return mask
     result = apply_rule(mask.astype(np.uint8), grid, [ONE], replace(rule, labels=()), where)
@@ -103,7 +103,7 @@ def _union(masks: LabelMasks, chosen: Sequence[int]) -> Mask:
 def _keep_inside(
     masks: LabelMasks, chosen: Sequence[int], of: Sequence[int], grid: Grid, rule: Inside, where: str
 ) -> None:
-    """One label map says which voxels may stay: 1 inside, 2 what any of the chosen labels has outside."""
+    """Apply an `Inside` rule by one label map: 1 inside, 2 where any of the chosen labels lies outside."""
     places = _union(masks, of).astype(np.uint8)
     places[_union(masks, chosen) & (places == 0)] = OTHER.value
     rule = replace(rule, of=(ONE.value,), labels=(OTHER.value,))

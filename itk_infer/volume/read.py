@@ -43,7 +43,7 @@ class Header:
         spacing: Millimetres along Z, Y, X, positive.
         direction_xyz: Row-major 3x3 direction cosines as in SimpleITK.
         dtype: Type of a voxel in memory (integers with NIfTI scale factors become float32).
-        volumes: Volumes of a 4D file.
+        volumes: Number of volumes in a 4D file.
         channels: Numbers per voxel; more than one only in pictures.
         oriented: Whether the axes have directions in a patient.
     """
@@ -58,12 +58,12 @@ class Header:
 
     @property
     def grid(self) -> Grid:
-        """The grid, with its origin left open."""
+        """The grid; its origin is not set."""
         return Grid(self.size, self.spacing, direction_xyz=self.direction_xyz, oriented=self.oriented)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the voxels in memory."""
+        """Size of the voxels in memory, in bytes."""
         return math.prod(self.size) * self.volumes * self.channels * self.dtype.itemsize
 
 
@@ -83,11 +83,11 @@ class ReadImage:
 
 
 def read_header(path: Path, volumes: int = 1) -> Header:
-    """Size, spacing, direction and type of an image, from its header alone.
+    """Size, spacing, direction and type of an image, from its header only.
 
     Args:
         path: The file.
-        volumes: How many volumes it must hold; more than one in a 4D file.
+        volumes: Required number of volumes; more than one in a 4D file.
 
     Raises:
         InputError: the header cannot be read, or the file is too short. Damaged voxels are not detected.
@@ -110,7 +110,7 @@ def read_header(path: Path, volumes: int = 1) -> Header:
 def read_image(path: Path) -> ReadImage:
     """Read an image; its header is checked and every stored byte is verified.
 
-    A picture must have one channel; of one with a palette, the indices are read, as of a label map.
+    A picture must have one channel; for one with a palette, the indices are read, as for a label map.
 
     Raises:
         InputError: the file is missing, damaged or truncated, or not a 3D scalar image of finite values.
@@ -123,10 +123,10 @@ def read_volumes(path: Path, volumes: int) -> list[ReadImage]:
 
     Args:
         path: The file.
-        volumes: How many it must hold.
+        volumes: Required number of volumes.
 
     Raises:
-        InputError: see `read_image`, or there are not that many.
+        InputError: see `read_image`, or the number of volumes differs.
     """
     form, layout = _checked(path, volumes)
     stored = bytearray()
@@ -145,7 +145,7 @@ def read_volumes(path: Path, volumes: int) -> list[ReadImage]:
 
 
 def volumes_in(path: Path) -> int:
-    """How many volumes a file holds by its header; 1 if that cannot be read."""
+    """Number of volumes in a file, from its header; 1 if that cannot be read."""
     try:
         return _checked(path, None)[1].volumes
     except InputError:
@@ -168,7 +168,7 @@ def _checked(path: Path, volumes: int | None) -> tuple[Format, Layout]:
 
     Args:
         path: The file.
-        volumes: How many it must hold; None: any number.
+        volumes: Required number of volumes; None: any number.
 
     Raises:
         InputError: the header is damaged or ambiguous, its axes are far from right angles, or it holds another

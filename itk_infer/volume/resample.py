@@ -56,7 +56,7 @@ def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
 
 
 def _sizes(size: Sequence[int], wanted: InputSpec) -> tuple[int, ...] | None:
-    """Voxels of the model's grid where the spec gives them."""
+    """Size of the model's grid if the spec gives it."""
     if wanted.size is None:
         return None
     if wanted.resampling.aspect == "stretch":
@@ -69,19 +69,19 @@ def _sizes(size: Sequence[int], wanted: InputSpec) -> tuple[int, ...] | None:
 
 
 def _nearly(target: float, rule: Resampling) -> float:
-    """Difference in mm up to which a spacing is left as it is; with ``centers``, MONAI's."""
+    """Difference in mm up to which a spacing is kept; with ``centers``, that of MONAI."""
     return 1e-3 if rule.size == "centers" else 1e-6 * target
 
 
 def _exact_count(size: int, spacing: float, target: float, rule: Resampling) -> float:
-    """Voxels at another spacing, before rounding; see `Resampling`."""
+    """Number of voxels at another spacing, before rounding; see `Resampling`."""
     if rule.size == "centers":
         return (size - 1) * spacing / target + 1
     return spacing / target * size if rule.size == "ratio" else size * spacing / target
 
 
 def _with_axis_apart(result: ModelGrid, grid: Grid, wanted: InputSpec) -> ModelGrid:
-    """The grid with the axis that is resampled apart; image and logits have a rule each."""
+    """The grid with its separately resampled axis; image and logits have one rule each."""
     rule = wanted.resampling.anisotropic
     if rule is None or wanted.spacing is None:
         return result
@@ -96,11 +96,11 @@ def _with_axis_apart(result: ModelGrid, grid: Grid, wanted: InputSpec) -> ModelG
 
 
 def coarse_axis(current: Sequence[float], new: Sequence[float], threshold: float) -> int | None:
-    """The axis that is resampled apart, see `Anisotropic`; None: there is none.
+    """The axis that is resampled separately, see `Anisotropic`; None if there is none.
 
     Args:
-        current: Spacing of what is resampled.
-        new: Spacing it gets.
+        current: Spacing before resampling.
+        new: Spacing after resampling.
         threshold: Ratio of the largest to the smallest spacing.
     """
     for spacing in (current, new):
@@ -120,9 +120,9 @@ def to_model_grid(
     Args:
         array: Any number type.
         grid: The model's grid.
-        how: Interpolation along the axes that are not resampled apart.
-        clip: Keep splines within the range of the channel; of each slice where an axis is resampled apart.
-        antialias: Take the mean over what a voxel covers where linear interpolation shrinks.
+        how: Interpolation along the axes that are not resampled separately.
+        clip: Keep splines within the range of the channel; of each slice if an axis is resampled separately.
+        antialias: Use the mean over a model voxel's extent where linear interpolation shrinks.
     """
     if grid.identity:
         return array
@@ -147,7 +147,7 @@ def to_model_grid(
 
 
 def _kept(result: Array, source: Array, axes: tuple[int, ...] | None) -> Array:
-    """Keep values within the range that the source has over `axes`, in place; None: no limits."""
+    """Limit values to the range of the source over `axes`, in place; None: no limits."""
     if axes is None:
         return result
     xp = namespace(result)
@@ -156,7 +156,7 @@ def _kept(result: Array, source: Array, axes: tuple[int, ...] | None) -> Array:
 
 
 def _resampled(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
-    """Resample along all axes in the same way."""
+    """Resample all axes in the same way."""
     # Shrinking axes first leaves fewer voxels to interpolate along the others.
     order = sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native)
     changing = [axis for axis in order if not grid.axes[axis].identity]

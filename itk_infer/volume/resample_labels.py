@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.resample import to_model_grid
 
-TIE = 1e-5  # shares that are equal but for rounding
+TIE = 1e-5  # shares with a smaller difference count as equal
 
 
 def resample_labels(labels: NDArray[np.integer], grid: ModelGrid) -> NDArray[np.integer]:
-    """The label of which the largest share lies at each voxel of the model's grid.
+    """The label with the largest share at each voxel of the model's grid.
 
     A share is the label's indicator, interpolated linearly. Where shares are equal, as midway between two
     voxels, the nearest voxel's label is taken if it is among them, else the lowest (nnU-Net's rule). Along an
-    axis that is resampled apart, the nearest plane is taken.
+    axis that is resampled separately, the nearest plane is taken.
 
     Args:
         labels: (Z, Y, X) on the native grid.

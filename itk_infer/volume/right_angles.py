@@ -1,4 +1,4 @@
-"""Axes that are nearly at right angles are straightened; others are refused.
+"""Straightens axes that are nearly at right angles, and refuses others.
 
 A grid has three orthogonal axes of unit length. A header can hold other axes: directions printed with few
 decimals, an affine registration, or the sheared volume of a tilted gantry.

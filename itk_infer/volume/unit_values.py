@@ -10,10 +10,10 @@ from itk_infer.errors import InputError
 
 
 def unit_of(dtype: np.dtype[Any]) -> float:
-    """The value of a type that stands for 1.0: the largest of unsigned integers; 1 for floats and one bit.
+    """The value of a type that represents 1.0: the maximum for unsigned integers; 1 for floats and one bit.
 
     Raises:
-        InputError: signed integers have no white.
+        InputError: the type is a signed integer, for which white is not defined.
     """
     if dtype.kind == "i":
         raise InputError(

@@ -24,7 +24,7 @@ class Volume:
 
     Attributes:
         array: Voxels, shape (C, Z, Y, X), in their stored type.
-        grid: The grid, the same for all channels.
+        grid: Grid of all channels.
         name: Name in messages.
         warnings: Changes made to the grid, one sentence each.
     """

@@ -38,7 +38,7 @@ def write_image(image: sitk.Image, final: Path, *, track: bool = False, intent: 
         intent: Meaning of the voxels as a NIfTI intent code; other formats have no such field.
 
     Raises:
-        OutputError: it cannot be written, or does not read back as written; no file is left then.
+        OutputError: it cannot be written, or reads back differently; no file is left then.
     """
     import SimpleITK as sitk
 
@@ -105,7 +105,7 @@ def _pack(plain: Path, packed: Path) -> None:
 
 
 def _set_kind_to_list(nrrd: Path) -> None:
-    """Set the kind of the axis of layers to ``list``, as in 3D Slicer's files; ITK writes ``vector``.
+    """Set the kind of the layers' axis to ``list``, as in 3D Slicer's files; ITK writes ``vector``.
 
     The word is padded to the same length, so that the voxels stay at the same position in the file.
     """
@@ -123,7 +123,7 @@ def _check_gzip(path: Path) -> None:
 
 
 def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
-    """What differs between the image and the one read back; None if they are equal."""
+    """A description of the difference between an image and the one read back; None if they are equal."""
     import SimpleITK as sitk
 
     if read.GetSize() != image.GetSize() or read.GetPixelID() != image.GetPixelID():
@@ -135,7 +135,7 @@ def _difference(image: sitk.Image, read: sitk.Image) -> str | None:
 
 
 def _same_geometry(image: sitk.Image, read: sitk.Image) -> bool:
-    """Whether the file has the grid of the image, up to rounding; of a 4D image that of its volumes."""
+    """Whether the file has the grid of the image, up to rounding; for a 4D image, that of its volumes."""
     if image.GetDimension() == 4:
         image, read = image[:, :, :, 0], read[:, :, :, 0]
     written, stored = grid_of(image), grid_of(read)

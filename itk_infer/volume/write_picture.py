@@ -23,13 +23,13 @@ def write_label_picture(labels: LabelArray, final: Path, keys: Mapping[str, str]
     """Write a label map as ``.png``, ``.tif`` or ``.npy``; the values of pixels are those of the labels.
 
     Args:
-        labels: (Z, Y, X), uint8 or uint16; of one page for ``.png``.
+        labels: (Z, Y, X), uint8 or uint16; one page for ``.png``.
         final: The final path.
-        keys: Facts about the model, as short lines; a ``.npy`` file cannot hold any.
+        keys: Properties of the model, as short lines; not stored in ``.npy`` files.
         track: Write an intent, which the ledger's writer removes.
 
     Raises:
-        OutputError: it cannot be written, or does not read back as written; no file is left then.
+        OutputError: it cannot be written, or reads back differently; no file is left then.
     """
     if final.suffix == ".png":
         write_png(labels[0], final, keys, track=track)
@@ -42,12 +42,12 @@ def write_label_picture(labels: LabelArray, final: Path, keys: Mapping[str, str]
 def write_png(
     pixels: NDArray[Any] | Picture, final: Path, keys: Mapping[str, str], *, track: bool = False
 ) -> None:
-    """Write a PNG. Errors as of `write_label_picture`.
+    """Write a PNG. Errors as for `write_label_picture`.
 
     Args:
-        pixels: (Y, X) of uint8 or uint16, or a picture of Pillow's.
+        pixels: (Y, X) of uint8 or uint16, or an image of Pillow.
         final: The final path.
-        keys: Facts about the model, as text chunks.
+        keys: Properties of the model, as text chunks.
         track: Write an intent, which the ledger's writer removes.
     """
     from PIL import Image
@@ -65,7 +65,7 @@ def write_png(
 
 
 def write_tiff(pages: NDArray[Any], final: Path, keys: Mapping[str, str], *, track: bool = False) -> None:
-    """Write a TIFF of grey pages, (Z, Y, X). Other arguments and errors as of `write_label_picture`."""
+    """Write a TIFF of grey pages, (Z, Y, X). Other arguments and errors as for `write_label_picture`."""
     import tifffile
 
     description = json.dumps(dict(keys))
@@ -79,7 +79,7 @@ def write_tiff(pages: NDArray[Any], final: Path, keys: Mapping[str, str], *, tra
 
 
 def write_array(array: NDArray[Any], final: Path, *, track: bool = False) -> None:
-    """Write a ``.npy`` file. Errors as of `write_label_picture`."""
+    """Write a ``.npy`` file. Errors as for `write_label_picture`."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     with new_file(final, track=track) as partial:

@@ -1,4 +1,4 @@
-"""The networks of a model, each with its explainer, and what they show of a batch of pictures."""
+"""Explains pictures by all networks of a model, and combines the networks' maps."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from itk_infer.model.saliency.choice import explainer_for
 from itk_infer.model.saliency.explainer import Explainer
 from itk_infer.model.saliency.maps import normalised
 
-LONGEST_SIDE = 512  # pixels of the canvas on which maps of several networks meet
-Inputs = list[NDArray[np.float32]]  # one (C, Y, X) for each of `Classifier.inputs`
+LONGEST_SIDE = 512  # pixels longest side of the grid to which maps of several networks are resampled
+Inputs = list[NDArray[np.float32]]  # one array (C, Y, X) per entry of `PictureClassifier.inputs`
 
 
 @dataclass(frozen=True, slots=True)
 class MethodMap:
-    """What one method shows of one picture.
+    """The saliency map of one method for one picture.
 
     Attributes:
         map: (h, w) over the whole picture, 0 to 1: the mean of the networks' maps, each divided by its maximum.
-        raw: By network: its own map, at its own size.
-        agreement: Mean correlation of two networks' maps; None for one network.
+        raw: Per network, its own map at its own size.
+        agreement: Mean Pearson correlation over pairs of networks' maps; None for one network.
     """
 
     map: NDArray[np.float32]
@@ -42,9 +42,9 @@ class ModelExplainer:
 
     Args:
         classifier: The loaded model.
-        methods: Names of methods.
-        layer: Of all networks; None: found.
-        threads: Of onnxruntime.
+        methods: Names of methods, see `model.saliency.maps.METHODS`.
+        layer: Name of the tensor for Grad-CAM in all networks; None: chosen per network.
+        threads: Threads of onnxruntime.
 
     Raises:
         ConfigError: a method is unknown.
@@ -60,7 +60,7 @@ class ModelExplainer:
         self._explainers: list[Explainer] = []
 
     def try_out(self) -> None:
-        """Explain one picture of noise, where sizes are known: what a method cannot do is refused before a run.
+        """Explain one picture of noise if sizes are known, so that unsupported methods are refused before a run.
 
         Raises:
             ModelError: a method cannot explain one of the networks.
@@ -80,10 +80,10 @@ class ModelExplainer:
                 _explained(explainer, picture, np.zeros(1, np.intp), methods, network.batch)
 
     def about(self, inputs: Inputs) -> list[dict[str, str]]:
-        """Of each network: name, group, digest, how it is explained, and by which tensor.
+        """Describe each network: name, group, digest, how it is explained, and the tensor that is used.
 
         Args:
-            inputs: Of any picture: they tell the sizes.
+            inputs: Inputs of any picture; they determine the sizes.
         """
         members = self._classifier.model.members
         return [
@@ -97,12 +97,12 @@ class ModelExplainer:
         """Explain pictures.
 
         Args:
-            inputs: Of each, of equal sizes.
-            labels: Of each: the index of the label whose logit is explained.
-            shapes: Rows and columns of each picture, as it was decoded.
+            inputs: Inputs of each picture, all of the same size.
+            labels: Per picture, the index of the label whose logit is explained.
+            shapes: Per picture, rows and columns as decoded.
 
         Returns:
-            Of each: maps by method.
+            Per picture, its maps by method.
         """
         specs = self._classifier.model.inputs
         names = [self._classifier.model.labels[label].name for label in labels]
@@ -171,7 +171,7 @@ def _explained(
 
 
 def _parts(items: NDArray[Any], fixed: int | None) -> list[NDArray[Any]]:
-    """Items for a network that takes so many per call and no others; the last is repeated."""
+    """Split items for a network with a fixed batch size; the last part is padded with its last item."""
     if fixed is None:
         return [items]
     missing = -len(items) % fixed
@@ -181,7 +181,7 @@ def _parts(items: NDArray[Any], fixed: int | None) -> list[NDArray[Any]]:
 
 @contextmanager
 def _named(network: PictureNetwork) -> Iterator[None]:
-    """Errors name the network."""
+    """Prefix errors with the network's name."""
     try:
         yield
     except ModelError as error:
@@ -190,7 +190,7 @@ def _named(network: PictureNetwork) -> Iterator[None]:
 
 
 def _agreement(maps: Sequence[NDArray[np.float32]]) -> float | None:
-    """Mean of Pearson's correlation over all pairs, 0 where a map is the same everywhere; None for one map."""
+    """Mean Pearson correlation over all pairs of maps, 0 for pairs with a constant map; None for a single map."""
     if len(maps) < 2:
         return None
     centred = np.stack([map_.ravel() - map_.mean(dtype=np.float64) for map_ in maps])

@@ -1,4 +1,4 @@
-"""The folder `saliency` beside `results.db`: panels, raw maps, scores, and what they were made with."""
+"""The folder `saliency` beside `results.db`: panels, raw maps, scores, and a manifest of how they were made."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ FOLDER, MANIFEST, SCORES = "saliency", "run_manifest.json", "all_slice_saliency_
 BATCH: Final = 8
 OPEN_FILES: Final = 4
 SAVING: Final = 2  # threads that compress, write and read back while the next panel is drawn
-TOLERANCE: Final = 0.02  # of a probability: reduced precision may differ by half of it
+TOLERANCE: Final = 0.02  # of probabilities; reduced precision may cause half of it
 SHOWN: Final = PictureInput(values="voi", missing_voi="minmax"), PictureChannel()
 
 
 @dataclass(slots=True)
 class SaliencySummary:
-    """What was made.
+    """The result of `write_saliency`.
 
     Attributes:
-        panels: Written, below the folder.
-        failed: Reasons by file of images that could not be explained.
-        members: Of each network: name, group, digest, how it is explained, and by which tensor.
+        panels: Paths of the panels, relative to the folder.
+        failed: Reason per file of images that could not be explained.
+        members: Per network: name, group, digest, how it is explained, and the tensor that is used.
     """
 
     panels: list[str] = field(default_factory=list)
@@ -79,18 +79,18 @@ def write_saliency(
     check: Callable[[], None] = lambda: None,
     on_panel: Callable[[int, int], None] = lambda done, total: None,
 ) -> SaliencySummary:
-    """Explain images of a finished run; one that fails stops no other.
+    """Explain images of a finished run. Images that fail are recorded, and the others are still explained.
 
     Args:
-        classifier: The model that the results are of.
-        database: `results.db`.
-        root: What paths of files are relative to.
-        output: Output folder; panels go to its folder `saliency`, those of the last run that are no longer wanted
-            are removed.
-        settings: See there.
-        threads: Of onnxruntime.
+        classifier: The model of the results.
+        database: Path of `results.db`.
+        root: Folder that paths of files are relative to.
+        output: Output folder. Panels go to its folder `saliency`; those of the last run that are no longer
+            needed are removed.
+        settings: Images, methods and layer.
+        threads: Threads of onnxruntime.
         check: Called between batches; raises `InterruptedRunError` to stop.
-        on_panel: Called with the number of panels that are written, and of all.
+        on_panel: Called with the number of panels written so far, and the total.
 
     Raises:
         ConfigError: there are no results of this model.
@@ -140,7 +140,7 @@ class _Writer:
     # --- pictures -------------------------------------------------------------------------------------------
 
     def prepared(self, chosen: dict[int, int]) -> Iterator[_Prepared]:
-        """The chosen images with their inputs; those that cannot be had are noted."""
+        """Yield the chosen images with their inputs; those that cannot be read are recorded as failed."""
         reach = self._classifier.reach
         for series in sequences(self._source):
             planes: dict[int, Inputs] = {}
@@ -184,7 +184,7 @@ class _Writer:
             for item, maps in zip(batch, found, strict=True):
                 stem = panel_stem(item.row)
                 panel = draw_panel(self._panel(item, maps))
-                # A thread does not have the caller's context by itself, in which the lock is verified.
+                # Threads do not inherit the caller's context, which holds the lock that is verified.
                 saved.append((stem, pool.submit(copy_context().run, self._save, stem, panel, maps)))
                 self._rows.append(self._score_row(item, maps, stem))
         for stem, saving in saved:
@@ -192,7 +192,7 @@ class _Writer:
             self.summary.panels.append(f"{stem}.png")
 
     def finish(self) -> None:
-        """Write scores and manifest, and remove panels of the last run that are no longer wanted."""
+        """Write scores and manifest, and remove panels of the last run that are no longer needed."""
         make_folder(self._folder)
         labels = ("label", "probability", "std")
         header = ["series", "study", "position", "sop", "file", "frame", *labels]
@@ -212,7 +212,7 @@ class _Writer:
         write_bytes(text.encode("utf-8", "backslashreplace"), self._folder / MANIFEST)
 
     def _as_recorded(self, batch: Sequence[_Prepared]) -> list[_Prepared]:
-        """Those to which the model answers what the results say; the files of others have changed."""
+        """Images for which the model reproduces the recorded probabilities; the files of others have changed."""
         if not batch:
             return []
         answers = self._classifier.scores([item.inputs for item in batch]).probabilities
@@ -321,7 +321,7 @@ class _Writer:
         }
 
     def _last_panels(self) -> list[str]:
-        """Panels that the last run wrote here."""
+        """Panels that the last run wrote to this folder."""
         try:
             panels = json.loads((self._folder / MANIFEST).read_text("utf-8"))["panels"]
             inside = [name for name in panels if isinstance(name, str) and name.endswith(".png")]

@@ -1,4 +1,4 @@
-"""Names of panels: the same for the same image in every run."""
+"""File names of panels; an image has the same name in every run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from itk_infer.classify.tables.source import ImageRow
 
-LONGEST = 64  # characters of a UID
+LONGEST = 64  # longest UID, in characters
 
 
 def panel_stem(row: ImageRow) -> str:
@@ -16,13 +16,13 @@ def panel_stem(row: ImageRow) -> str:
     place = "" if row.position is None else f"{row.position:+09.2f}_"
     frame = f"_{row.frame:04d}" if (row.frames or 1) > 1 or row.frame else ""
     name = row.sop
-    if name.startswith("sha256:"):  # of a file without a UID
+    if name.startswith("sha256:"):  # the file has no UID
         name = f"{PurePosixPath(row.path).stem[:40]}-{name[7:15]}"
     return f"{safe(row.study)}/{safe(row.series or 'series')}/{place}{safe(name)}{frame}"
 
 
 def safe(text: str) -> str:
-    """A name for a file, on any system; other texts get other names."""
+    """A valid file name on all systems; different texts give different names."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", text).strip(".")
     if plain == text and 0 < len(plain) <= LONGEST:
         return plain

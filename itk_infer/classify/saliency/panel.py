@@ -1,4 +1,4 @@
-"""One panel per explained image: the image, its overlays, bars of the probabilities, and what they are made of."""
+"""One panel per explained image: the image, its overlays, bars of the probabilities, and notes on the model."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 NO_LOCALISER: Final = "Shows what the answer depends on; it does not locate findings, and is no diagnosis."
 SIDE, GAP, TITLE, LINE = 340, 12, 52, 19  # pixels
 MOST_BARS: Final = 12
-OPACITY: Final = 0.65  # of the overlay where the map is 1
+OPACITY: Final = 0.65  # opacity of the overlay where the map is 1
 PAPER, INK, FAINT, BAR, MARKED = (16, 18, 22), (235, 238, 242), (150, 155, 162), (86, 180, 233), (230, 159, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelBar:
-    """One bar.
+    """One bar of the chart of probabilities.
 
     Attributes:
-        name: Of the label.
+        name: Name of the label.
         probability: 0 to 1.
-        threshold: Positive from here on.
+        threshold: The label is positive from this probability on.
         std: Standard deviation over the members of an ensemble; None for a single network.
-        explained: Whether the maps are of this label.
+        explained: Whether this is the explained label.
     """
 
     name: str
@@ -44,14 +44,14 @@ class LabelBar:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What is drawn.
+    """Contents of one panel.
 
     Attributes:
-        title: Two lines: the image, and the label that is explained.
-        image: (rows, columns) or (rows, columns, 3), 0 to 1.
-        overlays: Titles with maps from 0 to 1, (h, w), over the whole image.
+        title: Two lines: the image, and the explained label.
+        image: (rows, columns) or (rows, columns, 3), values 0 to 1.
+        overlays: Maps by title, (h, w), values 0 to 1, each over the whole image.
         bars: In the order of the model's labels.
-        lines: What the maps and the bars are made of.
+        lines: Text below: the model, and how maps and bars were computed.
     """
 
     title: tuple[str, str]
@@ -62,7 +62,7 @@ class Panel:
 
 
 def draw_panel(panel: Panel) -> Picture:
-    """Draw it: image, one overlay per map, bars; text above and below."""
+    """Draw a panel: image, one overlay per map, bars; text above and below."""
     from PIL import Image, ImageDraw
 
     image = _scaled(panel.image)
@@ -89,7 +89,7 @@ def draw_panel(panel: Panel) -> Picture:
 
 
 def _scaled(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image in colour, its longer side `SIDE` pixels."""
+    """The image as RGB, its longer side resized to `SIDE` pixels."""
     from PIL import Image
 
     grey = (np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -100,7 +100,7 @@ def _scaled(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image under the colours of a map, which are the denser the larger it is."""
+    """Blend the colours of a map over the image, with an opacity that grows with the map's value."""
     map_ = np.clip(resized(values, (image.shape[0], image.shape[1])), 0, 1)
     colours = _jet()[(map_ * 255 + 0.5).astype(np.uint8)]
     mixed = image + OPACITY * map_[..., None] * (colours - image)
@@ -110,7 +110,7 @@ def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[n
 
 @cache
 def _jet() -> NDArray[np.float32]:
-    """256 colours from blue over green and yellow to red."""
+    """A table (256, 3) of colours from blue over green and yellow to red."""
     ramp = np.linspace(0, 1, 256)[:, None]
     centres = np.array([0.75, 0.5, 0.25])
     colours: NDArray[np.float32] = (np.clip(1.5 - np.abs(ramp - centres) * 4, 0, 1) * 255).astype(np.float32)
@@ -144,7 +144,7 @@ def _bars(pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
 
 
 def _short(text: str, room: float, size: int) -> str:
-    """The text, without its middle where it is too long."""
+    """The text, shortened in the middle if it is wider than `room` pixels."""
     if _font(size).getlength(text) <= room:
         return text
     keep = len(text)
@@ -155,7 +155,7 @@ def _short(text: str, room: float, size: int) -> str:
 
 @cache
 def _wrapped(text: str, room: float) -> tuple[str, ...]:
-    """Lines of whole words."""
+    """Split text into lines at spaces."""
     lines, line = [], ""
     for word in printable(text).split():
         longer = f"{line} {word}".strip()

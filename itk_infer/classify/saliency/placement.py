@@ -1,4 +1,4 @@
-"""Where a network's map lies in the picture, which is resized, padded or cut on its way to the network."""
+"""The position of a network's map in a picture that was resized, padded or cropped for the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Box = tuple[float, float, float, float]  # top, left, bottom, right
 
 
 def box_of(wanted: PictureInput, shape: tuple[int, int]) -> Box:
-    """What the network sees of a picture, in the picture's pixels; it may reach beyond it.
+    """The region of a picture that the network's input covers, in pixels of the picture; may exceed the picture.
 
     Args:
-        wanted: The network's input.
+        wanted: Input spec of the network.
         shape: Rows and columns of the picture.
     """
     size = wanted.size or shape
@@ -34,20 +34,20 @@ def box_of(wanted: PictureInput, shape: tuple[int, int]) -> Box:
 
 
 def _start(have: int, wanted: int) -> int:
-    """Where the middle part of a side begins; negative where it is padded."""
+    """Start of the centred part of a side; negative if the side is padded."""
     return (have - wanted) // 2 if have >= wanted else -((wanted - have) // 2)
 
 
 def placed(
     values: NDArray[np.floating], box: Box, shape: tuple[int, int], canvas: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """A map on a canvas over the whole picture, zero where the network saw nothing.
+    """Resample a map to a grid over the whole picture, zero outside the network's input.
 
     Args:
-        values: (h, w), over `box`.
+        values: The map (h, w), covering `box`.
         box: In pixels of the picture.
         shape: Rows and columns of the picture.
-        canvas: Those of the canvas.
+        canvas: Rows and columns of the grid.
     """
     scale = canvas[0] / shape[0], canvas[1] / shape[1]
     top, left, bottom, right = (round(side * scale[index % 2]) for index, side in enumerate(box))

@@ -1,4 +1,4 @@
-"""What is explained, and how."""
+"""Settings of the saliency maps of a run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from itk_infer.model.saliency.explainer import check_methods
 
 @dataclass(frozen=True, slots=True)
 class SaliencySettings:
-    """What is explained, and how.
+    """Which images are explained, for which label, and by which methods.
 
     Attributes:
-        methods: Of `model.saliency.maps.METHODS`.
-        wanted: Which images: ``positives``, ``all``, or a number per study.
-        label: Name of the label that is explained; None: see `targets.explained_label`.
-        layer: The tensor that Grad-CAM explains; None: found.
+        methods: Names in `model.saliency.maps.METHODS`.
+        wanted: Images to explain: ``positives``, ``all``, or a number per study.
+        label: Name of the label to explain; None: see `targets.explained_label`.
+        layer: Name of the tensor for Grad-CAM; None: chosen per network.
     """
 
     methods: tuple[str, ...]
@@ -31,10 +31,10 @@ class SaliencySettings:
 
 
 def check_wanted(wanted: str) -> str:
-    """``positives``, ``all``, or a number of images per study.
+    """Check the choice of images: ``positives``, ``all``, or a number per study.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: it is none of these.
     """
     if wanted in ("positives", "all") or (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
         return wanted
@@ -42,10 +42,10 @@ def check_wanted(wanted: str) -> str:
 
 
 def check_label(label: str | None, names: Sequence[str]) -> None:
-    """Refuse a label that the model does not have; None is any.
+    """Check the name of a label; None is valid.
 
     Raises:
-        ConfigError: there is no such label.
+        ConfigError: the model has no such label.
     """
     if label not in (None, *names):
         raise ConfigError(f"`saliency_label={label}`: the model has no such label; there are {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Which images are explained, and for which of their labels."""
+"""The choice of images to explain, and of the label that each is explained for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from itk_infer.classify.units import natural
 
 
 def explained_label(labels: Sequence[TableLabel], probabilities: Sequence[float]) -> int:
-    """The label whose logit is explained: the most probable of the positive ones, else of all.
+    """Index of the label to explain: the most probable of the positive ones, or of all if none is positive.
 
-    A label that others are cases of ("any") is taken only if none of them is positive: it would always win.
+    A label that includes others ("any") is chosen only if none of them is positive, as it is always most probable.
     """
     parents = {label.parent for label in labels if label.parent}
 
@@ -27,12 +27,12 @@ def explained_label(labels: Sequence[TableLabel], probabilities: Sequence[float]
 
 
 def select(source: ResultsSource, wanted: str, label: str | None = None) -> dict[int, int]:
-    """Images to explain, with the index of the label.
+    """Choose the images to explain.
 
     Args:
         source: The results.
-        wanted: See `SaliencySettings`; a number: the images of each study with the most probable labels.
-        label: Name of the one to explain; None: see `explained_label`.
+        wanted: See `SaliencySettings`; a number: per study, so many images with the highest probabilities.
+        label: Name of the label to explain; None: see `explained_label`.
 
     Raises:
         ConfigError: the model has no such label.
@@ -57,9 +57,9 @@ def select(source: ResultsSource, wanted: str, label: str | None = None) -> dict
 
 
 def sequences(source: ResultsSource) -> Iterator[list[ImageRow]]:
-    """Counted images, with those that a model sees together in one list, in their order.
+    """Yield counted images in lists of those that share inputs, in their order.
 
-    They are the frames of a file, or the files of a series: by position, or by path where one has none.
+    A list holds the frames of a file, or the files of a series: by position, or by path if a position is missing.
     """
 
     def together(row: ImageRow) -> tuple[str, str]:
@@ -72,7 +72,7 @@ def sequences(source: ResultsSource) -> Iterator[list[ImageRow]]:
             return sorted(series, key=lambda row: (row.position, row.sop, row.frame))
         return sorted(series, key=lambda row: (natural(row.path), row.frame))
 
-    # Rows of one series come together, those of its files with frames among them.
+    # Files of one series may have frames, so images are grouped by series before they are split.
     for _, rows in groupby(source.images_by_series(), key=lambda row: row.series or row.study):
         found: dict[tuple[str, str], list[ImageRow]] = defaultdict(list)
         for row in rows:

@@ -1,1 +1,1 @@
-"""Tables made from `results.db`: of images, of slices, of studies."""
+"""Tables derived from `results.db`: per image, per slice, per study."""

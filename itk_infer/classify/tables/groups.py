@@ -1,4 +1,4 @@
-"""Images summed up: per study, series, patient or folder."""
+"""Summaries of images per study, series, patient or folder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from itk_infer.classify.tables.study_rule import Sum
 
 @dataclass(slots=True)
 class Group:
-    """One study, or what is summed up like one.
+    """The images of one study, series, patient or folder.
 
     Attributes:
-        key: Its identifier.
-        images: Counted ones, with a prediction.
-        failed: Files that could not be read.
-        copies: Images that were there before.
-        conflicts: Images whose identifier another picture has; not counted.
-        sums: By label.
-        best: By label: the largest probability, path and frame of the image that gave it.
+        key: Identifier of the group.
+        images: Number of counted images with a prediction.
+        failed: Number of files that could not be read.
+        copies: Number of images that are copies of counted ones.
+        conflicts: Number of images that share their identifier with a different picture; they are not counted.
+        sums: Per label, its `Sum`.
+        best: Per label, the largest probability, and path and frame of the image that has it.
     """
 
     key: str
@@ -34,13 +34,13 @@ class Group:
 
     @property
     def state(self) -> str:
-        """Whether all, some or none of its files were read; empty ones have no image that counts."""
+        """Whether all, some or none of its files were read; ``empty`` if it has no counted image."""
         if not self.images:
             return "failed" if self.failed else "empty"
         return "partly failed" if self.failed else "done"
 
     def values(self) -> tuple[float | None, ...]:
-        """The probability per label; None without an image."""
+        """Probability per label; None if there is no image."""
         return tuple(item.result() if self.images else None for item in self.sums)
 
     def positives(self, labels: Sequence[TableLabel]) -> tuple[str, ...]:
@@ -49,22 +49,22 @@ class Group:
         return tuple(label.name for label, value in pairs if value is not None and value >= label.threshold)
 
     def image(self, label: int) -> str:
-        """Path of the image with the largest probability, with its frame where that is not the first."""
+        """Path of the image with the largest probability, with its frame number unless that is 0."""
         _, path, frame = self.best[label]
         return f"{path} [frame {frame}]" if frame else path
 
 
 @dataclass(slots=True)
 class Groups:
-    """All groups; filled image by image, in the order of their paths.
+    """All groups; images are added in the order of their paths.
 
     Attributes:
-        by: study, series, patient or folder.
-        labels: Of the model.
-        rule: Makes an empty sum.
-        found: By key.
-        states: Images by state.
-        other: Files without images by state.
+        by: ``study``, ``series``, ``patient`` or ``folder``.
+        labels: Labels of the model.
+        rule: Returns a new `Sum`.
+        found: Groups by key.
+        states: Number of images per state.
+        other: Number of files without images per state.
     """
 
     by: str
@@ -75,7 +75,7 @@ class Groups:
     other: Counter[str] = field(default_factory=Counter)
 
     def add_image(self, row: ImageRow) -> None:
-        """An image. One without a prediction of the current model is not counted."""
+        """Add an image; it is counted only if it has a prediction of the current model."""
         group = self._group(row.group(self.by))
         if row.state != "counted":
             group.copies += row.state == "copy"
@@ -89,17 +89,17 @@ class Groups:
         group.images += 1
         for index, value in enumerate(row.probabilities):
             group.sums[index].add(value)
-            if value > group.best[index][0]:  # of equals, the first by its path
+            if value > group.best[index][0]:  # of equal values, the image with the first path is kept
                 group.best[index] = value, row.path, row.frame
 
     def add_file(self, row: FileRow) -> None:
-        """A file without images: one that failed makes a row of its study, even the only one."""
+        """Add a file without images. A failed file makes a row for its study, even if it is the only file."""
         self.other[row.state] += 1
         if row.state == "failed":
             self._group(row.group(self.by)).failed += 1
 
     def sorted(self) -> list[Group]:
-        """The groups by their keys."""
+        """The groups, sorted by key."""
         return [self.found[key] for key in sorted(self.found)]
 
     def _group(self, key: str) -> Group:

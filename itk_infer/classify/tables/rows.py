@@ -1,4 +1,4 @@
-"""The rows of each table. Probabilities have seven digits, which is what float32 holds."""
+"""Rows of each table. Probabilities have seven decimal places, the precision of float32."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ Row = Sequence[Cell]
 
 
 def rounded(value: float | None) -> float | None:
-    """Seven digits after the point."""
+    """The value rounded to seven decimal places."""
     return None if value is None else round(value, 7)
 
 
 def image_header(labels: Sequence[TableLabel]) -> Row:
-    """Of `images.csv`."""
+    """Column titles of `images.csv`."""
     names = [label.name for label in labels]
     about = ("file", "frame", "study", "series", "sop", "position", "state", "reason")
     return (*about, *names, *(f"{name} std" for name in names))
 
 
 def image_row(row: ImageRow, labels: Sequence[TableLabel]) -> Row:
-    """Of an image; without a prediction, its cells are empty."""
+    """Row of `images.csv` for an image; cells of probabilities are empty without a prediction."""
     empty = [None] * (len(labels) - len(row.probabilities))
     about = (row.path, row.frame, row.study, row.series, row.sop, row.position, row.state, None)
     return (*about, *map(rounded, row.probabilities), *empty, *map(rounded, row.stds), *empty)
 
 
 def file_row(row: FileRow, labels: Sequence[TableLabel]) -> Row:
-    """Of a file without images."""
+    """Row of `images.csv` for a file without images."""
     about = (row.path, None, row.study, row.series, row.sop, None, row.state, row.reason)
     return (*about, *[None] * (2 * len(labels)))
 
 
 def slice_rows(images: Iterable[ImageRow], labels: Sequence[TableLabel]) -> Iterator[Row]:
-    """Of `predictions_per_slice.csv`: images of `ResultsSource.images_by_series`, numbered within each series."""
+    """Rows of `predictions_per_slice.csv`, from `ResultsSource.images_by_series`, numbered within each series."""
     names = [label.name for label in labels]
     yield (
         "series",
@@ -61,7 +61,7 @@ def slice_rows(images: Iterable[ImageRow], labels: Sequence[TableLabel]) -> Iter
 
 
 def group_rows(groups: Iterable[Group], labels: Sequence[TableLabel], by: str, rule: str) -> Iterator[Row]:
-    """Of `studies.csv`: one row per study, also of one without any readable image."""
+    """Rows of `studies.csv`: one per study, including studies without a readable image."""
     names = [label.name for label in labels]
     yield (
         *(by, "images", "failed", "copies", "conflicts", "state"),
@@ -81,7 +81,7 @@ def group_rows(groups: Iterable[Group], labels: Sequence[TableLabel], by: str, r
 
 
 def result_rows(groups: Iterable[Group], labels: Sequence[TableLabel], by: str, rule: str) -> Iterator[Row]:
-    """Of `results.csv`: one row per study and label."""
+    """Rows of `results.csv`: one per study and label."""
     yield (by, "label", "probability", "threshold", "positive", "rule", "images", "failed", "state", "image")
     for group in groups:
         for index, (label, value) in enumerate(zip(labels, group.values(), strict=True)):
@@ -91,7 +91,7 @@ def result_rows(groups: Iterable[Group], labels: Sequence[TableLabel], by: str, 
 
 
 def kaggle_rows(images: Iterable[ImageRow], labels: Sequence[TableLabel]) -> Iterator[Row]:
-    """Of `kaggle.csv`: the form of RSNA 2019, one row per image and label."""
+    """Rows of `kaggle.csv`, in the format of the RSNA 2019 challenge: one per image and label."""
     yield ("ID", "Label")
     for row in images:
         if row.state == "counted":

@@ -1,4 +1,4 @@
-"""What tables need of `results.db`: the model, its labels, images and files."""
+"""Reads the model, its labels, images and files from `results.db`, for tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GROUPS: Final = ("study", "series", "patient", "folder")
 
 @dataclass(frozen=True, slots=True)
 class TableLabel:
-    """One label of the model: see the table ``labels``."""
+    """One label of the model, see the table ``labels``."""
 
     name: str
     threshold: float
@@ -31,11 +31,11 @@ class TableLabel:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One picture with what was predicted of it: see the tables ``images`` and ``files``.
+    """One picture with its prediction, see the tables ``images`` and ``files``.
 
     Attributes:
-        probabilities: By label; empty if there is no prediction of the current model.
-        stds: The same; None for a single network.
+        probabilities: One per label; empty if there is no prediction of the current model.
+        stds: Standard deviation per label; None for a single network.
     """
 
     path: str
@@ -53,16 +53,16 @@ class ImageRow:
     stds: tuple[float | None, ...]
 
     def group(self, by: str) -> str:
-        """The group that it belongs to: see `group_of`."""
+        """Key of its group, see `group_of`."""
         return group_of(by, self.study, self.series, self.patient, self.folder)
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file that gave no pictures.
+    """A file without pictures.
 
     Attributes:
-        state: failed, skipped or waiting.
+        state: ``failed``, ``skipped`` or ``waiting``.
     """
 
     path: str
@@ -75,25 +75,25 @@ class FileRow:
     patient: str | None
 
     def group(self, by: str) -> str:
-        """The group that it belongs to: see `group_of`."""
+        """Key of its group, see `group_of`."""
         return group_of(by, self.study or f"folder:{self.folder}", self.series, self.patient, self.folder)
 
 
 def group_of(by: str, study: str, series: str | None, patient: str | None, folder: str) -> str:
-    """What is summed up together; without a series or a patient, the images of a study are."""
+    """Key of the group of an image; without a series or patient ID, images are grouped by study."""
     if by == "folder":
         return folder or "."
     return {"series": series, "patient": patient}.get(by) or study
 
 
 class ResultsSource:
-    """An output folder of `itk_infer classify`.
+    """The results of an output folder of `itk_infer classify`.
 
     Args:
         folder: The output folder, or its database.
 
     Raises:
-        ConfigError: there is no database, it is of another version, or no model ran yet.
+        ConfigError: there is no database, it is of another version, or holds no run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -129,7 +129,7 @@ class ResultsSource:
         self._db.close()
 
     def images(self) -> Iterator[ImageRow]:
-        """All pictures, by path and frame; copies and conflicts included."""
+        """All pictures by path and frame, including copies and conflicts."""
         return self._images("LEFT JOIN", "f.path, i.frame")
 
     def images_by_series(self) -> Iterator[ImageRow]:
@@ -138,7 +138,7 @@ class ResultsSource:
         return self._images("JOIN", order)
 
     def _images(self, join: str, order: str) -> Iterator[ImageRow]:
-        # A file that waits to be read again has images of its former content.
+        # A file that is to be read again still has the images of its former content.
         counted = "AND i.state = 'counted' " if join == "JOIN" else ""
         query = (
             f"SELECT {COLUMNS}, p.probability, p.std FROM files f JOIN images i ON i.file = f.id "
@@ -153,7 +153,7 @@ class ResultsSource:
             yield ImageRow(*(*rows[0][:count], probabilities, stds))
 
     def other_files(self) -> Iterator[FileRow]:
-        """Files that gave no pictures, by path."""
+        """Files without pictures, by path."""
         query = (
             "SELECT path, folder, state, ifnull(reason, ''), study, series, sop, patient FROM files f "
             "WHERE state != 'done' ORDER BY path"
@@ -161,17 +161,17 @@ class ResultsSource:
         yield from (FileRow(*row) for row in self._db.execute(query))
 
     def last_run(self) -> tuple[int, float] | None:
-        """Images and seconds of the last run; None while it has not ended."""
+        """Number of images and seconds of the last run; None if it has not ended."""
         images, seconds = self._db.execute("SELECT images, seconds FROM runs ORDER BY id DESC LIMIT 1").fetchone()
         return None if images is None or seconds is None else (images, seconds)
 
     def recorded(self, name: str) -> list[str]:
-        """Digests that an unchanged table may have; empty: it was never written."""
+        """Accepted digests of a table that was not changed by hand; empty if it was never written."""
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (f"table:{name}",)).fetchone()
         return row[0].split() if row else []
 
     def record(self, name: str, digests: str) -> None:
-        """Note the digests that a table may have from now on, with a space between them.
+        """Store the accepted digests of a table, separated by spaces.
 
         Raises:
             OutputError: the database cannot be written.

@@ -1,4 +1,4 @@
-"""How the images of a study are summed up, one image at a time."""
+"""Rules that combine the probabilities of a study's images, one image at a time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ RULES: Final = "max, mean, top3_mean (any number), noisy_or"
 
 
 class Sum(Protocol):
-    """Takes probabilities."""
+    """Combines probabilities into one."""
 
     def add(self, value: float) -> None:
-        """One image."""
+        """Add the probability of one image."""
         ...
 
     def result(self) -> float:
-        """Of at least one image."""
+        """The combined probability; needs at least one image."""
         ...
 
 
 class Largest:
-    """The largest: a study has a finding if one of its images shows it."""
+    """The maximum: a study has a finding if one of its images shows it."""
 
     def __init__(self) -> None:
         self._value = -math.inf
@@ -57,7 +57,7 @@ class Mean:
 
 
 class TopMean:
-    """The mean of the largest few; of all, where there are no more."""
+    """The mean of the `most` largest probabilities, or of all if there are fewer."""
 
     def __init__(self, most: int) -> None:
         self._most, self._values = most, list[float]()
@@ -75,7 +75,7 @@ class TopMean:
 
 
 class NoisyOr:
-    """1 - product of (1 - p): as if images were independent; it grows with their number."""
+    """Noisy-or, 1 - product of (1 - p): assumes independent images, and grows with their number."""
 
     def __init__(self) -> None:
         self._log = 0.0
@@ -90,10 +90,10 @@ class NoisyOr:
 
 
 def study_rule(name: str) -> Callable[[], Sum]:
-    """The rule of this name.
+    """The class of the rule with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no rule of this name.
     """
     top = re.fullmatch(r"top([1-9][0-9]{0,5})_mean", name)
     if top:

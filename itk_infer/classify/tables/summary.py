@@ -1,4 +1,4 @@
-"""What is printed after a run, and by `itk_infer report`."""
+"""The summary printed after a run, and by `itk_infer report`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_COMBINATIONS: Final = 10
 
 
 def summary_lines(summary: TableSummary, *, speed: bool = True) -> list[str]:
-    """Images, speed of the last run if wanted, studies, positives per label and in combination."""
+    """Images, speed of the last run if `speed`, studies, and positives per label and per combination."""
     counted = summary.images["counted"]
     other = [f"{count} {state}" for state, count in sorted(summary.images.items()) if state != "counted" and count]
     other += [f"{count} files {state}" for state, count in sorted(summary.files.items())]

@@ -1,4 +1,4 @@
-"""`results.xlsx`: the studies, and the images, with identifiers that keep their digits."""
+"""`results.xlsx`: sheets of studies and images; identifiers are text, so that no digits are lost."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Final
 from itk_infer.files.cells import FORMULA, Cell, OnDigest, digest
 from itk_infer.files.commit import new_file
 
-MOST_ROWS: Final = 100_000  # of a sheet; a million is what the format can hold, and takes minutes
+MOST_ROWS: Final = 100_000  # per sheet; the format's limit of a million takes minutes to write
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_workbook(path: Path, sheets: Mapping[str, Iterable[Sequence[Cell]]], on_digest: OnDigest) -> list[str]:
-    """Write a workbook, row by row.
+    """Write a workbook row by row.
 
     Args:
-        path: Its final name.
-        sheets: Rows by title, the header first.
+        path: Final path of the file.
+        sheets: Rows by sheet title, the header first.
         on_digest: Called with the SHA-256 of the file, before it gets its final name.
 
     Returns:
-        Titles of sheets that were cut at `MOST_ROWS`.
+        Titles of sheets that were truncated at `MOST_ROWS`.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell

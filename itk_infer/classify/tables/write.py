@@ -1,4 +1,4 @@
-"""Writes the tables of an output folder of `itk_infer classify`, from its database alone, at any time."""
+"""Writes the tables of an output folder of `itk_infer classify`; needs only its database."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PLURAL: Final = {"study": "studies", "series": "series", "patient": "patients", 
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """What is written.
+    """Which tables are written, and how images are grouped.
 
     Attributes:
-        group_by: What is summed up together: study, series, patient or folder.
-        rule: How; None: as the model spec says.
-        kaggle: Also `kaggle.csv`.
-        xlsx: Also `results.xlsx`.
-        overwrite: Replace tables that were changed by hand.
+        group_by: Images are grouped by ``study``, ``series``, ``patient`` or ``folder``.
+        rule: Name of the rule that combines a group's images; None: that of the model's spec.
+        kaggle: Whether to write `kaggle.csv`, too.
+        xlsx: Whether to write `results.xlsx`, too.
+        overwrite: Whether to replace tables that were changed by hand.
     """
 
     group_by: str = "study"
@@ -53,17 +53,17 @@ class TableSettings:
 
 @dataclass(slots=True)
 class TableSummary:
-    """What a person wants to know of the folder.
+    """Summary of an output folder.
 
     Attributes:
-        images: Pictures by state: counted, copy, conflict, without prediction.
-        files: Files without pictures by state.
-        groups: Number of studies, or of what is summed up.
-        empty: Those without a readable image.
-        positives: Studies by label.
-        combinations: Studies by the labels that are positive together.
-        run: Images and seconds of the last run.
-        notes: Sentences about tables that were kept or cut.
+        images: Number of pictures per state: counted, copy, conflict, without prediction.
+        files: Number of files without pictures per state.
+        groups: Number of studies, or of other groups.
+        empty: Number of groups without a readable image.
+        positives: Number of positive studies per label.
+        combinations: Number of studies per combination of positive labels.
+        run: Number of images and seconds of the last run.
+        notes: Sentences about tables that were not replaced, or truncated.
     """
 
     group_by: str
@@ -80,12 +80,12 @@ class TableSummary:
 def write_tables(
     folder: Path, settings: TableSettings = TableSettings(), *, database: Path | None = None
 ) -> TableSummary:
-    """Write `images.csv`, `predictions_per_slice.csv`, `studies.csv`, `results.csv`, and more if asked for.
+    """Write `images.csv`, `predictions_per_slice.csv`, `studies.csv`, `results.csv`, and requested others.
 
     Args:
-        folder: Output folder. The caller holds the lock of the database's folder.
-        settings: What is written.
-        database: `results.db`, whose table ``about`` keeps the digests of what is written; None: in `folder`.
+        folder: Output folder. The caller must hold the lock of the database's folder.
+        settings: Tables to write, and grouping.
+        database: Path of `results.db`, whose table ``about`` keeps the digests of the tables; None: in `folder`.
 
     Raises:
         ConfigError: there is no database, or a setting is unknown.
@@ -100,7 +100,7 @@ def write_tables(
         for file in source.other_files():
             groups.add_file(file)
         found, by = groups.sorted(), settings.group_by
-        # The short tables first: of half a million images, the long ones take a minute.
+        # The short tables first: for half a million images, the long ones take a minute.
         writer.csv(f"{PLURAL[by]}.csv", group_rows(found, source.labels, by, rule))
         writer.csv("results.csv", result_rows(found, source.labels, by, rule))
         writer.csv("images.csv", _images(source))
@@ -135,7 +135,7 @@ def _count(summary: TableSummary, groups: Sequence[Group], labels: Sequence[Tabl
 
 
 class _Writer:
-    """Writes tables, but not over one that was changed by hand since."""
+    """Writes tables, except over those that were changed by hand after the last run."""
 
     def __init__(self, folder: Path, source: ResultsSource, overwrite: bool) -> None:
         self._folder, self._source, self._overwrite = folder, source, overwrite
@@ -165,5 +165,5 @@ class _Writer:
         if there and not self._overwrite and there not in self._source.recorded(name):
             self.notes.append(f"{path}: was changed since it was written, and is kept; `overwrite` replaces it")
             return
-        # Both: a process that is killed leaves one or the other.
+        # Both digests are recorded: after a kill, the file has one or the other.
         write(path, lambda made: self._source.record(name, f"{there} {made}"))

@@ -30,7 +30,7 @@ def inspect_command(as_json: bool, **model: Any) -> int:
 
     request, text = model_request(**model), model_text
     classifies = says_it_classifies(request.paths, request.options.spec)
-    about = None if classifies else described(request)  # of kinds that need not be loaded for it
+    about = None if classifies else described(request)  # for kinds that can be described without loading
     if about is None:
         with temporary_folder(SHARED_MEMORY):
             with contextlib.suppress(TaskError):

@@ -161,11 +161,11 @@ def _count_case(
 
 
 def _show(curves: list[LabelCurves], output: OutputSpec | None) -> tuple[dict[str, float], float | None]:
-    """Print the thresholds; returns that of each label, and that for all labels together, None if there is none.
+    """Print the thresholds; return that of each label, and that for all labels together, or None.
 
     Args:
-        curves: Of each label.
-        output: Of the model's spec; None: there was no truth.
+        curves: Curves of each label.
+        output: Output block of the model's spec; None: there is no ground truth.
     """
     import numpy as np
 

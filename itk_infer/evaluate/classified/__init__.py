@@ -1,1 +1,1 @@
-"""Probabilities of images and studies against truth."""
+"""Comparison of classification results of images and studies with ground truth."""

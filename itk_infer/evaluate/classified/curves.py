@@ -1,7 +1,7 @@
-"""ROC and precision-recall curves of one label, of weighted items, so that a resample is a vector of weights.
+"""ROC and precision-recall curves of one label over weighted items; a bootstrap resample is a vector of weights.
 
-An item is called positive from a threshold on (>=). Items of equal probability change sides together, so curves
-have one point per distinct probability.
+An item is called positive if its probability is at or above the threshold. Items of equal probability are called
+together, so a curve has one point per distinct probability.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Points:
 
     Attributes:
         thresholds: Distinct probabilities, descending.
-        true: Weight of items that are positive and called so.
-        false: Weight of items that are negative and called positive.
+        true: Weight of positive items that are called positive.
+        false: Weight of negative items that are called positive.
     """
 
     thresholds: Floats
@@ -30,49 +30,49 @@ class Points:
 
     @property
     def sensitivity(self) -> Floats:
-        """From the origin, so one longer than `thresholds`."""
+        """Sensitivity at each threshold, preceded by 0: one element more than `thresholds`."""
         rates: Floats = np.concatenate([[0.0], self.true]) / self.true[-1]
         return rates
 
     @property
     def false_rate(self) -> Floats:
-        """1 - specificity, likewise."""
+        """1 - specificity at each threshold, preceded by 0."""
         rates: Floats = np.concatenate([[0.0], self.false]) / self.false[-1]
         return rates
 
     @property
     def precision(self) -> Floats:
-        """At each threshold; 1 where nothing is called positive."""
+        """Precision at each threshold; 1 where no item is called positive."""
         called = self.true + self.false
         return np.divide(self.true, called, out=np.ones_like(called), where=called > 0)
 
     def precision_at(self, recalls: Floats) -> Floats:
-        """The largest precision at each recall or a larger one."""
+        """The largest precision at each recall or any larger one."""
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
         place = np.searchsorted(self.sensitivity[1:], recalls - 1e-12)
         return best[np.minimum(place, len(best) - 1)]
 
     def auc(self) -> float:
-        """Area under the ROC curve: the share of pairs in right order, ties half (Hanley, McNeil 1982)."""
+        """Area under the ROC curve: share of correctly ordered pairs, ties count half (Hanley, McNeil 1982)."""
         return float(np.trapezoid(self.sensitivity, self.false_rate))
 
     def average_precision(self) -> float:
-        """Sum over thresholds of the gain in recall times the precision there, without interpolation."""
+        """Sum over thresholds of the increase in recall times the precision there, not interpolated."""
         return float((np.diff(self.sensitivity) * self.precision).sum())
 
     def sensitivity_at(self, specificity: float) -> tuple[float, float]:
-        """The largest sensitivity at this specificity or a higher one, and its threshold; infinity calls none."""
+        """Largest sensitivity with at least this specificity, and its threshold; infinity if none is positive."""
         allowed = np.flatnonzero(self.false_rate <= 1 - specificity + 1e-12)
         at = int(allowed[-1])
         return float(self.sensitivity[at]), float(self.thresholds[at - 1]) if at else float("inf")
 
 
 class RankedItems:
-    """Items of one label, sorted once.
+    """The items of one label, sorted by probability once for all resamples.
 
     Args:
-        probabilities: (N,).
-        truth: (N,), whether each has the finding.
+        probabilities: Probability of each item, (N,).
+        truth: Whether each item has the finding, (N,).
     """
 
     def __init__(self, probabilities: Floats, truth: NDArray[np.bool_]) -> None:
@@ -83,10 +83,10 @@ class RankedItems:
         self._thresholds = ranked[self._ends]
 
     def points(self, weights: Floats | None = None) -> Points | None:
-        """The curve's points; None without a positive or without a negative item.
+        """Points of the curves; None if no item is positive, or none is negative.
 
         Args:
-            weights: Of each item, in the order of the arguments; None: 1.
+            weights: Weight of each item, in the order of the arguments; None: 1 for all.
         """
         ranked = np.ones(len(self._order)) if weights is None else weights[self._order]
         true = np.cumsum(ranked * self._truth)[self._ends]

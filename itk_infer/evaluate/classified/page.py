@@ -1,4 +1,4 @@
-"""One self-contained HTML page: figures, confusion tables, curves, calibration."""
+"""A self-contained HTML page of an evaluation: metrics, confusion tables, curves, calibration."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from itk_infer.evaluate.classified.plots import calibration_plot, curve_plot
 from itk_infer.evaluate.classified.scores import MEASURES, LabelScores, Measure
 from itk_infer.evaluate.html import cell, page_head, table
 
-MOST_LABELS = 40  # with plots
+MOST_LABELS = 40  # labels with plots, at most
 
 
 def page_html(scores: Sequence[LabelScores], remarks: Sequence[str], model: str, definition: str) -> bytes:
-    """The page.
+    """Make the page.
 
     Args:
-        scores: Of labels, images first.
-        remarks: What was left out, in sentences.
+        scores: Scores of all labels, those of images first.
+        remarks: Sentences about what was left out.
         model: Name of the model.
-        definition: How intervals were made.
+        definition: How the intervals were computed.
     """
     parts = [
         page_head(f"Evaluation of {model}"),

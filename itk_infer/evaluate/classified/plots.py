@@ -1,4 +1,4 @@
-"""Curves in a square from 0 to 1, as SVG text."""
+"""Plots of curves in the unit square, as SVG text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SIDE, LEFT, TOP, BOTTOM = 250, 46, 26, 44
 
 
 def curve_plot(band: Band, title: str, axes: tuple[str, str], *, diagonal: bool = False) -> str:
-    """A curve with its band.
+    """Plot a curve with its confidence band.
 
     Args:
-        band: On `GRID`.
-        title: Above.
+        band: The curve on `GRID`.
+        title: Title above the plot.
         axes: Names of the horizontal and the vertical axis.
-        diagonal: Whether the line of chance is drawn.
+        diagonal: Whether to draw the line of a random classifier.
     """
     parts = _frame(title, axes, diagonal)
     if band.low is not None and band.high is not None:
@@ -30,7 +30,7 @@ def curve_plot(band: Band, title: str, axes: tuple[str, str], *, diagonal: bool 
 
 
 def calibration_plot(bins: Sequence[Bin], title: str) -> str:
-    """Observed share over predicted probability, with intervals; on the diagonal, both agree."""
+    """Observed share over predicted probability, with intervals; the diagonal is perfect calibration."""
     parts = _frame(title, ("predicted probability", "observed share"), True)
     parts += [
         f'<path class="whisker" d="M{_path([(one.predicted, one.low), (one.predicted, one.high)])}"/>'

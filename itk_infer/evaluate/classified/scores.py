@@ -1,4 +1,4 @@
-"""What is measured of one label, over images or over studies, with intervals by bootstrap over studies."""
+"""Metrics of one label over images or studies, with intervals by bootstrap over studies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itk_infer.evaluate.classified.curves import Floats, Points, RankedItems
 
 RESAMPLES, FEWEST_RESAMPLES = 2000, 200
-WORK: Final = 2**26  # items times resamples
+WORK: Final = 2**26  # most items times resamples, which limits the number of resamples
 SEED: Final = 0
 BINS: Final = 10
 GRID: Final = np.linspace(0, 1, 101)
@@ -30,7 +30,7 @@ MEASURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number with its 95 % interval; None where it is not defined."""
+    """A metric with its 95 % interval; None where undefined."""
 
     value: float | None
     low: float | None = None
@@ -39,14 +39,14 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Items whose probability is in one tenth of 0 to 1.
+    """Items whose probability lies in one tenth of the range 0 to 1.
 
     Attributes:
         predicted: Mean probability.
-        observed: Share of positive ones.
-        low: Of its 95 % interval, see `wilson`.
-        high: The same.
-        count: Of items.
+        observed: Share of positive items.
+        low: Lower end of its 95 % interval, see `wilson`.
+        high: Upper end.
+        count: Number of items.
     """
 
     predicted: float
@@ -58,7 +58,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A curve on `GRID`, with its pointwise 95 % interval; None without resamples."""
+    """A curve sampled on `GRID`, with its pointwise 95 % interval; the interval is None without resamples."""
 
     value: Floats
     low: Floats | None
@@ -67,23 +67,23 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """One label over images or studies.
+    """Metrics of one label over images or studies.
 
     Attributes:
-        label: Its name.
-        level: ``image``, or what images are summed up in, such as ``study``.
-        count: Items with truth.
-        positives: Of them.
-        threshold: Of the model.
-        measures: By the keys of `MEASURES`; the last four are at `threshold`.
-        at_specificity: Sensitivity by wanted specificity, and the threshold that gives it.
+        label: Name of the label.
+        level: ``image``, or the group of images, such as ``study``.
+        count: Number of items with ground truth.
+        positives: Number of positive items.
+        threshold: Threshold of the model.
+        measures: By the keys of `MEASURES`; the last four are those at `threshold`.
+        at_specificity: For each requested specificity, the sensitivity and its threshold.
         confusion: At `threshold`: true positives, false positives, false negatives, true negatives.
         brier: Mean squared difference of probability and truth.
-        calibration_error: Mean difference of predicted and observed over `bins`, weighted by their counts.
-        bins: Those with items.
-        roc: Sensitivity over 1 - specificity; None without positives or negatives.
-        precisions: Precision over recall; the same.
-        resamples: Of the intervals.
+        calibration_error: Mean of abs(predicted - observed) over `bins`, weighted by count (ECE).
+        bins: Tenths of the range that have items.
+        roc: Sensitivity over 1 - specificity; None without positive or without negative items.
+        precisions: Precision over recall; None likewise.
+        resamples: Number of bootstrap resamples behind the intervals.
     """
 
     label: str
@@ -104,7 +104,7 @@ class LabelScores:
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """All that is measured of one weighting of the items."""
+    """All metrics for one weighting of the items."""
 
     numbers: dict[str | float, float]
     roc: Floats | None
@@ -120,16 +120,16 @@ def measure(
     threshold: float,
     specificities: Sequence[float],
 ) -> LabelScores:
-    """Measure one label.
+    """Compute all metrics of one label.
 
     Args:
-        label: Its name.
-        level: Of the items.
-        probabilities: (N,), N at least 1.
-        truth: (N,).
-        studies: (N,), of each item: items of one study are drawn together, because they are alike.
-        threshold: Positive from here on.
-        specificities: At which the sensitivity is wanted, 0 to 1.
+        label: Name of the label.
+        level: Level of the items, see `LabelScores`.
+        probabilities: Probability of each item, (N,), with N >= 1.
+        truth: Whether each item is positive, (N,).
+        studies: Study of each item, (N,). Items of one study are resampled together, as they are not independent.
+        threshold: Items are called positive from this probability on.
+        specificities: Specificities, 0 to 1, at which the sensitivity is computed.
     """
     ranked = RankedItems(probabilities, truth)
     called = probabilities >= threshold
@@ -162,7 +162,7 @@ def measure(
 
 
 def calibration_bins(probabilities: Floats, truth: NDArray[np.bool_]) -> list[Bin]:
-    """Tenths of 0 to 1 that have items."""
+    """Tenths of the range 0 to 1 that have items."""
     place = np.minimum((probabilities * BINS).astype(int), BINS - 1)
     found = []
     for number in range(BINS):
@@ -175,7 +175,7 @@ def calibration_bins(probabilities: Floats, truth: NDArray[np.bool_]) -> list[Bi
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, JASA 1927)."""
+    """The 95 % score interval of a proportion (Wilson, JASA 1927)."""
     z = 1.959964
     middle = share + z * z / (2 * count)
     reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
@@ -199,7 +199,7 @@ def _figures(
     weights: Floats,
     specificities: Sequence[float],
 ) -> _Figures:
-    """What is defined for these weights."""
+    """Metrics that are defined for these weights."""
     numbers: dict[str | float, float] = {}
     hit, false, missed, right = (float(weights[call & true].sum()) for call, true in _cells(called, truth))
     for name, part, rest in (
@@ -219,7 +219,7 @@ def _figures(
 
 
 def _resamples(studies: Sequence[str]) -> Iterator[Floats]:
-    """Weights of items: how often the study of each was drawn. The same in every call."""
+    """Yield bootstrap weights of the items: how often the study of each was drawn. The same in every call."""
     _, place = np.unique(np.asarray(studies, str), return_inverse=True)
     count = int(place.max()) + 1
     if count < 2:

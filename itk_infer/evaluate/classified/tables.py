@@ -1,4 +1,4 @@
-"""The table of an evaluation, and what is printed of it."""
+"""The table of an evaluation, and its summary on the terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from itk_infer.files.cells import Cell
 
 
 def definition_of(scores: Sequence[LabelScores]) -> str:
-    """How the intervals were made, in words."""
+    """A description of how the intervals were computed."""
     counts = sorted({one.resamples for one in scores})
     words = " or ".join(f"{count:,}" for count in counts)
     return f"95 % interval by bootstrap over studies ({words} resamples, percentiles)"
 
 
 def score_rows(scores: Sequence[LabelScores]) -> Iterator[Sequence[Cell]]:
-    """Header, then one row per level and label."""
+    """Yield a header, then one row per level and label."""
     wanted = list(scores[0].at_specificity) if scores else []
     names = [*MEASURES, *(f"sensitivity_at_{value:g}" for value in wanted)]
     yield (
@@ -40,7 +40,7 @@ def score_rows(scores: Sequence[LabelScores]) -> Iterator[Sequence[Cell]]:
 
 
 def score_lines(scores: Sequence[LabelScores]) -> list[str]:
-    """What a person reads in the terminal."""
+    """The summary on the terminal, as lines."""
     width = max((len(one.label) for one in scores), default=0)
     lines = []
     for one in scores:

@@ -1,4 +1,4 @@
-"""Tables of truth: one row per image or study with a column per label, or the long form of Kaggle."""
+"""Tables of ground truth: one row per image or study with one column per label, or Kaggle's long format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 @dataclass(frozen=True, slots=True)
 class TruthTable:
-    """What is known.
+    """Ground truth of images, or of groups of images.
 
     Attributes:
-        key: What a row is about: `file` or `sop` for images, else what they are summed up in.
-        labels: Names of labels with truth.
-        values: By key, and frame of images, where there is a column of them: 0 or 1 by label.
-        unused: Names of columns and rows that stand for nothing here, for a remark.
+        key: Column that identifies a row: `file` or `sop` for images, else the name of the group.
+        labels: Names of labels with ground truth.
+        values: 0 or 1 per label, by key and, if there is a column of frames, frame number.
+        unused: Names of columns and rows that match nothing, for a remark.
     """
 
     key: str
@@ -32,27 +32,27 @@ class TruthTable:
 
     @property
     def of_images(self) -> bool:
-        """Whether rows are about images."""
+        """Whether the rows are of images."""
         return self.key in ("file", "sop")
 
     def find(self, key: str, frame: int = 0) -> tuple[tuple[str, int | None] | None, dict[str, bool]]:
-        """Truth of an image, or of its file, where no row names its frame; and which row says so."""
+        """Key and values of the row of an image, or of the row of its file if no row has its frame."""
         names = ((key, frame), (key, None), (f"ID_{key}_{frame}", None), (f"ID_{key}", None))
         place = next((name for name in names if name in self.values), None)
         return place, {} if place is None else self.values[place]
 
 
 def read_truth(path: Path, labels: Sequence[str]) -> TruthTable:
-    """Read a table.
+    """Read a table of ground truth.
 
     Args:
         path: A ``.csv`` with a column ``file``, ``sop``, ``study``, ``series``, ``patient`` or ``folder``, and
-            ``frame`` if wanted, and one of 0 and 1 per label, named as it or ``true_`` and its name; an empty cell
-            is unknown. Or with the columns ``ID`` (``ID_<sop>_<label>``) and ``Label``.
-        labels: Of the model.
+            optionally ``frame``, and a column of 0 and 1 per label, named as the label or ``true_`` and its name;
+            an empty cell is unknown. Or with the columns ``ID`` (``ID_<sop>_<label>``) and ``Label``.
+        labels: Labels of the model.
 
     Raises:
-        ConfigError: it cannot be read, or is not such a table.
+        ConfigError: the file cannot be read, or is not such a table.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -105,7 +105,7 @@ def _longest_first(labels: Sequence[str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """A cell without the mark that keeps a spreadsheet from calculating it."""
+    """A cell without the leading mark that keeps spreadsheets from reading it as a formula."""
     return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
 
 

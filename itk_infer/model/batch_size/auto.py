@@ -13,11 +13,11 @@ from itk_infer.model.window import PartialSize
 
 
 class Batched(Protocol):
-    """What the key of a batch size needs of a `Backend`, or of a model of pictures; see there."""
+    """Attributes of a `Backend`, or of a model of pictures, that form the key of a batch size; see there."""
 
     @property
     def digest(self) -> str:
-        """Of the model."""
+        """SHA-256 of the model's files."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from itk_infer.model.backend import Logits, Windows
 
 CALLS = 2  # minimum number of timed calls
 SECONDS = 0.25  # minimum total time of the timed calls
-SHARE = 0.5  # of the free memory; calls that are predicted to take more are not tried
+SHARE = 0.5  # share of the free memory; calls that are predicted to need more are not tried
 
 
 class BatchTrial:

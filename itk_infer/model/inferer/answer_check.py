@@ -1,4 +1,4 @@
-"""A check of a network's first outputs: are they logits or probabilities, as the model spec says?"""
+"""Checks by a network's first outputs whether they are logits or probabilities, as the model spec declares."""
 
 from __future__ import annotations
 

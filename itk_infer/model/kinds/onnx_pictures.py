@@ -169,7 +169,7 @@ class OnnxPictures:
         return openvino.OpenVinoCalls(read, shape, precision, self._threads, self._calls, size)
 
     def _in_fp32(self) -> Run:
-        """What reduced precision is compared with."""
+        """The network in fp32, with which reduced precision is compared."""
         try:
             return self._named(self._compiled("fp32"))
         except Exception:  # as in `_build`

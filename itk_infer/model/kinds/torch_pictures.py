@@ -31,7 +31,7 @@ from itk_infer.model.spec_sources import SpecSources
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MAX_ERROR = 4e-4  # of a logit that OpenVINO computes in fp32, relative above 1: 1e-4 of a probability
+MAX_ERROR = 4e-4  # largest error of OpenVINO's fp32 logits, relative above 1: 1e-4 of a probability
 COMPARED = 3  # pictures; not 1, with which a network is traced
 
 
@@ -158,7 +158,7 @@ class TorchPictures:
         return self.spec.input.center_crop or self.spec.input.size
 
     def _compile(self, *, asked: bool) -> list[str]:
-        """Compile the program, if its answers to noise stay the same; else torch runs it, which a note says.
+        """Compile the program if its outputs for noise stay the same; otherwise torch runs it, with a note.
 
         Raises:
             ModelError: OpenVINO was asked for, and cannot run it.

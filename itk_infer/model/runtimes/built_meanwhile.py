@@ -1,4 +1,4 @@
-"""A network that is built in a thread of its own, while the first pictures are read."""
+"""A network that is built in a separate thread while the first pictures are read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Run = Callable[[Any], Any]
 
 
 class BuiltMeanwhile:
-    """Starts to build at once; a call waits until it is there, and raises what building it raised.
+    """Starts building at once; calls wait until the network is built, and raise the error if building failed.
 
     Args:
-        build: Makes the network.
+        build: Builds and returns the network.
     """
 
     def __init__(self, build: Callable[[], Run]) -> None:
         self._built: Future[Run] = Future()
-        # Not a daemon: at its end, Python would tear such a thread out of the library that builds.
+        # Not a daemon thread: at exit, Python would stop such a thread inside the library that builds.
         threading.Thread(target=self._build, args=(build,), name="build", daemon=False).start()
 
     def __call__(self, pictures: Any) -> Any:
@@ -27,7 +27,7 @@ class BuiltMeanwhile:
         return self._built.result()(pictures)
 
     def wait(self) -> None:
-        """Wait until it is built; a failure is raised by the next call."""
+        """Wait until the network is built; errors are raised by the next call."""
         self._built.exception()
 
     def _build(self, build: Callable[[], Run]) -> None:

@@ -123,7 +123,7 @@ class OnnxTensorNetwork:
         self._options = runtime.RunOptions()
         if stream is not None:  # calls are asynchronous: later work waits for them on the device
             self._options.add_run_config_entry(ASYNCHRONOUS, "1")
-        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # of outputs, by the shape of the window
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # shapes of outputs, by the shape of the window
 
     def __call__(self, windows: Windows) -> Logits:
         """Run the network."""

@@ -47,7 +47,7 @@ def import_openvino() -> Any:
 
 
 def _convert_model(*words: Any, **keywords: Any) -> Any:
-    """`openvino.convert_model`, for whoever shares this process."""
+    """Replacement of `openvino.convert_model`, for other code in this process."""
     with _hidden(TELEMETRY):
         convert = importlib.import_module(CONVERTER).convert_model
     return convert(*words, **keywords)
@@ -111,9 +111,9 @@ class OpenVinoNetwork:
 
     def _compile(self, shape: tuple[int, ...]) -> None:
         self._request = self._shape = None  # frees the former network's memory; None if this fails
-        return_freed_memory()  # of the original network, which may just have run for comparison
+        return_freed_memory()  # from the original network, which may just have run for comparison
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
-        return_freed_memory()  # of reading and compiling: activations take theirs with the first call
+        return_freed_memory()  # from reading and compiling; activations are allocated by the first call
         self._request = compiled.create_infer_request()
         self._shape = shape
 
@@ -253,7 +253,7 @@ class OpenVinoCalls:
         return own[part].infer({0: windows}, share_inputs=True, share_outputs=False)[0]
 
     def _compile(self, part: int) -> Any:
-        """The network for so many pictures per call, compiled once; -1: any number."""
+        """The network for `count` pictures per call, compiled once; -1: any number."""
         with self._lock:
             if part not in self._compiled:
                 model = self._read((part, *self._shape[1:]))

@@ -93,7 +93,7 @@ class ClosedForm:
             found = self._session.run(
                 [*self._names, self.layer], {self._input: np.ascontiguousarray(inputs, self._dtype)}
             )
-        except Exception as error:  # onnxruntime has one exception class a status, and no common base
+        except Exception as error:  # onnxruntime has one exception class per status, and no common base
             raise network_error(error, f"the network failed on {inputs.shape}: {first_line(error)}") from error
         *found, layer = (np.asarray(array, np.float64) for array in found)
         by_name: dict[str, Any] = dict(zip(self._names, found, strict=True))

@@ -61,10 +61,10 @@ def converted(
 
 
 def import_onnx2torch() -> Any:
-    """The package, with a stand-in for torchvision while it is imported.
+    """Import onnx2torch, with a stub for torchvision meanwhile.
 
-    It needs torchvision for the boxes of detectors only, which no network has that classifies; and torchvision can
-    be imported only beside the torch that it was built for.
+    onnx2torch needs torchvision only for box operations of detectors, which classifying networks do not have; and
+    torchvision can be imported only beside the torch version that it was built for.
     """
     if sys.modules.get("onnx2torch") is None:
         ops = ModuleType("torchvision.ops")

@@ -95,7 +95,7 @@ class Autograd:
 
 
 def named_layer(shapes: Mapping[str, tuple[int, ...]], layer: str) -> str:
-    """Check a layer that was asked for.
+    """Check the requested layer and return its name.
 
     Raises:
         ModelError: there is no layer of this name, or it has no rows and columns.

@@ -8,7 +8,7 @@ from typing import Any
 from itk_infer.outputs.drawing.planes import TEXT
 from itk_infer.outputs.drawing.words import fitting, font
 
-SIZE, SWATCH, SPACE = 14, 18, 22  # of letters, before and behind them, in pixels at 100 dots per inch
+SIZE, SWATCH, SPACE = 14, 18, 22  # height of letters, space before and after them, in pixels at 100 dots per inch
 Item = tuple[str, tuple[int, int, int] | None]  # words, and a colour before them
 
 

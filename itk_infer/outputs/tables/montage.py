@@ -17,7 +17,7 @@ LARGEST, NARROWEST = (360, 480), 220  # largest width and height of a picture; s
 MOST = 60  # pictures in one montage
 BACKGROUND, TEXT = (16, 18, 22), (235, 238, 242)
 AMBER = (255, 190, 70)
-COLOURS = {"accept": (120, 200, 255), "reject": (255, 130, 90)}  # of verdicts; others are amber
+COLOURS = {"accept": (120, 200, 255), "reject": (255, 130, 90)}  # colours of verdicts; others are amber
 
 
 def tables(view: FolderView) -> dict[str, Table]:

@@ -1,1 +1,1 @@
-"""Studies from an archive, and results back to it: what `itk_infer node` and `itk_infer push` are made of."""
+"""Retrieval of studies from an archive and delivery of results, for `itk_infer node` and `itk_infer push`."""

@@ -1,4 +1,4 @@
-"""Addresses, accounts and certificates. Passwords come from a file or the environment, and are never shown."""
+"""Addresses, accounts and certificates. Passwords come from a file or the environment, and are never printed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from itk_infer.errors import ConfigError
 
-USER, PASSWORD = "ITK_INFER_USER", "ITK_INFER_PASSWORD"  # environment
+USER, PASSWORD = "ITK_INFER_USER", "ITK_INFER_PASSWORD"  # environment variables
 AET = "ITK_INFER"
 Loaded = TypeVar("Loaded")
 DICOM_ADDRESS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>\[[^\]]+\]|[^:@\[\]]+):(?P<port>\d{1,5})")
@@ -30,10 +30,10 @@ class DicomAddress:
 
 
 def dicom_address(text: str) -> DicomAddress:
-    """Read ``AET@host:port``.
+    """Parse an address of the form ``AET@host:port``.
 
     Raises:
-        ConfigError: it is not of this form.
+        ConfigError: it does not have this form.
     """
     match = DICOM_ADDRESS.fullmatch(text)
     aet = match["aet"].strip() if match else ""
@@ -43,10 +43,10 @@ def dicom_address(text: str) -> DicomAddress:
 
 
 def server_url(text: str) -> str:
-    """Check the URL of a server, and remove the slash at its end.
+    """Check the URL of a server, and remove a trailing slash.
 
     Raises:
-        ConfigError: it is not a URL, or holds an account.
+        ConfigError: it is not a URL, or contains user or password.
     """
     try:
         parts = urlsplit(text)
@@ -55,7 +55,7 @@ def server_url(text: str) -> str:
         good = False
         parts = urlsplit("")
     if parts.username is not None or parts.password is not None:
-        raise ConfigError(  # without the URL, which holds the password
+        raise ConfigError(  # without the URL, which contains the password
             "the URL of a server holds a user or password, which other users of this machine could read; give "
             f"them in a `password_file`, or as {USER} and {PASSWORD} in the environment"
         )
@@ -70,7 +70,7 @@ class Access:
 
     Attributes:
         password_file: Accounts of HTTP servers, in the format of netrc; None: from the environment.
-        ca_file: Certificates (PEM) that sign those of servers and clients; None: the system's for HTTPS.
+        ca_file: Certificate authorities (PEM) of servers and clients; None: those of the system, for HTTPS.
         certificate: Own certificate (PEM), for DICOM over TLS.
         key: Private key of `certificate` (PEM).
         aet: Own application entity title.
@@ -85,16 +85,16 @@ class Access:
     timeout: float = 60.0
 
     def account(self, url: str) -> tuple[str, str] | None:
-        """User and password for a server; None if none are to be sent.
+        """User and password for a server; None if it has no account.
 
         Raises:
-            ConfigError: the file of passwords cannot be read.
+            ConfigError: the password file cannot be read.
         """
         if self.password_file is not None:
             try:
                 found = netrc.netrc(os.fspath(self.password_file)).authenticators(urlsplit(url).hostname or "")
             except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-                raise ConfigError(  # the message of netrc may hold a password
+                raise ConfigError(  # the message of netrc may contain a password
                     f"{self.password_file}: cannot be read as a file of passwords; give lines such as: "
                     "machine 10.0.0.5 login USER password PASSWORD"
                 ) from None
@@ -103,7 +103,7 @@ class Access:
         return (user, password) if user is not None and password is not None else None
 
     def https_context(self) -> ssl.SSLContext:
-        """The TLS settings for HTTPS servers, whose certificate must be trusted.
+        """TLS settings for HTTPS servers, whose certificate must be trusted.
 
         Raises:
             ConfigError: the certificates cannot be read.
@@ -111,17 +111,17 @@ class Access:
         return self._loaded(lambda: ssl.create_default_context(cafile=self.ca_file))
 
     def client_context(self) -> ssl.SSLContext:
-        """The TLS settings for DICOM connections to others. Errors as of `https_context`."""
+        """TLS settings for outgoing DICOM connections. Errors as in `https_context`."""
         context = self.https_context()
         if self.certificate is not None:
             self._with_certificate(context)
         return context
 
     def server_context(self) -> ssl.SSLContext | None:
-        """The TLS settings for DICOM connections from others; with `ca_file`, clients must show a certificate.
+        """TLS settings for incoming DICOM connections; with `ca_file`, clients must present a certificate.
 
         Returns:
-            None: without a certificate there is no TLS.
+            None without a certificate: connections are then not encrypted.
 
         Raises:
             ConfigError: the certificates cannot be read.

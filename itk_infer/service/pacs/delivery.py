@@ -1,4 +1,4 @@
-"""The result of sending an object, for all protocols."""
+"""The result of sending an object, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from itk_infer.service.pacs.objects import DicomObject
 
 SUCCESS, DUPLICATE = 0x0000, 0x0111
 WARNINGS = (0xB000, 0xB006, 0xB007)  # stored; elements were coerced or dropped (PS3.4, B.2.3)
-TEMPORARY = (0xA7,)  # first byte: out of resources
-HTTP_TEMPORARY = (401, 403, 407, 408, 423, 425, 429)  # due to the account or the server's state, not to the object
+TEMPORARY = (0xA7,)  # high byte of the status: out of resources
+HTTP_TEMPORARY = (401, 403, 407, 408, 423, 425, 429)  # caused by the account or the server, not by the object
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The end of one attempt.
+    """The result of one attempt to send an object.
 
     Attributes:
-        state: ``sent``; ``rejected``: the same object will never be taken; ``waiting``: try again later; ``dead``:
-            it was tried for too long.
-        reason: Reason for the state, as text without data of the patient.
+        state: ``sent``; ``rejected``: the object will never be accepted; ``waiting``: try again later; ``dead``:
+            given up after repeated attempts.
+        reason: Reason for the state, without patient data.
     """
 
     state: Literal["sent", "rejected", "waiting", "dead"]
@@ -30,17 +30,17 @@ class Delivery:
 
 
 class Unavailable(Exception):
-    """The server cannot be reached, or is temporarily unable to answer; the message is a phrase."""
+    """The server cannot be reached or is temporarily unable to answer; the message is a phrase."""
 
 
 class Link(Protocol):
     """An open connection to a destination."""
 
     def holds(self, item: DicomObject) -> bool | None:
-        """Whether the destination has the object; None: it cannot be asked.
+        """Whether the destination has the object; None if it cannot be queried.
 
         Raises:
-            Unavailable: the connection broke.
+            Unavailable: the connection was lost.
         """
         ...
 
@@ -48,7 +48,7 @@ class Link(Protocol):
         """Send an object.
 
         Raises:
-            Unavailable: the connection broke.
+            Unavailable: the connection was lost.
         """
         ...
 
@@ -57,22 +57,22 @@ class Destination(Protocol):
     """A server that results are sent to.
 
     Attributes:
-        name: As the user wrote it, such as ``orthanc=http://127.0.0.1:8042``.
+        name: Name as given by the user, such as ``orthanc=http://127.0.0.1:8042``.
     """
 
     name: str
 
     def connect(self, items: Sequence[DicomObject]) -> AbstractContextManager[Link]:
-        """A connection for these objects.
+        """Open a connection for sending these objects.
 
         Raises:
-            Unavailable: there is none.
+            Unavailable: no connection can be made.
         """
         ...
 
 
 def of_status(status: int) -> Delivery:
-    """What a status of C-STORE, or a FailureReason of STOW-RS, means (PS3.4, B.2.3; PS3.7, C)."""
+    """Interpret a status of C-STORE, or a FailureReason of STOW-RS (PS3.4, B.2.3; PS3.7, C)."""
     if status == SUCCESS:
         return Delivery("sent")
     if status == DUPLICATE:
@@ -87,7 +87,7 @@ def of_status(status: int) -> Delivery:
 
 
 def of_http(status: int) -> Delivery:
-    """What an HTTP status of 300 or above means."""
+    """Interpret an HTTP status of 300 or above."""
     if status in (401, 403, 407):
         return Delivery("waiting", f"HTTP {status}: the server refuses the account; check user and password")
     if status >= 500 or status in HTTP_TEMPORARY:

@@ -1,4 +1,4 @@
-"""The table of destinations: what ``--to`` can name."""
+"""The table of destinations that ``--to`` accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itk_infer.service.pacs.orthanc import Orthanc
 
 @dataclass(frozen=True, slots=True)
 class DestinationKind:
-    """A protocol: the form of its address, and its implementation."""
+    """A protocol: the form of its addresses, and its implementation."""
 
     address: str
     open: Callable[[str, Access], Destination]
@@ -31,10 +31,10 @@ DESTINATIONS = {
 
 
 def destination(text: str, access: Access) -> Destination:
-    """The destination that ``KIND=ADDRESS`` names. Nothing is connected yet.
+    """Parse ``KIND=ADDRESS``; does not connect.
 
     Raises:
-        ConfigError: it does not name a destination.
+        ConfigError: it is not a valid destination.
     """
     kind, separator, address = text.partition("=")
     if not separator or kind not in DESTINATIONS:

@@ -17,14 +17,14 @@ FAILED, REASON = "00081198", "00081197"  # FailedSOPSequence, FailureReason
 
 
 class DicomWeb:
-    """See `Destination` and `Link`.
+    """A DICOMweb server; implements `Destination` and `Link`.
 
     Args:
         url: URL of the service, such as ``http://127.0.0.1:8042/dicom-web``.
         access: Account and certificates.
 
     Raises:
-        ConfigError: the URL or the account cannot be used.
+        ConfigError: the URL or the account is not valid.
     """
 
     def __init__(self, url: str, access: Access) -> None:
@@ -45,7 +45,7 @@ class DicomWeb:
             if fault.status == 404:
                 return False
             if 400 <= fault.status < 500 and fault.status not in (401, 403, 429):
-                return None  # it supports STOW-RS alone
+                return None  # it supports STOW-RS only
             raise Unavailable(of_http(fault.status).reason) from None
         try:
             return status != 204 and bool(json.loads(answer or b"[]"))

@@ -1,4 +1,4 @@
-"""An application entity as a destination: C-STORE, and C-FIND to verify where it answers (PS3.4, B and C)."""
+"""A DICOM application entity as a destination: C-STORE, and C-FIND to verify if supported (PS3.4, B and C)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve Information Model, FIND
-MOST_CONTEXTS = 127  # beside the one that finds
+MOST_CONTEXTS = 127  # presentation contexts, beside the one for C-FIND
 
 
 def load_pynetdicom() -> Any:
-    """The module pynetdicom, with its log switched off: at level DEBUG it prints what identifies patients.
+    """Import pynetdicom, with its log disabled: at level DEBUG it prints identifying data of patients.
 
     Raises:
         ConfigError: it is not installed.
@@ -41,7 +41,7 @@ def load_pynetdicom() -> Any:
 
 
 class Dimse:
-    """See `Destination`.
+    """A DICOM application entity; implements `Destination`.
 
     Args:
         address: ``AET@host:port``.
@@ -49,7 +49,7 @@ class Dimse:
         tls: Whether to encrypt.
 
     Raises:
-        ConfigError: the address or the certificates cannot be used, or pynetdicom is not installed.
+        ConfigError: the address or the certificates are not valid, or pynetdicom is not installed.
     """
 
     def __init__(self, address: str, access: Access, *, tls: bool = False) -> None:
@@ -85,7 +85,7 @@ class Dimse:
 
 
 class DimseLink:
-    """See `Link`."""
+    """An association with an application entity; implements `Link`."""
 
     def __init__(self, link: Association) -> None:
         self._link = link
@@ -120,9 +120,9 @@ class DimseLink:
                 "rejected", f"the server takes no objects of the class {item.sop_class} in syntax {item.syntax}"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's hold values
+            warnings.simplefilter("ignore")  # warnings of pydicom contain values
             status = self._ask(lambda: self._link.send_c_store(item.path))
-        if "Status" not in status:  # the association was aborted, as Orthanc does for unknown callers
+        if "Status" not in status:  # the association was aborted, as by Orthanc for unknown callers
             raise Unavailable("ended the connection; does it know our AE title?")
         return of_status(status.Status)
 
@@ -136,14 +136,14 @@ class DimseLink:
 
 
 def no_delay(link: Association) -> None:
-    """Without TCP_NODELAY each small message waits for an acknowledgement, 40 ms and more."""
+    """Set TCP_NODELAY: without it, each small message waits for an acknowledgement, 40 ms and more."""
     transport = link.dul.socket
     if transport is not None and transport.socket is not None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _refused(link: Association) -> str:
-    """Why there is no association."""
+    """Reason why there is no association."""
     if link.is_rejected and link.acceptor.primitive is not None:
         diagnostic = link.acceptor.primitive.diagnostic or 0
         words = {3: "it does not know our AE title", 7: "its AE title is another one"}

@@ -1,4 +1,4 @@
-"""Requests to an HTTP server, by the standard library: no redirects, one time limit, own messages for errors."""
+"""Requests to an HTTP server with the standard library: no redirects, one time limit, own messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from itk_infer.service.pacs.delivery import Unavailable
 
 
 class HttpFault(Exception):
-    """The server returned an HTTP error; the message has no text of the response, which may name patients.
+    """The server returned an HTTP error; the message does not contain the response, which may name patients.
 
     Args:
         status: HTTP status.
@@ -29,17 +29,17 @@ class HttpFault(Exception):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the password to another server."""
+    """Rejects redirects, which would send the password to another server."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
+        """Return None: no redirect is followed."""
 
 
 class HttpServer:
-    """Requests to one server, see the module.
+    """Sends requests to one HTTP server.
 
     Args:
-        url: URL of the server, without a slash at the end.
+        url: URL of the server, without a trailing slash.
         access: Account, certificates, time limit.
 
     Raises:
@@ -61,19 +61,19 @@ class HttpServer:
     def ask(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Send a request: GET, or POST with a body.
+        """Send a request: POST if there is a body, otherwise GET.
 
         Returns:
-            Status and answer.
+            Status and body of the response.
 
         Raises:
-            HttpFault: the status is no success.
-            Unavailable: there is no answer.
+            HttpFault: the status is not one of success.
+            Unavailable: there is no response.
         """
         request = urllib.request.Request(self.url + path, body, {**self._headers, **(headers or {})})
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
-                return answer.status, answer.read()  # raises where less comes than was announced
+                return answer.status, answer.read()  # raises if the response is shorter than announced
         except urllib.error.HTTPError as error:
             with error:
                 raise HttpFault(error.code, _rest_of(error)) from None
@@ -83,10 +83,10 @@ class HttpServer:
             raise Unavailable(f"broke the connection ({_why(error)})") from None
 
     def json(self, path: str, body: bytes | None = None) -> Any:
-        """As `ask`, of an answer in JSON.
+        """As `ask`, and parse the response as JSON.
 
         Raises:
-            Unavailable: it is none; there is another server, perhaps.
+            Unavailable: it is not JSON; possibly the URL belongs to a different server.
         """
         try:
             return json.loads(self.ask(path, body)[1])

@@ -11,10 +11,10 @@ from itk_infer.executors.messages import Report, Task
 
 
 class KeptOpen:
-    """See `Executor`; leaving it keeps the model loaded until `close`.
+    """An executor that keeps its model loaded when its context is left, until `close`; implements `Executor`.
 
     Args:
-        make: Makes the executor; called again after it was dropped.
+        make: Makes the executor; called again after the executor was ended.
         check: Called often; raises `InterruptedRunError` to stop the run that uses it.
     """
 
@@ -32,7 +32,7 @@ class KeptOpen:
         """Do nothing: the model stays loaded."""
 
     def open(self, check: Callable[[], None]) -> ModelInfo:
-        """Load the model, if it is not."""
+        """Load the model if it is not loaded."""
 
         def both() -> None:
             check()
@@ -58,12 +58,12 @@ class KeptOpen:
         self._opened.step(report)
 
     def stop(self, report: Report) -> None:
-        """End the running cases, and the executor: what is left of it is unknown."""
+        """End the running cases and the executor, whose state is unknown afterwards."""
         self._opened.stop(report)
         self.close()
 
     def close(self) -> None:
-        """End the executor; the next run makes another one."""
+        """End the executor; the next run makes a new one."""
         executor, self._executor, self._info = self._executor, None, None
         if executor is not None:
             executor.__exit__(None, None, None)

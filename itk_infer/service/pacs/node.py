@@ -1,8 +1,8 @@
-"""A node: studies come from a source, each becomes a job, its results go to destinations.
+"""A node: studies arrive from a source, each becomes a job, and its results are sent to destinations.
 
-A kill loses nothing: every step is on the disk before the next one, and can be repeated. `Studies` knows what
-grew, `JobQueue` what is to be computed, the ledger of each job what is computed, `Outbox` what is to be sent. One
-process works in a home.
+Nothing is lost by a kill: every step is on disk before the next one, and can be repeated. `Studies` records which
+studies have grown, `JobQueue` which are to be computed, the ledger of each job what is computed, and `Outbox` what
+is to be sent. Only one process uses a home.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from itk_infer.service.pacs.study_summary import StudySummaries
 from itk_infer.service.refusal import Refusal
 
 JOBS, RECEIVED = "jobs", "received"
-MODEL = "node"  # name in the queue, which knows one model here
-MOST_JOBS = 100_000  # that may wait
+MODEL = "node"  # name of the only model in the queue
+MOST_JOBS = 100_000  # most waiting jobs
 IDLE_S, SWEEP_S, STOP_S = 0.5, 60.0, 30.0
 
 
 class Node:
-    """See the module. Use it as a context manager; then `run_once`, or `start` and wait for `stopping`.
+    """A node. Use it as a context manager; then call `run_once`, or `start` and wait for `stopping`.
 
     Args:
         settings: Settings of the node.
-        tell: Takes sentences for the administrator, without data of patients.
+        tell: Called with sentences for the administrator, without patient data.
 
     Attributes:
-        stopping: Set to end it.
-        problem: The error that ended it; None if there was none.
+        stopping: Set to end the node.
+        problem: The error that ended the node; None if there was none.
 
     Raises:
-        ConfigError: on entering: the home cannot be used, or another node works there.
+        ConfigError: on entering: the home cannot be used, or another node uses it.
     """
 
     def __init__(self, settings: NodeSettings, tell: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Node:
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
         self._failed = 0
-        self._trouble: dict[str, str] = {}  # by what it is about, as far as it was told
+        self._trouble: dict[str, str] = {}  # reported problems, by subject
 
     def __enter__(self) -> Self:
         settings, enter = self.settings, self._stack.enter_context
@@ -105,7 +105,7 @@ class Node:
         self._stack.close()
 
     def _open_destinations(self) -> list[Destination]:
-        """The destinations, and those of letters that still wait from an earlier start."""
+        """The destinations of the settings, and those of letters that still wait from an earlier start."""
         named = [destination(text, self.settings.access) for text in self.settings.send]
         names = {there.name for there in named}
         waiting = {letter.target for letter in self.outbox.letters("waiting")} - names
@@ -119,7 +119,7 @@ class Node:
         return Spool(self._home / RECEIVED, self.studies)
 
     def _recover(self) -> None:
-        """Remove or complete what a killed node left behind."""
+        """Remove or complete files that a killed node left behind."""
         for job in self.queue.recover():
             self.tell(f"{job.request.name}: FAILED, {self.queue.get(job.id).reason}")
         self.outbox.retry()
@@ -137,10 +137,10 @@ class Node:
     # --- running ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work, in threads."""
+        """Start the threads."""
         settings = self.settings
         if isinstance(self._source, Spool) and settings.listen is not None:
-            # Nothing could come while no node was here: what is not complete gets its quiet time again.
+            # While no node ran, nothing could arrive: the quiet time of incomplete studies starts again.
             self.studies.grew([study.id for study in self.studies.unsettled()])
             self.receiver = self._stack.enter_context(
                 Receiver(
@@ -161,7 +161,7 @@ class Node:
         self._thread("sweeper", partial(self._often, SWEEP_S, self.sweep))
 
     def work_once(self) -> None:
-        """As `run_once`, in a thread: errors are kept in `problem`."""
+        """Run `run_once` in a thread; errors are stored in `problem`."""
         try:
             self.run_once()
         except InterruptedRunError:
@@ -171,14 +171,14 @@ class Node:
 
     @property
     def exit_code(self) -> int:
-        """After `run_once`: 3 if something failed in it, or is still to be computed or sent; else 0."""
+        """Exit code after `run_once`: 3 if something failed, or is still to be computed or sent; otherwise 0."""
         return 3 if self._failed or self.queue.counts()["waiting"] or self._trouble or self._is_unsent() else 0
 
     def _is_unsent(self) -> bool:
         return bool(self.outbox.letters("waiting", "rejected", "dead"))
 
     def run_once(self) -> None:
-        """Take what is complete now, compute it, try once to send it."""
+        """Take the studies that are complete now, compute them, and try once to send the results."""
         self.look()
         executor = KeptOpen(self.settings.executors[0], self._check)
         try:
@@ -191,7 +191,7 @@ class Node:
         self.sweep()
 
     def look(self) -> None:
-        """Look for new images, and make jobs of studies that are complete."""
+        """Look for new images, and make jobs for complete studies."""
         try:
             self._source.look()
             for study in self.studies.unsettled():
@@ -207,7 +207,7 @@ class Node:
             self._ill("the queue", str(refusal))
 
     def _take(self, study: Study) -> None:
-        """Make a job of a study that is complete, unless it was computed as it is."""
+        """Make a job for a complete study, unless it has been computed with the same instances."""
         found = self._source.instances(study.id)
         if found is None:
             return
@@ -220,14 +220,14 @@ class Node:
         former = [self.queue.get(job) for job in self.studies.jobs_of(study.id) if job in known]
         request = JobRequest(MODEL, (), digest=key, name=study.id, key=f"{study.id} {key}")
         job, is_new = self.queue.add(request)
-        if job.state == "cancelled" and self.queue.delete(job.id):  # it is as it was before
+        if job.state == "cancelled" and self.queue.delete(job.id):  # the study is again as it was for that job
             remove(self._folder_of(job))
             job, is_new = self.queue.add(request)
         self.studies.settle(study, job.id)
         if not is_new:
             return
         for earlier in former:
-            self.queue.cancel(earlier.id)  # if it still waits
+            self.queue.cancel(earlier.id)  # has an effect only if it still waits
         done = sum(earlier.state == "done" for earlier in former)
         again = f"; it grew, and earlier results of it are superseded ({done})" if done else ""
         self.tell(f"{study.id}: complete with {len(uids)} images{again}")
@@ -236,7 +236,7 @@ class Node:
     def _compute_often(self, make: Callable[[], Executor]) -> None:
         executor = KeptOpen(make, self._check)
         try:
-            executor.open(lambda: None)  # a model that cannot be loaded shows at once
+            executor.open(lambda: None)  # errors of loading the model appear at the start
             while not self.stopping.is_set():
                 self._wake.clear()
                 job = self.queue.take() if self._has_room() else None
@@ -252,7 +252,7 @@ class Node:
             executor.close()
 
     def _run(self, job: Job, executor: KeptOpen) -> bool:
-        """One job, from the queue to its end; false if it waits again."""
+        """Run one job to its end; return False if it was put back into the queue."""
         name, folder = job.request.name, self._folder_of(job)
         work = StudyRun(self.settings, self._source, self.outbox, folder, job, self.tell)
         started = time.monotonic()
@@ -285,7 +285,7 @@ class Node:
             raise
         except ItkInferError as error:
             done, reason, results = False, str(error), {}
-        if not done and not self._has_room():  # perhaps for that reason
+        if not done and not self._has_room():  # a full disk may be the reason
             self.queue.put_back(job.id)
             return False
         work.drop_input()
@@ -302,7 +302,7 @@ class Node:
         return True
 
     def send(self, there: Destination) -> None:
-        """Try to send what is due."""
+        """Try to send the objects that are due to a destination."""
         tried = send_due(self.outbox, there, self._check)
         self._summaries.sent(tried)
         for path, delivery in tried.items():
@@ -316,7 +316,7 @@ class Node:
                 self._well(there.name)
 
     def sweep(self) -> None:
-        """Delete folders of jobs that ended long ago and are sent, and old studies that were received."""
+        """Delete folders of jobs that ended long ago and are sent, and old received studies."""
         self._lock.raise_if_lost()
         kept = {Path(letter.path).parts[1] for letter in self.outbox.letters("waiting", "rejected", "dead")}
         oldest = time.time() - self.settings.keep_s
@@ -344,7 +344,7 @@ class Node:
         return False
 
     def _ill(self, what: str, how: str) -> None:
-        """Tell of a trouble, once until it is over or another one."""
+        """Report a problem once, until it ends or changes."""
         if self._trouble.get(what) != how:
             self._trouble[what] = how
             self.tell(f"{what}: {how}; tried again")
@@ -373,7 +373,7 @@ class Node:
         thread.start()
 
     def _broken(self, error: BaseException) -> None:
-        """End the node because of an error."""
+        """End the node because of an internal error."""
         self.problem = self.problem or error
         if not isinstance(error, ItkInferError):
             self.tell(f"a thread of the node ended: {type(error).__name__}")

@@ -23,25 +23,25 @@ class NodeSettings:
 
     Attributes:
         home: Folder of the node's databases and files.
-        executors: Make the executors: one study at a time is computed in each.
-        orthanc: URL of the Orthanc whose studies are computed; None: `listen` is given.
-        listen: Title and address where studies are received; None: `orthanc` is given.
-        allowed: Titles that may send; empty: all.
+        executors: Functions that make the executors; each executor computes one study at a time.
+        orthanc: URL of the Orthanc server that provides the studies; None: `listen` is given.
+        listen: Own title and address for receiving studies; None: `orthanc` is given.
+        allowed: Application entity titles that may send studies; empty: all.
         send: Destinations of results, as in `DESTINATIONS`.
         access: Accounts and certificates.
         save: Names of outputs to write, see `itk_infer.outputs.registry`.
-        series: Rules that pick the series of a study.
+        series: Rules that choose the series of a study.
         format: File format of label maps, one of `LABEL_FORMATS`.
         quiet: Seconds without a new image after which a study is complete.
         poll: Seconds between two checks for new studies.
-        only_new: At the first start, skip studies that Orthanc has already.
-        retry_failed: Compute again what failed before.
-        min_free: Bytes of the disk that stay free.
-        keep_s: Seconds for which what is finished is kept.
+        only_new: Whether to skip, at the first start, studies that Orthanc has already.
+        retry_failed: Whether to compute studies again that failed before.
+        min_free: Bytes of the disk that must stay free.
+        keep_s: Seconds for which finished studies are kept.
         patience: Seconds after which a result that cannot be sent is given up.
 
     Raises:
-        ConfigError: there is no source, or there are two; an output cannot be written.
+        ConfigError: there is not exactly one source, or an output cannot be written.
     """
 
     home: Path
@@ -63,7 +63,7 @@ class NodeSettings:
     patience: float = PATIENCE_S
 
     def __post_init__(self) -> None:
-        RunSettings(self.home, self.home, format=self.format, save=self.save)  # which checks them
+        RunSettings(self.home, self.home, format=self.format, save=self.save)  # which checks the settings
         if (self.orthanc is None) == (self.listen is None):
             raise ConfigError("give one source of studies: `orthanc` or `listen`")
         if self.allowed and self.listen is None:

@@ -1,4 +1,4 @@
-"""DICOM objects in files: what sending one needs to know of it, and which of a folder are results."""
+"""DICOM objects in files: the attributes needed for sending, and the choice of results in a folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from itk_infer.volume.dicom.elements import Damaged, looks_like_dicom
 from itk_infer.volume.dicom.header import is_uid, read_file_header
 from itk_infer.volume.dicom.series import OTHER_CLASSES
 
-MAKER = "itk_infer"  # Manufacturer or ManufacturerModelName of what this program writes
-START = 1024  # bytes in which DICOM shows
+MAKER = "itk_infer"  # Manufacturer or ManufacturerModelName of objects that this program writes
+START = 1024  # first bytes, by which DICOM files are recognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class DicomObject:
 
 
 def object_of(path: Path) -> DicomObject | None:
-    """The object in a file; None if it holds none that can be sent."""
+    """The object in a file; None if the file is not DICOM, or the object cannot be sent."""
     try:
         with path.open("rb") as file:
             if not looks_like_dicom(file.read(START)):
@@ -68,10 +68,10 @@ def object_of(path: Path) -> DicomObject | None:
 
 
 def results_in(folder: Path) -> list[DicomObject]:
-    """The DICOM objects among the results in an output folder: of finished cases, and others that are ours.
+    """DICOM objects among the results of an output folder: outputs of finished cases, and others by this program.
 
     Raises:
-        ConfigError: there is no such folder, or its ledger cannot be read.
+        ConfigError: the folder does not exist, or its ledger cannot be read.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the output folder of a run")
@@ -85,7 +85,7 @@ def results_in(folder: Path) -> list[DicomObject]:
 
 
 def never_input(sop_class: str) -> bool:
-    """Whether objects of a class are never segmented: segmentations, reports, presentation states and the like."""
+    """Whether objects of a SOP class are never segmented, such as segmentations, reports, presentation states."""
     return any(f"{sop_class}.".startswith(f"{start}.") for start, _ in OTHER_CLASSES)
 
 
@@ -96,7 +96,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _recorded(folder: Path) -> tuple[set[Path], set[Path]]:
-    """The outputs on record, and those of them whose cases are finished."""
+    """All recorded outputs, and those of finished cases."""
     recorded: set[Path] = set()
     finished: set[Path] = set()
     for path in (folder / LEDGER, *shard_ledgers(folder)):

@@ -1,4 +1,4 @@
-"""An Orthanc, by its REST interface: https://orthanc.uclouvain.be/book/users/rest.html."""
+"""An Orthanc server, by its REST interface: https://orthanc.uclouvain.be/book/users/rest.html."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = 404
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance in Orthanc: its identifier there, its SOPInstanceUID, and the modality of its series."""
+    """An instance in Orthanc: its Orthanc identifier, its SOPInstanceUID, and the modality of its series."""
 
     id: str
     uid: str
@@ -26,14 +26,14 @@ class Instance:
 
 
 class Orthanc:
-    """See the module. All methods raise `Unavailable` if Orthanc cannot be reached, or refuses the account.
+    """An Orthanc server. All methods raise `Unavailable` if it cannot be reached, or refuses the account.
 
     Args:
-        url: Of its REST interface.
+        url: URL of its REST interface.
         access: Account and certificates.
 
     Raises:
-        ConfigError: the URL or the account cannot be used.
+        ConfigError: the URL or the account is not valid.
     """
 
     def __init__(self, url: str, access: Access) -> None:
@@ -41,7 +41,7 @@ class Orthanc:
         self.name = f"orthanc={self._http.url}"
 
     def changes(self, since: int) -> tuple[list[dict[str, Any]], int, bool]:
-        """What changed after a number: the changes, the number of the last one, and whether there are no more."""
+        """Changes after a number: the changes, the number of the last one, and whether there are no more."""
         page = self._json(f"/changes?since={since}&limit={PAGE}")
         return page["Changes"], page["Last"], page["Done"]
 
@@ -50,7 +50,7 @@ class Orthanc:
         return int(self._json("/changes?last")["Last"])
 
     def study_of(self, change: dict[str, Any]) -> str | None:
-        """Identifier of the study that a change is about; None if it is about none, or that is gone."""
+        """Identifier of the study that a change concerns; None if it concerns none, or the study is deleted."""
         level, identifier = change["ResourceType"], change["ID"]
         if level == "Study":
             return str(identifier)
@@ -60,12 +60,12 @@ class Orthanc:
         return None if parent is None else str(parent["ID"])
 
     def is_stable(self, study: str) -> bool | None:
-        """Whether nothing was added for a while; None if the study is gone."""
+        """Whether no instance was added recently; None if the study is deleted."""
         found = self._found(f"/studies/{study}")
         return None if found is None else bool(found["IsStable"])
 
     def instances(self, study: str) -> list[Instance]:
-        """The instances of a study; none if it is gone."""
+        """The instances of a study; empty if it is deleted."""
         series, instances = self._found(f"/studies/{study}/series"), self._found(f"/studies/{study}/instances")
         if series is None or instances is None:
             return []
@@ -80,7 +80,7 @@ class Orthanc:
         ]
 
     def file(self, instance: str) -> bytes | None:
-        """The file of an instance; None if it is gone."""
+        """The file of an instance; None if it is deleted."""
         try:
             return self._http.ask(f"/instances/{instance}/file")[1]
         except HttpFault as fault:

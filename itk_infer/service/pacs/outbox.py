@@ -1,8 +1,8 @@
-"""What is to be sent, in SQLite: one row for each object and destination.
+"""Objects to send, in SQLite, with one row per object and destination.
 
-States: ``waiting`` (also after failed attempts), ``sent``, ``rejected`` (the destination will never take it),
-``dead`` (it was tried for too long). The last two are dead letters: kept with their reason, and tried again on
-request. Each change is on the disk before the next step.
+States: ``waiting`` (also after failed attempts), ``sent``, ``rejected`` (the destination will never accept it),
+``dead`` (given up after repeated attempts). The last two are dead letters: kept with their reason, and tried again
+on request. Each change is on disk before the next step.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Letter:
     Attributes:
         target: Name of the destination.
         uid: SOPInstanceUID.
-        path: Its file, below the folder of the outbox.
+        path: Path of its file, relative to the folder of the outbox.
         state: One of `STATES`.
-        tries: Attempts so far.
-        since: Since when it is tried; seconds since the epoch.
-        due: When it is tried next.
-        ended: When it was sent, or given up.
-        verified: Whether the destination was asked afterwards, and has it.
-        reason: Of the last attempt.
+        tries: Number of attempts so far.
+        since: Time from which it is tried, in seconds since the epoch.
+        due: Time of the next attempt.
+        ended: Time when it was sent or given up.
+        verified: Whether the destination has confirmed, after sending, that it has the object.
+        reason: Reason of the last failure.
     """
 
     target: str
@@ -75,10 +75,10 @@ class Letter:
 
 
 class Outbox:
-    """See the module.
+    """The outbox of a folder, see the module.
 
     Args:
-        folder: Holds the database and, in it or below, the files.
+        folder: Folder of the database; the objects' files lie in it or below.
         patience: Seconds after which an object that cannot be sent is given up.
 
     Raises:
@@ -112,14 +112,14 @@ class Outbox:
     # --- changes ------------------------------------------------------------------------------
 
     def put(self, objects: Iterable[DicomObject], targets: Iterable[str]) -> int:
-        """Add objects; those that are known for a destination stay as they are.
+        """Add objects; those that are already recorded for a destination are not changed.
 
         Args:
-            objects: In files below the folder.
+            objects: Objects in files below the folder.
             targets: Names of destinations.
 
         Returns:
-            How many are new.
+            Number of new letters.
         """
         now = time.time()
         rows = [
@@ -135,17 +135,17 @@ class Outbox:
             return self._db.total_changes - before
 
     def begin(self, letter: Letter) -> None:
-        """Note an attempt, before it is made."""
+        """Record an attempt before it is made."""
         with transaction(self._db, self._lock):
             self._db.execute(
                 "UPDATE letters SET tries = tries + 1 WHERE target = ? AND uid = ?", (letter.target, letter.uid)
             )
 
     def settle(self, letter: Letter, delivery: Delivery, *, verified: bool = False) -> Delivery:
-        """Note how an attempt ended; one that failed is due again after a pause, which doubles each time.
+        """Record the result of an attempt; a failed one is due again after a pause, which doubles each time.
 
         Returns:
-            How it ended: ``dead`` where it was tried for too long.
+            The result: ``dead`` if it was tried for too long.
         """
         now = time.time()
         if delivery.state == "waiting" and now - letter.since > self._patience:
@@ -168,13 +168,13 @@ class Outbox:
         return delivery
 
     def retry(self, targets: Iterable[str] | None = None) -> int:
-        """Let dead letters, and those in a pause, be tried at once.
+        """Make dead letters and those in a pause due at once.
 
         Args:
-            targets: Only those for these destinations; None: all.
+            targets: Only letters to these destinations; None: all.
 
         Returns:
-            How many dead letters there were.
+            Number of dead letters.
         """
         now, among = time.time(), None if targets is None else set(targets)
         letters = [letter for letter in self.letters(*DEAD, "waiting") if among is None or letter.target in among]
@@ -186,10 +186,10 @@ class Outbox:
             )
         return sum(letter.state in DEAD for letter in letters)
 
-    # --- questions ----------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------
 
     def letters(self, *states: str) -> list[Letter]:
-        """The letters of these states, or all; those that are due first come first."""
+        """The letters in these states, or all; sorted by the time of the next attempt."""
         marks = ", ".join("?" * len(states))
         where = f"WHERE state IN ({marks})" if states else ""
         columns = "target, uid, path, state, tries, since, due, ended, verified, reason"
@@ -198,9 +198,9 @@ class Outbox:
         return [Letter(*row) for row in rows]
 
     def due(self, target: str) -> list[Letter]:
-        """The letters for a destination that are to be tried now, those that failed least often first.
+        """The letters to a destination that are due, those with the fewest failures first.
 
-        So one that makes its destination end the connection does not hold up the others.
+        With this order, an object that makes its destination end the connection does not block the others.
         """
         now = time.time()
         due = [
@@ -211,12 +211,12 @@ class Outbox:
         return sorted(due, key=lambda letter: letter.tries)
 
     def uids(self) -> set[str]:
-        """SOPInstanceUIDs of everything that was ever put here: our own results."""
+        """SOPInstanceUIDs of all objects that were ever added, that is, of this program's results."""
         with self._lock:
             return {row[0] for row in self._db.execute("SELECT DISTINCT uid FROM letters")}
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of letters by destination and state."""
+        """Number of letters per destination and state."""
         found: dict[str, dict[str, int]] = {}
         with self._lock:
             rows = self._db.execute(

@@ -1,8 +1,8 @@
-"""Studies from an Orthanc: its feed of changes, read from where the last reading ended.
+"""Studies from an Orthanc server: its change feed, read from the position where the last reading ended.
 
-What is complete is decided here: Orthanc's event of a stable study is lost where it restarts before, and it comes
-more than once. A study is taken once Orthanc says that it is stable and nothing of it came for a while. What was
-stored while this program, or Orthanc, was down is in the feed, too.
+This module decides when a study is complete, as Orthanc's event of a stable study is lost if Orthanc restarts,
+and may occur more than once. A study is taken if Orthanc reports it as stable and no instance arrived for a while.
+Instances that were stored while this program or Orthanc was down are in the feed, too.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from itk_infer.service.pacs.studies import Studies
 
 POSITION = "change"
 GROWTH = ("NewInstance", "NewSeries", "NewStudy", "StableSeries", "StableStudy")
-# Modalities of objects that are never segmented; our own reports are OT.
+# Modalities of objects that are never segmented; this program's reports have the modality OT.
 NEVER = ("AU", "DOC", "ECG", "FID", "KO", "OT", "PLAN", "PR", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SR")
 
 
 class OrthancSource:
-    """See the module and `Source`.
+    """Studies of an Orthanc server; implements `Source`.
 
     Args:
         orthanc: The server.
-        studies: Where to note what grew.
-        only_new: At the first look ever, pass over what is there.
+        studies: Records the studies that have grown.
+        only_new: Whether to skip, when reading for the first time, what is there.
         check: Called between requests; raises to stop.
     """
 
@@ -48,7 +48,7 @@ class OrthancSource:
         while not done:
             self._check()
             changes, last, done = self._orthanc.changes(since)
-            if last < since:  # the database is another one; what was done before is known by its content
+            if last < since:  # Orthanc has a new database; finished studies are recognised by content
                 since, done = 0, False
                 self._studies.note(change="0")
                 continue
@@ -76,7 +76,7 @@ class OrthancSource:
             self._check()
             if item.uid in unwanted:
                 continue
-            path = folder / f"{item.id}.dcm"  # a digest that Orthanc made, never a UID
+            path = folder / f"{item.id}.dcm"  # Orthanc's identifier is a digest, not a UID
             if not path.exists():
                 data = self._orthanc.file(item.id)
                 if data is None:
@@ -86,7 +86,7 @@ class OrthancSource:
         return found
 
     def finished(self, study: str) -> None:
-        """See `Source`; Orthanc keeps its studies itself."""
+        """See `Source`; does nothing, as Orthanc manages its studies."""
 
     def _wanted(self, study: str) -> list[Instance]:
         return [item for item in self._orthanc.instances(study) if item.modality not in NEVER]

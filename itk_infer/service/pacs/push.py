@@ -33,24 +33,24 @@ def push_folder(
     tell: Callable[[str], None] = lambda sentence: None,
     check: Callable[[], None] = lambda: None,
 ) -> list[Letter]:
-    """Send the DICOM objects in an output folder, and those left in its outbox by an earlier push or a node.
+    """Send the DICOM objects in an output folder, and those left in its outbox by an earlier push or by a node.
 
-    What was sent before is not sent again; what was given up before is tried again.
+    Objects that were sent before are skipped; those that were given up before are tried again.
 
     Args:
         folder: Output folder of a run, or the home of a node.
-        targets: Destinations, as in `DESTINATIONS`; empty: those of the outbox.
+        targets: Destinations, as in `DESTINATIONS`; empty: those recorded in the outbox.
         access: Accounts and certificates.
-        wait: Seconds for which servers that cannot be reached are tried again.
+        wait: Seconds for which attempts to reach servers are repeated.
         patience: Seconds after which an object is given up.
-        tell: Takes sentences for the user.
+        tell: Called with sentences for the user.
         check: Called often; raises to stop.
 
     Returns:
-        The letters to these destinations.
+        The letters to the destinations.
 
     Raises:
-        ConfigError: a destination is not valid, or another run uses the folder.
+        ConfigError: a destination is not valid, or another run is using the folder.
         NoInputError: there is nothing to send.
     """
     if not targets and not (folder / NAME).is_file():
@@ -60,7 +60,7 @@ def push_folder(
     with FolderLock(folder, tell=tell, check=check), closing(Outbox(folder, patience)) as outbox:
         destinations = [destination(text, access) for text in targets or outbox.counts()]
         names = {there.name for there in destinations}
-        if targets and not (folder / STUDIES).exists():  # a node puts its own results there
+        if targets and not (folder / STUDIES).exists():  # a node adds its results to the outbox itself
             outbox.put(results_in(folder), names)
         outbox.retry(names)
         if not any(letter.target in names for letter in outbox.letters()):
@@ -72,10 +72,10 @@ def push_folder(
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The summary of a run, as its option `summary` wrote it.
+    """Read the summary of a run, as written by its option `summary`.
 
     Raises:
-        ConfigError: the file holds something else.
+        ConfigError: the file is not such a summary.
     """
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
@@ -87,16 +87,16 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def note_pushed(path: Path, letters: Sequence[Letter], folder: str = "") -> None:
-    """Add to the summary of a run the number of objects of each case by destination and state.
+    """Add to the summary of a run, per case, the number of objects by destination and state.
 
     Args:
-        path: Of the summary.
-        letters: To all destinations.
-        folder: Of the run, below that of the letters, with a slash at its end.
+        path: File of the summary.
+        letters: Letters to all destinations.
+        folder: Folder of the run relative to that of the letters, with a trailing slash.
 
     Raises:
-        ConfigError: the file holds something else.
-        OutputError: it cannot be written.
+        ConfigError: the file is not such a summary.
+        OutputError: the file cannot be written.
     """
     document = read_summary(path)
     before = [case.get("pushed") for case in document["cases"]]

@@ -1,4 +1,4 @@
-"""Receives studies by C-STORE. Success is answered once an instance is on the disk, and not before."""
+"""Receives studies by C-STORE. Success is returned only after an instance is on disk."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ STUDY_TAG = 0x0020000D
 
 
 class Receiver:
-    """The C-STORE server, see the module. Use it as a context manager.
+    """A C-STORE server. Use it as a context manager.
 
     Args:
-        address: Own title, and where to listen.
+        address: Own title, host and port.
         spool: Stores the instances.
-        access: Certificates, for TLS.
-        allowed: Titles that may connect; empty: all.
-        min_free: Bytes of the disk that stay free.
-        folder: On the disk of the spool.
-        tell: Takes sentences for the administrator.
+        access: Certificates for TLS.
+        allowed: Application entity titles that may connect; empty: all.
+        min_free: Bytes of the disk that must stay free.
+        folder: A folder on the disk of the spool.
+        tell: Called with sentences for the administrator.
 
     Raises:
-        ConfigError: on entering: the address cannot be listened on, or pynetdicom is not installed.
+        ConfigError: on entering: the address cannot be used, or pynetdicom is not installed.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port on which the server listens."""
         return int(self._server.socket.getsockname()[1])
 
     def _on_store(self, event: Event) -> int:
@@ -114,7 +114,7 @@ class Receiver:
             self._tell("the disk is nearly full: what is sent is refused (0xA700), and stays with its sender")
             return NO_ROOM
         try:
-            data = event.encoded_dataset()  # with a header of a file, and as it came
+            data = event.encoded_dataset()  # with a file header, otherwise as received
             study = _study_uid(data)
             if not study:
                 return NO_STUDY
@@ -128,7 +128,7 @@ class Receiver:
 
 
 def _send_at_once(event: Event) -> None:
-    """Without TCP_NODELAY each answer may wait for an acknowledgement."""
+    """Set TCP_NODELAY: without it, responses may wait for an acknowledgement."""
     no_delay(event.assoc)
 
 

@@ -1,4 +1,4 @@
-"""Sends what an outbox holds. An object counts as sent once its destination has it, where that can be asked."""
+"""Sends the objects of an outbox. An object counts as sent when its destination has it, if that can be queried."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from itk_infer.service.pacs.outbox import Letter, Outbox
 def send_due(
     outbox: Outbox, destination: Destination, check: Callable[[], None] = lambda: None
 ) -> dict[str, Delivery]:
-    """One attempt for each object that is due.
+    """Make one attempt for each object that is due.
 
-    Each attempt is on record before it is made. An object that was tried before is looked for at the destination
-    first: after a kill, or an answer that was lost, it may be there.
+    Each attempt is recorded before it is made. If an object was tried before, the destination is first asked
+    whether it has the object already, as a response may have been lost.
 
     Args:
         outbox: Outbox of the objects.
@@ -23,7 +23,7 @@ def send_due(
         check: Called between objects; raises to stop.
 
     Returns:
-        How each attempt ended, by the path of the object.
+        The result of each attempt, by the path of the object.
     """
     ended: dict[str, Delivery] = {}
 
@@ -45,7 +45,7 @@ def send_due(
 
     def postpone(reason: str) -> None:
         for letter in open_letters:
-            if not connected:  # else only the one that broke the connection was tried
+            if not connected:  # otherwise only the object that broke the connection was tried
                 outbox.begin(letter)
             settle(letter, Delivery("waiting", reason))
 
@@ -65,7 +65,7 @@ def send_due(
 
 
 def _attempt(link: Link, letter: Letter, item: DicomObject) -> tuple[Delivery, bool]:
-    """One attempt, and whether the destination was found to have the object."""
+    """Make one attempt; return its result, and whether the destination confirmed that it has the object."""
     if letter.tries and link.holds(item):
         return Delivery("sent", "it was there already"), True
     delivery = link.send(item)
@@ -81,5 +81,5 @@ def _attempt(link: Link, letter: Letter, item: DicomObject) -> tuple[Delivery, b
 
 
 def next_due(letters: Sequence[Letter]) -> float | None:
-    """When the next letter is due; None if none waits."""
+    """Time when the next letter is due; None if none waits."""
     return min((letter.due for letter in letters if letter.state == "waiting"), default=None)

@@ -1,4 +1,4 @@
-"""Sources of studies: the interface, and functions that they share."""
+"""The interface of sources of studies, and functions that they share."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from itk_infer.files.commit import commit_file, partial_path, remove
 
 
 class Source(Protocol):
-    """Lists studies that grew, and copies their files. Methods raise `Unavailable` if it cannot be reached."""
+    """Finds studies that have grown, and copies their files. Methods raise `Unavailable` without a connection."""
 
     def look(self) -> None:
-        """Note in `Studies` what grew since the last look."""
+        """Record in `Studies` which studies have grown since the last call."""
         ...
 
     def instances(self, study: str) -> Collection[str] | None:
-        """SOPInstanceUIDs of what may be segmented in a study; none if it is gone.
+        """SOPInstanceUIDs of the instances of a study that may be segmented; empty if the study is deleted.
 
         Returns:
-            None: the study is not complete yet, as far as the source knows.
+            None if the source reports the study as incomplete.
         """
         ...
 
     def fetch(self, study: str, folder: Path, unwanted: Collection[str]) -> set[str]:
-        """Copy the files of a study into a folder; files that exist are kept.
+        """Copy the files of a study into a folder; existing files are kept.
 
         Args:
-            study: Its identifier.
-            folder: Where to; made if it is missing.
-            unwanted: SOPInstanceUIDs to leave out.
+            study: Identifier of the study.
+            folder: Folder to copy to; created if missing.
+            unwanted: SOPInstanceUIDs to skip.
 
         Returns:
             SOPInstanceUIDs of the files.
@@ -40,17 +40,17 @@ class Source(Protocol):
         ...
 
     def finished(self, study: str) -> None:
-        """Called when a study has been unchanged for long enough that nothing more of it is expected."""
+        """Called when a study has not changed for so long that no further instances are expected."""
         ...
 
 
 def key_of(uids: Collection[str]) -> str:
-    """Digest of what a study consists of: equal for the same instances, in any order."""
+    """Digest of the instances of a study, independent of their order."""
     return hashlib.sha256("\n".join(sorted(uids)).encode()).hexdigest()
 
 
 def write_file(data: bytes | memoryview, final: Path) -> None:
-    """Write a file so that it is on the disk, whole, when this returns.
+    """Write a file that is complete and on disk when this returns.
 
     Raises:
         OSError: it cannot be written; the incomplete file is removed.

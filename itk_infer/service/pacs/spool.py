@@ -1,4 +1,4 @@
-"""Received studies: a folder per study, a file per instance, on the disk before it is acknowledged."""
+"""Received studies: one folder per study, one file per instance, each on disk before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from itk_infer.service.pacs.objects import never_input
 from itk_infer.service.pacs.source import write_file
 from itk_infer.service.pacs.studies import Studies
 
-OTHER = "other"  # folder of what is never segmented
+OTHER = "other"  # folder of objects that are never segmented
 SUFFIX = ".dcm"
 
 
 class Spool:
-    """See the module and `Source`.
+    """Stores received studies; implements `Source`.
 
     Args:
-        folder: Folder of the spool; created if it is missing.
-        studies: Where to note what grew.
+        folder: Folder of the spool; created if missing.
+        studies: Records the studies that have grown.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -38,16 +38,16 @@ class Spool:
         self._recover()
 
     def store(self, study_uid: str, uid: str, sop_class: str, data: bytes) -> None:
-        """Keep an instance. It is on the disk, and its study on record, when this returns.
+        """Store an instance. It is on disk, and its study recorded, when this returns.
 
         Args:
-            study_uid: Of its study; anything, as it becomes a digest.
-            uid: A UID, which becomes the name of its file.
-            sop_class: Its class.
-            data: The file.
+            study_uid: UID of its study; may be any text, because the folder's name is a digest of it.
+            uid: SOPInstanceUID; names its file.
+            sop_class: SOPClassUID.
+            data: Content of the file.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         study = hashlib.sha256(study_uid.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         folder = self._folder / study
@@ -61,14 +61,14 @@ class Spool:
         self._studies.grew([study])
 
     def look(self) -> None:
-        """See `Source`; the receiver notes what comes."""
+        """See `Source`; does nothing, as `store` records the studies."""
 
     def instances(self, study: str) -> Collection[str] | None:
         """See `Source`."""
         return {path.name.removesuffix(SUFFIX) for path in self._files(study)}
 
     def fetch(self, study: str, folder: Path, unwanted: Collection[str]) -> set[str]:
-        """See `Source`; the files are linked where the file system can."""
+        """See `Source`; files are hard-linked if the file system can."""
         folder.mkdir(parents=True, exist_ok=True)
         found = set()
         for path in self._files(study):
@@ -88,14 +88,14 @@ class Spool:
         return found
 
     def finished(self, study: str) -> None:
-        """See `Source`: what was received is deleted."""
+        """See `Source`; deletes the received files."""
         remove(self._folder / study)
 
     def _files(self, study: str) -> list[Path]:
         return sorted((self._folder / study).glob(f"[0-9]*{SUFFIX}"))
 
     def _recover(self) -> None:
-        """Note what was written and not yet on record when the last process was killed."""
+        """Record instances that were written, but not recorded, when the last process was killed."""
         known = self._studies.known()
         for folder in self._folder.iterdir():
             times = [path.stat().st_mtime for path in self._files(folder.name)]

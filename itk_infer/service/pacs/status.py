@@ -1,4 +1,4 @@
-"""The state of a node, from its home alone: works beside it, and when it is not running."""
+"""The state of a node, read from its home only, whether or not the node is running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from itk_infer.service.pacs.outbox import NAME as OUTBOX
 from itk_infer.service.pacs.outbox import STATES
 from itk_infer.service.pacs.studies import NAME as STUDIES
 
-MOST = 1000  # named
+MOST = 1000  # most entries that are named
 
 
 def is_home(folder: Path) -> bool:
@@ -32,14 +32,14 @@ def is_home(folder: Path) -> bool:
 
 
 def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
-    """Counts of studies, jobs and results by state; JSON-ready, without data of patients.
+    """Counts of studies, jobs and results by state; JSON-ready, without patient data.
 
     Args:
         home: Home of the node.
-        watch: Also name the running process; takes some seconds if it is on another machine or in a container.
+        watch: Whether to name the running process; takes seconds if it is on another machine or in a container.
 
     Raises:
-        ConfigError: it is not the home of a node, or cannot be read.
+        ConfigError: the folder is not the home of a node, or cannot be read.
     """
     if not is_home(home):
         raise ConfigError(f"{home}: holds no {STUDIES}; give the home of a node")

@@ -1,4 +1,4 @@
-"""The state of a node over HTTP: ``/`` a page, ``/status`` JSON, ``/metrics`` for Prometheus. Only reads."""
+"""The state of a node over HTTP: ``/`` a page, ``/status`` JSON, ``/metrics`` for Prometheus. Read-only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HEADERS = {
 
 
 class StatusPage:
-    """See the module. Use it as a context manager.
+    """An HTTP server for the state of a node. Use it as a context manager.
 
     Args:
         home: Home of the node, which runs in this process.
-        host: Where to listen.
-        port: 0: any that is free.
+        host: Address to listen on.
+        port: Port to listen on; 0: any free one.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be used.
     """
 
     def __init__(self, home: Path, host: str, port: int) -> None:
@@ -65,11 +65,11 @@ class StatusPage:
 
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
-    disable_nagle_algorithm = True  # else answers on a kept connection wait 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # otherwise responses on a kept connection wait 40 ms for an acknowledgement
     timeout = 10.0
 
     def do_GET(self) -> None:
-        """Answer with the page, JSON or metrics."""
+        """Respond with the page, JSON or metrics."""
         path = self.path.partition("?")[0]
         if path not in ("/", "/status", "/metrics"):
             self._answer(404, "text/plain", "there are /, /status and /metrics\n")

@@ -1,4 +1,4 @@
-"""The studies that a node has seen, and when each last grew, in SQLite, for use after a restart."""
+"""The studies that a node has seen, and when each last grew, stored in SQLite."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ CREATE TABLE studies (
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study that grew: its identifier, and when."""
+    """A study that has grown: its identifier, and the time."""
 
     id: str
     changed: float
 
 
 class Studies:
-    """See the module.
+    """The database of studies, see the module.
 
     Args:
-        folder: Holds the database.
+        folder: Folder of the database.
 
     Raises:
-        ConfigError: it cannot be used.
+        ConfigError: the database cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Studies:
             self._db.close()
 
     def grew(self, studies: Iterable[str], facts: dict[str, str] | None = None) -> None:
-        """Note that studies grew just now and, in the same transaction, facts such as the place in a feed."""
+        """Record that studies have grown now and, in one transaction, facts such as the position in a feed."""
         now = time.time()
         with transaction(self._db, self._lock):
             self._db.executemany(
@@ -82,7 +82,7 @@ class Studies:
             self._put(facts or {})
 
     def settle(self, study: Study, job: str | None = None) -> None:
-        """Note that a study was looked at, unless it grew meanwhile, and the job that was made of it."""
+        """Record that a study was processed, unless it has grown meanwhile, and the job that was made for it."""
         with transaction(self._db, self._lock):
             if job is not None:
                 self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", (job, study.id, time.time()))
@@ -91,12 +91,12 @@ class Studies:
             )
 
     def note(self, **facts: str) -> None:
-        """Remember facts by name."""
+        """Store facts by name."""
         with transaction(self._db, self._lock):
             self._put(facts)
 
     def unsettled(self) -> list[Study]:
-        """Studies that grew since they were looked at, the oldest first."""
+        """Studies that have grown since they were processed, oldest first."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT id, changed FROM studies WHERE settled = 0 ORDER BY changed"
@@ -104,23 +104,23 @@ class Studies:
         return [Study(*row) for row in rows]
 
     def settled(self) -> dict[str, float]:
-        """When each study that is looked at grew last."""
+        """Time of last growth of each processed study."""
         with self._lock:
             return dict(self._db.execute("SELECT id, changed FROM studies WHERE settled = 1").fetchall())
 
     def known(self) -> dict[str, float]:
-        """When each study grew last."""
+        """Time of last growth of each study."""
         with self._lock:
             return dict(self._db.execute("SELECT id, changed FROM studies").fetchall())
 
     def jobs_of(self, study: str) -> list[str]:
-        """Ids of the jobs that were made of a study, the oldest first."""
+        """Ids of the jobs that were made for a study, oldest first."""
         with self._lock:
             rows = self._db.execute("SELECT id FROM jobs WHERE study = ? ORDER BY added, rowid", (study,))
             return [row[0] for row in rows.fetchall()]
 
     def fact(self, name: str, default: str = "") -> str:
-        """The value of a fact, or `default` if it was never noted."""
+        """The value of a fact, or `default` if it was not stored."""
         with self._lock:
             row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return default if row is None else str(row[0])

@@ -1,4 +1,4 @@
-"""One study: its files, an ordinary run over them, its results into the outbox. Each step can be repeated."""
+"""Processes one study: copies its files, runs the model, adds results to the outbox. Steps are repeatable."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ IN, OUT, SUMMARY = "in", "out", "summary.json"
 
 
 class Superseded(Exception):
-    """The study has changed since the job was made: images were added or removed."""
+    """The study has changed since the job was made: instances were added or removed."""
 
 
 class Unfinished(Exception):
-    """The run ended before its cases did."""
+    """The run ended before its cases were finished."""
 
 
 class Gone(Exception):
-    """Nothing of the study is left at its source."""
+    """The source has no instance of the study any more."""
 
 
 class StudyRun:
-    """See the module.
+    """Processes one study, see the module.
 
     Args:
         settings: Settings of the node.
         source: Source of the study.
-        outbox: Takes the results.
+        outbox: Receives the results.
         folder: Folder of the job.
         job: The job; its name is the study's identifier.
-        tell: Takes sentences for the person who runs the node.
+        tell: Called with sentences for the administrator.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class StudyRun:
         """Copy the files of the study into the job's folder.
 
         Args:
-            unwanted: SOPInstanceUIDs of our own results.
+            unwanted: SOPInstanceUIDs of this program's results.
 
         Raises:
-            Unavailable: the source cannot be asked at present.
-            Superseded: the study changed since the job was made.
-            Gone: there is nothing of it.
+            Unavailable: the source cannot be reached at present.
+            Superseded: the study has changed since the job was made.
+            Gone: the source has no instance of it.
             OSError: the files cannot be written.
         """
         uids = self._source.fetch(self._job.request.name, self._input / self._job.request.name, unwanted)
@@ -83,13 +83,13 @@ class StudyRun:
             raise Superseded
 
     def compute(self, executor: Executor) -> tuple[bool, str, dict[str, Any]]:
-        """Segment the study, and put its results into the outbox.
+        """Segment the study, and add its results to the outbox.
 
         Returns:
-            Whether it was done, why not (or what was skipped), and what is kept of the results.
+            Whether it succeeded, why not (or what was skipped), and the results to store.
 
         Raises:
-            InterruptedRunError: the node stops.
+            InterruptedRunError: the node is stopping.
             Unfinished: the case was dropped.
             ItkInferError: the model cannot be loaded, or the folders cannot be used.
         """
@@ -127,7 +127,7 @@ class StudyRun:
         return True, "", results
 
     def drop_input(self) -> None:
-        """Delete the files of the study; its source, or its owner, keeps them."""
+        """Delete the copied files of the study."""
         remove(self._input)
 
     @property

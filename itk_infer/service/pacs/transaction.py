@@ -1,4 +1,4 @@
-"""Transactions of a database that several threads share."""
+"""Transactions of a SQLite database that threads share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def transaction(database: sqlite3.Connection, lock: AbstractContextManager[Any]) -> Iterator[None]:
-    """A transaction that is on the disk at its end; an error undoes it.
+    """A transaction that is on disk when it ends; an error rolls it back.
 
     Args:
         database: Opened without transactions of its own (``isolation_level=None``).

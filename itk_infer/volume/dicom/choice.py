@@ -20,7 +20,7 @@ from itk_infer.volume.dicom.series_files import SeriesFiles
 from itk_infer.volume.names import printable
 
 NO_FIT = "no series of its study fits the rule"
-NAMED = 12  # series in a message
+NAMED = 12  # most series in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Candidate:
     Attributes:
         series: The series.
         plane: ``axial``, ``sagittal``, ``coronal``, ``oblique``, or empty: unknown.
-        spacing: Millimetres between slices; None: unknown.
-        failed: Conditions that it does not meet.
+        spacing: Millimetres between slices; None if unknown.
+        failed: Conditions of the rule that it does not meet.
     """
 
     series: Series
@@ -51,15 +51,15 @@ class Candidate:
 
 
 def candidates(series: Iterable[Series], rule: SeriesRule | None) -> list[Candidate]:
-    """The series of a study that may be meant, with the conditions of a rule that each does not meet."""
+    """The series of a study that may be segmented, each with the conditions of a rule that it does not meet."""
     return [_candidate(item, rule) for item in series if not item.aside]
 
 
 def chosen(found: Sequence[Candidate], rule: SeriesRule | None) -> Candidate:
-    """The one that is meant.
+    """The one series to segment.
 
     Raises:
-        InputError: none is, or several; the message names all candidates.
+        InputError: no series meets the conditions, or several do; the message names all candidates.
     """
     fitting = [item for item in found if not item.failed]
     for preference in rule.prefer if rule else ():
@@ -87,7 +87,7 @@ def series_in(folder: Path, rule: SeriesRule | None) -> SeriesFiles:
     """The one series to segment of all below a folder.
 
     Raises:
-        InputError: there is none, several may be meant, or the series cannot be read.
+        InputError: there is no such series, there are several, or the series cannot be read.
     """
     found = scan(
         (path for path in sorted(folder.rglob("*")) if path.is_file() and _is_dicom(path)),
@@ -120,7 +120,7 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def rule_tags(rules: Iterable[SeriesRule]) -> frozenset[int]:
-    """Tags that rules ask for."""
+    """Tags of the attributes that rules use."""
     conditions = [item for rule in rules for item in (*rule.all, *rule.any, *rule.instances)]
     return frozenset(tag for tag in (tag_of(item.keyword) for item in conditions) if tag is not None)
 
@@ -166,7 +166,7 @@ def _virtual(keyword: str, item: Candidate) -> str:
 
 
 def _spacing(frames: Sequence[Frame]) -> float | None:
-    """Median distance between slices along their normal; None if it cannot be told."""
+    """Median distance between slices along their normal, mm; None if unknown."""
     positions = [frame.position for frame in frames if frame.position is not None]
     if len(positions) < 2 or frames[0].orientation is None:
         return None
@@ -182,7 +182,7 @@ def _rank(item: Candidate, preference: str) -> float:
 
 
 def verdict(candidate: Candidate, instances: Sequence[Condition] = ()) -> tuple[str, tuple[int, ...]]:
-    """Why a series cannot be read, empty if its header says nothing against it; and its size, Z Y X."""
+    """Reason why a series cannot be read, empty if its headers are valid; and its size, Z Y X."""
     if candidate.series.problem:
         return candidate.series.problem, ()
     try:

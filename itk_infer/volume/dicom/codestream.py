@@ -1,6 +1,6 @@
-"""Size and end of compressed frames by their own headers, compared before a decoder gets them.
+"""Checks of compressed frames before decoding: their stated size, and their end marker.
 
-Decoders take streams that end too early, and fill the rest with something; and they allocate what a stream claims.
+Decoders accept truncated streams and fill the rest arbitrarily, and they allocate the size that a stream states.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def check_jpeg(stream: bytes, rows: int, columns: int, samples: int = 1) -> int:
         Bits per sample.
 
     Raises:
-        Damaged: it is cut short, or another size than announced.
+        Damaged: it is truncated, or its size is not the expected one.
     """
     if stream[:2] != b"\xff\xd8":
         raise Damaged("its compressed pixels do not begin as JPEG does")
@@ -49,7 +49,7 @@ def check_jpeg_2000(stream: bytes, rows: int, columns: int, samples: int = 1) ->
     """Check a JPEG 2000 codestream, or a JP2 file around one (ISO 15444-1, annex A.5.1).
 
     Raises:
-        Damaged: it is cut short, or another size than announced.
+        Damaged: it is truncated, or its size is not the expected one.
     """
     start = 0 if stream[:4] == b"\xff\x4f\xff\x51" else stream.find(b"\xff\x4f\xff\x51", 0, 4096)
     if start < 0 or len(stream) < start + 50:
@@ -68,7 +68,7 @@ def check_rle(stream: bytes, bytes_per_pixel: int) -> None:
     """Check the segments of an RLE frame (PS3.5, annex G).
 
     Raises:
-        Damaged: they lie outside of it, or are not as many as a pixel has bytes.
+        Damaged: they lie outside of the frame, or their number is not that of the bytes per pixel.
     """
     words = [int.from_bytes(stream[at : at + 4], "little") for at in range(0, 64, 4)]
     count, offsets = words[0], words[1 : 1 + bytes_per_pixel]

@@ -1,7 +1,7 @@
-"""Attributes of patient and study that derived objects copy from a series: cleaned, and never made up.
+"""Attributes of patient and study that derived objects copy from a series: cleaned, and never invented.
 
-Text is copied as bytes, so that names and IDs stay what they are whatever the character set. What is no valid
-value, such as a date that is none, becomes empty.
+Text is copied as bytes, so that names and IDs are preserved in any character set. Invalid values, such as an
+impossible date, become empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from itk_infer.volume.dicom.geometry import Stack
     from itk_infer.volume.dicom.header import FileHeader
 
-ALWAYS = {  # empty where the series has none (type 2)
+ALWAYS = {  # empty if the series has none (type 2)
     0x00080020: "DA",  # StudyDate
     0x00080030: "TM",  # StudyTime
     0x00080050: "SH",  # AccessionNumber
@@ -54,9 +54,9 @@ COPIED = {**ALWAYS, **OPTIONAL}
 LOSSY_RATIO, LOSSY_METHOD = 0x00282112, 0x00282114
 READ = frozenset((*COPIED, LOSSY_RATIO, LOSSY_METHOD))
 WORDS = {0x00100040: (b"M", b"F", b"O"), IDENTITY_REMOVED: (b"YES", b"NO")}
-TEXTS = ("LO", "PN", "SH", "ST")  # whose bytes depend on the character set
+TEXTS = ("LO", "PN", "SH", "ST")  # their bytes depend on the character set
 UTF_8, LATIN_1 = "ISO_IR 192", "ISO_IR 100"
-ENCODINGS = {  # of the character sets without escape sequences (PS3.3, C.12.1.1.2)
+ENCODINGS = {  # for character sets without escape sequences (PS3.3, C.12.1.1.2)
     LATIN_1: "latin-1",
     UTF_8: "utf-8",
     "ISO_IR 101": "iso8859_2",
@@ -86,9 +86,9 @@ class Identity:
     """Patient and study of a series, for an object that is derived from it.
 
     Attributes:
-        charset: Its SpecificCharacterSet; empty: none is needed.
-        encoding: The same for Python; text of our own must fit in it, see `fitted`.
-        values: Representation and bytes by tag.
+        charset: Its SpecificCharacterSet; empty if none is needed.
+        encoding: Python's name for it; added text must fit in it, see `fitted`.
+        values: Value representation and bytes, by tag.
     """
 
     charset: str
@@ -96,7 +96,7 @@ class Identity:
     values: dict[int, tuple[str, bytes]]
 
     def fitted(self, text: str, length: int = 64) -> str:
-        """Text of our own on one line, cut to a length, with question marks for what the character set lacks."""
+        """Added text on one line, cut to `length`, with question marks for other characters than the set's."""
         line = " ".join(text.replace("\\", "/").split())[:length].strip()
         return line.encode(self.encoding, "replace").decode(self.encoding)
 
@@ -105,7 +105,7 @@ def check_referable(stack: Stack) -> None:
     """Check that derived objects can refer to slices.
 
     Raises:
-        InputError: they cannot; the message has no name in front.
+        InputError: they cannot; the message does not begin with a name.
     """
     from itk_infer.volume.dicom.header import is_uid
 
@@ -121,8 +121,8 @@ def identity_of(file: FileHeader, own: Iterable[str] = ()) -> Identity:
     """Patient and study of a file.
 
     Args:
-        file: Of the series.
-        own: Texts of our own, which the same character set has to hold.
+        file: A file of the series.
+        own: Added texts, which the same character set must be able to represent.
     """
     found: dict[int, tuple[str, bytes]] = {}
     for tag, kind in COPIED.items():
@@ -142,7 +142,7 @@ def identity_of(file: FileHeader, own: Iterable[str] = ()) -> Identity:
 
 
 def _valid(raw: object, tag: int, kind: str) -> bytes:
-    """A value without padding; empty if it is missing or none of its kind."""
+    """A value without padding; empty if it is missing or invalid for its representation."""
     value = raw.strip(b"\0 ") if isinstance(raw, bytes) else b""
     if tag in WORDS:
         return value if value in WORDS[tag] else b""
@@ -157,7 +157,7 @@ def _valid(raw: object, tag: int, kind: str) -> bytes:
 
 
 def _charset(given: str, found: dict[int, tuple[str, bytes]], own: Iterable[str]) -> tuple[str, str]:
-    """The character set that holds the values as they are and texts of our own, and its Python name."""
+    """A character set that represents the copied values and added texts unchanged, and its Python name."""
     texts = [value for kind, value in found.values() if kind in TEXTS]
     words = "".join(own)
     if all(text.isascii() and b"\x1b" not in text for text in texts):
@@ -171,7 +171,7 @@ def _charset(given: str, found: dict[int, tuple[str, bytes]], own: Iterable[str]
         return given, encoding
     if given and ESCAPED.fullmatch(given):
         return given, "ascii"
-    return LATIN_1, "latin-1"  # every byte stands for a character in it
+    return LATIN_1, "latin-1"  # it defines a character for every byte
 
 
 def _decodes(text: bytes, encoding: str) -> bool:
@@ -183,9 +183,9 @@ def _decodes(text: bytes, encoding: str) -> bool:
 
 
 def moment_of(file: FileHeader) -> tuple[str, str]:
-    """Date and time that stand for a series: of its content, or else of acquisition, series or study.
+    """Date and time of a series: of its content, or else of acquisition, series or study.
 
-    Derived objects are dated by their source, so that the same work gives the same bytes.
+    Derived objects take their dates from the source, so that repeated runs give the same bytes.
     """
     for what in ("Content", "Acquisition", "Series", "Study"):
         day = _valid(file.data.elements.get(KEYWORDS[f"{what}Date"]), 0, "DA").decode()

@@ -1,7 +1,7 @@
 """The data elements of a DICOM file, as bytes (PS3.5, chapter 7; PS3.10 for the file meta information).
 
-A parser of our own: headers of thousands of files are read, several times, some of them damaged. It keeps only the
-attributes that it is asked for, converts nothing, and every length is compared with the bytes that there are.
+A parser of its own, because headers of thousands of files are read repeatedly, some of them damaged. It keeps only
+the requested attributes, converts nothing, and compares every length with the bytes that exist.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
-# Sequences whose items are kept: the groups of attributes of frames, what positions, slopes and windows lie in,
-# tables of values, and the dose of a tracer.
+# Sequences whose items are kept: functional groups of frames, positions, slopes and windows, look-up tables, and
+# the dose of a tracer.
 KEPT_SEQUENCES = frozenset(
     (
         *(0x52009229, 0x52009230, 0x00289110, 0x00209113, 0x00209116, 0x00289145, 0x00209111, 0x00189114),
@@ -31,11 +31,11 @@ KEPT_SEQUENCES = frozenset(
     )
 )
 MAX_DEPTH = 20
-MAX_INFLATED = 1 << 28  # bytes of a deflated data set
+MAX_INFLATED = 1 << 28  # largest size of a deflated data set, in bytes, decompressed
 
 
 class Damaged(Exception):
-    """The bytes are not DICOM, or end too early; the message is a phrase without values from the file."""
+    """The bytes are not DICOM, or are truncated; the message is a phrase without values from the file."""
 
 
 class Incomplete(Damaged):
@@ -44,12 +44,12 @@ class Incomplete(Damaged):
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Where the pixels of a file are.
+    """Position of the pixels in a file.
 
     Attributes:
-        tag: Of the element: integers (`PIXEL_DATA`) or floating point numbers.
-        start: First byte of the element's value; of the inflated data set where it is deflated.
-        length: Bytes of the value; None: fragments up to a delimiter.
+        tag: Tag of the element: integers (`PIXEL_DATA`) or floating point numbers.
+        start: First byte of the element's value; in the inflated data set if it is deflated.
+        length: Bytes of the value; None: fragments, up to a delimiter.
     """
 
     tag: int
@@ -64,11 +64,11 @@ class DataSet:
     Attributes:
         syntax: UID of the transfer syntax.
         elements: Kept attributes by tag: bytes, or the items of a sequence.
-        pixels: None: there are none.
-        little: Byte order of numbers and pixels.
-        inflated: The data set, where it is deflated.
-        inflated_bytes: Its bytes.
-        instance: SOP instance UID of the file meta information; empty if it is not there.
+        pixels: Position of the pixels; None if there are none.
+        little: Whether numbers and pixels are little-endian.
+        inflated: The decompressed data set, if it is deflated.
+        inflated_bytes: Size of `inflated`.
+        instance: SOP instance UID of the file meta information; empty if absent.
     """
 
     syntax: str
@@ -89,7 +89,7 @@ def looks_like_dicom(start: bytes) -> bool:
 
 
 def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
-    """Read the elements in front of the pixels.
+    """Read the elements before the pixels.
 
     Args:
         data: The file, or its beginning.
@@ -97,7 +97,7 @@ def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
         whole: Whether `data` is the whole file.
 
     Raises:
-        Incomplete: the header is longer than `data`, which is not the whole file.
+        Incomplete: `data` is not the whole file, and the header is longer.
         Damaged: it is not DICOM, or ends within an element.
     """
     if not looks_like_dicom(data):
@@ -112,7 +112,7 @@ def parse(data: bytes, wanted: frozenset[int], *, whole: bool) -> DataSet:
             inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], MAX_INFLATED)
             data, start = inflated, 0
         little = syntax != BIG_ENDIAN
-        # A syntax that the file does not name, or names wrongly, shows in the first element.
+        # If the transfer syntax is missing or wrong, it is determined from the first element.
         explicit = bool(VR.fullmatch(data[start + 4 : start + 6])) if little else True
         parser = _Parser(data, wanted, little, explicit)
         elements, _, pixels = parser.elements(start, len(data), 0, True)
@@ -129,7 +129,7 @@ class _TooShort(Exception):
 
 
 def _file_meta(data: bytes, start: int) -> tuple[str, str, int]:
-    """Transfer syntax and SOP instance, empty if not named, and the position behind the file meta information."""
+    """Transfer syntax and SOP instance UID, empty if absent, and the position after the file meta information."""
     syntax = instance = ""
     while data[start : start + 2] == b"\x02\0":
         vr = data[start + 4 : start + 6]
@@ -175,7 +175,7 @@ class _Parser:
     def elements(
         self, at: int, end: int, depth: int, keep: bool, explicit: bool | None = None
     ) -> tuple[Elements, int, Pixels | None]:
-        """The elements from a position to `end`, to a delimiter, or to the pixels."""
+        """The elements from a position up to `end`, a delimiter, or the pixels."""
         if depth > MAX_DEPTH:
             raise Damaged("its sequences are nested too deeply")
         explicit = self.explicit if explicit is None else explicit
@@ -208,7 +208,7 @@ class _Parser:
         return found, at, None
 
     def items(self, at: int, length: int, depth: int, keep: bool, explicit: bool) -> tuple[list[Elements], int]:
-        """The items of a sequence, and the position behind it."""
+        """The items of a sequence, and the position after it."""
         end = len(self.data) if length == UNDEFINED else at + length
         if end > len(self.data):
             raise _TooShort

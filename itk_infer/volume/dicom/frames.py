@@ -1,4 +1,4 @@
-"""The slices of a series, from files of one frame or of many."""
+"""The slices of a series, from single-frame or multi-frame files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Frame:
 
     Attributes:
         file: The file that holds it.
-        index: Its number in the file, from 0.
-        position: Centre of its first pixel in patient coordinates (LPS, mm); None: not given.
-        orientation: Directions of rows and columns, six numbers; None: not given.
-        spacing: Millimetres between rows and between columns; None: not given.
+        index: Frame number in the file, from 0.
+        position: Centre of its first pixel in patient coordinates (LPS, mm); None if absent.
+        orientation: Direction cosines of rows and columns, six numbers; None if absent.
+        spacing: Millimetres between rows and between columns; None if absent.
         slope: Value = stored * slope + intercept.
         intercept: Added after multiplication with `slope`.
-        table: Gives the values in place of slope and intercept; None: those hold.
+        table: Modality LUT, which replaces slope and intercept; None: these apply.
     """
 
     file: FileHeader
@@ -56,7 +56,7 @@ class Frame:
         return "LOCALIZER" in self.file.values(KEYWORDS["ImageType"])
 
     def values(self, keyword: str) -> list[str]:
-        """The values of an attribute, nearest to the frame first: in its own groups, then in those of the file."""
+        """The values of an attribute: of the frame's functional groups if present, otherwise of the file."""
         tag = tag_of(keyword) or 0
         for group in self.file.groups(self.index)[:-1]:
             for item in _items(group):
@@ -69,7 +69,7 @@ def frames_of(file: FileHeader) -> list[Frame]:
     """The frames of one file.
 
     Raises:
-        InputError: its header contradicts itself.
+        InputError: the header contradicts itself.
     """
     count = file.frames
     per_frame = file.data.elements.get(0x52009230)
@@ -90,7 +90,7 @@ def _frame(file: FileHeader, index: int) -> Frame:
             items = group.get(sequence)
             if isinstance(items, list) and items and (found := numbers_of(items[0], tag, count)):
                 return found
-        # What lies at the top of a file of several frames cannot hold for each of them.
+        # Attributes at the top level of a multi-frame file cannot be valid for each frame.
         if sequence == POSITION and file.frames > 1:
             return None
         return numbers_of(groups[-1], tag, count)

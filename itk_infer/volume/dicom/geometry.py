@@ -1,7 +1,7 @@
-"""The grid of a series from the positions of its slices, judged in millimetres that voxels would be off.
+"""The grid of a series from the positions of its slices, with tolerances in terms of voxel displacement.
 
-Only positions and orientations count: thickness, slice location, instance numbers and the tag for a tilted gantry
-contradict them often enough. Every refusal says where the fault is and how large.
+Only positions and orientations are used: slice thickness, slice location, instance numbers and the gantry tilt tag
+often contradict them. Every refusal states the position and size of the fault.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from itk_infer.volume.dicom.frames import Frame
 from itk_infer.volume.grid import Grid
 
 SAME_POSITION = 0.01  # mm
-ORIENTATION_TOLERANCE = 1e-3  # of direction cosines, between slices
+ORIENTATION_TOLERANCE = 1e-3  # difference of direction cosines between slices
 MAX_TILT_DRIFT = 0.5  # pixels over the whole stack
-MAX_SPACING_DRIFT = 0.1  # of the spacing between slices: how far a slice may be from the even grid
+MAX_SPACING_DRIFT = 0.1  # largest distance of a slice from the even grid, as a fraction of the spacing
 REPORTED = 0.01  # mm
-WHOLE = 0.1  # how far a gap may be from a multiple of the spacing
+WHOLE = 0.1  # largest distance of a gap from a multiple of the spacing, as a fraction of it
 AXES = "xyz"
-# Attributes that may tell slices at one position apart, and whether their values may be shown.
+# Attributes that may distinguish slices at the same position, and whether their values may appear in messages.
 DIFFERENCES = {
     "EchoNumbers": True,
     "EchoTime": True,
@@ -48,8 +48,8 @@ class Stack:
     """Slices in the order of the grid.
 
     Attributes:
-        frames: From the first slice along the normal to the last.
-        grid: Of the volume; X along rows, Y along columns, Z along the normal.
+        frames: Slices from the first to the last along the normal.
+        grid: Grid of the volume; X along rows, Y along columns, Z along the normal.
         notes: Tolerated deviations, as sentences without a name.
         values: Meaning of its voxel values: ``stored``, in the units of the series, or ``SUVbw``.
     """
@@ -64,10 +64,10 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     """Order slices along their normal.
 
     Args:
-        frames: At least one; localizers are set aside already.
+        frames: At least one; without localizers.
 
     Raises:
-        InputError: they do not form a volume; the message has no name in front.
+        InputError: they do not form a volume; the message does not begin with a name.
     """
     _check_given(frames)
     _check_equal(frames)
@@ -103,7 +103,7 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
 
 
 def _even_grid(along: NDArray[np.float64]) -> tuple[float, float]:
-    """Step and start of the even grid that is nearest to the positions along the normal (least squares)."""
+    """Step and start (mm) of the even grid closest to the positions along the normal (least squares)."""
     index = np.arange(len(along)) - (len(along) - 1) / 2
     step = float(index @ along / (index @ index))
     return step, float(along.mean() - step * (len(along) - 1) / 2)
@@ -148,7 +148,7 @@ def _check_equal(frames: Sequence[Frame]) -> None:
 
 
 def _axes(frames: Sequence[Frame]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean directions of rows and columns."""
+    """Mean direction cosines of rows and columns, (3,) each."""
     given = np.array([frame.orientation for frame in frames], dtype=np.float64)
     middle = np.median(given, axis=0)
     off = np.abs(given - middle).max(axis=1)
@@ -213,7 +213,7 @@ def _check_tilt(
     lateral = positions - positions[0] - np.outer(along - along[0], normal)
     drift = float(np.linalg.norm(lateral, axis=1).max())
     depth = along - along[0]
-    slope = depth @ lateral / max(float(depth @ depth), 1e-12)  # of the line through the first slice
+    slope = depth @ lateral / max(float(depth @ depth), 1e-12)  # slope of the line through the first slice
     angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
     rest = float(np.linalg.norm(lateral - np.outer(depth, slope), axis=1).max())
     if drift > MAX_TILT_DRIFT * pixel:
@@ -282,7 +282,7 @@ def _contradictions(frames: Sequence[Frame], gaps: NDArray[np.float64]) -> list[
 
 
 def plane_of(frame: Frame) -> str:
-    """``axial``, ``sagittal``, ``coronal`` or ``oblique``, by the orientation; empty if it has none."""
+    """``axial``, ``sagittal``, ``coronal`` or ``oblique``, from the orientation; empty if it is absent."""
     if frame.orientation is None:
         return ""
     normal = np.abs(_normal(np.asarray(frame.orientation)))
@@ -292,5 +292,5 @@ def plane_of(frame: Frame) -> str:
 
 
 def is_mosaic(frame: Frame) -> bool:
-    """Whether a file shows many slices side by side, as Siemens writes functional series."""
+    """Whether a file is a mosaic of many slices, as Siemens writes functional series."""
     return "MOSAIC" in frame.file.values(KEYWORDS["ImageType"])

@@ -27,8 +27,8 @@ class FileHeader:
 
     Attributes:
         path: The file.
-        size: Its bytes.
-        data: Its elements.
+        size: Size of the file in bytes.
+        data: Its data elements.
     """
 
     path: Path
@@ -37,25 +37,25 @@ class FileHeader:
 
     @property
     def name(self) -> str:
-        """The file's name for messages."""
+        """Name of the file for messages."""
         return printable(self.path.name)
 
     @property
     def pixels(self) -> Pixels | None:
-        """Where the pixels are; None: there are none."""
+        """Position of the pixels; None if there are none."""
         return self.data.pixels
 
     def text(self, keyword: str) -> str:
-        """An attribute as text; empty if it is not there."""
+        """An attribute as text; empty if it is absent."""
         return text_of(self.data.elements, KEYWORDS[keyword], self._charset)
 
     def values(self, tag: int) -> list[str]:
-        """The values of an attribute as text, whatever its representation."""
+        """The values of an attribute as text, for any value representation."""
         text = text_of(self.data.elements, tag, self._charset)
         return [part.strip() for part in text.split("\\")] if text else []
 
     def integer(self, keyword: str, default: int | None = None) -> int:
-        """A number of two bytes, such as Rows.
+        """An integer of two bytes, such as Rows.
 
         Raises:
             InputError: it is absent, or not a number.
@@ -72,7 +72,7 @@ class FileHeader:
         """Number of frames; 1 if the attribute is absent.
 
         Raises:
-            InputError: it is no number.
+            InputError: the attribute is not a number.
         """
         text = self.text("NumberOfFrames") or "1"
         if not re.fullmatch(r"[+]?\d{1,7}", text) or int(text) < 1:
@@ -81,11 +81,11 @@ class FileHeader:
 
     @property
     def is_enhanced(self) -> bool:
-        """Whether positions are in groups per frame."""
+        """Whether the file has per-frame functional groups."""
         return isinstance(self.data.elements.get(PER_FRAME), list)
 
     def groups(self, frame: int) -> tuple[Elements, ...]:
-        """The groups of attributes that hold for a frame, the nearest first: its own, those of all, the top."""
+        """Attribute groups that apply to a frame, most specific first: its own, the shared ones, the top level."""
         found: list[Elements] = []
         for tag, index in ((PER_FRAME, frame), (SHARED, 0)):
             items = self.data.elements.get(tag)
@@ -103,10 +103,10 @@ def read_file_header(path: Path, extra: frozenset[int] = frozenset()) -> FileHea
 
     Args:
         path: The file.
-        extra: Tags to keep besides those of `KEYWORDS`.
+        extra: Tags to keep in addition to those of `KEYWORDS`.
 
     Raises:
-        Damaged: it is no DICOM file, or its header is damaged.
+        Damaged: the file is not DICOM, or its header is damaged.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -124,14 +124,14 @@ def without_voxels(file: FileHeader) -> FileHeader:
 
 
 def header_of(path: Path, data: bytes, size: int, extra: frozenset[int] = frozenset()) -> FileHeader:
-    """As `read_file_header`, of the first bytes, or all, of a file of `size` bytes."""
+    """As `read_file_header`, from the first bytes, or all bytes, of a file of `size` bytes."""
     return FileHeader(path, size, parse(data, TAGS | extra, whole=len(data) >= size))
 
 
 def text_of(elements: Elements, tag: int, charset: str) -> str:
-    """An attribute as text without padding; empty if it is not there.
+    """An attribute as text without padding; empty if it is absent.
 
-    Text that does not fit the character set that the file names is read as Latin-1: nothing here depends on it.
+    Text that is invalid in the file's character set is decoded as Latin-1; no decision depends on it.
     """
     raw = elements.get(tag, b"")
     if not isinstance(raw, bytes):
@@ -145,7 +145,7 @@ def text_of(elements: Elements, tag: int, charset: str) -> str:
 
 
 def numbers_of(elements: Elements, tag: int, count: int) -> tuple[float, ...] | None:
-    """So many finite numbers of an attribute that holds them as text; None if there are not."""
+    """`count` finite numbers of an attribute that stores them as text; None if it has not exactly these."""
     parts = text_of(elements, tag, "").split("\\")
     try:
         numbers = tuple(float(part) for part in parts)

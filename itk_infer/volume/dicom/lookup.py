@@ -1,6 +1,6 @@
-"""From stored values to what a viewer shows: modality, VOI, MONOCHROME1, padding (PS3.4, N.2).
+"""The grayscale pipeline from stored values to display: modality LUT, VOI LUT, MONOCHROME1, padding (PS3.4, N.2).
 
-All of it is one function of the stored value, so that frames of 8 and 16 bits go through one table, exactly.
+The pipeline is a function of the stored value alone, so frames of 8 and 16 bits are mapped exactly by one table.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from itk_infer.volume.dicom.table import Table
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
-WRAPPED_BY = 1000  # stored values of head CTs that were taken for HU and kept in 12 bits
-AT_A_TIME = 1 << 17  # pixels
+WRAPPED_BY = 1000  # offset of head CTs whose HU were stored in 12 bits without an intercept
+AT_A_TIME = 1 << 17  # pixels per step
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Centre and width of what is shown, to [0, 1] (PS3.3, C.11.2)."""
+    """A window, center and width, that maps values to [0, 1] (PS3.3, C.11.2)."""
 
     center: float
     width: float
     function: Function = "LINEAR"
 
     def __call__(self, values: Floats) -> Floats:
-        """Values of the modality to [0, 1]."""
+        """Map values of the modality to [0, 1]."""
         if self.function == "SIGMOID":
             with np.errstate(over="ignore"):
                 return 1.0 / (1.0 + np.exp(-4.0 * (values - self.center) / self.width))
@@ -47,11 +47,11 @@ class Look:
     """The conversion of stored values for display.
 
     Attributes:
-        modality: From stored values to those of the modality: slope and intercept, or a table.
-        voi: From those to [0, 1]: a window, a table, or the two ends of a range; None: they stay as they are.
-        inverted: Whether the largest value is black (MONOCHROME1); of values in [0, 1].
-        padding: Smallest and largest stored value that is no picture, and becomes black in [0, 1]; None: none.
-        wrapped: Whether stored values of 12 bits are 1,000 too low and wrapped round, and are put right first.
+        modality: Conversion of stored values to those of the modality: slope and intercept, or a table.
+        voi: Conversion of those to [0, 1]: a window, a table, or both ends of a range; None: unchanged.
+        inverted: Whether the largest value is black (MONOCHROME1); applies to values in [0, 1].
+        padding: Smallest and largest stored value of padding, which becomes black in [0, 1]; None: no padding.
+        wrapped: Whether to correct 12-bit stored values that are 1,000 too low, modulo 4,096.
     """
 
     modality: tuple[float, float] | Table
@@ -61,7 +61,7 @@ class Look:
     wrapped: bool = False
 
     def __call__(self, stored: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Stored values to displayed ones."""
+        """Convert stored values to displayed ones."""
         values = self.of_modality(stored)
         if self.voi is None:
             return values.astype(np.float32)
@@ -79,7 +79,7 @@ class Look:
         return shown.astype(np.float32)
 
     def of_modality(self, stored: NDArray[np.int64]) -> Floats:
-        """Stored values to those of the modality."""
+        """Convert stored values to those of the modality."""
         values = ((stored + WRAPPED_BY) % 4096 if self.wrapped else stored).astype(np.float64)
         if isinstance(self.modality, Table):
             return self.modality(values).astype(np.float64)
@@ -88,12 +88,12 @@ class Look:
 
 
 def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArray[np.float32]:
-    """A frame through a table.
+    """Convert a frame by a table of all stored values.
 
     Args:
         stored: Stored values (Y, X).
-        form: Of its pixels.
-        look: What they become.
+        form: Form of its pixels.
+        look: The conversion.
     """
     if form.allocated > 16:
         return look(stored.astype(np.int64))
@@ -101,15 +101,15 @@ def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArr
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     table, places = _table(form.allocated, form.signed, look), native.view(unsigned).reshape(-1)
     found = np.empty(places.size, np.float32)
-    for at in range(0, places.size, AT_A_TIME):  # NumPy makes 8 bytes of each, which are to stay in the cache
+    for at in range(0, places.size, AT_A_TIME):  # indices take 8 bytes each and should stay in the cache
         part = slice(at, at + AT_A_TIME)
-        np.take(table, places[part], out=found[part], mode="clip")  # no place is outside; others fill a copy first
+        np.take(table, places[part], out=found[part], mode="clip")  # indices are valid; other modes copy first
     return found.reshape(stored.shape)
 
 
 @lru_cache(maxsize=64)
 def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
-    """The results for all values of so many bits, indexed by the bits as an unsigned number."""
+    """Results for all stored values of `bits` bits, indexed by these bits as an unsigned number."""
     stored = np.arange(1 << bits, dtype=np.int64)
     if signed:
         stored[1 << (bits - 1) :] -= 1 << bits
@@ -117,12 +117,12 @@ def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
 
 
 def extremes(stored: NDArray[np.integer], look: Look) -> tuple[float, float]:
-    """Smallest and largest value of the modality in a frame, without padding; (0, 0) where all is padding."""
+    """Smallest and largest modality value of a frame without padding; (0, 0) if all pixels are padding."""
     if look.padding is not None:
         stored = stored[(stored < look.padding[0]) | (stored > look.padding[1])]
         if not stored.size:
             return 0.0, 0.0
-    if isinstance(look.modality, Table) or look.wrapped:  # which need not ascend
+    if isinstance(look.modality, Table) or look.wrapped:  # which need not be increasing
         values = look.of_modality(np.unique(stored).astype(np.int64))
     else:
         values = look.of_modality(np.array([stored.min(), stored.max()], np.int64))

@@ -1,4 +1,4 @@
-"""Pictures of a DICOM file: each of its frames as input of a model that classifies."""
+"""Pictures of a DICOM file: each of its frames as input of a classifying model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FrameLooks:
 
     Args:
         file: The header, read with `TAGS`.
-        form: Of its pixels.
+        form: Form of its pixels.
     """
 
     def __init__(self, file: FileHeader, form: PixelForm) -> None:
@@ -47,16 +47,16 @@ class FrameLooks:
         """One channel of a frame, before it is resized.
 
         Args:
-            stored: (Y, X), or (Y, X, 3) of colours.
-            frame: Its number in the file, from 0.
-            channel: Which plane, through which window.
-            wanted: Which values.
+            stored: (Y, X), or (Y, X, 3) in colour.
+            frame: Frame number in the file, from 0.
+            channel: Plane and window of the channel.
+            wanted: Input spec, which selects the kind of values.
 
         Returns:
             (Y, X) float32.
 
         Raises:
-            InputError: the file has no such view.
+            InputError: the file has no such values.
         """
         if self._palette is not None:
             colours, top = self._palette
@@ -95,9 +95,9 @@ class FrameLooks:
         return dataclasses.replace(plain, voi=voi)
 
     def _is_wrapped(self, modality: tuple[float, float] | Table) -> bool:
-        """Whether the header is that of head CTs whose stored values are 1,000 too low, modulo 4,096.
+        """Whether the header matches head CTs whose stored values are 1,000 too low, modulo 4,096.
 
-        Unsigned values of 12 bits cannot hold air, -1,000 HU, without an intercept near that.
+        Unsigned 12-bit values cannot represent air, -1,000 HU, without an intercept of about that.
         """
         return (
             not isinstance(modality, Table)
@@ -146,7 +146,7 @@ class FrameLooks:
         )
 
     def _nearest(self, frame: int, sequence: int) -> Elements:
-        """Where attributes of a frame are: in a group of its own, in one of all frames, or at the top."""
+        """The attributes that apply to a frame: from its own group, from the shared one, or from the top level."""
         for group in self._file.groups(frame)[:-1]:
             items = group.get(sequence)
             if isinstance(items, list) and items:
@@ -169,7 +169,7 @@ class FrameLooks:
         return min(ends), max(ends)
 
     def _colours(self) -> tuple[NDArray[np.float32], float]:
-        """The colours of a palette, (entries, 3), and their largest value."""
+        """Colours of a palette, (entries, 3), and their largest possible value."""
         elements, planes, top = self._file.data.elements, [], 8
         for descriptor, data in PALETTES:
             count, self._first, bits = read_descriptor(
@@ -186,11 +186,11 @@ class FrameLooks:
 
 
 def plane_of(colours: NDArray[Any], channel: PictureChannel) -> NDArray[np.float32]:
-    """One plane of a picture.
+    """One plane of a decoded picture.
 
     Args:
-        colours: (Y, X, 3), or (Y, X) of a grey picture.
-        channel: Which; ``grey`` of colours is their luma (ITU-R BT.601).
+        colours: (Y, X, 3), or (Y, X) for grey.
+        channel: Channel to extract; ``grey`` of a colour picture is its luma (ITU-R BT.601).
 
     Returns:
         (Y, X) float32.
@@ -203,7 +203,7 @@ def plane_of(colours: NDArray[Any], channel: PictureChannel) -> NDArray[np.float
 
 
 def _floats(group: Elements, tag: int) -> list[float]:
-    """The numbers of an attribute that holds them as text; none where one of them is not finite."""
+    """The numbers of an attribute that stores them as text; empty if one of them is not finite."""
     text = text_of(group, tag, "")
     found = numbers_of(group, tag, len(text.split("\\"))) if text else None
     return list(found or ())

@@ -1,7 +1,7 @@
-"""Stored values of frames: one decoder per transfer syntax.
+"""Decoding of stored values of frames: one decoder per transfer syntax.
 
-Uncompressed and deflated pixels need no library. imagecodecs decodes the others; it is free of the GIL, so that
-threads decode side by side, and refuses damaged streams that other decoders take.
+Uncompressed and deflated pixels need no library. imagecodecs decodes the others; it releases the GIL, so threads
+decode in parallel, and it rejects damaged streams that other decoders accept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOSSLESS, LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.
 JPEG_LS, JPEG_LS_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
 JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K = (f"1.2.840.10008.1.2.4.{end}" for end in (201, 202, 203))
-# OpenJPEG decodes HTJ2K, too; the decoder of its own in imagecodecs returns what it has when a stream is damaged.
+# OpenJPEG also decodes HTJ2K; imagecodecs' separate HTJ2K decoder returns partial data for damaged streams.
 DECODERS = {  # functions of imagecodecs
     RLE: "dicomrle_decode",
     JPEG_8: "jpeg8_decode",
@@ -42,7 +42,7 @@ DECODERS = {  # functions of imagecodecs
     HTJ2K_RPCL: "jpeg2k_decode",
     HTJ2K: "jpeg2k_decode",
 }
-CONVERTED = frozenset(  # the decoder returns red, green and blue
+CONVERTED = frozenset(  # the decoder converts to RGB
     (JPEG_8, JPEG_12, JPEG_2000_LOSSLESS, JPEG_2000, HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K)
 )
 LOSSY = frozenset((JPEG_8, JPEG_12, JPEG_LS_LOSSY, JPEG_2000, HTJ2K))
@@ -54,19 +54,19 @@ ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 @dataclass(frozen=True, slots=True)
 class PixelForm:
-    """How the pixels of a file are stored.
+    """The storage form of a file's pixels.
 
     Attributes:
-        rows: Of a frame.
-        columns: Of a frame.
+        rows: Rows of a frame.
+        columns: Columns of a frame.
         allocated: Bits per pixel in the file, 8, 16 or 32.
-        stored: Bits of them that hold the value.
-        high: The highest of those.
-        signed: Whether values are two's complements.
+        stored: Number of these bits that hold the value.
+        high: Highest of these bits.
+        signed: Whether values are in two's complement.
         frames: Number of frames.
-        samples: Numbers per pixel: 1, or 3 of a colour.
-        planar: Whether the samples of a frame are stored one after the other, each as a whole.
-        rgb: Whether colours are stored as red, green and blue; else as luma and two differences (YBR).
+        samples: Samples per pixel: 1, or 3 in colour.
+        planar: Whether the samples are stored as separate planes.
+        rgb: Whether colours are stored as RGB; otherwise as YBR.
     """
 
     rows: int
@@ -82,12 +82,12 @@ class PixelForm:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of a decoded frame."""
+        """Size of a decoded frame in bytes."""
         return self.rows * self.columns * self.samples * self.allocated // 8
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a decoded frame: (Y, X), or (Y, X, 3) of colours."""
+        """Shape of a decoded frame: (Y, X), or (Y, X, 3) in colour."""
         return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
 
     @property
@@ -98,10 +98,10 @@ class PixelForm:
 
 
 def pixel_form(file: FileHeader) -> PixelForm:
-    """How the pixels of a file are stored, as its header says.
+    """The storage form of grey pixels, from the file's header.
 
     Raises:
-        InputError: there are no pixels, they are cut short, or are of a kind that is not read.
+        InputError: there are no pixels, they are truncated, or their form is not supported.
     """
     name = file.name
     _check_integers(file)
@@ -113,10 +113,10 @@ def pixel_form(file: FileHeader) -> PixelForm:
 
 
 def picture_form(file: FileHeader) -> PixelForm:
-    """As `pixel_form`, also of colours.
+    """As `pixel_form`, but also for colours.
 
     Raises:
-        InputError: as there.
+        InputError: as for `pixel_form`.
     """
     name = file.name
     _check_integers(file)
@@ -161,7 +161,7 @@ def _check_integers(file: FileHeader) -> None:
 
 
 def _check_length(file: FileHeader, form: PixelForm) -> None:
-    """Compare the bytes that are there with those announced, before anything is allocated."""
+    """Compare the number of bytes in the file with the header, before memory is allocated."""
     syntax, pixels = file.data.syntax, file.pixels
     if syntax in NATIVE and pixels is not None:
         needed = form.frame_bytes * form.frames
@@ -184,7 +184,7 @@ def check_decoder(file: FileHeader) -> None:
     """Check that the decoder of a file's pixels is installed.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not installed.
     """
     if file.data.syntax in NATIVE:
         return
@@ -198,19 +198,19 @@ def check_decoder(file: FileHeader) -> None:
 
 
 def stored_frames(file: FileHeader, form: PixelForm, data: memoryview) -> Callable[[int], NDArray[Any]]:
-    """A function that decodes one frame of a file, in any thread.
+    """Make a function that decodes one frame of a file; it may be called in any thread.
 
     Args:
-        file: Its header.
-        form: Of its pixels.
-        data: All its bytes.
+        file: Header of the file.
+        form: Form of its pixels.
+        data: All bytes of the file.
 
     Returns:
-        Takes the number of a frame, from 0; returns stored values (Y, X), of colours (Y, X, 3) as red, green and
-        blue, and raises Damaged.
+        The function takes a frame number, from 0, and returns stored values (Y, X), or RGB values (Y, X, 3) in
+        colour; it raises Damaged.
 
     Raises:
-        Damaged: the pixels are.
+        Damaged: the pixels are damaged.
     """
     pixels = file.pixels
     if pixels is None:
@@ -252,13 +252,13 @@ def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
             codestream.check_jpeg_2000(stream, form.rows, form.columns, form.samples)
         else:
             codestream.check_jpeg(stream, form.rows, form.columns, form.samples)
-        if form.samples > 1 and syntax in (JPEG_8, JPEG_12):  # it would guess what the samples are
+        if form.samples > 1 and syntax in (JPEG_8, JPEG_12):  # the decoder would guess the colour space
             found = decode(stream, colorspace="RGB" if form.rgb else "YCBCR", outcolorspace="RGB")
         else:
             found = decode(stream)
     except Damaged:
         raise
-    except Exception as error:  # each decoder has errors of its own
+    except Exception as error:  # decoders raise different classes of errors
         raise Damaged(f"its compressed pixels are damaged ({type(error).__name__})") from None
     if found.shape != form.shape or found.dtype.kind not in "iu" or found.itemsize > kind.itemsize:
         raise Damaged("its compressed pixels have another size or type than its header says")
@@ -268,14 +268,14 @@ def _decoded(stream: bytes, syntax: str, form: PixelForm) -> NDArray[Any]:
 
 
 def _in_pixels(values: NDArray[Any], form: PixelForm, planar: bool) -> NDArray[Any]:
-    """Stored numbers in the shape of a frame."""
+    """Decoded samples, reshaped to a frame."""
     if form.samples > 1 and planar:
         return np.moveaxis(values.reshape(form.samples, form.rows, form.columns), 0, -1)
     return values.reshape(form.shape)
 
 
 def _coloured(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
-    """Red, green and blue of luma and differences (PS3.3, C.7.6.3.1.2); other values as they are."""
+    """RGB from YBR (PS3.3, C.7.6.3.1.2); other values unchanged."""
     if form.samples == 1 or form.rgb:
         return values
     middle, top = float(1 << (form.stored - 1)), float((1 << form.stored) - 1)
@@ -286,7 +286,7 @@ def _coloured(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
 
 
 def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
-    """Stored values without the bits around them, which may hold an overlay."""
+    """Stored values without unused bits, which may hold an overlay."""
     if form.stored == form.allocated:
         return values
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -300,7 +300,7 @@ def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
 
 
 def _streams(data: bytes, start: int, frames: int) -> Iterator[bytes]:
-    """The compressed streams of the frames (PS3.5, annex A.4)."""
+    """Yield the compressed stream of each frame (PS3.5, annex A.4)."""
     items: list[tuple[int, bytes]] = []
     at, first = start, None
     while True:
@@ -311,7 +311,7 @@ def _streams(data: bytes, start: int, frames: int) -> Iterator[bytes]:
             raise Damaged("its compressed pixels are cut short")
         value = data[at + 8 : at + 8 + length]
         if first is None:
-            first = value  # the table of offsets
+            first = value  # the basic offset table
             base = at + 8 + length
         else:
             items.append((at - base, value))

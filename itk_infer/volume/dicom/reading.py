@@ -1,4 +1,4 @@
-"""A DICOM series as a volume: threads read every file, compare it with its header, hash and decode it."""
+"""Reads a DICOM series as a volume: threads read each file, compare it with its header, hash and decode it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class SeriesVolume:
-    """A series, read.
+    """A series that was read as a volume.
 
     Attributes:
         array: Values (Z, Y, X): stored values with slope and intercept applied; MONOCHROME1 is not inverted.
-        grid: Their grid.
-        sha256: Digest of the contents of all files, whatever their names.
-        stack: Its slices in the order of Z, for what refers to them.
+        grid: Grid of the volume.
+        sha256: Digest of the contents of all files, independent of their names.
+        stack: Its slices in the order of Z, for objects that refer to them.
         notes: Tolerated deviations, one sentence each.
     """
 
@@ -57,9 +57,9 @@ class SeriesPlan:
     """The plan of a volume, from the headers of its files.
 
     Attributes:
-        stack: The slices in their order, and the grid.
-        forms: How the pixels are stored, by file.
-        dtype: Of a voxel in memory.
+        stack: The slices in order, and the grid.
+        forms: Storage form of the pixels, by file.
+        dtype: Type of a voxel in memory.
     """
 
     stack: Stack
@@ -68,7 +68,7 @@ class SeriesPlan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the voxels in memory."""
+        """Size of the voxels in memory, in bytes."""
         return math.prod(self.stack.grid.size) * self.dtype.itemsize
 
 
@@ -76,11 +76,11 @@ def plan_of(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) ->
     """Plan the volume of a series from its headers.
 
     Args:
-        files: Of the series; localizers among them are left out.
+        files: Files of the series; localizers among them are skipped.
         instances: Conditions on its slices.
 
     Raises:
-        InputError: it is not a volume, or of an unsupported kind; the message has no name of the series in front.
+        InputError: it is not a volume, or is of an unsupported kind; the message does not begin with a name.
     """
     frames = chosen_frames(files, instances)
     mosaic = next((frame for frame in frames if is_mosaic(frame)), None)
@@ -97,10 +97,10 @@ def plan_of(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) ->
 
 
 def chosen_frames(files: Sequence[FileHeader], instances: Sequence[Condition] = ()) -> list[Frame]:
-    """The slices that are no localizers, unless all are, and meet the conditions.
+    """Slices that meet the conditions and are not localizers (unless all are).
 
     Raises:
-        InputError: a header contradicts itself, or no slice is left.
+        InputError: a header contradicts itself, or no slice remains.
     """
     frames = [frame for file in files for frame in frames_of(file)]
     frames = [frame for frame in frames if not frame.is_localizer] or frames
@@ -112,10 +112,10 @@ def chosen_frames(files: Sequence[FileHeader], instances: Sequence[Condition] = 
 
 
 def read_plan(series: SeriesFiles) -> SeriesPlan:
-    """`plan_of` files on disk.
+    """Read the headers of a series and return its `plan_of`.
 
     Raises:
-        InputError: as there, or a file cannot be read.
+        InputError: as for `plan_of`, or a file cannot be read.
     """
     extra = _extra_tags(series.instances)
     return plan_of(_map(lambda path: without_voxels(_header(path, extra)), series.files), series.instances)
@@ -125,7 +125,7 @@ def read_series(series: SeriesFiles) -> SeriesVolume:
     """Read a series.
 
     Raises:
-        InputError: it is no volume, or a file is damaged or cut short.
+        InputError: it is not a volume, or a file is damaged or truncated.
     """
     extra = _extra_tags(series.instances)
     plan = read_plan(series)
@@ -180,7 +180,7 @@ def _fill(
     places: Sequence[tuple[int, Frame]],
     plan: SeriesPlan,
 ) -> None:
-    """Decode the frames of a file into the volume; those of one file are divided among threads."""
+    """Decode the frames of a file into the volume; several frames of one file are decoded in parallel."""
     if not places:
         return
     form, found = pixel_form(file), dict(enumerate(frames_of(file)))
@@ -201,7 +201,7 @@ def _fill(
 def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
     if frame.table is not None:
         target[...] = frame.table(stored)
-    elif target.dtype.kind != "f":  # slope and intercept are whole, and every value fits
+    elif target.dtype.kind != "f":  # slope and intercept are integers, and every value fits
         target[...] = stored
         if frame.slope != 1:
             target *= target.dtype.type(frame.slope)
@@ -212,7 +212,7 @@ def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
 
 
 def _dtype(frames: Sequence[Frame], forms: dict[Path, PixelForm]) -> np.dtype[Any]:
-    """The smallest integer type for all values that may be stored, or float32."""
+    """Smallest integer type that holds all possible values, or float32."""
     tables = {None if frame.table is None else frame.table.itemsize for frame in frames}
     if tables != {None}:
         return np.dtype(np.float32 if None in tables else f"u{max(size for size in tables if size)}")
@@ -252,16 +252,16 @@ def _header_in(path: Path, data: memoryview, extra: frozenset[int]) -> FileHeade
 
 
 class _Buffers(threading.local):
-    """The bytes of one file per thread, in memory that is used again for the next file."""
+    """One buffer per thread for the bytes of a file, reused for the next file."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
 
     def read(self, path: Path) -> memoryview:
-        """All bytes of a file, until the next call in this thread.
+        """Read a whole file; the result is valid until the next call in this thread.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: the file cannot be read.
         """
         try:
             size = path.stat().st_size
@@ -283,7 +283,7 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The results of a function, by as many threads as there are cores."""
+    """Apply a function to all items, in as many threads as cores."""
     threads = min(MAX_THREADS, usable_cores(), len(items))
     if threads < 2:
         return [function(item) for item in items]

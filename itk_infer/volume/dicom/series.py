@@ -1,4 +1,4 @@
-"""The series among the files of a folder, and which of them may be segmented."""
+"""Groups the files of a folder into series, and determines which of them may be segmented."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from itk_infer.volume.dicom.header import FileHeader, is_uid, read_file_header, 
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 VOLUMES = frozenset(STORAGE + end for end in ("2", "2.1", "2.2", "4", "4.1", "4.4", "20", "128", "128.1", "130"))
-OTHER_CLASSES = (  # beginnings of SOP class UIDs, longer ones first
+OTHER_CLASSES = (  # prefixes of SOP class UIDs, longest first
     ("1.2.840.10008.1.3.10", "a directory of files (DICOMDIR)"),
     (STORAGE + "66.4", "a segmentation"),
     (STORAGE + "66.7", "a segmentation"),
@@ -30,7 +30,7 @@ OTHER_CLASSES = (  # beginnings of SOP class UIDs, longer ones first
     (STORAGE + "7", "a screenshot (secondary capture)"),
     (STORAGE + "4.2", "spectroscopy"),
 )
-MANY = 5  # series of one slice each, from which on they look like one that was split
+MANY = 5  # number of single-slice series from which on they are taken for one volume that was split
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Series:
     """One series.
 
     Attributes:
-        study: UID of its study; empty where that is no UID.
-        uid: Its own UID, likewise.
-        files: Its headers, sorted by path, without copies.
-        copies: Files that are there twice, byte for byte.
-        apart: Files of the series that are of another kind, such as screenshots.
+        study: StudyInstanceUID; empty if it is not a valid UID.
+        uid: SeriesInstanceUID; likewise.
+        files: Headers of its files, sorted by path, without copies.
+        copies: Files that are byte-for-byte copies of others.
+        apart: Files of another kind in the series, such as screenshots.
         problem: Why it cannot be used; None if it can.
         aside: Why it is never segmented; empty if it may be.
     """
@@ -57,24 +57,24 @@ class Series:
 
     @property
     def first(self) -> FileHeader:
-        """The file from which attributes of the series are read."""
+        """The file whose header provides the attributes of the series."""
         return self.files[0]
 
     @property
     def number(self) -> str:
-        """Its number; empty if it has none."""
+        """SeriesNumber; empty if absent."""
         text = self.first.text("SeriesNumber")
         return text if text.lstrip("+-").isdigit() else ""
 
     @property
     def localizers(self) -> int:
-        """Files that are localizers, among others that are not."""
+        """Number of localizers, if the series has other files, too."""
         count = sum("LOCALIZER" in file.values(KEYWORDS["ImageType"]) for file in self.files)
         return 0 if count == len(self.files) else count
 
     @property
     def slices(self) -> int:
-        """Number of slices; files whose number of frames is unreadable count as one."""
+        """Number of slices; a file with an unreadable number of frames counts as one."""
         count = 0
         for file in self.files:
             try:
@@ -85,7 +85,7 @@ class Series:
 
     @property
     def folder(self) -> Path:
-        """The folder that holds all its files."""
+        """The deepest folder that contains all its files."""
         folders = {file.path.parent for file in self.files}
         first = min(folders)
         return next(
@@ -97,11 +97,11 @@ class Series:
 
 @dataclass(slots=True)
 class Scan:
-    """The DICOM content of files.
+    """The DICOM series among some files.
 
     Attributes:
-        series: Sorted by their first file.
-        damaged: Files that are DICOM, and cannot be read: path and reason.
+        series: Series, sorted by their first file.
+        damaged: DICOM files that cannot be read, with the reasons.
     """
 
     series: list[Series] = field(default_factory=list)
@@ -109,11 +109,11 @@ class Scan:
 
 
 def scan(paths: Iterable[Path], extra: frozenset[int] = frozenset()) -> Scan:
-    """Read the headers of DICOM files and put them together.
+    """Read the headers of DICOM files and group them by series.
 
     Args:
         paths: The files.
-        extra: Tags that rules ask for.
+        extra: Tags of attributes that rules use.
     """
     found = Scan()
     headers: dict[tuple[str, str, str], list[FileHeader]] = defaultdict(list)
@@ -123,7 +123,7 @@ def scan(paths: Iterable[Path], extra: frozenset[int] = frozenset()) -> Scan:
             if isinstance(read, str):
                 found.damaged.append((path, read))
             else:
-                # Files without a valid UID of a series belong together at most within a folder.
+                # Files without a valid SeriesInstanceUID are grouped by folder.
                 uid = read.text("SeriesInstanceUID")
                 place = "" if is_uid(uid) else str(path.parent)
                 headers[read.text("StudyInstanceUID"), uid, place].append(read)
@@ -159,7 +159,7 @@ def _series(study: str, uid: str, files: Sequence[FileHeader]) -> Series:
 
 
 def _aside(file: FileHeader) -> str:
-    """Why the series of a file is never segmented; empty if it may be."""
+    """Reason why the series of a file is never segmented; empty if it may be."""
     kind = file.text("SOPClassUID")
     if kind not in VOLUMES:
         return next(
@@ -201,7 +201,7 @@ def _without_copies(series: Series) -> Series:
 
 
 def _set_single_slices_aside(found: list[Series]) -> None:
-    """Set aside localizers, and single slices of studies that have stacks."""
+    """Exclude localizers, and single slices in studies that have stacks."""
     stacks = {
         series.study for series in found if not series.aside and not _is_localizer(series) and series.slices > 1
     }

@@ -1,4 +1,4 @@
-"""The files of a series, as they are handed to where it is read. Imports nothing heavy."""
+"""The files of a series, as passed to the code that reads it. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from itk_infer.spec.series_rule import Condition
 
 @dataclass(frozen=True, slots=True)
 class SeriesFiles:
-    """What a volume is read from.
+    """The files of a volume, and how to read them.
 
     Attributes:
-        files: Of the series, sorted; without copies, and without localizers.
-        instances: Conditions on its slices; those that do not meet them are left out.
-        values: ``stored``, or ``SUVbw``.
+        files: Files of the series, sorted, without copies and localizers.
+        instances: Conditions on its slices; slices that do not meet them are skipped.
+        values: Meaning of the voxel values: ``stored``, or ``SUVbw``.
     """
 
     files: tuple[Path, ...]
@@ -26,16 +26,16 @@ class SeriesFiles:
     values: str = "stored"
 
     def absolute(self) -> SeriesFiles:
-        """The same for a process with another current folder."""
+        """The same with absolute paths, for a process with another current folder."""
         return replace(self, files=tuple(path.absolute() for path in self.files))
 
     @property
     def reading(self) -> str:
-        """Settings besides the files that change the voxels, as text."""
+        """Settings other than the files that affect the voxels, as text."""
         return repr(self.instances) + (self.values if self.values != "stored" else "")
 
     def stamp(self) -> Stamp:
-        """One stamp for all files: bytes, newest modification, and a number made of all names and stamps.
+        """One stamp for all files: total size, latest modification, and a number derived from names and stamps.
 
         Raises:
             OSError: the status of a file cannot be read.

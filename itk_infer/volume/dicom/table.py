@@ -1,4 +1,4 @@
-"""Look-up tables: a value for each stored value, or for each value of the modality (PS3.3, C.11.1 and C.11.2)."""
+"""Look-up tables: Modality LUT and VOI LUT (PS3.3, C.11.1 and C.11.2)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SLOPE, INTERCEPT = 0x00281053, 0x00281052
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A look-up table; values before it take its first entry, those behind it the last.
+    """A look-up table; values below its range get the first entry, values above it the last.
 
     Attributes:
-        first: The value that the first entry belongs to.
-        bits: Of an entry.
-        entries: Unsigned numbers of 16 bits, in the byte order of this machine.
+        first: Input value of the first entry.
+        bits: Bits per entry.
+        entries: Entries as 16-bit unsigned integers, in native byte order.
     """
 
     first: int
@@ -34,32 +34,32 @@ class Table:
     entries: bytes
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint16]:
-        """Values to entries."""
+        """Map values to entries."""
         table = np.frombuffer(self.entries, np.uint16)
         return table[np.clip(values.astype(np.int64) - self.first, 0, len(table) - 1)]
 
     @property
     def top(self) -> int:
-        """The largest entry that the bits can hold; some makers state too few of them."""
+        """Largest value of an entry of so many bits; `bits` is corrected, as some manufacturers state too few."""
         largest = int(np.frombuffer(self.entries, np.uint16).max())
         return (1 << max(self.bits, largest.bit_length())) - 1
 
     @property
     def itemsize(self) -> int:
-        """Bytes that an entry needs: 1 or 2."""
+        """Bytes needed per entry: 1 or 2."""
         return 1 if self.top < 256 else 2
 
 
 def read_table(file: FileHeader, item: Elements, *, signed: bool) -> Table:
-    """The table in an item of a sequence.
+    """Read the table in an item of a sequence.
 
     Args:
-        file: The file it is in.
-        item: What describes it, and its entries.
-        signed: Whether the values that it belongs to can be below zero.
+        file: The file of the table.
+        item: Item with the descriptor and the entries.
+        signed: Whether input values may be negative.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the table is damaged.
     """
     count, first, bits = read_descriptor(file, item.get(DESCRIPTOR), signed=signed)
     data, order = item.get(DATA, b""), "<" if file.data.little else ">"
@@ -76,15 +76,15 @@ def read_table(file: FileHeader, item: Elements, *, signed: bool) -> Table:
 
 
 def read_descriptor(file: FileHeader, raw: object, *, signed: bool) -> tuple[int, int, int]:
-    """Number of entries, value that the first belongs to, and bits of an entry.
+    """Number of entries, input value of the first entry, and bits per entry.
 
     Args:
         file: The file of the table.
-        raw: The attribute's bytes.
-        signed: Whether the first value can be below zero.
+        raw: Bytes of the descriptor.
+        signed: Whether the first input value may be negative.
 
     Raises:
-        InputError: they are not three numbers of 16 bits.
+        InputError: the descriptor is not three 16-bit numbers.
     """
     if not isinstance(raw, bytes) or len(raw) != 6:
         raise InputError(f"{file.name}: a table of its values is damaged; export it again")
@@ -93,7 +93,7 @@ def read_descriptor(file: FileHeader, raw: object, *, signed: bool) -> tuple[int
 
 
 def modality_table(file: FileHeader) -> Table | None:
-    """The table that gives the values of a file in place of slope and intercept (Modality LUT); None: it has none.
+    """The Modality LUT of a file, which replaces slope and intercept; None if it has none.
 
     Raises:
         InputError: the table is damaged, or there is a slope, too.

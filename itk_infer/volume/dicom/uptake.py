@@ -1,8 +1,8 @@
 """Standardized uptake values by body weight (SUVbw) of PET series.
 
 The formula is that of the Quantitative Imaging Biomarkers Alliance ("vendor-neutral pseudo-code for SUV
-calculation", happy path): value in Bq/ml times weight in g, by the dose in Bq, decayed to the time that the values
-are corrected to.
+calculation", happy path): value in Bq/ml times weight in g, divided by the dose in Bq, decayed to the reference
+time of the values.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DAY, WITHOUT_FRACTION = timedelta(days=1), 14
 
 
 def suv_factor(files: Sequence[FileHeader]) -> float:
-    """The factor from values of a series to SUVbw, in g/ml.
+    """The factor from the values of a series to SUVbw in g/ml.
 
     Raises:
-        InputError: attributes that are needed are missing; the message names no values of the patient.
+        InputError: required attributes are missing; the message contains no values of the patient.
     """
     file = files[0]
     if any(item.text("SOPClassUID") != POSITRON for item in files):
@@ -83,7 +83,7 @@ def _of_tracer(files: Sequence[FileHeader], tag: int) -> float:
 
 
 def _scan_start(files: Sequence[FileHeader]) -> datetime:
-    """The time of the series or, where that is after the first acquisition as of derived series, of this."""
+    """Time of the series or, for derived series, whose time is later, of the first acquisition."""
     first = min(_moment(file.text("AcquisitionDate"), file.text("AcquisitionTime")) for file in files)
     series = _moment(files[0].text("SeriesDate"), files[0].text("SeriesTime"))
     return min(series, first)
@@ -96,7 +96,7 @@ def _injection(files: Sequence[FileHeader]) -> datetime:
         found = _moment(given[:8], given[8:].partition("+")[0].partition("-")[0])
     else:
         found = _moment(scan.strftime("%Y%m%d"), text_of(tracer, START_TIME, ""))
-        if found > scan:  # before midnight
+        if found > scan:  # acquired before midnight
             found -= DAY
     if not timedelta(0) <= scan - found < DAY:
         raise InputError("its tracer was injected after the scan, or more than a day before, by its times")

@@ -1,4 +1,4 @@
-"""Image formats that are read: one file here and one entry in FORMATS each. Imports nothing heavy."""
+"""Supported image formats: one module here and one entry in FORMATS each. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FileGroup:
 
     Attributes:
         stem: The image's name, without a suffix.
-        path: The file that stands for all of them: from it the format finds the others.
-        problem: Why the image cannot be read; None for a good one.
+        path: The file that represents all of them; the format finds the others from it.
+        problem: Reason why the image cannot be read; None if it can.
     """
 
     stem: str
@@ -38,11 +38,11 @@ class Format:
         suffixes: Lower-case endings of its files, longer ones first.
         header: ``module:function`` in `itk_infer.volume.formats`, called with a path: parses and checks a header,
             returns a `Layout`, and raises InputError.
-        image_io: Name of SimpleITK's reader, whose size is compared with the header's; None where the header
-            is unambiguous.
+        image_io: Name of SimpleITK's reader, whose size is compared with the header's; None if the header is
+            unambiguous.
         grouping: ``module:function`` in the same package, called with all its files in one folder, sorted: returns
             a `FileGroup` per image. None: each file is an image.
-        picture: Whether its files have no place in the patient, and may hold the colours of a pixel.
+        picture: Whether its files have no position in the patient, and may be in colour.
     """
 
     suffixes: tuple[str, ...]
@@ -55,13 +55,13 @@ class Format:
         """Parse and check the header of an image.
 
         Raises:
-            InputError: it cannot be trusted.
+            InputError: the header is damaged or ambiguous.
         """
         check: Callable[[Path], Layout] = _function(self.header)
         return check(path)
 
     def group(self, paths: Sequence[Path]) -> Sequence[FileGroup]:
-        """The images that files of one folder make.
+        """Group the files of one folder into images.
 
         Args:
             paths: All files of this format in the folder, or the one that the user named.
@@ -72,7 +72,7 @@ class Format:
         return group(paths)
 
     def split(self, name: str) -> tuple[str, str]:
-        """Stem and lower-case suffix of a file name; the suffix is empty if it is none of this format."""
+        """Stem and lower-case suffix of a file name; the suffix is empty if it is not one of this format."""
         for suffix in self.suffixes:
             if name.lower().endswith(suffix) and len(name) > len(suffix):
                 return name[: -len(suffix)], suffix
@@ -88,7 +88,7 @@ FORMATS = (
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file name's ending stands for; None if none is read."""
+    """The format with this file name's ending; None if it is not supported."""
     return next((form for form in FORMATS if form.split(name)[1]), None)
 
 

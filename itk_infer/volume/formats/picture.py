@@ -1,4 +1,4 @@
-"""Pictures (PNG, JPEG, TIFF, BMP, WebP) and NumPy arrays, as volumes without a place in the patient."""
+"""Pictures (PNG, JPEG, TIFF, BMP, WebP) and NumPy arrays, as volumes without a position in the patient."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from itk_infer.volume.pictures import picture_header, spacing_file
 
 
 def check_header(path: Path) -> Layout:
-    """The layout of a picture; its pages are planes along Z, and every pixel is 1 mm unless a file says otherwise.
+    """The layout of a picture: pages are planes along Z, and pixels have 1 mm unless a file states a spacing.
 
     Raises:
-        InputError: the header is damaged, or describes no picture that is read.
+        InputError: the header is damaged, or describes an unsupported picture.
     """
     header, spacing = picture_header(path)
     check_spacing(path, spacing[::-1])

@@ -21,7 +21,7 @@ except ImportError:
 ERRORS: tuple[type[Exception], ...] = (zlib.error, getattr(inflater, "error", zlib.error))
 
 BLOCK = 4 << 20
-SURPLUS_LIMIT = 64 << 20  # decoded bytes beyond what the header announces
+SURPLUS_LIMIT = 64 << 20  # largest number of decoded bytes beyond the header's size
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -40,7 +40,7 @@ def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None)
     Args:
         path: The image.
         layout: Its layout.
-        voxels: The decoded bytes of the voxels are appended to it. It grows with the data that is there,
+        voxels: The decoded bytes of the voxels are appended to it. It grows with the existing data,
             because the sizes in a damaged header can be arbitrarily large. Not used if None, or if the
             encoding is ``other``.
 
@@ -76,7 +76,7 @@ def verified_digest(path: Path, layout: Layout, voxels: bytearray | None = None)
 
 
 def check_raw_length(path: Path, layout: Layout) -> None:
-    """Raise InputError for a file that is shorter than its header announces; the data are not read."""
+    """Raise InputError if a file is shorter than its header states; the data are not read."""
     if layout.encoding == "other":
         return
     stored = layout.data_path.stat().st_size - layout.start
@@ -98,7 +98,7 @@ def _stored(path: Path, digest: hashlib._Hash) -> Iterator[memoryview]:
 
 
 def _between(blocks: Iterator[memoryview], start: int, stop: int | None) -> Iterator[memoryview]:
-    """The bytes from `start` to `stop` of a stream; the others are read and dropped."""
+    """The bytes from `start` to `stop` of a stream; others are discarded."""
     position = 0
     for block in blocks:
         end = len(block) if stop is None else max(0, stop - position)
@@ -112,7 +112,7 @@ def _inflated(blocks: Iterator[memoryview], layout: Layout, name: str) -> Iterat
 
     Args:
         blocks: The compressed bytes.
-        layout: Announces the decoded size; a stream that is much larger is refused.
+        layout: States the decoded size; a stream that is much larger is refused.
         name: Name of the file in messages.
     """
     announced = layout.skip + layout.voxel_bytes

@@ -16,15 +16,15 @@ from itk_infer.errors import InputError
 from itk_infer.volume.names import printable
 from itk_infer.volume.picture_files.stored import Stored, StoredHeader, checked
 
-COLOURS = (1, 3, 4)  # lengths of an axis that are taken for channels
+COLOURS = (1, 3, 4)  # axis lengths that are interpreted as channels
 ZIP = b"PK"
 
 
 def read_header(file: IO[bytes]) -> StoredHeader:
-    """Size and type, from the header alone.
+    """Size and type, from the header only.
 
     Raises:
-        InputError: it cannot be trusted.
+        InputError: the header is damaged or not supported.
     """
     with _errors(), _array(file) as inside:
         return _header(*_shape(inside))
@@ -34,7 +34,7 @@ def decode(data: bytes) -> Stored:
     """Decode a file.
 
     Raises:
-        InputError: it is damaged, or holds no picture or more than one.
+        InputError: it is damaged, or does not hold exactly one picture.
     """
     with _errors(), _array(io.BytesIO(data)) as inside:
         shape, dtype = _shape(inside)
@@ -74,7 +74,7 @@ def _array(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _shape(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of a stream, of which the header is read."""
+    """Shape and type of a stream, from its header."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -90,7 +90,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> StoredHeader:
 
 
 def _axes(shape: tuple[int, ...]) -> str:
-    """What the axes of an array are: z, y, x, c."""
+    """Meaning of an array's axes, in letters: z, y, x, c."""
     if len(shape) == 2:
         return "yx"
     if len(shape) == 3:

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and WebP files, by Pillow; PNG files of 16-bit colours by imagecodecs, as Pillow drops bits."""
+"""PNG, JPEG, BMP and WebP files, by Pillow; 16-bit colour PNG by imagecodecs, because Pillow drops bits."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 ORIENTATION = 0x0112  # tag of EXIF
-PNG, HEADER = b"\x89PNG", 26  # bytes, up to the type of colour
+PNG, HEADER = b"\x89PNG", 26  # header bytes up to the colour type
 GREY = {"1": np.bool_, "L": np.uint8, "I": np.int32, "F": np.float32}
 GREY |= dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), np.uint16)
 
 
 def read_header(file: IO[bytes]) -> StoredHeader:
-    """Size and type, from the header alone.
+    """Size and type, from the header only.
 
     Raises:
-        InputError: it cannot be trusted.
+        InputError: the header is damaged or not supported.
     """
     start = file.read(HEADER)
     file.seek(0)
@@ -66,7 +66,7 @@ def decode(data: bytes) -> Stored:
 
 
 def palette_indices(data: bytes) -> NDArray[Any] | None:
-    """The indices of a picture with a palette, (Y, X) uint8: what a label map stores; None if it has none."""
+    """Palette indices of a picture, (Y, X) uint8, which are the values of a label map; None without a palette."""
     with _opened(io.BytesIO(data)) as picture:
         return np.array(picture) if picture.mode == "P" else None
 
@@ -86,8 +86,8 @@ def _opened(file: IO[bytes]) -> Iterator[Opened]:
         TypeError,
         Warning,
     )
-    # Half of the pixels that are read make Pillow warn. Not within the block alone: warnings are the process's,
-    # and several threads read.
+    # Pillow warns from half of the pixel limit on. The filter is not limited to this block, because filters are
+    # global and several threads read.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     try:
         with Image.open(file, formats=FORMATS) as picture:
@@ -113,17 +113,17 @@ def _orientation(picture: Opened) -> int:
 
 
 def _type_of(picture: Opened) -> type[np.generic]:
-    """Type of a grey picture; older Pillows open 16-bit PNG files as 32-bit ones."""
+    """Type of a grey picture; older versions of Pillow open 16-bit PNG files as 32-bit ones."""
     return np.uint16 if picture.mode == "I" and picture.format == "PNG" else GREY[picture.mode]
 
 
 def _is_deep(start: bytes) -> bool:
-    """Whether the first bytes are of a PNG of 16-bit colours, or of 16-bit grey with alpha."""
+    """Whether the first bytes are those of a PNG of 16-bit colours, or of 16-bit grey with alpha."""
     return start.startswith(PNG) and start[24:25] == b"\x10" and start[25:26] in (b"\x02", b"\x04", b"\x06")
 
 
 def _pixels(picture: Opened) -> tuple[NDArray[Any], list[str]]:
-    """Pages as of `Stored`, not turned, and notes."""
+    """Pages as in `Stored`, but not turned upright, and notes."""
     notes = ["holds several pictures; the first is read"] if picture.format == "MPO" else []
     if picture.mode in GREY:
         return np.array(picture).astype(_type_of(picture), copy=False)[None, ..., None], notes

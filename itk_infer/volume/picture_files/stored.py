@@ -1,4 +1,4 @@
-"""Pictures as their files store them, and the checks that all of them share."""
+"""Pictures as stored in their files, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
 
-PIXEL_LIMIT = 178_956_970  # of one page: what Pillow takes at most
+PIXEL_LIMIT = 178_956_970  # pixels per page; the largest number that Pillow accepts
 MOST_CHANNELS = 64
 
 
@@ -21,9 +21,9 @@ class StoredHeader:
 
     Attributes:
         pages: Number of pages.
-        height: Pixels from top to bottom, of the upright picture.
-        width: Pixels from left to right, likewise.
-        channels: Numbers per pixel, without alpha.
+        height: Rows of the upright picture.
+        width: Columns of the upright picture.
+        channels: Numbers per pixel, not counting alpha.
         dtype: Type of a number in memory.
     """
 
@@ -39,8 +39,8 @@ class Stored:
     """A decoded picture.
 
     Attributes:
-        pages: (Z, Y, X, C), upright, colours as red, green, blue, without alpha, in native byte order.
-        notes: What was changed or left out, as sentences without the file's name.
+        pages: (Z, Y, X, C), upright, colours as RGB, without alpha, in native byte order.
+        notes: Changes and omissions, as sentences without the file's name.
     """
 
     pages: NDArray[Any]
@@ -48,10 +48,10 @@ class Stored:
 
 
 def checked(header: StoredHeader) -> StoredHeader:
-    """The header, if the picture may be decoded.
+    """Return the header if its size is acceptable.
 
     Raises:
-        InputError: a size is below 1 or beyond what is read.
+        InputError: a size is below 1 or above the limit.
     """
     if min(header.pages, header.height, header.width, header.channels) < 1:
         raise InputError("holds no pixels; write or export it again")
@@ -73,7 +73,7 @@ def checked(header: StoredHeader) -> StoredHeader:
 
 
 def upright(pages: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pages (Z, Y, X, C) turned as the EXIF or TIFF orientation (1 to 8) asks; other numbers change nothing."""
+    """Turn pages (Z, Y, X, C) by an EXIF or TIFF orientation (1 to 8); other numbers have no effect."""
     turns = {
         2: lambda a: a[:, :, ::-1],
         3: lambda a: a[:, ::-1, ::-1],
@@ -93,14 +93,14 @@ def turned_size(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 
 def turned_note(orientation: int) -> list[str]:
-    """The sentence about a picture that was turned."""
+    """A sentence about a picture that was turned; empty list if it was not."""
     if not 2 <= orientation <= 8:
         return []
     return [f"was turned upright, as its orientation tag ({orientation}) asks; results lie on the upright picture"]
 
 
 def without_alpha(pages: NDArray[Any], opaque: float) -> tuple[NDArray[Any], list[str]]:
-    """Pages without their last channel, and a sentence if that was not opaque everywhere."""
+    """Pages without their last channel, and a sentence if that channel was not opaque everywhere."""
     alpha = pages[..., -1]
     note = "is transparent in places; the colours count, and the alpha channel is left out"
     return pages[..., :-1], [] if (alpha == opaque).all() else [note]

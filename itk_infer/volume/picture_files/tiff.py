@@ -1,4 +1,4 @@
-"""TIFF files, by tifffile: pages, planes apart, OME axes, MINISWHITE, palettes, pyramids."""
+"""TIFF files, read by tifffile: pages, separate planes, OME axes, MINISWHITE, palettes, pyramids."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ ORIENTATION = 274
 
 
 def read_header(file: IO[bytes]) -> StoredHeader:
-    """Size and type, from the header alone.
+    """Size and type, from the header only.
 
     Raises:
-        InputError: it cannot be trusted.
+        InputError: the header is damaged or not supported.
     """
     with _opened(file) as (series, page, _):
         pages, channels, rows, columns = _sizes(series)
@@ -51,7 +51,7 @@ def decode(data: bytes) -> Stored:
     """Decode a file.
 
     Raises:
-        InputError: it is damaged or truncated, or its axes or colours are not read.
+        InputError: it is damaged or truncated, or its axes or colours are not supported.
     """
     with _opened(io.BytesIO(data)) as (series, page, notes):
         sizes = _sizes(series)
@@ -72,7 +72,7 @@ def decode(data: bytes) -> Stored:
 
 
 def _colours(pages: NDArray[Any], series: TiffPageSeries, page: TiffPage) -> tuple[NDArray[Any], list[str]]:
-    """Pages whose numbers are brightness: palettes looked up, white is large, alpha left out."""
+    """Pages as brightness: palettes are resolved, MINISWHITE is inverted, alpha is removed."""
     if page.photometric == PALETTE:
         if page.colormap is None:
             raise InputError("has a palette that is missing; export it again as RGB")
@@ -93,7 +93,7 @@ def _sizes(series: TiffPageSeries) -> tuple[int, int, int, int]:
     """Pages, channels, rows and columns.
 
     Raises:
-        InputError: it has more axes.
+        InputError: it has further axes.
     """
     sizes = [1, 1, 1, 1]
     for axis, size in zip(series.axes, series.shape, strict=True):
@@ -126,7 +126,7 @@ def _type_of(series: TiffPageSeries) -> np.dtype[Any]:
 
 
 def _alphas(series: TiffPageSeries, page: TiffPage) -> int:
-    """Channels behind the colours."""
+    """Number of channels after the colours."""
     colours = {RGB: 3, YCBCR: 3, BLACK_IS_ZERO: 1}.get(int(page.photometric), page.samplesperpixel)
     return int("S" in series.axes and page.samplesperpixel == colours + 1 and bool(page.extrasamples))
 
@@ -137,7 +137,7 @@ def _orientation(page: TiffPage) -> int:
 
 
 def _check_segments(series: TiffPageSeries, size: int) -> None:
-    """Check that all pixels lie in the file; tifffile reads those of missing strips as zeros.
+    """Check that all pixels lie within the file, because tifffile reads missing strips as zeros.
 
     Raises:
         InputError: they do not.
@@ -156,7 +156,7 @@ def _check_segments(series: TiffPageSeries, size: int) -> None:
 
 @contextmanager
 def _opened(file: IO[bytes]) -> Iterator[tuple[TiffPageSeries, TiffPage, list[str]]]:
-    """The first series, its first page, and notes. Errors of the library become InputError."""
+    """The first series, its first page, and notes. Errors of tifffile become InputError."""
     try:
         import tifffile
     except ImportError:
@@ -178,7 +178,7 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[TiffPageSeries, TiffPage, list[st
                 raise InputError(f"is damaged ({printable(log.lines[0])[:80]}); copy or export it again")
     except InputError:
         raise
-    except Exception as error:  # its decoders raise errors of many kinds
+    except Exception as error:  # its decoders raise many classes of errors
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the picture is damaged or truncated ({printable(reason)[:80]}); copy or export it again"
@@ -188,7 +188,7 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[TiffPageSeries, TiffPage, list[st
 
 
 class _Collected(logging.Handler):
-    """Keeps tifffile's log lines of this thread; for damaged files it logs, and returns the pages it finds."""
+    """Collects tifffile's log lines of this thread; it logs damage, and returns the pages that it finds."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,1 +1,1 @@
-"""Pictures: frames of DICOM files, photos, slices of volumes, as input of models that classify."""
+"""Pictures as input of classifying models: frames of DICOM files, photos, slices of volumes."""

@@ -1,4 +1,4 @@
-"""Pictures that are plain numbers: photos, and slices of volumes."""
+"""Pictures from arrays: photos, and slices of volumes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ArrayPicture:
     """One picture.
 
     Attributes:
-        values: (Y, X), or (Y, X, 3) of a colour picture.
-        photo: Whether whole numbers are brightness, from 0 to the largest of their type.
-        name: For messages.
+        values: (Y, X), or (Y, X, 3) in colour.
+        photo: Whether integers are brightness, from 0 to the largest value of their type.
+        name: Name for messages.
     """
 
     values: NDArray[Any]
@@ -35,7 +35,7 @@ class ArrayPicture:
         return pixels_sha256(self.values)
 
     def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
-        """See `Picture.plane`; a picture of plain numbers has no window of its own."""
+        """See `Picture.plane`; an array has no window of its own."""
         if self.values.ndim == 2 and channel.plane != "grey":
             raise InputError(f"{self.name}: is grey, and the model wants colours; give another picture")
         values = plane_of(self.values, channel)
@@ -59,14 +59,14 @@ class ArrayPicture:
 
 @dataclass(frozen=True, slots=True)
 class ArrayPictures:
-    """The pictures of a file.
+    """The pictures of one file.
 
     Attributes:
         values: (frames, Y, X), or (frames, Y, X, 3).
-        facts: See `Pictures`.
-        sha256: See `Pictures`.
+        facts: See `Pictures.facts`.
+        sha256: See `Pictures.sha256`.
         photo: See `ArrayPicture`.
-        name: For messages.
+        name: Name for messages.
     """
 
     values: NDArray[Any]
@@ -76,7 +76,7 @@ class ArrayPictures:
     name: str
 
     def check(self) -> None:
-        """See `Pictures.check`; arrays were checked while they were read."""
+        """See `Pictures.check`; arrays are checked when they are read."""
 
     def picture(self, frame: int) -> Picture:
         """See `Pictures.picture`."""

@@ -23,7 +23,7 @@ from itk_infer.volume.names import printable
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, pixels_sha256
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-NO_PICTURES = {  # by what follows `STORAGE`; the longest that fits counts
+NO_PICTURES = {  # by the rest of the UID after `STORAGE`; the longest match counts
     "9.": "a waveform",
     "11.": "a presentation state",
     "30": "a parametric map",
@@ -40,7 +40,7 @@ INDEX = "1.2.840.10008.1.3.10"
 
 @dataclass(frozen=True, slots=True)
 class DicomPicture:
-    """One frame, decoded."""
+    """One decoded frame of a DICOM file."""
 
     stored: NDArray[Any]
     frame: int
@@ -62,10 +62,10 @@ class DicomPictures:
     Args:
         path: The file.
         data: Its content.
-        select: Rules of the model about which files it is for.
+        select: Rules of the model that select DICOM files.
 
     Raises:
-        InputError: its header is damaged.
+        InputError: the header is damaged.
     """
 
     def __init__(self, path: Path, data: bytes, select: Sequence[SelectRule] = ()) -> None:
@@ -80,7 +80,7 @@ class DicomPictures:
     def check(self) -> None:
         """See `Pictures.check`."""
         refuse_other_objects(self._file, self._select)
-        if None in self.facts.positions:  # none were found, or the groups of its frames contradict each other
+        if None in self.facts.positions:  # missing, or the groups of its frames contradict each other
             frames_of(self._file)
         form = picture_form(self._file)
         check_decoder(self._file)
@@ -107,11 +107,11 @@ def header_in(path: Path, data: bytes, *, whole: bool = True) -> FileHeader:
     Args:
         path: The file.
         data: Its content, or its beginning.
-        whole: Whether that is all of it.
+        whole: Whether `data` is the whole file.
 
     Raises:
-        InputError: it is damaged.
-        Incomplete: it goes on behind the beginning.
+        InputError: the header is damaged.
+        Incomplete: the header continues after `data`.
     """
     size = len(data) if whole else path.stat().st_size
     try:
@@ -128,7 +128,7 @@ def header_in(path: Path, data: bytes, *, whole: bool = True) -> FileHeader:
 
 
 def facts_of(file: FileHeader) -> PictureFacts:
-    """What a header says of its pictures; never raises: a damaged header still names its study."""
+    """Facts about the pictures from the header; never raises, so that even a damaged header gives the study."""
     try:
         frames = frames_of(file)
         positions = tuple(_along_normal(frame.position, frame.orientation) for frame in frames)
@@ -148,10 +148,10 @@ def facts_of(file: FileHeader) -> PictureFacts:
 
 
 def refuse_other_objects(file: FileHeader, select: Sequence[SelectRule]) -> None:
-    """Skip what holds no picture by its class, and what the model is not for.
+    """Refuse files whose SOP class has no pictures, and files that the model's rules exclude.
 
     Raises:
-        NotAPicture: see there.
+        NotAPicture: see `Pictures.check`.
     """
     kind = file.text("SOPClassUID")
     if kind == INDEX:

@@ -1,4 +1,4 @@
-"""From decoded pictures to the arrays that a network takes: channels, size, intensities."""
+"""Conversion of decoded pictures to network inputs: channels, size, intensities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PictureMaker:
         wanted: Input block of the spec.
 
     Attributes:
-        reach: How many pictures before and after it are seen together with one.
+        reach: Number of neighbouring pictures before and after each one that are part of its input.
     """
 
     def __init__(self, wanted: PictureInput) -> None:
@@ -36,13 +36,13 @@ class PictureMaker:
         ]
 
     def planes(self, picture: Picture) -> NDArray[np.float32]:
-        """What this picture contributes to its own input and to those of its neighbours.
+        """Planes of this picture for its own input and for those of its neighbours.
 
         Returns:
-            (planes, Y, X) in the size of the network's input.
+            (planes, Y, X), at the size of the network's input.
 
         Raises:
-            InputError: the picture has not the values that are wanted.
+            InputError: the picture does not have the values that the spec requires.
         """
         wanted = self._wanted
         made = [resized(picture.plane(channel, wanted), wanted.size, wanted.resize) for channel in self._sources]
@@ -50,10 +50,10 @@ class PictureMaker:
         return stacked if wanted.center_crop is None else _cut_or_pad(stacked, wanted.center_crop)
 
     def channels(self, at: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """The network's input.
+        """Assemble the network's input.
 
         Args:
-            at: The planes of the picture itself (0) and of its neighbours (-1, 1, ...).
+            at: Returns the planes of the picture itself (0) or of a neighbour (-1, 1, ...).
 
         Returns:
             (C, Y, X) float32.
@@ -69,9 +69,9 @@ class PictureMaker:
 
 
 def resized(plane: Plane, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
-    """A plane (Y, X) in another size; see `PictureResize`.
+    """Resize a plane (Y, X), see `PictureResize`.
 
-    Linear with antialiasing is that of Pillow on floating point numbers, which equals that of torch to 2e-5.
+    Linear resizing with antialiasing is Pillow's for floating point numbers, which equals torch's to 2e-5.
     """
     rows, columns = plane.shape
     if size is None or (rows, columns) == size:
@@ -102,7 +102,7 @@ def _scaled(plane: Plane, size: tuple[int, int], rule: PictureResize) -> Plane:
 
 
 def _linear(plane: Plane, rows: int) -> Plane:
-    """Rows between the two nearest ones, corners not aligned, as torch without antialiasing."""
+    """Linear interpolation of rows without aligned corners, as in torch without antialiasing."""
     at = np.clip((np.arange(rows) + 0.5) * (len(plane) / rows) - 0.5, 0, len(plane) - 1)
     below = at.astype(np.intp)
     above = np.minimum(below + 1, len(plane) - 1)
@@ -111,7 +111,7 @@ def _linear(plane: Plane, rows: int) -> Plane:
 
 
 def _cut_or_pad(planes: Plane, size: tuple[int, int]) -> Plane:
-    """The middle of (..., Y, X), with zeros around it where it is smaller."""
+    """The central part of (..., Y, X), padded with zeros if it is smaller than `size`."""
     for axis, wanted in zip((-2, -1), size, strict=True):
         have = planes.shape[axis]
         if have > wanted:

@@ -1,4 +1,4 @@
-"""Opens a file of pictures, by its name and its content."""
+"""Opens files of pictures, by name and content."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from itk_infer.volume.pictures import read_picture
 
 
 def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
-    """Open a file; it is read once, as a whole.
+    """Open a file of pictures, which is read once as a whole.
 
     Args:
         path: The file.
-        select: Rules of the model about which DICOM files it is for.
+        select: Rules of the model that select DICOM files.
 
     Raises:
-        NotAPicture: it holds none.
-        InputError: it is damaged, or of a kind that is not read.
+        NotAPicture: the file holds no picture.
+        InputError: it is damaged, or of an unsupported kind.
     """
     name = path.name
     if is_picture(name):

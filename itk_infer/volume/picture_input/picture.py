@@ -1,4 +1,4 @@
-"""Files of pictures: the interface between formats and models that classify."""
+"""Files of pictures: the interface between formats and classifying models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 
 
 class NotAPicture(Exception):
-    """A file that holds no picture by its nature, such as a report; the message says what it is."""
+    """A file that is not a picture by its nature, such as a report; the message states what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class PictureFacts:
 
     Attributes:
         frames: Number of pictures.
-        study: StudyInstanceUID; empty: none.
-        series: SeriesInstanceUID; empty: none.
-        sop: SOPInstanceUID; empty: none.
-        patient: PatientID; empty: none.
-        transfer_syntax: UID; empty of files that are not DICOM.
-        photometric: Photometric interpretation, such as MONOCHROME2; empty of files that are not DICOM.
-        positions: Of each picture along the normal of the slices, mm; None where unknown.
-        note: A warning; empty: none.
+        study: StudyInstanceUID; empty if absent.
+        series: SeriesInstanceUID; empty if absent.
+        sop: SOPInstanceUID; empty if absent.
+        patient: PatientID; empty if absent.
+        transfer_syntax: Transfer syntax UID; empty for files that are not DICOM.
+        photometric: Photometric interpretation, such as MONOCHROME2; empty for files that are not DICOM.
+        positions: Position of each picture along the slice normal, mm; None if unknown.
+        note: A warning; empty if there is none.
     """
 
     frames: int = 1
@@ -48,7 +48,7 @@ class Picture(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of its decoded values, shape and type."""
+        """SHA-256 of its decoded values, shape and type."""
         ...
 
     def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
@@ -74,25 +74,25 @@ class Pictures(Protocol):
         ...
 
     def check(self) -> None:
-        """Refuse a file whose pictures cannot be decoded, before one of them is.
+        """Refuse a file whose pictures cannot be decoded, before any is decoded.
 
         Raises:
-            NotAPicture: it holds none by its nature, or a rule of the model leaves it out.
-            InputError: its header contradicts itself or its length.
+            NotAPicture: it is not a picture by its nature, or a rule of the model excludes it.
+            InputError: its header is inconsistent, or does not match its length.
         """
         ...
 
     def picture(self, frame: int) -> Picture:
-        """Decode one picture, from 0; in any thread.
+        """Decode one picture, numbered from 0; thread-safe.
 
         Raises:
-            InputError: it is damaged.
+            InputError: the picture is damaged.
         """
         ...
 
 
 def pixels_sha256(values: NDArray[Any]) -> str:
-    """Digest of decoded values: equal for equal pictures, however they were compressed."""
+    """Digest of decoded values, the same for equal pictures with different compression."""
     native = values.astype(values.dtype.newbyteorder("<"), copy=False)
     digest = hashlib.sha256(f"{native.dtype.kind}{native.dtype.itemsize}{native.shape}".encode())
     digest.update(np.ascontiguousarray(native).data)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_TEXT = 2000
-MAX_LENGTH = 10_000  # of a list or a text
+MAX_LENGTH = 10_000  # largest length of a list or a text
 MAX_NUMBER = 2**63
 REFERENCE = re.compile(r"@(\w+(?:(?:#|::)\w+)*)")
 _STAND_IN = re.compile(r"__ref_(\d+)__")
@@ -23,7 +23,7 @@ _TYPES = {
     *("bool", "uint8", "uint16", "int8", "int16", "int32", "int64", "float16", "float32", "float64"),
     *("int", "float", "half", "double", "long"),
 }
-_KEYS = {"IMAGE": "image", "LABEL": "label", "PRED": "pred"}  # of monai.utils.CommonKeys
+_KEYS = {"IMAGE": "image", "LABEL": "label", "PRED": "pred"}  # values of monai.utils.CommonKeys
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -48,7 +48,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
 
 
 class Refused(Exception):
-    """An expression that is not evaluated; the message says why."""
+    """An expression that is not evaluated; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ NETWORKS = {
 }
 # Arguments of earlier MONAI versions, with the only value that can be dropped; None: any value.
 REMOVED: dict[str, dict[str, Any]] = {"SwinUNETR": {"img_size": None}, "SegResNet": {"norm_name": "group"}}
-# Where MONAI's own default of out_channels is 2; of the others it is 1, or there is none.
+# Networks whose default of out_channels is 2 in MONAI; for the others it is 1, or there is none.
 _TWO_OUTPUTS = {"BasicUNet", "BasicUNetPlusPlus", "SegResNet", "SegResNetDS", "SegResNetVAE"}
 _MAX_NUMBER = 1_000_000
 _MAX_VALUES = 1000

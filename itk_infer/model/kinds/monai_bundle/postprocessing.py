@@ -18,7 +18,7 @@ _OLDER = (
     "num_classes",
     "logit_thresh",
     "threshold_values",
-)  # of AsDiscreted; idle where they are off
+)  # options of AsDiscreted that have no effect if they are off
 MAX_MERGED = 256
 _NEIGHBOURS = {None: 26, 1: 6, 2: 18, 3: 26}  # by the number of steps along axes
 

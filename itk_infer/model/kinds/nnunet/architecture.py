@@ -224,7 +224,7 @@ def _activation(keywords: JsonBlock) -> tuple[str | None, Mapping[str, Any]]:
 
 
 def _dropout(keywords: JsonBlock) -> tuple[str, float] | None:
-    """Nothing where it is of another kind: only `mc_dropout` asks for it, and says then that there is none."""
+    """Kind and probability of dropout, for `mc_dropout`; None for other kinds, or without dropout."""
     name = _last(keywords.text("dropout_op")) if keywords.has("dropout_op") else ""
     share = keywords.block("dropout_op_kwargs").number("p", 0.5) if keywords.has("dropout_op_kwargs") else 0.5
     return (name, share) if name in _DROPOUTS and 0 < share <= 1 else None

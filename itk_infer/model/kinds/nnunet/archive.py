@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from itk_infer.errors import ModelError
 from itk_infer.files.user_cache import kept_folder
 
-MAX_BYTES = 64 * 2**30  # of all files together, unpacked
+MAX_BYTES = 64 * 2**30  # of all unpacked files together
 MAX_RATIO = 200  # unpacked to packed size; weights hardly compress
 MAX_ENTRIES = 100_000
 _CHECKPOINT = re.compile(r"(^|/)fold_(\d+|all)/checkpoint_\w+\.pth$")
