@@ -10,7 +10,7 @@ import numpy as np
 from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.spec import Label
-from itk_infer.spec.postprocessing import Rule
+from itk_infer.spec.postprocessing import Rule, act_on_layers
 from itk_infer.volume.components import runs_at_most, sizes_by_value
 from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.postprocess import RuleEffect, apply_rules
@@ -46,7 +46,7 @@ def postprocess(sink: LabelMapSink, kept: Sequence[KeptMasks], rules: Sequence[R
     """
     case = sink.finished
     grid, table = case.header.grid, case.header.labels
-    if case.header.overlaps:
+    if case.header.overlaps and act_on_layers(rules):
         masks = kept[0].masks
         effects = apply_rules_to_layers(masks, grid, table, rules)
         for other in kept[1:]:
@@ -58,7 +58,10 @@ def postprocess(sink: LabelMapSink, kept: Sequence[KeptMasks], rules: Sequence[R
         sink.replace(labels)
         for other in kept:
             for number, label in enumerate(table):
-                other.masks[number] = labels == label.value
+                stays = other.masks[number] & (labels != 0) if case.header.overlaps else False
+                other.masks[number] = (labels == label.value) | stays
+        if case.header.overlaps:
+            sink.voxels = tuple(kept[0].masks.voxels(number) for number in range(len(table)))
     return effects
 
 

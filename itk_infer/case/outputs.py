@@ -62,7 +62,9 @@ class CaseSinks:
         check_labels(rules, decision.table)
         self.open_outputs.extend(self._make(header))
         if rules and header.overlaps and not any(isinstance(sink, KeptMasks) for sink in self.open_outputs):
-            self.open_outputs.append(KeptMasks(None, header))  # rules act on each label's own mask
+            self.open_outputs.append(
+                KeptMasks(None, header)
+            )  # counts after the rules are of each label's own mask
         if not any(isinstance(sink, LabelMapSink) for sink in self.open_outputs):
             # Voxels and components are counted in the label map, even if it is not written.
             self.open_outputs.append(LabelMapSink(None, header))

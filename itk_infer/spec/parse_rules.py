@@ -55,6 +55,7 @@ def _rule(value: Any, where: str) -> Rule:
         "of": _names,
         "count": _count,
         "group": a_switch,
+        "painted": a_switch,
         "connectivity": _connectivity,
         "ml": a_positive,
         "mm": a_positive,

@@ -22,12 +22,15 @@ class KeepLargest:
         count: Components to keep of each; all that are as large as the smallest of these stay, too.
         group: Whether the labels are taken together, as one structure.
         connectivity: Neighbours of a voxel: 6, 18 or 26.
+        painted: For labels that overlap: whether components are those of the painted label map, as in nnU-Net, and
+            not of each label's own mask. See `act_on_layers`.
     """
 
     labels: Names = ()
     count: int = 1
     group: bool = False
     connectivity: int = 26
+    painted: bool = field(default=False, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,11 @@ OPS: dict[str, type[Rule]] = {
     "inside": Inside,
     "custom": Custom,
 }
+
+
+def act_on_layers(given: Sequence[Rule]) -> bool:
+    """Whether rules change each label's own mask where labels overlap, or all of them the painted label map."""
+    return not any(isinstance(rule, KeepLargest) and rule.painted for rule in given)
 
 
 def op_of(rule: Rule) -> str:

@@ -186,6 +186,27 @@ def test_labels_that_overlap_are_layers(folder, label_format):
     assert any("removed all" in event.message for event in folder.of(Warned))
 
 
+def test_painted_labels_that_overlap(folder):
+    """As nnU-Net does: parts are those of the painted label map, and what is removed has no label any more."""
+    array = folder.scan("a.mha")
+    rule = {"op": "keep_largest", "connectivity": 6, "labels": ['high, "core"'], "painted": True}
+    asked = {"format": "seg.nrrd", "save": ("channel_masks",)}
+    assert folder.run(two_layers, spec=spec(rule, **LAYERED), **asked).done == ["a.mha"]
+    low, high = array > -30, array > 20
+    removed = high & ~largest(high)
+    assert removed.any()
+    np.testing.assert_array_equal(layers_of(folder.output / "a.seg.nrrd"), [low & ~removed, high & ~removed])
+    assert [found["voxels"] for found in results(folder)["findings"]] == [
+        (low & ~removed).sum(),
+        largest(high).sum(),
+    ]
+    (effect,) = results(folder)["postprocessing"]
+    assert (effect["before"], effect["after"]) == (high.sum(), largest(high).sum())
+    assert folder.run(two_layers, spec=spec(rule, **LAYERED), format="nii.gz", overwrite=True).done == ["a.mha"]
+    painted = np.where(high, 4, low)
+    np.testing.assert_array_equal(folder.labels("a.nii.gz"), np.where(removed, 0, painted))
+
+
 def test_channel_masks_of_plain_labels_are_post_processed_too(folder):
     array = folder.scan("a.mha")
     assert folder.run(spec=spec(*RULES), save=("channel_masks",)).failed == {}

@@ -138,7 +138,8 @@ def _postprocessing(model: NnunetModel, wanted: bool) -> tuple[dict[str, Any], l
     below = path.relative_to(folder.root)
     if not wanted:
         return {}, [f"{below} is there and is not applied; `nnunet_postprocessing=True` applies it"]
-    rules = read_postprocessing(path, [label.value for label in model.labels.painted])
+    values = [label.value for label in model.labels.painted]
+    rules = read_postprocessing(path, values, regions=model.labels.regions)
     words = [" and ".join(map(str, rule["labels"])) for rule in rules]
     done = "; ".join(f"the largest component of label {each} is kept" for each in words)
     return {"postprocessing": rules}, [f"{below} is applied: {done or 'nothing is to be done'}"]

@@ -39,12 +39,13 @@ def find_postprocessing(root: Path, folds: Sequence[str]) -> Path | None:
     return found[0] if found else None
 
 
-def read_postprocessing(path: Path, values: Sequence[int]) -> list[dict[str, Any]]:
+def read_postprocessing(path: Path, values: Sequence[int], *, regions: bool = False) -> list[dict[str, Any]]:
     """Read the rules of the file, in the form of a model spec.
 
     Args:
         path: The file.
         values: Label values that the model writes; rules for others are left out.
+        regions: Whether its labels overlap; nnU-Net's rules are for the label map that is painted of them.
 
     Raises:
         ModelError: it cannot be read, or holds other functions than nnU-Net's own.
@@ -64,7 +65,8 @@ def read_postprocessing(path: Path, values: Sequence[int]) -> list[dict[str, Any
             )
         labels = [value for value in _values(given.get("labels_or_regions"), path) if value in values]
         if labels:
-            rules.append({"op": "keep_largest", "labels": labels, "group": True, "connectivity": 26})
+            painted = {"painted": True} if regions else {}
+            rules.append({"op": "keep_largest", "labels": labels, "group": True, "connectivity": 26, **painted})
     return rules
 
 

@@ -44,6 +44,8 @@ def content(*labels):
 )
 def test_rules(write, labels, expected):
     assert read_postprocessing(write(content(*labels)), [1, 2]) == expected
+    painted = [{**rule, "painted": True} for rule in expected]
+    assert read_postprocessing(write(content(*labels)), [1, 2], regions=True) == painted
 
 
 @pytest.mark.parametrize(
