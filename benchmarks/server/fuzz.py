@@ -74,7 +74,7 @@ def fuzz(tool: str, url: str, args: argparse.Namespace, scratch: Path, seed: int
         args.examples,
     ]
     words += ["--phases", "examples,coverage,fuzzing,stateful", "--no-color", "--request-timeout", "60"]
-    return subprocess.run([tool, *map(str, words)], check=False).returncode
+    return subprocess.run([tool, *map(str, words)], cwd=scratch, check=False).returncode
 
 
 def memory_mib(process: int) -> float:
