@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from support.programs import start, wait_for
 from itk_infer.errors import ConfigError
 from itk_infer.files.lock_owner import read_owner
 from itk_infer.run import heartbeat, lock
+from itk_infer.run.ledger import NAME as LEDGER
 from itk_infer.run.lock import NAME as LOCK
 from itk_infer.testing.faulty import wait_until
 
@@ -72,6 +76,29 @@ def scans(batch, count=4):
 
 def let_go(batch):
     (batch.scratch / "go").touch()
+
+
+@contextmanager
+def killed_in_the_end(program):
+    """A program that was stopped would be waited for in vain where the test fails."""
+    try:
+        yield
+    finally:
+        program.kill()
+
+
+def stop_between_transactions(program, ledger):
+    """Stop a program while it has no lock of its ledger, which nobody could take over from it."""
+    while True:
+        program.send_signal(signal.SIGSTOP)
+        os.waitpid(program.pid, os.WUNTRACED)
+        with closing(sqlite3.connect(ledger, timeout=0)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                program.send_signal(signal.SIGCONT)
+                time.sleep(0.01)
 
 
 def all_right(batch, arrays):
@@ -131,9 +158,9 @@ def test_a_run_that_stood_still_elsewhere_is_taken_over_and_notices(batch, monke
     monkeypatch.setattr(lock, "STALE_S", 1.0)
     monkeypatch.setattr(heartbeat, "POLL_S", 0.05)
     arrays = scans(batch)
-    with start(batch) as first:
+    with start(batch) as first, killed_in_the_end(first):
         wait_for(first, "case_done")
-        first.send_signal(signal.SIGSTOP)
+        stop_between_transactions(first, batch.output / LEDGER)
         # To this test, it seems to be in another container.
         owner = read_owner(batch.output / LOCK)
         line = json.loads((batch.output / LOCK).read_bytes().splitlines()[0])
