@@ -114,6 +114,7 @@ def test_every_part_writes_json_ready_figures(bench):
         "failures",
         "start",
         "evaluate",
+        "dicom_reading",
         "dicom",
         "classify",
         "postprocess",
