@@ -202,11 +202,14 @@ def _scale(stored: NDArray[Any], frame: Frame, target: NDArray[Any]) -> None:
     if frame.table is not None:
         target[...] = frame.table(stored)
     elif target.dtype.kind != "f":  # slope and intercept are integers, and every value fits
-        target[...] = stored
-        if frame.slope != 1:
-            target *= target.dtype.type(frame.slope)
-        if frame.intercept:
-            target += target.dtype.type(frame.intercept)
+        slope, intercept = target.dtype.type(frame.slope), target.dtype.type(frame.intercept)
+        if stored.dtype.isnative and stored.dtype.itemsize == target.dtype.itemsize:
+            stored = stored.view(target.dtype)  # the sum fits, so it is right modulo 2^n in either type: one pass
+        if slope != 1:
+            np.multiply(stored, slope, out=target, casting="unsafe")
+            target += intercept
+        else:
+            np.add(stored, intercept, out=target, casting="unsafe")
     else:
         target[...] = stored.astype(np.float64) * frame.slope + frame.intercept
 
