@@ -75,8 +75,9 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
     events.emit(
         RunStarted(__version__, len(images), 0, 1, f"{model['device'] or 'a device'} of the server", model["name"])
     )
-    waiting, queued = deque(images), deque[tuple[Path, Future[Document]]]()
+    waiting, queued = deque(images), deque[tuple[Path, Future[str]]]()
     uploads = ThreadPoolExecutor(1, "uploads")  # a signal must not interrupt an upload
+    sent = list[str]()  # jobs that have not ended; that thread notes them, so that a signal cannot lose one
     try:
         while waiting or queued:
             if waiting and len(queued) <= AHEAD:
@@ -86,23 +87,24 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
                     counts["skipped"] += 1
                     events.emit(CaseSkipped(image.name, f"{printable(mask)} is there; `overwrite` replaces it"))
                 else:
-                    queued.append((image, uploads.submit(_submit, client, image, model["name"], wanted)))
+                    queued.append((image, uploads.submit(_submit, client, image, model["name"], wanted, sent)))
                 continue
             image, upload = queued[0]
             try:
-                for event in _followed(client, image, upload.result()["id"], wanted):
+                for event in _followed(client, image, upload.result(), wanted):
                     events.emit(event)
                 counts["done"] += 1
             except (CaseError, ConfigError) as error:  # such as a job that another client has deleted
                 counts["failed"] += 1
                 events.emit(CaseFailed(image.name, str(error), 1))
             queued.popleft()
+            if upload.exception() is None:
+                sent.remove(upload.result())
     finally:
-        for _, upload in queued:  # empty unless an error has occurred
-            if not upload.cancel():
-                with suppress(CaseError, ConfigError):
-                    client.cancel(upload.result()["id"])
-        uploads.shutdown()
+        uploads.shutdown(cancel_futures=True)
+        for job_id in sent:  # empty unless an error has occurred
+            with suppress(CaseError, ConfigError):
+                client.cancel(job_id)
     code = 0 if not counts["failed"] else 3 if counts["failed"] < len(images) else 4
     seconds = round(time.monotonic() - began, 3)
     done = RunDone(counts["done"], counts["failed"], counts["skipped"], seconds, code)
@@ -110,8 +112,10 @@ def segment_images(client: Client, images: Sequence[Path], wanted: Wanted, event
     return done
 
 
-def _submit(client: Client, image: Path, model: str, wanted: Wanted) -> Document:
-    return client.submit(image, model, name=image.name, label_format=wanted.label_format, save=wanted.save)
+def _submit(client: Client, image: Path, model: str, wanted: Wanted, sent: list[str]) -> str:
+    job = client.submit(image, model, name=image.name, label_format=wanted.label_format, save=wanted.save)
+    sent.append(job["id"])
+    return sent[-1]
 
 
 def _followed(client: Client, image: Path, job_id: str, wanted: Wanted) -> Iterator[Event]:

@@ -16,6 +16,7 @@ from itk_infer.events import CaseDone, CaseFailed, CaseSkipped, Event, Warned, t
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.messages import Failed, Finished, Message, Reported, Stopped, Task, WorkerDied
 from itk_infer.executors.workers import Workers
+from itk_infer.files.commit import remove
 from itk_infer.outputs.registry import LABELS, OUTPUTS
 from itk_infer.service.dicom_series import series_case
 from itk_infer.service.event_log import EventLog
@@ -177,6 +178,10 @@ class _JobRun:
         match message:
             case Reported():
                 self._show(message.event)
+            case Finished() if self._dropped:  # it was done before its worker knew
+                for file in kept_files(self._folder, message.outputs).values():
+                    remove(self._folder / file.file_name)
+                self._cancelled()
             case Finished():
                 self._finish(message)
             case Failed():

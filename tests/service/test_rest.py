@@ -123,6 +123,18 @@ def test_a_job_at_work_is_cancelled_between_two_windows(tmp_path):
         assert len(list(tmp_path.glob("load-*"))) == 1
 
 
+def test_a_job_that_ends_before_its_worker_knows_is_cancelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(Workers, "cancel", lambda *given: None)  # the message comes too late
+    with serving(tmp_path / "home", {"sign": FaultyModel(tmp_path)}) as client:
+        job_id = client.submit(scan(tmp_path / "a.nii", FAULTS["gate"])).json()["id"]
+        client.running(job_id)
+        assert client.delete(f"/v1/jobs/{job_id}").json()["state"] == "running"
+        (tmp_path / "go").touch()
+        job = client.ended(job_id)
+        assert (job["state"], job["reason"], job["files"]) == ("cancelled", "cancelled by a client", {})
+        assert not list(client.service.folder_of(job_id).glob("result*"))
+
+
 def _logged(client, job_id):
     from itk_infer.service.event_log import read_events
 
