@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,11 @@ def slurm(monkeypatch):
     elif reason := why_not():
         pytest.skip(reason)
     else:
-        with one_node_slurm() as environment:
+        with ExitStack() as stack:
+            try:
+                environment = stack.enter_context(one_node_slurm())
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                pytest.skip(f"SLURM is installed, but does not start: {error}")
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             yield
@@ -127,25 +132,62 @@ def test_a_job_that_is_cancelled_is_replaced(work, slurm, monkeypatch):
     assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
 
 
-def test_an_array_job_of_shards(work, slurm):
-    script = str(Path(__file__).resolve().parents[2] / "deploy" / "slurm_array.sbatch")
-    words = ("--array=1-3", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", "--wait", "--parsable")
-    job = ("scans", "out", "model.onnx", "--device", "cpu", "--threads", "1")
-    program = work / "bin" / "itk_infer"
+@pytest.fixture
+def submitted(tmp_path):
+    """Submits a script of deploy/ with the words it takes, and waits for its job; returns the number of the job."""
+    program = tmp_path / "bin" / "itk_infer"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m itk_infer "$@"\n')
     program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sbatch", *words, script, *job],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1200,
+
+    def submit(script, options, *words):
+        command = ["sbatch", "--wait", "--parsable", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", *options]
+        done = subprocess.run(
+            [*command, str(Path(__file__).resolve().parents[2] / "deploy" / script), *words],
+            env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1200,
+        )
+        assert done.returncode == 0, [path.read_text() for path in Path.cwd().glob("*.log")]
+        return done.stdout.strip()
+
+    return submit
+
+
+def test_an_array_job_of_shards(work, slurm, submitted):
+    submitted(
+        "slurm_array.sbatch", ["--array=1-3"], "scans", "out", "model.onnx", "--device", "cpu", "--threads", "1"
     )
-    assert done.returncode == 0, [path.read_text() for path in work.glob("*.log")]
     assert len(list((work / "out").glob("*.mha"))) == CASES
     assert len(list((work / "out").glob("itk_infer.shard-?-of-3.db"))) == 3
     assert main(("report", "out")) == 0
     assert main((*MAIN, "--dry-run")) == 0
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """Pictures and a classifier; what a run in this process says of them."""
+    pytest.importorskip("PIL", reason="writes the pictures")
+    from support.classifier_files import make_archive, make_classifier
+
+    make_classifier(tmp_path / "model.onnx")
+    make_archive(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert main((*CLASSIFY, "-o", "here", "--threads", "1")) == 0
+    return Path("here", "images.csv").read_bytes()
+
+
+CLASSIFY = ("classify", "-i", "in", "-m", "model.onnx", "--device", "cpu")
+
+
+def test_slurm_jobs_classify_every_picture(archive, slurm):
+    assert main((*CLASSIFY, "-o", "out", *JOBS)) == 0
+    assert Path("out", "images.csv").read_bytes() == archive
+
+
+def test_a_job_that_classifies(archive, slurm, submitted):
+    job = submitted("classify.sbatch", [], "in", "model.onnx", "runs", "--device", "cpu")
+    assert Path("runs", job, "images.csv").read_bytes() == archive
+    assert list(Path("runs", job, "saliency").rglob("*.png"))
