@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator
 
 from itk_infer.classifier import Classifier
@@ -12,11 +11,8 @@ from itk_infer.classify.messages import FileDone
 from itk_infer.classify.model_facts import facts_of
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.units import Unit
-from itk_infer.classify.work import Work
+from itk_infer.classify.work import Work, threads_on
 from itk_infer.model.batch_size.cache import open_cache
-
-BACKLOG = 1000  # most units that wait for a thread
-LOOK_S = 0.1  # seconds between checks for a signal while no result arrives
 
 
 class InThreads:
@@ -50,32 +46,9 @@ class InThreads:
         self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
     ) -> None:
         """See `Computing`."""
-        work = Work(self._classifier, self._root, self.facts.batch, self.facts.threads)
+        threads = threads_on(self._classifier, self.facts.threads)
+        work = Work(self._classifier, self._root, self.facts.batch, threads)
         try:
-            _feed(work, units, take, pause)
+            work.classify(units, take, pause)
         finally:
             work.close()
-
-
-def _feed(work: Work, units: Iterator[Unit], take: Callable[[FileDone], None], pause: Callable[[], None]) -> None:
-    """Submit units and pass on results until there are no more of either."""
-    given = taken = 0
-    more = True
-    while more or taken < given:
-        pause()
-        while more and work.backlog < BACKLOG:
-            unit = next(units, None)
-            if unit is None:
-                more = False
-                work.finish()
-            else:
-                work.submit(unit)
-                given += len(unit.files)
-        try:
-            result = work.results.get(timeout=LOOK_S)
-        except queue.Empty:
-            continue
-        if isinstance(result, BaseException):
-            raise result
-        taken += 1
-        take(result)
