@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from itk_infer.classifier import Classifier
+from itk_infer.classify.ahead import Ahead
 from itk_infer.classify.batch import settle_batch
 from itk_infer.classify.first_pictures import settle_precision
 from itk_infer.classify.messages import FileDone
@@ -22,10 +24,14 @@ class InThreads:
         classifier: The loaded model; its precision may change.
         settings: Input, batch size and threads.
         check: Called often, in the calling thread; raises to stop.
+        ahead: Files that are opened already; stopped when the threads start.
     """
 
-    def __init__(self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None]) -> None:
-        words = settle_precision(classifier, settings.input, check)
+    def __init__(
+        self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None], ahead: Ahead
+    ) -> None:
+        self._ahead = ahead
+        words = settle_precision(classifier, settings.input, check, partial(ahead.open, keep=True))
         threads = settings.own_threads
         batch, notes = settle_batch(
             classifier, settings.batch, open_cache(settings.batch_cache), settings.input, threads, check
@@ -47,7 +53,8 @@ class InThreads:
     ) -> None:
         """See `Computing`."""
         threads = threads_on(self._classifier, self.facts.threads)
-        work = Work(self._classifier, self._root, self.facts.batch, threads)
+        work = Work(self._classifier, self._root, self.facts.batch, threads, self._ahead.open)
+        self._ahead.stop()
         try:
             work.classify(units, take, pause)
         finally:

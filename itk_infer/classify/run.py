@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from itk_infer._version import __version__
 from itk_infer.classifier import Classifier
+from itk_infer.classify.ahead import Ahead
 from itk_infer.classify.computing import Computing
 from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.in_threads import InThreads
@@ -89,7 +90,8 @@ def classify_folder(
         NoInputError: there is no file, or none that could hold a picture.
     """
     events = events or Events()
-    with StopRequest() as stop, executor or nullcontext():
+    reading = Ahead(settings.input) if executor is None else nullcontext()
+    with StopRequest() as stop, executor or nullcontext(), reading as ahead:
 
         def tell(words: str) -> None:
             events.emit(Warned(words))
@@ -97,9 +99,9 @@ def classify_folder(
         if not settings.input.exists():
             raise NoInputError(f"{settings.input}: no such file or folder")
         computing: Computing
-        if executor is None:
-            computing = InThreads(load(), settings, stop.check)
-        else:
+        if ahead is not None:
+            computing = InThreads(load(), settings, stop.check, ahead)
+        elif executor is not None:
             from itk_infer.classify.in_workers import InWorkers
 
             computing = InWorkers(executor, settings, stop.check, tell)

@@ -41,10 +41,18 @@ class Work:
         root: Folder that paths of files are relative to.
         batch: Pictures per call of the network.
         threads: Number of threads, at least 1.
+        open_file: As `open_pictures`; opens each file.
     """
 
-    def __init__(self, classifier: Classifier, root: Path, batch: int, threads: int) -> None:
-        self._classifier, self._root, self._batch = classifier, root, batch
+    def __init__(
+        self,
+        classifier: Classifier,
+        root: Path,
+        batch: int,
+        threads: int,
+        open_file: Callable[[Path], Pictures] = open_pictures,
+    ) -> None:
+        self._classifier, self._root, self._batch, self._open_file = classifier, root, batch, open_file
         self._tasks = Tasks()
         self._results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
         self._lock = threading.Lock()
@@ -178,12 +186,12 @@ class Work:
         """Open the pictures of a file; None if it cannot be opened or needs no work, which is reported."""
         file = job.file
         try:
-            pictures = open_pictures(self._root / file.path, self._classifier.spec.select)
+            pictures = self._open_file(self._root / file.path)
             job.opened(pictures)
             if file.expected is not None and file.expected == pictures.sha256 and not self._classifier.reach:
                 job.end("unchanged")
                 return None
-            pictures.check()
+            pictures.check(self._classifier.spec.select)
         except NotAPicture as reason:
             job.end("skipped", str(reason))
             return None
