@@ -173,8 +173,8 @@ class Classifier:
         """
         path = Path(path)
         try:
-            pictures = open_pictures(path, self.spec.select)
-            pictures.check()
+            pictures = open_pictures(path)
+            pictures.check(self.spec.select)
         except NotAPicture as reason:
             raise InputError(f"{path.name}: {reason}") from None
         around = [self.planes(pictures.picture(frame)) for frame in range(pictures.facts.frames)]

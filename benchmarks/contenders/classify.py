@@ -217,6 +217,7 @@ def ours(folder: Path, precision: str) -> int:
 def limit(folder: Path, precision: str) -> int:
     """Threads that decode, and run the network on zeros: what no program can be faster than."""
     from itk_infer.classifier import Classifier
+    from itk_infer.classify.work import threads_on
     from itk_infer.volume.picture_input.opening import open_pictures
 
     classifier = Classifier.load(
@@ -255,7 +256,7 @@ def limit(folder: Path, precision: str) -> int:
             classifier.model.scores([zeros[0][: count % 8]])
         counts.append(count)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    threads = [threading.Thread(target=work) for _ in range(threads_on(classifier, THREADS))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -57,7 +57,7 @@ def section(found: dict[str, Any]) -> list[str]:
     return [
         "## Classification of folders",
         "",
-        "Slices of 512 x 512 with 12 bits, a network of the shape of MobileNetV2 on 224 x 224, two threads. The "
+        "Slices of 512 x 512 with 12 bits, a network of the shape of MobileNetV2 on 224 x 224, two cores. The "
         "loop is what scripts do: each frame is read from its file anew, decoded by pydicom, windowed, 8 bits, "
         "resized by LANCZOS, batches of 32 through onnxruntime, rows into SQLite. Start and loading of the model "
         "are part of it.",

@@ -25,6 +25,9 @@ BUSY_S = 60.0  # longest time that another program reading the file may delay a 
 class ResultsDatabase:
     """The open database.
 
+    Changes become permanent with `commit`. A short run is one transaction: a commit waits for the disk, and at the
+    start and the end of a run nothing is computed meanwhile.
+
     Args:
         path: Path of the database file, see `DATABASE_NAME`.
         read_only: Open it without changing it; a missing file is treated as an empty database.
@@ -40,14 +43,14 @@ class ResultsDatabase:
             if not read_only:
                 make_writable(path)
                 self.db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-            elif path.exists():
+            elif path.exists() and path.stat().st_size:  # it is empty until the first commit
                 self.db = open_read_only(path)
             else:
                 self.db = sqlite3.connect(":memory:", isolation_level=None)
             self.db.execute("PRAGMA temp_store = MEMORY")
             if not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 version = f"INSERT INTO about VALUES ('schema', '{SCHEMA_VERSION}');"
-                self.db.executescript(f"BEGIN; {SCHEMA} {version} COMMIT;")
+                self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {version}")
             found = self.db.execute("SELECT value FROM about WHERE key = 'schema'").fetchone()
         except sqlite3.Error as error:
             raise ConfigError(
@@ -56,7 +59,7 @@ class ResultsDatabase:
             ) from error
         if found is None or int(found[0]) > SCHEMA_VERSION:
             raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
-        self._rows, self._since, self._open = 0, time.monotonic(), False
+        self._rows, self._since, self._open = 0, time.monotonic(), self.db.in_transaction
         self._next_image = 1 + (self.db.execute("SELECT max(id) FROM images").fetchone()[0] or 0)
 
     def close(self) -> None:
@@ -126,7 +129,6 @@ class ResultsDatabase:
                 for index, label in enumerate(model.labels)
             ],
         )
-        self.commit()
         return number
 
     def begin_run(self, run: str, version: str, model: int, source: Path, settings: dict[str, Any]) -> None:
@@ -136,7 +138,6 @@ class ResultsDatabase:
             "INSERT INTO runs (run, started, version, model, input, settings) VALUES (?, ?, ?, ?, ?, ?)",
             (run, _now(), version, model, str(source.absolute()), json.dumps(settings)),
         )
-        self.commit()
 
     def last_input(self) -> str | None:
         """Input of the last run; None if there was no run."""

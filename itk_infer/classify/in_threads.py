@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from itk_infer.classifier import Classifier
+from itk_infer.classify.ahead import Ahead
 from itk_infer.classify.batch import settle_batch
 from itk_infer.classify.first_pictures import settle_precision
 from itk_infer.classify.messages import FileDone
 from itk_infer.classify.model_facts import facts_of
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.units import Unit
-from itk_infer.classify.work import Work
+from itk_infer.classify.work import Work, threads_on
 from itk_infer.model.batch_size.cache import open_cache
-
-BACKLOG = 1000  # most units that wait for a thread
-LOOK_S = 0.1  # seconds between checks for a signal while no result arrives
 
 
 class InThreads:
@@ -26,10 +24,14 @@ class InThreads:
         classifier: The loaded model; its precision may change.
         settings: Input, batch size and threads.
         check: Called often, in the calling thread; raises to stop.
+        ahead: Files that are opened already; stopped when the threads start.
     """
 
-    def __init__(self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None]) -> None:
-        words = settle_precision(classifier, settings.input, check)
+    def __init__(
+        self, classifier: Classifier, settings: ClassifySettings, check: Callable[[], None], ahead: Ahead
+    ) -> None:
+        self._ahead = ahead
+        words = settle_precision(classifier, settings.input, check, partial(ahead.open, keep=True))
         threads = settings.own_threads
         batch, notes = settle_batch(
             classifier, settings.batch, open_cache(settings.batch_cache), settings.input, threads, check
@@ -50,32 +52,10 @@ class InThreads:
         self, units: Iterator[Unit], waiting: int, take: Callable[[FileDone], None], pause: Callable[[], None]
     ) -> None:
         """See `Computing`."""
-        work = Work(self._classifier, self._root, self.facts.batch, self.facts.threads)
+        threads = threads_on(self._classifier, self.facts.threads)
+        work = Work(self._classifier, self._root, self.facts.batch, threads, self._ahead.open)
+        self._ahead.stop()
         try:
-            _feed(work, units, take, pause)
+            work.classify(units, take, pause)
         finally:
             work.close()
-
-
-def _feed(work: Work, units: Iterator[Unit], take: Callable[[FileDone], None], pause: Callable[[], None]) -> None:
-    """Submit units and pass on results until there are no more of either."""
-    given = taken = 0
-    more = True
-    while more or taken < given:
-        pause()
-        while more and work.backlog < BACKLOG:
-            unit = next(units, None)
-            if unit is None:
-                more = False
-                work.finish()
-            else:
-                work.submit(unit)
-                given += len(unit.files)
-        try:
-            result = work.results.get(timeout=LOOK_S)
-        except queue.Empty:
-            continue
-        if isinstance(result, BaseException):
-            raise result
-        taken += 1
-        take(result)

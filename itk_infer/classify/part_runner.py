@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,12 @@ from itk_infer.classify.first_pictures import settle_precision
 from itk_infer.classify.messages import FileDone
 from itk_infer.classify.model_facts import ModelFacts, facts_of
 from itk_infer.classify.part import ClassifierRequest, Part
-from itk_infer.classify.work import Work
+from itk_infer.classify.work import Work, threads_on
 from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.executors.messages import Failed, Outcome, Returned
 from itk_infer.machine import usable_cores
 from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.runtimes.precision import Precision
-
-LOOK_S = 0.1  # seconds between checks for a stop while no result arrives
 
 
 def open_parts(source: ClassifierRequest, device: str | None, threads: int | None) -> PartRunner:
@@ -52,8 +49,8 @@ class PartRunner:
         try:
             self._agree(task)
             alone = task.safer and len(task.units) == 1  # the worker may have died for lack of memory
-            batch, threads = (1, 1) if alone else (task.batch, self.facts.threads)
-            self._classify(task, batch, threads, found.append, check)
+            threads = 1 if alone else threads_on(self._classifier, self.facts.threads)
+            self._classify(task, 1 if alone else task.batch, threads, found.append, check)
         except InterruptedRunError:
             pass
         except ItkInferError as error:
@@ -88,19 +85,6 @@ class PartRunner:
     ) -> None:
         work = Work(self._classifier, part.root, batch, threads)
         try:
-            for unit in part.units:
-                work.submit(unit)
-            work.finish()
-            left = len(part.files)
-            while left:
-                check()
-                try:
-                    result = work.results.get(timeout=LOOK_S)
-                except queue.Empty:
-                    continue
-                if isinstance(result, BaseException):
-                    raise result
-                take(result)
-                left -= 1
+            work.classify(iter(part.units), take, check)
         finally:
             work.close()

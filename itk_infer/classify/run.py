@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from itk_infer._version import __version__
 from itk_infer.classifier import Classifier
+from itk_infer.classify.ahead import Ahead
 from itk_infer.classify.computing import Computing
 from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.in_threads import InThreads
-from itk_infer.classify.in_workers import InWorkers
 from itk_infer.classify.messages import FileDone
 from itk_infer.classify.plan import ClassifyPlan, make_plan
 from itk_infer.classify.settings import ClassifySettings
@@ -21,11 +22,13 @@ from itk_infer.classify.settle import settle
 from itk_infer.classify.units import Unit, glances, units_of
 from itk_infer.errors import InterruptedRunError, ItkInferError, LockLostError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Events, Progress, RunDone, RunStarted, Warned
-from itk_infer.executors.executor import Executor
 from itk_infer.files.folders import make_folder
 from itk_infer.run.ledger_file import ledger_fault
 from itk_infer.run.lock import FolderLock
 from itk_infer.run.stop import StopRequest
+
+if TYPE_CHECKING:
+    from itk_infer.executors.executor import Executor
 
 CHUNK = 1000  # files read from the database at a time
 
@@ -87,7 +90,8 @@ def classify_folder(
         NoInputError: there is no file, or none that could hold a picture.
     """
     events = events or Events()
-    with StopRequest() as stop, executor or nullcontext():
+    reading = Ahead(settings.input) if executor is None else nullcontext()
+    with StopRequest() as stop, executor or nullcontext(), reading as ahead:
 
         def tell(words: str) -> None:
             events.emit(Warned(words))
@@ -95,9 +99,11 @@ def classify_folder(
         if not settings.input.exists():
             raise NoInputError(f"{settings.input}: no such file or folder")
         computing: Computing
-        if executor is None:
-            computing = InThreads(load(), settings, stop.check)
-        else:
+        if ahead is not None:
+            computing = InThreads(load(), settings, stop.check, ahead)
+        elif executor is not None:
+            from itk_infer.classify.in_workers import InWorkers
+
             computing = InWorkers(executor, settings, stop.check, tell)
         for note in computing.facts.notes:
             tell(note)
@@ -139,8 +145,19 @@ class _Run:
             )
         database.begin_run(self.events.run, __version__, model, settings.input, settings.about())
         try:
+            self._classify(model)
+            summary.seconds = time.monotonic() - self.started
+            database.end_run(self.events.run, summary.images, round(summary.seconds, 3), summary.exit_code)
+        except LockLostError as error:
+            summary.exit_code, summary.problem = error.exit_code, str(error)
+        return self._ended()
+
+    def _classify(self, model: int) -> None:
+        """Classify all waiting files; the summary notes what ended that early, except the loss of the lock."""
+        summary, database, facts = self.summary, self.database, self.facts
+        try:
             plan = self._plan(model)
-            facts, parallel = self.facts, self.computing.parallel
+            parallel = self.computing.parallel
             self.events.emit(
                 RunStarted(__version__, plan.files, plan.up_to_date, parallel, facts.device, facts.name)
             )
@@ -149,18 +166,12 @@ class _Run:
                 self._warn(note)
             database.begin()
             summary.copies, summary.conflicts = settle(database.db)
-            database.commit()
             summary.exit_code = self._exit_code(model)
-        except LockLostError as error:
-            summary.exit_code, summary.problem = error.exit_code, str(error)
-            return self._ended()
+        except LockLostError:
+            raise
         except (InterruptedRunError, ItkInferError) as error:
-            database.commit()
             summary.exit_code = error.exit_code
             summary.problem = "" if isinstance(error, InterruptedRunError) else str(error)
-        summary.seconds = time.monotonic() - self.started
-        database.end_run(self.events.run, summary.images, round(summary.seconds, 3), summary.exit_code)
-        return self._ended()
 
     def _ended(self) -> ClassifySummary:
         summary = self.summary
@@ -183,7 +194,6 @@ class _Run:
                 self._warn(
                     f"files that are no longer there keep their results: {names}; `forget_missing` drops them"
                 )
-        self.database.commit()
         return plan
 
     def _work(self, model: int, plan: ClassifyPlan) -> None:
@@ -202,7 +212,6 @@ class _Run:
             self.database.commit_if_due()
 
         self.computing.work(self._units(model), plan.waiting, take, pause)
-        self.database.commit()
         if told < taken:
             self._tell(taken, taken)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,13 @@ from itk_infer.classify.sequence import Slot, with_neighbours
 from itk_infer.classify.tasks import Tasks
 from itk_infer.classify.units import Unit, WaitingFile
 from itk_infer.errors import InferenceError, InputError
+from itk_infer.machine import usable_cores
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
 
 Planes = list[NDArray[np.float32]]
+BACKLOG = 1000  # most units that wait for a thread
+LOOK_S = 0.1  # seconds between calls of `pause` while no result arrives
 GAP = "a picture beside it in the series could not be read; the next one stands in for it"
 
 
@@ -38,15 +41,20 @@ class Work:
         root: Folder that paths of files are relative to.
         batch: Pictures per call of the network.
         threads: Number of threads, at least 1.
-
-    Attributes:
-        results: `FileDone` per file, or the exception of a thread that ended by an unexpected error.
+        open_file: As `open_pictures`; opens each file.
     """
 
-    def __init__(self, classifier: Classifier, root: Path, batch: int, threads: int) -> None:
-        self._classifier, self._root, self._batch = classifier, root, batch
+    def __init__(
+        self,
+        classifier: Classifier,
+        root: Path,
+        batch: int,
+        threads: int,
+        open_file: Callable[[Path], Pictures] = open_pictures,
+    ) -> None:
+        self._classifier, self._root, self._batch, self._open_file = classifier, root, batch, open_file
         self._tasks = Tasks()
-        self.results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
+        self._results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
         self._lock = threading.Lock()
         self._device = threading.Lock() if _on_gpu(classifier) else None
         self._waiting: dict[tuple[tuple[int, ...], ...], list[_Picture]] = defaultdict(list)
@@ -55,18 +63,28 @@ class Work:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def backlog(self) -> int:
-        """Number of units that no thread has started."""
-        return self._tasks.backlog
-
-    def submit(self, unit: Unit) -> None:
-        """Add a unit."""
-        self._tasks.put(partial(self._work, unit))
-
-    def finish(self) -> None:
-        """Declare that there are no more units, so that incomplete batches are run, too."""
-        self._tasks.finish()
+    def classify(self, units: Iterator[Unit], take: Callable[[FileDone], None], pause: Callable[[], None]) -> None:
+        """Classify all units; the arguments are those of `Computing.work`."""
+        given = taken = 0
+        more = True
+        while more or taken < given:
+            pause()
+            while more and self._tasks.backlog < BACKLOG:
+                unit = next(units, None)
+                if unit is None:
+                    more = False
+                    self._tasks.finish()  # incomplete batches are run, too
+                else:
+                    self._tasks.put(partial(self._work, unit))
+                    given += len(unit.files)
+            try:
+                result = self._results.get(timeout=LOOK_S)
+            except queue.Empty:
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            taken += 1
+            take(result)
 
     def close(self) -> None:
         """Drop what is not done, and wait for the threads."""
@@ -75,8 +93,8 @@ class Work:
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.05)
-                while not self.results.empty():  # a thread may be waiting to put a result
-                    self.results.get()
+                while not self._results.empty():  # a thread may be waiting to put a result
+                    self._results.get()
 
     def _loop(self) -> None:
         try:
@@ -88,7 +106,7 @@ class Work:
                 for batch in rest:
                     self._run(batch)
         except BaseException as error:
-            self.results.put(error)
+            self._results.put(error)
 
     def _work(self, unit: Unit) -> None:
         reach = self._classifier.reach
@@ -103,7 +121,7 @@ class Work:
 
     def _work_alone(self, file: WaitingFile) -> None:
         """Classify the pictures of a file without neighbours; free threads help with its frames."""
-        job = _Job(file, self)
+        job = _Job(file, self._results.put)
         pictures = self._open(job)
         if pictures is None:
             return
@@ -149,7 +167,7 @@ class Work:
 
     def _pictures(self, file: WaitingFile) -> Iterator[_Picture | None]:
         """Yield the pictures of a file in order; None for one that cannot be decoded, which is reported."""
-        job = _Job(file, self)
+        job = _Job(file, self._results.put)
         pictures = self._open(job)
         if pictures is None:
             yield None
@@ -168,12 +186,12 @@ class Work:
         """Open the pictures of a file; None if it cannot be opened or needs no work, which is reported."""
         file = job.file
         try:
-            pictures = open_pictures(self._root / file.path, self._classifier.spec.select)
+            pictures = self._open_file(self._root / file.path)
             job.opened(pictures)
             if file.expected is not None and file.expected == pictures.sha256 and not self._classifier.reach:
                 job.end("unchanged")
                 return None
-            pictures.check()
+            pictures.check(self._classifier.spec.select)
         except NotAPicture as reason:
             job.end("skipped", str(reason))
             return None
@@ -249,8 +267,8 @@ class _Picture:
 class _Job:
     """A file in progress; reported once, when all its pictures are classified or one of them has failed."""
 
-    def __init__(self, file: WaitingFile, work: Work) -> None:
-        self.file, self._work = file, work
+    def __init__(self, file: WaitingFile, done: Callable[[FileDone], None]) -> None:
+        self.file, self._done = file, done
         self._facts, self._sha256 = PictureFacts(), ""
         self._images: list[ImageDone] = []
         self._notes: list[str] = []
@@ -279,7 +297,7 @@ class _Job:
                 return
             self.ended = True
         images = tuple(sorted(self._images, key=lambda image: image.frame)) if state == "done" else ()
-        self._work.results.put(
+        self._done(
             FileDone(
                 self.file.id,
                 self.file.path,
@@ -292,6 +310,15 @@ class _Job:
                 images,
             )
         )
+
+
+def threads_on(classifier: Classifier, cores: int) -> int:
+    """Threads of a `Work` on so many cores of the CPU.
+
+    A thread whose batch is run waits for the library's threads, so twice as many keep all cores busy. Where the
+    user leaves cores to other programs, they would take those, too, and there are no more than cores.
+    """
+    return cores if cores < usable_cores() or _on_gpu(classifier) else 2 * cores
 
 
 def _on_gpu(classifier: Classifier) -> bool:

@@ -98,7 +98,7 @@ MODEL_KINDS = (
     ModelKind(
         "nnunet",
         "a model folder of nnU-Net v2 (plans.json, dataset.json, fold_0), or a zip of one",
-        recognises=f"{KINDS}.nnunet.folder:is_nnunet",
+        recognises=f"{KINDS}.nnunet.location:is_nnunet",
         load=f"{KINDS}.nnunet.kind:load",
         extra="nnunet",
         options=(
@@ -134,7 +134,7 @@ MODEL_KINDS = (
     ModelKind(
         "torch_file",
         "a TorchScript file (.ts, .pt) or a torch.export archive (.pt2)",
-        recognises=f"{KINDS}.torch_file:is_torch_file",
+        recognises=f"{KINDS}.torch_export_scan:is_torch_file",
         load=f"{KINDS}.torch_file:load",
         extra="torch",
         classify=f"{KINDS}.torch_pictures:load",

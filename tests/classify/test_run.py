@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from itk_infer.classifier import Classifier
+from itk_infer.classify import in_threads
+from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.run import ClassifySummary
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Progress, RunDone, RunStarted, Warned
@@ -46,6 +48,30 @@ def test_probabilities_of_an_archive(archive: Path, run: Any, rows: Any) -> None
     assert rows("SELECT name, threshold, parent FROM labels") == [("bright", 0.5, None)]
     assert rows("SELECT images, exit_code, ended IS NOT NULL FROM runs") == [(3, 0, 1)]
     assert [type(event) for event in events] == [RunStarted, Progress, RunDone]
+
+
+def test_a_short_run_is_one_transaction(
+    archive: Path, run: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits, init = [], ResultsDatabase.__init__
+
+    def traced(self: ResultsDatabase, *args: Any, **keywords: Any) -> None:
+        init(self, *args, **keywords)
+        self.db.set_trace_callback(lambda words: commits.append(words) if words == "COMMIT" else None)
+
+    monkeypatch.setattr(ResultsDatabase, "__init__", traced)
+    monkeypatch.setattr("itk_infer.classify.database.COMMIT_S", 1e9)
+    assert run(archive).done == 3
+    assert commits == ["COMMIT"]
+    assert rows("SELECT count(*) FROM predictions") == [(3,)]
+
+
+def test_a_database_before_its_first_commit_is_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    path.touch()
+    database = ResultsDatabase(path, read_only=True)
+    assert database.last_input() is None
+    database.close()
 
 
 def test_a_second_run_reads_nothing(archive: Path, run: Any, rows: Any) -> None:
@@ -345,6 +371,7 @@ def test_two_threads_take_frames_of_one_file(
         return planes(self, picture)
 
     monkeypatch.setattr(Classifier, "planes", meet)
+    monkeypatch.setattr(in_threads, "threads_on", lambda classifier, cores: cores)
     assert run(tmp_path / "in").exit_code == 0
     assert len(met) == 2
     found = rows("SELECT i.frame, p.probability FROM images i JOIN predictions p ON p.image = i.id ORDER BY 1")

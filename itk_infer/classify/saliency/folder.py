@@ -162,8 +162,8 @@ class _Writer:
 
     def _picture(self, row: ImageRow) -> Picture:
         if row.path not in self._files:
-            pictures = open_pictures(self._root / row.path, self._classifier.spec.select)
-            pictures.check()
+            pictures = open_pictures(self._root / row.path)
+            pictures.check(self._classifier.spec.select)
             self._files[row.path] = pictures
             if len(self._files) > OPEN_FILES:
                 self._files.popitem(last=False)

@@ -89,7 +89,7 @@ class OnnxPictures:
         fast = self._gpu is None and self._openvino(options, notes)
         self.provider = "openvino" if fast else "cpu" if self._gpu is None else "cuda"
         offered: tuple[Precision, ...] = ("fp16",) if self._gpu is not None else ()
-        offered = openvino.reduced_precisions() if fast else offered
+        offered = openvino.reduced_precisions() if fast and not self._in_fp32_only(options) else offered
         if self._dtype == np.float16:
             self.precision: Precision = "fp16"
         else:
@@ -206,6 +206,10 @@ class OnnxPictures:
             )
         return None
 
+    @staticmethod
+    def _in_fp32_only(options: BackendOptions) -> bool:
+        return options.precision in ("auto", "fp32")
+
     def _openvino(self, options: BackendOptions, notes: list[str]) -> bool:
         """Whether OpenVINO runs the network on the CPU."""
         asked = options.provider == "openvino"
@@ -213,7 +217,9 @@ class OnnxPictures:
             return False
         if not openvino.openvino_installed():
             raise ModelError("`provider=openvino`: OpenVINO is not installed: pip install 'itk_infer[openvino]'")
-        reason = openvino.why_not(None if self._meanwhile else self._path)
+        reason = None
+        if not (self._meanwhile and self._in_fp32_only(options)):  # else it is imported while pictures are read
+            reason = openvino.why_not(None if self._meanwhile else self._path)
         if self._dtype != np.float32:
             reason = f"it takes {self._dtype}, and only fp32 is run by OpenVINO"
         if reason is None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.torch_operators import ATEN
-from itk_infer.model.kinds.torchscript_scan import entry_names
+from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript
 
+ENDINGS = (".ts", ".pt", ".pt2")
 MAX_JSON_BYTES = 256 * 2**20
 _MODEL = re.compile(r"^[^/]+/models/model\.json$")
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
@@ -68,9 +69,24 @@ class ExportedGraph:
     output: str
 
 
+def is_torch_file(path: Path) -> bool:
+    """Whether a path is a torch file that may hold a program. Runs nothing, and raises nothing."""
+    if not path.is_file():
+        return False
+    return is_torchscript(path) or is_exported(path) or (path.suffix in ENDINGS and _is_torch_save(path))
+
+
 def is_exported(path: Path) -> bool:
     """Whether a file is an archive that torch.export.save wrote. Runs nothing, and raises nothing."""
     return any(_MODEL.match(name) for name in entry_names(path))
+
+
+def _is_torch_save(path: Path) -> bool:
+    """Whether a file was written by torch.save: weights, or a pickled module."""
+    if any(name.endswith("data.pkl") for name in entry_names(path)):
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"\x80\x02"  # a pickle, torch's format before archives
 
 
 def read_graph(path: Path) -> ExportedGraph:

@@ -21,18 +21,10 @@ from itk_infer.model.spec_sources import Document, SpecSources, resolve
 if TYPE_CHECKING:
     from torch import nn
 
-ENDINGS = (".ts", ".pt", ".pt2")
 PROGRAM = (
     "a TorchScript file is a program: its operators were compared with those that networks need, but nothing "
     "bounds how long it runs"
 )
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a path is a torch file that may hold a program. Runs nothing, and raises nothing."""
-    if not path.is_file():
-        return False
-    return is_torchscript(path) or is_exported(path) or (path.suffix in ENDINGS and _is_torch_save(path))
 
 
 def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
@@ -124,14 +116,6 @@ def _extra(path: Path, name: str) -> Mapping[str, Any] | None:
         except (ValueError, RecursionError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path}: its extra/{name} is not valid JSON ({error})") from None
     return content if isinstance(content, Mapping) else None
-
-
-def _is_torch_save(path: Path) -> bool:
-    """Whether a file was written by torch.save: weights, or a pickled module."""
-    if any(name.endswith("data.pkl") for name in entry_names(path)):
-        return True
-    with path.open("rb") as file:
-        return file.read(2) == b"\x80\x02"  # a pickle, torch's format before archives
 
 
 def _digest(path: Path) -> str:

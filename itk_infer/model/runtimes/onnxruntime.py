@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ def import_runtime() -> Any:
     Raises:
         ModelError: it is missing, or two distributions of it overwrote each other's files.
     """
-    installed = [name for name in RUNTIMES if version_of(name)]
     # Since 1.29, onnxruntime reports names of models, and more, to its makers; this switches it off.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
@@ -63,6 +62,7 @@ def import_runtime() -> Any:
             f"the ONNX backend needs onnxruntime ({error}): pip install 'itk_infer[onnx]' for a CPU, or "
             "'itk_infer[onnx-gpu]' for an NVIDIA GPU"
         ) from None
+    installed = _distributions()
     if len(installed) > 1 or not hasattr(onnxruntime, "InferenceSession"):
         names = " and ".join(installed) or "a broken onnxruntime"
         keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
@@ -73,8 +73,18 @@ def import_runtime() -> Any:
     return onnxruntime
 
 
+def _distributions() -> list[str]:
+    """The distributions that put their files in the folder of onnxruntime; importlib.metadata would be slower."""
+    spec = importlib.util.find_spec("onnxruntime")
+    places = [Path(place).parent for place in (spec and spec.submodule_search_locations) or ()]
+    beside = {file.name.partition("-")[0] for place in places for file in place.glob("onnxruntime*.dist-info")}
+    return [name for name in RUNTIMES if name.replace("-", "_") in beside]
+
+
 def version_of(distribution: str) -> str | None:
     """Installed version of a distribution; None if it is not installed."""
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

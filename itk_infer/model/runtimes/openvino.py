@@ -25,6 +25,7 @@ PART = 4  # pictures that are run as one, where that is faster than one by one
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
 # The first call of `Type.to_dtype` makes a table; two threads in it then wait for each other for ever (2026.4).
 FIRST_CALL = threading.Lock()
+IMPORT = threading.Lock()  # networks are built in several threads
 TELEMETRY, CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
 
 
@@ -38,11 +39,12 @@ def import_openvino() -> Any:
 
     Its converter of other formats, more than half of the time of the import, is loaded when it is called.
     """
-    if "openvino" not in sys.modules:
-        with _hidden(TELEMETRY, CONVERTER):
-            importlib.import_module("openvino")
-        if not hasattr(sys.modules["openvino"], "convert_model"):
-            sys.modules["openvino"].convert_model = _convert_model  # type: ignore[attr-defined]
+    with IMPORT:
+        if "openvino" not in sys.modules:
+            with _hidden(TELEMETRY, CONVERTER):
+                importlib.import_module("openvino")
+            if not hasattr(sys.modules["openvino"], "convert_model"):
+                sys.modules["openvino"].convert_model = _convert_model  # type: ignore[attr-defined]
     return sys.modules["openvino"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput
+from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 from itk_infer.volume.dicom.lookup import Window
 from itk_infer.volume.dicom.picture import plane_of
 from itk_infer.volume.picture_input.picture import Picture, PictureFacts, pixels_sha256
@@ -75,8 +76,8 @@ class ArrayPictures:
     photo: bool
     name: str
 
-    def check(self) -> None:
-        """See `Pictures.check`; arrays are checked when they are read."""
+    def check(self, select: Sequence[SelectRule] = ()) -> None:
+        """See `Pictures.check`; arrays are checked when they are read, and no rule is for them."""
 
     def picture(self, frame: int) -> Picture:
         """See `Pictures.picture`."""

@@ -62,24 +62,28 @@ class DicomPictures:
     Args:
         path: The file.
         data: Its content.
-        select: Rules of the model that select DICOM files.
+
+    Attributes:
+        frame_bytes: Size of a decoded frame in bytes; 0 before `check` or `picture`.
 
     Raises:
         InputError: the header is damaged.
     """
 
-    def __init__(self, path: Path, data: bytes, select: Sequence[SelectRule] = ()) -> None:
+    def __init__(self, path: Path, data: bytes) -> None:
         self._name = printable(path.name)
-        self._data, self._select = data, select
+        self._data, self.frame_bytes = data, 0
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._file = header_in(path, data)
         self.facts = facts_of(self._file)
         self._decode: Callable[[int], NDArray[Any]] | None = None
         self._looks: FrameLooks | None = None
 
-    def check(self) -> None:
+    def check(self, select: Sequence[SelectRule] = ()) -> None:
         """See `Pictures.check`."""
-        refuse_other_objects(self._file, self._select)
+        refuse_other_objects(self._file, select)
+        if self._looks is not None:
+            return
         if None in self.facts.positions:  # missing, or the groups of its frames contradict each other
             frames_of(self._file)
         form = picture_form(self._file)
@@ -88,6 +92,7 @@ class DicomPictures:
             self._decode = stored_frames(self._file, form, memoryview(self._data))
         except Damaged as error:
             raise InputError(f"{self._name}: {error}; copy or send it again") from None
+        self.frame_bytes = form.frame_bytes
         self._looks = FrameLooks(self._file, form)
 
     def picture(self, frame: int) -> Picture:

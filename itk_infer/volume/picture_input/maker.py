@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from itk_infer.spec.classify_spec import PictureInput, PictureResize
 from itk_infer.spec.intensity import Standardize
 from itk_infer.volume.intensity import apply_intensity
+from itk_infer.volume.picture_input.antialiased import antialiased
 from itk_infer.volume.picture_input.picture import Picture
 
 Plane = NDArray[np.float32]
@@ -69,10 +70,7 @@ class PictureMaker:
 
 
 def resized(plane: Plane, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
-    """Resize a plane (Y, X), see `PictureResize`.
-
-    Linear resizing with antialiasing is Pillow's for floating point numbers, which equals torch's to 2e-5.
-    """
+    """Resize a plane (Y, X), see `PictureResize`; linear resizing with antialiasing equals torch's to 2e-5."""
     rows, columns = plane.shape
     if size is None or (rows, columns) == size:
         return plane
@@ -86,17 +84,15 @@ def resized(plane: Plane, size: tuple[int, int] | None, rule: PictureResize) -> 
 
 
 def _scaled(plane: Plane, size: tuple[int, int], rule: PictureResize) -> Plane:
-    from PIL import Image
-
     if plane.shape == size:
         return plane
-    if rule.interpolation == "linear" and not rule.antialias:
+    if rule.interpolation == "linear":
+        if rule.antialias:
+            return antialiased(plane, size)
         return _linear(_linear(plane, size[0]).T, size[1]).T.copy()
-    kinds = {
-        "linear": Image.Resampling.BILINEAR,
-        "cubic": Image.Resampling.BICUBIC,
-        "nearest": Image.Resampling.NEAREST,
-    }
+    from PIL import Image
+
+    kinds = {"cubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
     return np.asarray(image.resize(size[::-1], kinds[rule.interpolation]))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from itk_infer.errors import InputError
-from itk_infer.spec.classify_spec import SelectRule
 from itk_infer.volume.dicom.elements import looks_like_dicom
 from itk_infer.volume.names import is_picture, printable, split_suffix
 from itk_infer.volume.other_formats import DICOM, format_of_name, is_sidecar
@@ -18,12 +16,11 @@ from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pi
 from itk_infer.volume.pictures import read_picture
 
 
-def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
+def open_pictures(path: Path) -> Pictures:
     """Open a file of pictures, which is read once as a whole.
 
     Args:
         path: The file.
-        select: Rules of the model that select DICOM files.
 
     Raises:
         NotAPicture: the file holds no picture.
@@ -42,7 +39,7 @@ def open_pictures(path: Path, select: Sequence[SelectRule] = ()) -> Pictures:
             start = file.read(1024)
             if looks_like_dicom(start):
                 file.seek(0)
-                return DicomPictures(path, file.read(), select)
+                return DicomPictures(path, file.read())
     except OSError as error:
         raise unreadable(path, error) from None
     form = format_of_name(name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput
+from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 
 
 class NotAPicture(Exception):
@@ -73,8 +74,11 @@ class Pictures(Protocol):
         """Digest of the file's content."""
         ...
 
-    def check(self) -> None:
+    def check(self, select: Sequence[SelectRule] = ()) -> None:
         """Refuse a file whose pictures cannot be decoded, before any is decoded.
+
+        Args:
+            select: Rules of the model that select DICOM files.
 
         Raises:
             NotAPicture: it is not a picture by its nature, or a rule of the model excludes it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import subprocess
 import sys
@@ -249,9 +250,12 @@ def test_a_gpu_build_that_falls_back_silently_is_caught(tmp_path, monkeypatch):
 
 
 def test_two_runtimes_at_once_are_detected(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        runtimes, "version_of", lambda name: "1" if name in ("onnxruntime", "onnxruntime-gpu") else None
-    )
+    place = tmp_path / "site-packages"
+    for name in ("onnxruntime", "onnxruntime-1.31.1.dist-info", "onnxruntime_gpu-1.30.0.dist-info"):
+        (place / name).mkdir(parents=True)
+    found = importlib.machinery.ModuleSpec("onnxruntime", None, is_package=True)
+    found.submodule_search_locations = [str(place / "onnxruntime")]
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: found)
     with pytest.raises(
         ModelError, match="pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
     ):

@@ -249,11 +249,11 @@ def test_what_a_header_says(tmp_path: Path) -> None:
 
 def test_rules_of_the_model(tmp_path: Path) -> None:
     path = made(tmp_path)
-    open_pictures(path, [SelectRule("Modality", ("CT", "MR"))]).check()
+    open_pictures(path).check([SelectRule("Modality", ("CT", "MR"))])
     with pytest.raises(NotAPicture, match="Modality is not DX, which the model is for"):
-        open_pictures(path, [SelectRule("Modality", ("DX",))]).check()
+        open_pictures(path).check([SelectRule("Modality", ("DX",))])
     with pytest.raises(NotAPicture, match="ImageType is PRIMARY, which the model is not for"):
-        open_pictures(path, [SelectRule("ImageType", ("PRIMARY",), exclude=True)]).check()
+        open_pictures(path).check([SelectRule("ImageType", ("PRIMARY",), exclude=True)])
 
 
 def test_an_index_of_files_is_no_picture(tmp_path: Path) -> None:
