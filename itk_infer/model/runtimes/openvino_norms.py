@@ -2,7 +2,7 @@
 
 After a convolution OpenVINO adds up a channel voxel by voxel in float32. In a window that is mostly air every
 addition is rounded the same way, and the output of a U-Net is wrong by up to 0.6 % of its range instead of a
-millionth. Here sums are taken along one axis after the other, by average pooling, which takes about 5 % more time.
+millionth. Here sums are taken along one axis after the other, by average pooling, which takes up to 7 % more time.
 """
 
 from __future__ import annotations
