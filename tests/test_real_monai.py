@@ -48,7 +48,7 @@ def compare(ours: sitk.Image, expected) -> None:
     assert np.count_nonzero(one != other) <= PER_MILLION * one.size // 1_000_000
 
 
-@pytest.mark.parametrize(("bundle", "case"), SMALL)
+@pytest.mark.parametrize(("bundle", "case"), [*SMALL, ("ct_spleen_unet", "example_ct")])
 def test_labels_are_those_of_monai(shared, bundle, case):
     predictor = Predictor.load(shared / "monai" / bundle, device="cpu", orientation="input")
     compare(predictor(ct(shared, case)).labels, shared / "monai" / "expected" / bundle / f"{case}.nii.gz")

@@ -3,11 +3,13 @@
     python -m contenders.bundle_network BUNDLE IMAGE
 
 Prints one JSON object: windows of the image, GFLOP of a window (convolutions, two per multiply-add), CPU seconds
-of a window in OpenVINO, as we run it, and in torch, as MONAI does, and OpenVINO's peak rate.
+of a window in OpenVINO, as we run it, and in torch, as MONAI does, OpenVINO's peak rate, and the largest errors of
+logits against the network in float64, on some windows of the image.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import sys
@@ -21,6 +23,7 @@ import numpy as np
 from contenders.peak import peak_gflops
 
 REPEATS, BATCH = 8, 4
+EVERY = 50  # window of the image is compared with float64
 
 
 def main() -> None:
@@ -44,6 +47,7 @@ def main() -> None:
         "openvino_seconds": fastest(lambda: backend.forward(values)) / BATCH,
         "torch_seconds": fastest(lambda: backend._eager(values)) / BATCH,
         "peak_gflops": peak_gflops("openvino", "fp32", 1),
+        "errors": errors(backend, some_windows(predictor, Path(image))),
     }
     print(json.dumps(found))
 
@@ -56,6 +60,50 @@ def fastest(run: Callable[[], object]) -> float:
         run()
         seconds.append(time.process_time() - start)
     return min(seconds)
+
+
+def some_windows(predictor: Any, image: Path) -> list[np.ndarray]:
+    """Windows (1, C, Z, Y, X) of an image, as the network sees them."""
+    from itk_infer.case.clock import Clock
+    from itk_infer.case.images import volume_of_images
+    from itk_infer.case.network_run import NetworkRun
+    from itk_infer.engine.host import HostWorkspace
+
+    volume, _ = volume_of_images([str(image)])
+    plan = predictor.plan(volume.grid, volume.array.itemsize)
+    run = NetworkRun(predictor.model, HostWorkspace(), volume, None, plan, Clock())
+    grid, values = run.plan.windows, run.prepared.volume[:]
+    beside = grid.pads_beside(tuple((0, 0) for _ in range(3))) if values.shape[1:] != grid.padded_size else ()
+    padded = np.pad(values, ((0, 0), *beside)) if beside else values
+    found = []
+    for index in list(grid)[::EVERY]:
+        where = tuple(slice(at, at + size) for at, size in zip(grid.origin(index), grid.patch, strict=True))
+        found.append(np.ascontiguousarray(padded[(slice(None), *where)][None], np.float32))
+    return found
+
+
+def errors(backend: Any, windows: list[np.ndarray]) -> dict[str, float]:
+    """Largest errors of the logits of torch, of OpenVINO as it is, and as we run it; and the largest logit."""
+    import torch
+
+    from itk_infer.model.runtimes import openvino
+
+    exact = copy.deepcopy(backend._network).double()
+    own = openvino.normalise_exactly
+    openvino.normalise_exactly = lambda model: None
+    plain = openvino.OpenVinoNetwork(openvino.torch_reader(backend._network), "fp32", 1)
+    plain(windows[0])  # compiles
+    openvino.normalise_exactly = own
+    ours = openvino.OpenVinoNetwork(openvino.torch_reader(backend._network), "fp32", 1)
+    found = dict.fromkeys(("torch", "plain", "ours", "largest"), 0.0)
+    for window in windows:
+        with torch.inference_mode():
+            reference = exact(torch.from_numpy(window).double()).numpy()
+        answers = {"torch": backend._eager, "plain": plain, "ours": ours}
+        for name, run in answers.items():
+            found[name] = max(found[name], float(np.abs(run(window) - reference).max()))
+        found["largest"] = max(found["largest"], float(np.abs(reference).max()))
+    return found
 
 
 def convolution_gflop(backend: Any, window: np.ndarray) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
+from itk_infer.model.runtimes.openvino_norms import normalise_exactly
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.system import return_freed_memory
 
@@ -90,6 +91,7 @@ class OpenVinoNetwork:
     ) -> None:
         self._read = read
         self._remedy = remedy
+        self._exact = precision == "fp32"  # in bf16, means of their own would be rounded to three digits
         self._settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -114,7 +116,10 @@ class OpenVinoNetwork:
     def _compile(self, shape: tuple[int, ...]) -> None:
         self._request = self._shape = None  # frees the former network's memory; None if this fails
         return_freed_memory()  # from the original network, which may just have run for comparison
-        compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
+        model = self._read(shape)
+        if self._exact:
+            normalise_exactly(model)
+        compiled = import_openvino().Core().compile_model(model, "CPU", self._settings)
         return_freed_memory()  # from reading and compiling; activations are allocated by the first call
         self._request = compiled.create_infer_request()
         self._shape = shape

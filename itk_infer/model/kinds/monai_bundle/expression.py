@@ -24,6 +24,11 @@ _TYPES = {
     *("int", "float", "half", "double", "long"),
 }
 _KEYS = {"IMAGE": "image", "LABEL": "label", "PRED": "pred"}  # values of monai.utils.CommonKeys
+# Members of MONAI's enums that inferers take, by class; each is the text in lower case.
+_ENUMS = {
+    "BlendMode": ("CONSTANT", "GAUSSIAN"),
+    "PytorchPadMode": ("CONSTANT", "REFLECT", "REPLICATE", "CIRCULAR"),
+}
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -151,12 +156,14 @@ class _Evaluator:
 
 
 def _named_value(dotted: str) -> str:
-    """``torch.float32`` and the like as ``float32``; keys of MONAI as their text."""
+    """``torch.float32`` and the like as ``float32``; keys and names in enums of MONAI as their text."""
     *path, last = dotted.split(".")
     if len(path) == 1 and path[0] in _MODULES and last in _TYPES:
         return last
     if path[-1:] == ["CommonKeys"] and path[0] in ("CommonKeys", "monai") and last in _KEYS:
         return _KEYS[last]
+    if path and path[0] in (path[-1], "monai") and last in _ENUMS.get(path[-1], ()):
+        return last.lower()
     raise Refused(f"{_short(dotted)} is not evaluated")
 
 

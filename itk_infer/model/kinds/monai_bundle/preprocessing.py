@@ -91,6 +91,13 @@ def _idle(transform: Component, found: Preprocessing) -> None:
     found.add(transform)
 
 
+def _channel_first(transform: Component, found: Preprocessing) -> None:
+    """The file's channels, if it has any, are its last axis; that is where MONAI looks by itself, too."""
+    transform.only(*EVERYWHERE, "strict_check", "channel_dim")
+    nothing_but(transform, "channel_dim", None, "no_channel", -1, 3)
+    found.add(transform)
+
+
 def _cast(transform: Component, found: Preprocessing) -> None:
     transform.only(*EVERYWHERE, "dtype", "data_type", "device", "track_meta", "wrap_sequence")
     nothing_but(transform, "dtype", None, "float32", "float", "float64", "double")
@@ -109,7 +116,7 @@ def _intensity(transform: Component, found: Preprocessing) -> None:
 _Handler = Callable[[Component, Preprocessing], None]
 _TRANSFORMS: dict[str, _Handler] = {
     "LoadImaged": _load,
-    "EnsureChannelFirstd": _idle,
+    "EnsureChannelFirstd": _channel_first,
     "EnsureTyped": _cast,
     "CastToTyped": _cast,
     "ToTensord": _idle,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from itk_infer.errors import ModelError
@@ -52,7 +54,15 @@ def test_whole_volumes_and_slices():
         ({"roi_size": 8, "mode": "gaussian", "sigma_scale": 0.2}, "sigma_scale"),
         ({"roi_size": 8, "padding_mode": "circular"}, "circular"),
         ({"roi_size": 8.5}, "whole numbers"),
-        ({"roi_size": 8, "with_coord": True}, "argument with_coord"),
+        ({"roi_size": 8, "padding_mode": ["constant"]}, "padding_mode"),
+        ({"roi_size": 8, "padding_mode": "replicate", "cval": 1}, "cval=1"),
+        ({"roi_size": 8, "with_coord": True}, "with_coord=True"),
+        ({"roi_size": 8, "sw_batch_size": 0}, "sw_batch_size=0"),
+        ({"roi_size": 8, "sw_batch_size": "4"}, "sw_batch_size='4'"),
+        ({"roi_size": 8, "overlap": [0.5, 0.5]}, "overlap=.*one number, or 3"),
+        ({"roi_size": 8, "roi_weight_map": None}, "inferer: SlidingWindowInferer has the argument roi_weight_map"),
+        ({"_target_": "SlidingWindowInfererAdapt", "roi_size": 8, "sw_size": 4}, "argument sw_size"),
+        ({"_target_": "SimpleInferer", "roi_size": [8, 8, 8]}, "inferer: SimpleInferer has the argument roi_size"),
         ({"_target_": "SliceInferer", "roi_size": 8}, "does not fit"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "x",
@@ -65,3 +75,40 @@ def test_what_is_refused(arguments, words):
 def test_a_slice_has_an_axis():
     with pytest.raises(ModelError, match="spatial_dim=5"):
         read(2, _target_="SliceInferer", roi_size=8, spatial_dim=5)
+
+
+def test_overlaps_of_slices_are_those_of_the_three_axes():
+    """As in MONAI, which refuses two."""
+    found = read(2, _target_="SliceInferer", roi_size=[16, 12], spatial_dim=1, overlap=[0.5, 0.9, 0.25])
+    assert (found.axes, found.window["patch_stride"]) == ("yxz", [1, 8, 9])
+    with pytest.raises(ModelError, match="overlap"):
+        read(2, _target_="SliceInferer", roi_size=[16, 12], overlap=[0.5, 0.25])
+
+
+@pytest.mark.parametrize("kind", ["SlidingWindowInferer", "SlidingWindowInfererAdapt"])
+def test_arguments_that_change_nothing(kind):
+    """Where sums are kept, what is shown: every argument of MONAI's signature is known."""
+    inferers = pytest.importorskip("monai.inferers")
+    harmless = {
+        **{"sw_device": "cuda", "device": "cpu", "progress": True, "cache_roi_weight_map": True},
+        **{"cpu_thresh": 1000, "buffer_steps": 2, "buffer_dim": 0, "with_coord": False, "sigma_scale": 0.125},
+    }
+    used = {"roi_size": [8, 8, 8], "sw_batch_size": 2, "overlap": 0.5, "mode": "gaussian"}
+    used |= {"padding_mode": "constant", "cval": 0.0}
+    known = set(inspect.signature(getattr(inferers, kind)).parameters)
+    assert known == {*harmless, *used}
+    assert read(_target_=kind, **used, **harmless).window == read(_target_=kind, **used).window
+
+
+def test_modes_are_texts_or_members_of_enums():
+    by_name = read(roi_size=8, mode="gaussian", padding_mode="reflect")
+    by_member = read(
+        roi_size=8,
+        mode="$monai.utils.BlendMode.GAUSSIAN",
+        padding_mode="$monai.utils.enums.PytorchPadMode.REFLECT",
+    )
+    assert (by_member.window, by_member.padding) == (by_name.window, by_name.padding)
+    with pytest.raises(ModelError, match="mode='GAUSSIAN'"):  # as in MONAI
+        read(roi_size=8, mode="GAUSSIAN")
+    with pytest.raises(ModelError, match="is not evaluated"):
+        read(roi_size=8, mode="$os.BlendMode.GAUSSIAN")

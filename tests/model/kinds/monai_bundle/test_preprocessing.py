@@ -134,6 +134,8 @@ def test_grid_and_order():
         ([{**INTENSITIES[9], "clip": False}], "clip=False"),
         ([{**INTENSITIES[9], "relative": True}], "relative=True"),
         ([{"_target_": "CastToTyped", "dtype": "$torch.uint8"}], "dtype='uint8'"),
+        ([{"_target_": "EnsureChannelFirstd", "channel_dim": 0}], "channel_dim=0"),
+        ([{"_target_": "EnsureChannelFirstd", "first": 1}], "argument first"),
         ([{**CROP, "source_key": "label"}], "source_key='label'"),
         ([{**CROP, "select_fn": "$lambda x: x > len(x)"}], "select_fn"),
         ([{**CROP, "channel_indices": [0]}], "channel_indices"),
