@@ -43,9 +43,19 @@ def a_text(value: Any, where: str) -> str:
     return value
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number and not a bool; JSON may hold integers that no float can."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def a_number(value: Any, where: str) -> float:
     """A finite number, as float."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise Invalid(f"{where} must be a number, not {repr_short(value)}")
     return float(value)
 
