@@ -53,7 +53,7 @@ def trial(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trial:
-    """Segment noise: one window per network, twice, then about as many as run in `seconds`.
+    """Segment noise: one window per network, then more, up to about as many as run in `seconds`; each size twice.
 
     Whole cases are run, because windows take longer between preparing, blending and deciding than one after the
     other.
@@ -75,18 +75,22 @@ def trial(
         return max(clock() - start, 1e-9)
 
     every = windows_of_case(predictor.model, grid, dtype.itemsize)
-    few = windows_of_case(predictor.model, _scaled(grid, 0), dtype.itemsize)
-    least = _with_windows(predictor.model, grid, dtype.itemsize, few)
-    few = windows_of_case(predictor.model, least, dtype.itemsize)
-    first, again = timed(least), timed(least)
-    once, each = max(0.0, first - again), again / few
-    larger = _with_windows(predictor.model, grid, dtype.itemsize, int(seconds / each))
-    some = windows_of_case(predictor.model, larger, dtype.itemsize)
-    if some > few:
-        if predictor.model.auto_batch is not None:
-            once += timed(larger)  # the search for the number of windows per call
-        each = timed(larger) / some
-    return Trial(once + each * every, once, _memory(predictor, grid, larger, dtype.itemsize))
+    tried = _with_windows(
+        predictor.model, grid, dtype.itemsize, windows_of_case(predictor.model, _scaled(grid, 0), dtype.itemsize)
+    )
+    some = windows_of_case(predictor.model, tried, dtype.itemsize)
+    first, again = timed(tried), timed(tried)
+    once = max(0.0, first - again)
+    while some < every and again < seconds / 2:
+        larger = _with_windows(predictor.model, grid, dtype.itemsize, max(int(seconds / again * some), some + 1))
+        more = windows_of_case(predictor.model, larger, dtype.itemsize)
+        if more <= some:
+            break
+        # The first may compile the network anew, for several windows per call.
+        first, again = timed(larger), timed(larger)
+        once += max(0.0, first - again)
+        tried, some = larger, more
+    return Trial(once + again / some * every, once, _memory(predictor, grid, tried, dtype.itemsize))
 
 
 def _with_windows(model: LoadedModel, grid: Grid, itemsize: int, most: int) -> Grid:

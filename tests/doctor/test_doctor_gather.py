@@ -144,7 +144,7 @@ def test_what_an_image_would_take(tmp_path, monkeypatch):
     monkeypatch.setattr(Predictor, "run", run)
     request = ModelRequest((path,), None, Options(device="cpu", provider="cpu"))
     case = one_case(request, tmp_path / "scan.nii.gz", seconds=14.0, clock=clock)
-    assert tried[:3] == [1, 1, 27]  # 28 would fit, and 4 along an axis are 64
+    assert tried[:4] == [1, 1, 27, 27]  # 28 would fit, and 4 along an axis are 64
     assert case.size == (12, 12, 12)
     assert case.windows == 125
     assert case.seconds == pytest.approx(2 + 125 * 0.5)
