@@ -5,11 +5,12 @@ A check returns the value as it is kept; it and a parser raise ValueError with w
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from itk_infer.spec.values import is_number
 
 Check = Callable[[Any], Any]
 UNITS = "_KMGT"  # powers of 1024
@@ -40,9 +41,10 @@ def true_or_false(value: Any) -> bool:
 
 def a_number(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise ValueError("give a number")
-    return value
+    number: float = value
+    return number
 
 
 def a_share(value: Any) -> float:

@@ -54,7 +54,7 @@ def infer_ensemble(
     plan = model.plan(volume.grid, volume.array.itemsize)
     model.workspaces.check(plan)
     # Several models share a device, and how much memory each leaves free is not known: sums are in host memory.
-    workspace: Workspace = model.workspaces.host
+    workspace: Workspace = model.workspaces.host.for_members()
     clock = Clock()
     way = OneByOne if plan.ranges > 1 else InStep
     members = way(model, plan, lambda number: begin(number, plan, clock), workspace, on_windows)

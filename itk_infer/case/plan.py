@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from itk_infer.engine.host import MEMBER_SLAB_BYTES
 from itk_infer.engine.memory import CaseSize, Memory, predict_device_memory, predict_memory
 from itk_infer.engine.windows import WindowGrid, place_windows
 from itk_infer.model.window import ModelWindow
@@ -46,9 +47,11 @@ class CasePlan:
     @property
     def memory(self) -> Memory:
         """Predicted peak of host memory, with volume and ring in host memory."""
-        own, others = predict_memory(self.work), [other.memory for other in self.beside]
+        if not self.beside:
+            return predict_memory(self.work)
+        own, *others = (predict_memory(one.work, slab_bytes=MEMBER_SLAB_BYTES) for one in (self, *self.beside))
         if self.ranges == 1:
-            return own.beside(*others)
+            return own.beside(*others, shared=self.work.shared)
         depth, height, width = self.native.size
         planes = -(-depth // self.ranges)
         held = HELD_RESULTS * 4 * self.work.channels_out * planes * height * width

@@ -8,6 +8,7 @@ import click
 
 from itk_infer.cli.options import with_flags
 from itk_infer.cli.progress import counted
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from itk_infer.predictor import Predictor
@@ -34,7 +35,7 @@ def print_plan(predictor: Predictor, settings: RunSettings) -> None:
     lines |= {item.name: f"skip: {item.reason}" for item in inputs.passed}
     width = max(map(len, lines), default=0)
     for name, line in lines.items():
-        click.echo(f"{name:<{width}}  {with_flags(line)}")
+        click.echo(f"{printable(name):<{width}}  {with_flags(line)}")
     run = sum(planned.action == "run" for planned in plan)
     click.echo(
         f"{run} to run, {len(lines) - run} skipped; memory is without the network's own. Nothing was written."

@@ -109,9 +109,12 @@ def flags_of(name: str) -> list[Decorator]:
 def with_flags(message: str) -> str:
     """A message of the library with flags in place of Python arguments, which it writes in backquotes.
 
-    `batch` becomes --batch, `batch=auto` becomes --batch auto, and `precision=half` becomes --fp16.
+    `batch` becomes --batch, `batch=auto` becomes --batch auto, and `precision=half` becomes --fp16. Unprintable
+    characters are escaped: texts of a model file that are quoted in it could otherwise control the terminal.
     """
-    return MENTION.sub(_flag, message)
+    from itk_infer.volume.names import printable
+
+    return "\n".join(printable(line) for line in MENTION.sub(_flag, message).split("\n"))
 
 
 def _flag(mention: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""One image with one model: memory, estimated time from a few windows, and options that would shorten it."""
+"""One image with one model: memory, time estimated from a smaller image, and options that would shorten it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from itk_infer.case.loaded_ensemble import LoadedEnsemble
-from itk_infer.doctor.speed import first_and_usual_call, windows_of
+from itk_infer.case.loaded_members import LoadedMembers
+from itk_infer.doctor.trial import Trial, trial, windows_of_case
 from itk_infer.errors import CaseError, ItkInferError
 from itk_infer.executors.loader import ModelRequest
+from itk_infer.machine import MIB
 from itk_infer.options import Options
 from itk_infer.predictor import Predictor
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.read import read_header
+
+if TYPE_CHECKING:
+    import numpy as np
 
 COARSER = 0.75  # stride of windows, as a share of the patch
 
@@ -44,44 +48,52 @@ class OneCase:
 
     Attributes:
         size: Voxels of the image, Z Y X.
-        windows: Number of windows, and of calls with mirrored copies.
+        windows: Number of windows, those of all members included.
         host_memory: Bytes of host memory, without the network.
+        total_memory: Estimated peak of the process, libraries and network included; None where it is not known.
         device_memory: Bytes of device memory.
         fits: Reason why the case would be refused; empty if it would not.
-        seconds: Estimated time in the network.
+        seconds: Estimated time of the case; 0 if it would be refused.
+        once: Of these, the seconds that only the first case of a run takes.
         knobs: Options that would shorten it, most effective first.
     """
 
     size: tuple[int, int, int]
     windows: int
     host_memory: int
+    total_memory: int | None
     device_memory: int
     fits: str
     seconds: float
+    once: float
     knobs: tuple[Knob, ...]
 
     def lines(self) -> list[str]:
         """The estimates as lines of text for the user."""
-        device = f", {self.device_memory / 2**20:,.0f} MiB on the device" if self.device_memory else ""
+        device = f", {self.device_memory / MIB:,.0f} MiB on the device" if self.device_memory else ""
+        total = f"about {self.total_memory / MIB:,.0f} MiB in total, of which " if self.total_memory else ""
         lines = [
             f"{' x '.join(map(str, self.size))} voxels, {self.windows} windows",
-            f"memory: about {self.host_memory / 2**20:,.0f} MiB beside the network{device}",
-            *([f"would be refused: {self.fits}"] if self.fits else []),
-            f"time in the network: about {self.seconds:,.1f} s, from a few windows of noise, with its compilation",
+            f"memory: {total}about {self.host_memory / MIB:,.0f} MiB for the image, its sums and its mask{device}",
         ]
-        lines += [f"faster with {knob}" for knob in self.knobs]
-        return lines
+        if self.fits:
+            return [*lines, f"would be refused: {self.fits}"]
+        lines.append(
+            f"time: about {self.seconds:,.1f} s, estimated from a smaller image of noise; of these, about "
+            f"{self.once:,.1f} s are for the first image of a run only"
+        )
+        return lines + [f"faster with {knob}" for knob in self.knobs]
 
 
 def one_case(
     request: ModelRequest, image: Path, seconds: float = 3.0, clock: Callable[[], float] = time.perf_counter
 ) -> OneCase:
-    """Load a model, read an image's header, and time a few windows of noise.
+    """Load a model, read an image's header, and time a smaller case, see `trial`.
 
     Args:
         request: The model.
         image: An image file; of an image in several channel files, one of them.
-        seconds: Time for measuring each precision, in seconds.
+        seconds: Time for measuring each precision, in seconds; see `trial`.
         clock: Returns the time in seconds.
 
     Raises:
@@ -96,62 +108,40 @@ def one_case(
         predictor.model.workspaces.check(plan)
     except CaseError as error:
         fits = str(error)
-    total = sum(_seconds(part, each, seconds, clock) for part, each in _parts(predictor, plan))
-    windows = sum(len(each.windows) for _, each in _parts(predictor, plan))
+    found = None if fits else trial(predictor, grid, header.dtype, seconds, clock)
     return OneCase(
         header.size,
-        windows,
+        windows_of_case(predictor.model, grid, header.dtype.itemsize),
         predictor.host_memory(plan).peak,
+        found.memory if found else None,
         plan.device_memory if predictor.backend.tensor_device else 0,
         fits,
-        total,
-        tuple(_knobs(request, predictor, grid, header.dtype.itemsize, total, seconds, clock)),
+        found.seconds if found else 0.0,
+        found.once if found else 0.0,
+        tuple(_knobs(request, predictor, grid, header.dtype, found, seconds, clock)) if found else (),
     )
-
-
-def _parts(predictor: Predictor, plan: Any) -> list[tuple[Any, Any]]:
-    """Loaded models with their plans: one model, or the members of an ensemble."""
-    model = predictor.model
-    leaves = model.leaves if isinstance(model, LoadedEnsemble) else (model,)
-    return list(zip(leaves, (plan, *plan.beside), strict=True))
-
-
-def _seconds(model: Any, plan: Any, seconds: float, clock: Callable[[], float]) -> float:
-    one = _View(model, plan)
-    batch = max(1, model.batch)
-    noise = windows_of(one, batch)  # type: ignore[arg-type]
-    first, usual = first_and_usual_call(model.backend, noise, seconds, clock)
-    return float(max(first - usual, 0) + usual / batch * len(plan.windows) * model.mirrored_copies)
-
-
-class _View:
-    """Adapts a loaded model to `windows_of`, with the patch of a plan, as models of whole volumes have none."""
-
-    def __init__(self, model: Any, plan: Any) -> None:
-        self.backend, self.spec = model.backend, model.spec
-        self.window = replace(model.window, patch=plan.windows.patch)
 
 
 def _knobs(
     request: ModelRequest,
     predictor: Predictor,
     grid: Grid,
-    itemsize: int,
-    total: float,
+    dtype: np.dtype[Any],
+    found: Trial,
     seconds: float,
     clock: Callable[[], float],
 ) -> Sequence[Knob]:
     """Options that would shorten the case by 10 % or more."""
     knobs = []
     model, options = predictor.model, request.options
-    first = model.leaves[0] if isinstance(model, LoadedEnsemble) else model
+    first = model.leaves[0] if isinstance(model, LoadedMembers) else model
     copies = first.mirrored_copies
     if copies > 1:
         knobs.append(Knob("`tta=False`", 1 / copies, "without mirroring, masks change slightly"))
-    windows = len(predictor.plan(grid, itemsize).windows)
+    windows = windows_of_case(model, grid, dtype.itemsize)
     try:
         coarse = _again(request, options.changed(step_size=COARSER, patch_stride=None), predictor)
-        fewer = len(coarse.plan(grid, itemsize).windows)
+        fewer = windows_of_case(coarse.model, grid, dtype.itemsize)
         knobs.append(Knob(f"`step_size={COARSER}`", fewer / windows, "less overlap, masks change slightly"))
     except ItkInferError:
         pass  # not with the other options
@@ -161,10 +151,9 @@ def _knobs(
         except ItkInferError:
             half = None
         if half is not None and half.backend.precision != "fp32":
-            plan = half.plan(grid, itemsize)
-            faster = sum(_seconds(part, each, seconds, clock) for part, each in _parts(half, plan))
+            faster = trial(half, grid, dtype, seconds, clock).seconds
             price = f"{half.backend.precision}; compared with fp32 on the first case"
-            knobs.append(Knob("`precision=half`", faster / total, price))
+            knobs.append(Knob("`precision=half`", faster / found.seconds, price))
     return sorted((knob for knob in knobs if knob.factor < 0.9), key=lambda knob: knob.factor)
 
 
@@ -175,7 +164,7 @@ def request_with(request: ModelRequest, **options: Any) -> ModelRequest:
 
 def _again(request: ModelRequest, options: Options, predictor: Predictor) -> Predictor:
     """The model with another stride; its network is not loaded again if the model is a single one."""
-    if isinstance(predictor.model, LoadedEnsemble):
+    if isinstance(predictor.model, LoadedMembers):
         return ModelRequest(request.paths, request.kind, options).load()
     import copy
 

@@ -101,21 +101,3 @@ def seconds_per_call(
         to_host(backend.forward(windows))  # copying the result waits for the device
         best = min(best, max(clock() - start, 1e-9))
     return best
-
-
-def first_and_usual_call(
-    backend: Backend, windows: Any, seconds: float, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, float]:
-    """Duration in seconds of the first call, which compiles the network, and mean duration of later ones.
-
-    The mean, not the minimum, because a case runs at the average load of the machine.
-    """
-    from itk_infer.arrays import to_host
-
-    times: list[float] = []
-    begun = clock()
-    while len(times) < 2 or clock() - begun < times[0] + seconds:
-        start = clock()
-        to_host(backend.forward(windows))
-        times.append(max(clock() - start, 1e-9))
-    return times[0], sum(times[1:]) / len(times[1:])

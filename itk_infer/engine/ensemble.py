@@ -17,7 +17,11 @@ from itk_infer.volume.box import Box
 def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
     """Convert slabs of logits to probabilities: softmax over the channels, or a sigmoid per channel."""
     for slab in slabs:
-        yield Slab(slab.z0, slab.logits if output.values == "probabilities" else activated(slab.logits, output))
+        z0, values = slab.z0, slab.logits
+        del slab  # its logits are not kept until the next one is asked for: in an ensemble, every member would
+        if output.values != "probabilities":
+            values = activated(values, output)
+        yield Slab(z0, values)
 
 
 def around(
@@ -65,7 +69,9 @@ def around(
 def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Slab]:
     """Reorder the channels of slabs; None: no change."""
     for slab in slabs:
-        yield slab if order is None else Slab(slab.z0, slab.logits[list(order)])
+        z0, values = slab.z0, slab.logits
+        del slab
+        yield Slab(z0, values if order is None else values[list(order)])
 
 
 Watch = Callable[[Sequence[Array], Array], None]

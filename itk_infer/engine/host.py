@@ -21,6 +21,7 @@ from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
 SLAB_BYTES = 8 * 2**20  # a slab and arrays computed from it fit in the processor's caches
+MEMBER_SLAB_BYTES = 2**20  # of each member of an ensemble, all of which are in memory together
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -37,6 +38,10 @@ class HostWorkspace:
     def __init__(self, threads: int = 1, slab_bytes: int = SLAB_BYTES) -> None:
         self._threads = threads
         self.slab_bytes = slab_bytes
+
+    def for_members(self) -> HostWorkspace:
+        """Return the workspace of the members of an ensemble, each of which holds a few slabs of its own."""
+        return HostWorkspace(self._threads, min(self.slab_bytes, MEMBER_SLAB_BYTES))
 
     def put(self, array: NDArray[Any]) -> Array:
         """Return the array unchanged."""

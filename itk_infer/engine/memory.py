@@ -40,13 +40,19 @@ class Memory:
         """The largest phase, in bytes."""
         return max(self.reading, self.preparing, self.running, self.writing)
 
-    def beside(self, *others: Memory) -> Memory:
-        """Memory of several models that run on a case in step, each with a prepared image of its own."""
+    def beside(self, *others: Memory, shared: int) -> Memory:
+        """Memory of several models that run on a case in step, each with a prepared image of its own.
+
+        Args:
+            others: That of the other models.
+            shared: Bytes of what they have in common: the stored image and the label map.
+        """
         every = (self, *others)
+        more = sum(each.running - shared for each in others)
         return Memory(
             max(each.reading for each in every),
-            sum(each.preparing for each in every),
-            sum(each.running for each in every),
+            max(each.preparing for each in every) + more,
+            self.running + more,
             max(each.writing for each in every),
         )
 
@@ -107,6 +113,11 @@ class CaseSize:
         return self.channels_in * self.itemsize * math.prod(self.native)
 
     @property
+    def shared(self) -> int:
+        """Bytes of what all members of an ensemble have in common: the stored image and the label map."""
+        return self.stored + math.prod(self.native)
+
+    @property
     def _padded(self) -> bool:
         return math.prod(self.windows.padded_size) > math.prod(self.model.size)
 
@@ -149,15 +160,17 @@ class CaseSize:
 
     def slab(self, slab_bytes: int) -> int:
         """Bytes of one slab of logits."""
-        return min(slab_bytes, 4 * self.channels_out * math.prod(self.windows.padded_size))
+        plane = 4 * self.channels_out * math.prod(self.windows.padded_size[1:])
+        return min(max(slab_bytes, plane), plane * self.windows.padded_size[0])
 
 
-def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
+def predict_memory(case: CaseSize, *, on_device: bool = False, slab_bytes: int = SLAB_BYTES) -> Memory:
     """Predict the host memory that a case needs.
 
     Args:
         case: The numbers that determine the memory.
         on_device: Whether volume, ring of sums and slabs are on a device.
+        slab_bytes: Maximum bytes of a slab in host memory.
     """
     native, voxels = case.native, math.prod(case.native)
     in_flight = case.batch * case.window
@@ -170,8 +183,8 @@ def predict_memory(case: CaseSize, *, on_device: bool = False) -> Memory:
     if on_device:
         running += PINNED_SLABS * case.slab(DEVICE_SLAB_BYTES) // (2 if case.want_logits else 4)
     else:
-        running += case.floats + case.accumulator + in_flight + SLAB_FACTOR * case.slab(SLAB_BYTES)
-        running += case.further_members(SLAB_BYTES)
+        running += case.floats + case.accumulator + in_flight + SLAB_FACTOR * case.slab(slab_bytes)
+        running += case.further_members(slab_bytes)
     if case.want_logits:
         plane = max(native[1] * native[2], native[0] * native[2], native[0] * native[1])
         running += LOGITS_FACTOR * 2 * case.channels_out * min(LOGITS_ROW, max(native)) * plane

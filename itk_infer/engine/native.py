@@ -55,6 +55,7 @@ def stacks(slabs: Iterable[Slab], along_z: AxisMap, native: range | None = None)
         xp = namespace(planes)
         if carried is not None:
             planes, first = xp.concat([carried, planes], axis=1), slab.z0 - 1
+        del slab
         last = first + planes.shape[1] - 1
         final = last == end
         # A plane strictly below `last` has both neighbours here; the last one has no upper neighbour.

@@ -75,11 +75,16 @@ def finished_slabs(
         if len(grid) == 1:
             yield from _cropped(z_axis.origins[0], outputs[0], grid, height)
             return
-        for index, origin, logits in zip(call.indices, call.origins, outputs, strict=True):
+        windows = list(zip(call.indices, call.origins, strict=True))
+        waiting = [outputs[number] for number in reversed(range(len(windows)))]
+        del call, outputs  # so that a window's logits are freed before slabs are yielded, and before the next call
+        for index, origin in windows:
+            logits = waiting.pop()
             if ring is None:
                 ring = workspace.accumulator(len(logits), z_axis.patch, grid.padded_size[1:], grid.floor)
             z, y, x = (axis.weights[i] for axis, i in zip(grid.axes, index, strict=True))
             ring.add(logits, (z, y, x), origin)
+            del logits
             left[index[0]] -= 1
             if left[index[0]] == 0:
                 z0, z1 = finished[index[0]]
@@ -87,7 +92,6 @@ def finished_slabs(
                     planes = ring.take(start, min(z1, start + height))
                     yield from _cropped(start, planes, grid, height)
                     del planes
-        del call, outputs, logits  # freed before the next call allocates its own
 
 
 def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> Array:

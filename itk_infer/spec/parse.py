@@ -8,8 +8,6 @@ from typing import Any, get_args, get_type_hints
 
 from itk_infer.errors import SpecError, TaskError
 from itk_infer.spec.intensity import OPS, IntensityStep, Standardize, ZScore
-from itk_infer.spec.label_codes import a_label_code
-from itk_infer.spec.labels import Label, default_color, distinct
 from itk_infer.spec.model_spec import (
     Alignment,
     Anisotropic,
@@ -28,13 +26,13 @@ from itk_infer.spec.model_spec import (
     Resampling,
     WindowSpec,
 )
+from itk_infer.spec.parse_labels import read_labels
 from itk_infer.spec.parse_rules import rules
 from itk_infer.spec.series_rule import some_rules
 from itk_infer.spec.two_dimensions import with_planes
 from itk_infer.spec.values import (
     Converter,
     Invalid,
-    a_color,
     a_list,
     a_number,
     a_partial_size,
@@ -269,7 +267,7 @@ def _output(value: Any, where: str) -> OutputSpec:
         values["label_thresholds"] = values.pop("threshold")
     if values.get("labels") is not None:
         overlap = values.get("decision", "argmax") == "threshold"
-        values["labels"], background = _labels(values["labels"], f"{where}.labels", overlap)
+        values["labels"], background = read_labels(values["labels"], f"{where}.labels", overlap)
         values["background"] = background or None
     return OutputSpec(**values)
 
@@ -288,53 +286,6 @@ def _threshold(value: Any, where: str) -> float:
     if not 0 < number < 1:
         raise Invalid(f"{where} must lie between 0 and 1")
     return number
-
-
-def _labels(value: Any, where: str, overlap: bool) -> tuple[tuple[Label, ...], tuple[int, ...]]:
-    """The labels, and the channels of the background.
-
-    Where labels may overlap, a value may be listed several times, with the same name and another channel.
-    """
-    labels: list[Label] = []
-    background: list[int] = []
-    for index, item in enumerate(a_list(value, where)):
-        here = f"{where}[{index}]"
-        keys: dict[str, Converter] = {"value": an_integer, "name": a_text, "color": a_color, "channel": an_integer}
-        entry = read_block(
-            item, here, {**keys, "tolerance_mm": optional(a_positive), "code": optional(a_label_code)}
-        )
-        if "value" not in entry:
-            raise Invalid(f"{here} needs a value")
-        number = entry["value"]
-        if not 0 <= number <= 65535:
-            raise Invalid(f"{here}.value is {number}; label values lie between 1 and 65535")
-        channel = entry.get("channel", max(0, number - overlap))
-        if channel < 0:
-            raise Invalid(f"{here}.channel is {channel}; channels are counted from 0")
-        if number == 0:
-            background.append(channel)  # the background is not a label
-            continue
-        name = entry.get("name", "").strip() or f"label {number}"
-        color = entry.get("color", default_color(number))
-        label = Label(number, name, color, channel, entry.get("tolerance_mm"), entry.get("code"))
-        first = next((other for other in labels if other.value == number), None)
-        if overlap and first is not None and label != replace(first, channel=channel):
-            raise Invalid(
-                f"{here} and an entry before it both have the value {number}, and differ; a label that is read "
-                "from several channels is listed once for each, with all else the same"
-            )
-        labels.append(label)
-    once = distinct(labels) if overlap else labels
-    found: dict[str, list[Any]] = {
-        "value": [label.value for label in once],
-        "name": [label.name for label in once],
-        "channel": [*(label.channel for label in labels), *background],
-    }
-    for what, seen in found.items():
-        twice = [item for item in seen if seen.count(item) > 1]
-        if twice:
-            raise Invalid(f"{where}: {what} {twice[0]} is given to more than one label; each needs its own")
-    return tuple(labels), tuple(background)
 
 
 def intensity_steps(value: Any, where: str, channel_names: Sequence[str]) -> tuple[IntensityStep, ...]:

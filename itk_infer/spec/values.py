@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Converter = Callable[[Any, str], Any]
+MAX_SIZE = 2**20  # voxels along an axis
+MIN_SPACING, MAX_SPACING = 1e-6, 1e6  # mm
 
 
 class Invalid(Exception):
@@ -40,12 +42,26 @@ def a_text(value: Any, where: str) -> str:
     """Text."""
     if not isinstance(value, str):
         raise Invalid(f"{where} must be text, not {repr_short(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON can hold and no file can
+        raise Invalid(f"{where} is {repr_short(value)}, which cannot be written as text") from None
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number and not a bool; JSON may hold integers that no float can."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def a_number(value: Any, where: str) -> float:
     """A finite number, as float."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise Invalid(f"{where} must be a number, not {repr_short(value)}")
     return float(value)
 
@@ -103,16 +119,21 @@ def a_triplet(value: Any, where: str) -> Sequence[Any]:
 def a_size(value: Any, where: str) -> tuple[int, ...]:
     """Three whole numbers of at least 1, Z Y X."""
     items = tuple(an_integer(item, where) for item in a_triplet(value, where))
-    if min(items) < 1:
-        raise Invalid(f"{where} must be 1 or more on every axis, not {list(items)}")
+    _check_size(items, where)
     return items
+
+
+def _check_size(items: Sequence[int], where: str) -> None:
+    if any(item < 1 for item in items):
+        raise Invalid(f"{where} must be 1 or more on every axis, not {list(items)}")
+    if any(item > MAX_SIZE for item in items):
+        raise Invalid(f"{where} must be at most {MAX_SIZE:,} on every axis, not {repr_short(list(items))}")
 
 
 def a_partial_size(value: Any, where: str) -> tuple[int | None, ...] | None:
     """Three whole numbers of at least 1 or null, Z Y X; None if all are null."""
     items = tuple(None if item is None else an_integer(item, where) for item in a_triplet(value, where))
-    if any(item is not None and item < 1 for item in items):
-        raise Invalid(f"{where} must be 1 or more on every axis, not {list(items)}")
+    _check_size([item for item in items if item is not None], where)
     return None if items == (None, None, None) else items
 
 
@@ -126,6 +147,8 @@ def two_or_three(value: Any, where: str) -> int:
 def a_spacing(value: Any, where: str) -> tuple[float | None, ...] | None:
     """Three numbers above 0 or null, Z Y X; None if all are null."""
     items = tuple(None if item is None else a_positive(item, where) for item in a_triplet(value, where))
+    if any(item is not None and not MIN_SPACING <= item <= MAX_SPACING for item in items):
+        raise Invalid(f"{where} must lie between {MIN_SPACING:g} and {MAX_SPACING:g} mm, not {repr_short(value)}")
     return None if items == (None, None, None) else items
 
 

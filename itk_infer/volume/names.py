@@ -31,4 +31,4 @@ def is_picture(name: str) -> bool:
 def printable(path: Path | str) -> str:
     """A path or text for a message, with unprintable characters escaped."""
     text = os.fspath(path)
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

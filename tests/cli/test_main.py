@@ -153,6 +153,20 @@ def test_errors_are_one_sentence_and_an_exit_code(work, capfd, args, code, words
     assert "Traceback" not in err
 
 
+def test_texts_of_a_model_do_not_control_the_terminal(work, capfd):
+    """They are quoted in errors, notes and descriptions."""
+    codes = "\x1b]0;title\x07\x1b[2J\x9b1m"
+    for name, spec in (("a.onnx", {"spec": 1, codes: 1}), ("b.onnx", {"spec": 1, "name": f"x{codes}\nError: no"})):
+        network(work / name, {"itk_infer": json.dumps(spec)})
+    assert main(["inspect", "-m", "a.onnx"]) == 2
+    assert main(["inspect", "-m", "b.onnx", "--device", "cpu"]) == 0
+    out, err = capfd.readouterr()
+    assert "\\x1b]0;title\\x07" in out
+    assert "\\x1b]0;title\\x07" in err
+    assert not {char for char in out + err if not char.isprintable()} - {"\n"}
+    assert "\nError: no" not in out
+
+
 def test_window_zero_is_a_value(work):
     assert (
         main(("-i", "scans", "-o", "out", "--onnx", "bare.onnx", "--wl", "0", "--ww", "1", "--device", "cpu")) == 0

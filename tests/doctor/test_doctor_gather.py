@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib import metadata
 
@@ -13,14 +14,15 @@ from support.onnx_files import sign_network
 
 from itk_infer.cli.main import main
 from itk_infer.doctor import gather as gather_module
-from itk_infer.doctor import one_case as one_case_module
 from itk_infer.doctor.gather import gather
 from itk_infer.doctor.known import findings
 from itk_infer.doctor.one_case import one_case
-from itk_infer.doctor.speed import first_and_usual_call, seconds_per_call, speeds
+from itk_infer.doctor.speed import seconds_per_call, speeds
+from itk_infer.doctor.trial import windows_of_case
 from itk_infer.executors.loader import ModelRequest
 from itk_infer.model.kinds.fake import FakeBackend
 from itk_infer.options import Options
+from itk_infer.predictor import Predictor
 
 CPUINFO = """processor\t: 0
 model name\t: Test CPU 9000
@@ -125,35 +127,28 @@ def test_the_shortest_call_counts():
     assert clock.now == pytest.approx(0.25 * 5)  # one uncounted
 
 
-def test_the_first_call_and_the_mean_of_the_others():
-    clock = Ticking()
-    backend = clock.backend(0.25)
-    slow, calls = backend.forward, []
-
-    def uneven(windows):
-        calls.append(len(windows))
-        clock.now += {1: 2.0, 3: 0.5}.get(len(calls), 0.0)
-        return slow(windows)
-
-    backend.forward = uneven
-    first, usual = first_and_usual_call(backend, np.zeros((1, 1, 4, 4, 4), np.float32), 1.25, clock)
-    assert first == pytest.approx(2.25)
-    assert usual == pytest.approx((0.25 + 0.75 + 0.25) / 3)
-
-
 def test_what_an_image_would_take(tmp_path, monkeypatch):
     """Windows of 4 voxels on 12, half of them overlapping: 5 along each axis, 3 with a stride of 3."""
     spec = {"spec": 1, "window": {"patch_size": [4, 4, 4], "mirror_axes": [0, 2], "mirror": True}}
     path = sign_network(tmp_path / "a.onnx", metadata={"itk_infer": json.dumps(spec)})
     image = sitk.GetImageFromArray(np.zeros((12, 12, 12), np.int16))
     sitk.WriteImage(image, str(tmp_path / "scan.nii.gz"))
-    calls = lambda backend, windows, *_: (2 + 0.5 * len(windows), 0.5 * len(windows))  # noqa: E731
-    monkeypatch.setattr(one_case_module, "first_and_usual_call", calls)
+    clock, tried = Ticking(), []
+
+    def run(self, volume, make_sinks):
+        """Half a second per window, and two for the first case."""
+        windows = windows_of_case(self.model, volume.grid, 2)
+        clock.now += 0.5 * windows + 2 * (not tried)
+        tried.append(windows)
+
+    monkeypatch.setattr(Predictor, "run", run)
     request = ModelRequest((path,), None, Options(device="cpu", provider="cpu"))
-    case = one_case(request, tmp_path / "scan.nii.gz")
+    case = one_case(request, tmp_path / "scan.nii.gz", seconds=14.0, clock=clock)
+    assert tried[:4] == [1, 1, 27, 27]  # 28 would fit, and 4 along an axis are 64
     assert case.size == (12, 12, 12)
     assert case.windows == 125
-    assert case.seconds == pytest.approx(2 + 125 * 4 * 0.5)
+    assert case.seconds == pytest.approx(2 + 125 * 0.5)
+    assert case.once == pytest.approx(2)
     assert [(knob.option, round(knob.factor, 4)) for knob in case.knobs] == [
         ("`step_size=0.75`", round(64 / 125, 4)),
         ("`tta=False`", 0.25),
@@ -161,16 +156,20 @@ def test_what_an_image_would_take(tmp_path, monkeypatch):
     assert case.fits == ""
     small = one_case(ModelRequest((path,), None, Options(device="cpu", max_ram=1000)), tmp_path / "scan.nii.gz")
     assert "would need about" in small.fits
-    assert any("would be refused" in line for line in small.lines())
+    assert "would be refused" in small.lines()[-1]
 
 
 def test_an_image_for_an_ensemble(tmp_path, capsys):
     spec = {"spec": 1, "window": {"patch_size": [4, 4, 4]}}
     path = sign_network(tmp_path / "a.onnx", metadata={"itk_infer": json.dumps(spec)})
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((12, 12, 12), np.int16)), str(tmp_path / "scan.nii.gz"))
-    words = ["doctor", "-m", path, "-m", path, "-i", tmp_path / "scan.nii.gz", "--device", "cpu"]
-    assert main([*map(str, words)]) == 0
-    assert "12 x 12 x 12 voxels, 250 windows" in capsys.readouterr().out
+    (tmp_path / "r.json").write_text(json.dumps({"recipe": 1, "models": [{"model": "a.onnx"}]}), "utf-8")
+    for models, windows in (["-m", path, "-m", path], 250), (["-m", tmp_path / "r.json"], 125):
+        words = ["doctor", *models, "-i", tmp_path / "scan.nii.gz", "--device", "cpu"]
+        assert main([*map(str, words)]) == 0
+        told = capsys.readouterr().out
+        assert f"12 x 12 x 12 voxels, {windows} windows" in told
+        assert re.search(r"time: about [\d.]+ s, estimated from a smaller image of noise", told)
 
 
 def test_the_speed_of_this_machine():

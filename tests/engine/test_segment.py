@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -160,6 +161,22 @@ def test_nan_and_wrong_shapes_are_refused():
     ):
         with pytest.raises(InferenceError, match=words):
             run(volume, (2, 2, 2), (2, 2, 2), "constant", net=net)
+
+
+def test_a_windows_logits_are_freed_before_slabs_are_yielded():
+    """Members of an ensemble wait for each other between two slabs, and each would keep its own."""
+    answers = []
+
+    def forward(windows):
+        answer = np.concatenate([windows, -windows], axis=1)
+        answers.append(weakref.ref(answer))
+        return answer
+
+    grid = place_windows((8, 4, 4), (4, 4, 4), (2, 4, 4), (1, 1, 1), "gaussian")
+    slabs = finished_slabs(np.ones((1, 8, 4, 4), np.float32), grid, forward, HostWorkspace())
+    alive = [sum(answer() is not None for answer in answers) for _ in slabs]
+    assert len(answers) == 3
+    assert alive == [0] * len(alive)
 
 
 def test_one_channel_argmax_is_an_error_not_an_empty_mask():

@@ -25,6 +25,7 @@ from itk_infer.predictor import Predictor
 from itk_infer.run.folder import run_folder
 from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
+from itk_infer.volume.grid import Grid
 
 IMAGE = np.random.default_rng(0).normal(0, 2, (11, 12, 13)).astype(np.float32)
 IMAGE[:2], IMAGE[:, :, 10:] = 0, 0
@@ -374,3 +375,16 @@ def test_weights_and_groups_to_five_digits(monkeypatch):
     found = in_single_precision(Ensemble([group, three], ["g", "c"], (2, 1)), monkeypatch)
     expected = (2 * softmax(0.2 * logits[0] + 0.8 * logits[1]) + shares[1]) / 3
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_plan_counts_the_image_once():
+    """A deep image is much larger than the rings, and there is one of it for all members."""
+    one = member(1.0, {"window": {"patch_size": [16, 64, 64]}})
+    grid = Predictor(one).plan(Grid((2000, 64, 64), (1.0, 1.0, 1.0)), 2).native
+    plans = [
+        Predictor(model).plan(grid, 2) for model in (Ensemble([one] * count, ["a"] * count) for count in (2, 3))
+    ]
+    ring = plans[0].work.accumulator
+    assert ring == 4 * 16 * 64 * 64  # one channel: the network states none
+    further = plans[1].memory.running - plans[0].memory.running
+    assert ring < further < plans[0].work.stored / 2

@@ -44,6 +44,13 @@ from itk_infer.spec.intensity import Standardize, WindowLevel, ZScore
         ({"output": {"threshold": "low"}}, "output.threshold must be a number"),
         ({"output": {"labels": [{"value": 1}, {"value": 1}]}}, "value 1 is given to more than one"),
         ({"output": {"labels": [{"value": 70000}]}}, "between 1 and 65535"),
+        ({"output": {"labels": [{"value": 1}] * 65_536}}, "at most 65535"),
+        ({"output": {"labels": [{"value": 1, "name": "x" * 501}]}}, "at most 500"),
+        ({"input": {"spacing": [1, 1, 10**400]}}, "must be a number"),
+        ({"input": {"spacing": [1, 1, 1e-300]}}, "between 1e-06 and 1e\\+06 mm"),
+        ({"input": {"size": [8, 8, 10**30]}}, "at most 1,048,576"),
+        ({"window": {"patch_size": [8, 8, 10**30]}}, "at most 1,048,576"),
+        ({"name": "\ud800"}, "cannot be written as text"),
         ({"output": {"labels": [{"value": 1, "color": "red"}]}}, "#e6194b"),
         ({"output": {"labels": [{"name": "x"}]}}, "needs a value"),
         (

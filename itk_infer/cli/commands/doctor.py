@@ -37,16 +37,16 @@ def doctor_command(speed: bool, as_json: bool, image: Path | None, **model: Any)
         raise click.UsageError("-m MODEL and -i IMAGE belong together")
     case, measured = None, []
     with temporary_folder(SHARED_MEMORY):
+        if image is not None:  # before the packages below are imported, which a run would not import
+            from itk_infer.doctor.one_case import one_case
+
+            case = one_case(model_request(**model), image)
         facts = gather()
         found = findings(facts)
         if speed:
             from itk_infer.doctor.speed import speeds
 
             measured = list(speeds())
-        if image is not None:
-            from itk_infer.doctor.one_case import one_case
-
-            case = one_case(model_request(**model), image)
     if as_json:
         content = {
             **facts.to_dict(),

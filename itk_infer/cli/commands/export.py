@@ -10,6 +10,7 @@ import click
 
 from itk_infer.cli.model_files import file_options, named_model
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, read_options, with_flags
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from itk_infer.model.export.exporter import Exported
@@ -81,6 +82,6 @@ def _print(result: Exported) -> None:
     size = sum(file.stat().st_size for file in result.files)
     click.echo(f"{' and '.join(map(str, result.files))}: {size / 1e6:,.1f} MB")
     for line in (*result.comparisons, *result.verified):
-        click.echo(f"  {line}")
+        click.echo(f"  {printable(str(line))}")
     for note in result.notes:
         click.echo(f"  {with_flags(note)}", err=True)

@@ -84,7 +84,7 @@ def model_text(about: dict[str, Any]) -> str:
         ("threshold", _thresholds(spec["output"])),
         ("channels out", network["channels_out"] or "known after the first window"),
     ]
-    lines = [f"{title:<13}{value}" for title, value in rows if value]
+    lines = [f"{title:<13}{' '.join(str(value).split())}" for title, value in rows if value]
     lines.append("labels")
     codes = {label["value"]: label.get("code") for label in spec["output"].get("labels", ())}
     width = max((len(label["name"]) for label in about["labels"]), default=0)
@@ -95,7 +95,7 @@ def model_text(about: dict[str, Any]) -> str:
         lines.append(line.rstrip())
     if about.get("lines"):
         lines += ["read from it", *(f"  {line}" for line in about["lines"])]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _code(code: dict[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, option
 from itk_infer.streams import lost_output
+from itk_infer.volume.names import printable
 
 if TYPE_CHECKING:
     from itk_infer.run.series_table import SeriesRow
@@ -71,4 +72,5 @@ def _lines(rows: Sequence[SeriesRow]) -> list[str]:
         for line in (titles, *cells)
     ]
     verdicts = [f"       {row.verdict}" if row.state != "chosen" else "" for row in rows]
-    return [listed[0], *(line for pair in zip(listed[1:], verdicts, strict=True) for line in pair if line)]
+    lines = [listed[0], *(line for pair in zip(listed[1:], verdicts, strict=True) for line in pair if line)]
+    return [printable(line) for line in lines]

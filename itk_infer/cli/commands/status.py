@@ -10,6 +10,7 @@ import click
 
 from itk_infer.cli.options import PATH, GroupedCommand, option, with_flags
 from itk_infer.streams import lost_output
+from itk_infer.volume.names import printable
 
 MOST = 20
 
@@ -36,7 +37,7 @@ def status_command(output: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(status))
     else:
-        click.echo("\n".join(_lines(status)))
+        click.echo("\n".join(printable(line) for line in _lines(status)))
     return 1 if lost_output() else 0
 
 

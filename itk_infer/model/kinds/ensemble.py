@@ -8,6 +8,7 @@ from pathlib import Path
 from itk_infer.errors import ConfigError, SpecError
 from itk_infer.model.backend import Backend, BackendOptions
 from itk_infer.model.kinds.ensemble_file import Group, Member, read_ensemble
+from itk_infer.model.kinds.recipe import is_recipe
 from itk_infer.model.mean_of_networks import averaged
 from itk_infer.model.registry import load_backend, member_options
 from itk_infer.model.spec_sources import SpecSources
@@ -46,4 +47,6 @@ def _loaded(
 def _member(member: Member, spec_sources: SpecSources, options: BackendOptions) -> Backend:
     if isinstance(member.content, Group):
         return _loaded(member.content, spec_sources, options, member.content.weights)
+    if member.kind == "recipe" or (member.kind is None and is_recipe(member.content)):
+        raise ConfigError(f"{member.name} is a recipe, whose masks cannot be averaged; name its models instead")
     return load_backend(member.kind, [member.content], spec_sources, member_options(options))

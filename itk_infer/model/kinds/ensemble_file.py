@@ -13,9 +13,11 @@ from typing import Any, get_args
 
 from itk_infer.errors import SpecError
 from itk_infer.model.ensemble import Mean
+from itk_infer.spec.values import is_number
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 8
+MAX_MODELS = 256  # in all groups together: ensemble files that name each other could lead to millions
 GROUPED = "mean of means of probabilities"
 KEYS = ("mean", "members", "name")
 MEMBER_KEYS = ("kind", "model", "weight", *KEYS)
@@ -34,6 +36,11 @@ class Member:
     content: Path | Group
     weight: float = 1.0
     kind: str | None = None
+
+    @property
+    def models(self) -> int:
+        """Number of models in it."""
+        return 1 if isinstance(self.content, Path) else sum(member.models for member in self.content.members)
 
     @property
     def name(self) -> str:
@@ -135,9 +142,13 @@ def _group(content: Mapping[str, Any], path: Path, where: str, within: tuple[Pat
         raise SpecError(f"{path}: {where}members must be a list of at least two models or groups")
     if depth >= MAX_DEPTH:
         raise SpecError(f"{path}: {where}members: groups lie more than {MAX_DEPTH} deep in each other")
-    read = (
-        _member(member, path, f"{where}members[{number}]", within, depth) for number, member in enumerate(members)
-    )
+    read: list[Member] = []
+    models = 0
+    for number, item in enumerate(members):
+        read.append(_member(item, path, f"{where}members[{number}]", within, depth))
+        models += read[-1].models
+        if models > MAX_MODELS:
+            raise SpecError(f"{path}: names more than {MAX_MODELS} models, those of its groups included")
     return Group(tuple(read), mean, name)
 
 
@@ -148,8 +159,8 @@ def _member(content: Any, path: Path, where: str, within: tuple[Path, ...], dept
         raise SpecError(f"{path}: {where} must be a file name, or an object with either 'model' or 'members'")
     _refuse_unknown(content, MEMBER_KEYS, path, f"{where}.")
     weight, kind = content.get("weight", 1.0), content.get("kind")
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-        raise SpecError(f"{path}: {where}.weight is {weight!r}; give a number above 0")
+    if not is_number(weight) or weight <= 0:
+        raise SpecError(f"{path}: {where}.weight is {weight!r:.60}; give a number above 0")
     if "members" in content:
         if kind is not None:
             raise SpecError(f"{path}: {where}.kind is for a member with 'model'; leave it out")

@@ -190,6 +190,8 @@ class _Reader:
         while position < end:
             key, position = self._varint(position)
             kind = key & 7
+            if key < 8:
+                raise ValueError("no field has number 0")
             if kind == VARINT:
                 value, position = self._varint(position)
                 yield key >> 3, value

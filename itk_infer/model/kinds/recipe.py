@@ -60,6 +60,8 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
     parts = []
     for model in models:
         where = (path.parent / model["model"]).resolve()
+        if is_recipe(where):  # which could name this one
+            raise ModelError(f"{path}: {model['model']} is a recipe, too; name its models here instead")
         documents = [block.get("spec", {}), model.get("spec", {})]
         own = Document(f"{path}, {model['model']}", merge(*documents))
         backend = load_backend(None, [where], replace(spec_sources, above=(*spec_sources.above, own)), options)

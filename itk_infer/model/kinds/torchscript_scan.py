@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,8 +106,8 @@ def _check_names(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.filename.casefold() for entry in entries]
     if len(names) > MAX_ENTRIES:
         raise ModelError(f"{path}: refused, because it holds more than {MAX_ENTRIES} entries")
-    if len(set(names)) != len(names):
-        twice = next(name for number, name in enumerate(names) if name in names[:number])
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
         raise ModelError(f"{path}: refused, because it holds {twice[:80]!r} twice")
 
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from support.onnx_files import sign_network
 
-from itk_infer.errors import ConfigError, SpecError
+from itk_infer.errors import ConfigError, ModelError, SpecError
 from itk_infer.model.kinds.ensemble_file import ensemble_document, is_ensemble, read_ensemble
 from itk_infer.model.registry import kind_of, load_backend
 from itk_infer.model.spec_sources import SpecSources
@@ -113,6 +113,8 @@ for _ in range(12):
         pytest.param({"members": ["a.onnx", "b.onnx"], "mean": "max"}, "mean is 'max'", id="mean"),
         pytest.param({"members": ["a.onnx", "b.onnx"], "wieght": 1}, "wieght is not known", id="key"),
         pytest.param({"members": ["a.onnx", {"model": "b.onnx", "weight": 0}]}, "weight is 0", id="weight"),
+        pytest.param({"members": ["a.onnx", {"model": "b.onnx", "weight": 10**400}]}, "weight is 1", id="huge"),
+        pytest.param({"members": ["a.onnx"] * 257}, "more than 256 models", id="many"),
         pytest.param({"members": ["a.onnx", {"model": "b.onnx", "mean": "logits"}]}, "is for a group", id="group"),
         pytest.param(
             {"members": ["a.onnx", {"members": DEEP[:2], "kind": "onnx"}]}, "kind is for a member", id="kind"
@@ -128,6 +130,25 @@ def test_what_is_wrong_is_named(models, content, message):
     path.write_text(json.dumps({"ensemble": 1, **content}), "utf-8")
     with pytest.raises(SpecError, match=message):
         read_ensemble(path)
+
+
+def test_files_that_multiply_are_not_all_read(models):
+    """Seven files, each of which names the next one ten times: ten million models."""
+    for number in range(7):
+        write(models, f"e{number}.json", members=[f"e{number + 1}.json" if number < 6 else "a.onnx"] * 10)
+    with pytest.raises(SpecError, match="more than 256 models"):
+        read_ensemble(models / "e0.json")
+
+
+def test_recipes_and_ensembles_cannot_lead_back_to_themselves(models):
+    recipe = models / "r.json"
+    recipe.write_text(json.dumps({"recipe": 1, "models": [{"model": "r.json"}]}), "utf-8")
+    with pytest.raises(ModelError, match="is a recipe, too"):
+        Predictor.load(recipe)
+    recipe.write_text(json.dumps({"recipe": 1, "models": [{"model": "ens.json"}]}), "utf-8")
+    write(models, members=["a.onnx", "r.json"])
+    with pytest.raises(ConfigError, match="r.json is a recipe"):
+        Predictor.load(recipe)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

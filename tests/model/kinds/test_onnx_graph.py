@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from itk_infer.model.kinds.onnx_graph import ExternalData, OnnxGraph, read_graph
+from itk_infer.model.kinds.onnx_graph import ExternalData, OnnxGraph, is_onnx, read_graph
 
 FREE = ("n", 1, "d", "h", "w")
 
@@ -87,8 +87,17 @@ def test_weights_of_subgraphs_functions_and_constants_are_found(tmp_path):
         pytest.param(b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", id="length beyond the file"),
         pytest.param(b"\x3a\x02\x0a", id="cut"),
         pytest.param(b"\xff" * 40, id="endless number"),
+        pytest.param(bytes(1000), id="zeros"),
     ],
 )
 def test_what_is_no_onnx_file_has_an_empty_graph(tmp_path, content):
     (tmp_path / "m.onnx").write_bytes(content)
     assert read_graph(tmp_path / "m.onnx") == OnnxGraph()
+
+
+def test_a_large_file_of_another_kind_is_left_at_its_first_byte(tmp_path):
+    """A gigabyte of zeros would be half a thousand million fields with the number 0, which protobuf does not have."""
+    path = tmp_path / "m.json"
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    assert not is_onnx(path)

@@ -201,6 +201,8 @@ def _weights(graph: ConfigGraph, loader: Component | None, root: Path) -> tuple[
 def _digest(weights: Path, *documents: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     try:
+        if weights.exists() and not weights.is_file():  # a pipe or device would be read for ever
+            raise ModelError(f"{weights}: is no regular file; get the bundle from where it is published")
         with weights.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     except OSError:

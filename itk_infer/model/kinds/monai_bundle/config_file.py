@@ -13,6 +13,7 @@ from itk_infer.errors import ModelError
 MAX_BYTES = 2**20
 MAX_VALUES = 100_000  # with YAML aliases expanded
 MAX_DEPTH = 100
+MAX_DIGITS = 1000
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -52,8 +53,25 @@ def _yaml(text: str, source: str) -> Any:
         raise ModelError(
             f"{source}: the package that reads YAML is not installed; run: pip install pyyaml"
         ) from None
+
+    class Reader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        """Reads plain values, within limits."""
+
+        def flatten_mapping(self, node: Any) -> None:
+            """Merge mappings; each merge key can repeat what it names, so that a few lines make any number."""
+            super().flatten_mapping(node)
+            if len(node.value) > MAX_VALUES:
+                raise ValueError(f"a mapping has more than {MAX_VALUES} entries after merging")
+
+        def construct_yaml_int(self, node: Any) -> int:
+            """Convert a number; YAML's base 60 takes time that grows with the square of its length."""
+            if len(node.value) > MAX_DIGITS:
+                raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+            return int(super().construct_yaml_int(node))
+
+    Reader.add_constructor("tag:yaml.org,2002:int", Reader.construct_yaml_int)
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Reader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_TEXT = 2000
-MAX_LENGTH = 10_000  # largest length of a list or a text
+MAX_LENGTH = 10_000  # most characters of a text, and most entries of a value, those of lists in it included
 MAX_NUMBER = 2**63
 REFERENCE = re.compile(r"@(\w+(?:(?:#|::)\w+)*)")
 _STAND_IN = re.compile(r"__ref_(\d+)__")
@@ -167,8 +167,28 @@ def _named_value(dotted: str) -> str:
     raise Refused(f"{_short(dotted)} is not evaluated")
 
 
+def size_of(value: Any, most: int) -> int:
+    """Characters of a text, or entries of a list or mapping and of all in it; counts to little more than `most`.
+
+    One list can stand in another thousands of times, so that a short expression has a value whose text, or whose
+    comparison with another, would never end.
+    """
+    if isinstance(value, str):
+        return len(value)
+    if not isinstance(value, list | tuple | dict):
+        return 0
+    size = 0
+    waiting: list[Any] = [value]
+    while waiting and size <= most:
+        one = waiting.pop()
+        size += len(one)
+        inner = (*one, *one.values()) if isinstance(one, dict) else one
+        waiting.extend(item for item in inner if isinstance(item, list | tuple | dict))
+    return size
+
+
 def _bounded(value: Any) -> Any:
-    if isinstance(value, str | list | tuple | dict) and len(value) > MAX_LENGTH:
+    if size_of(value, MAX_LENGTH) > MAX_LENGTH:
         raise Refused(f"it has more than {MAX_LENGTH} entries")
     if isinstance(value, int) and not -MAX_NUMBER < value < MAX_NUMBER:
         raise Refused("its number is too large")

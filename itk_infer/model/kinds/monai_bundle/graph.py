@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from itk_infer.errors import ModelError
-from itk_infer.model.kinds.monai_bundle.expression import REFERENCE, Refused, evaluate
+from itk_infer.model.kinds.monai_bundle.expression import REFERENCE, Refused, evaluate, size_of
 
 MAX_STEPS = 100_000  # values resolved, as a limit for nested references
+MAX_DEPTH = 100  # levels of values within values, through references
 _ABOUT = ("_target_", "_requires_", "_disabled_", "_desc_", "_mode_")
 _MISSING = object()
 
@@ -70,7 +71,7 @@ class ConfigGraph:
         self.source = source
         self._content = {**content, **(fixed or {})}
         self._open: list[str] = []
-        self._steps = 0
+        self._steps = self._depth = 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._content
@@ -113,11 +114,26 @@ class ConfigGraph:
         Raises:
             ModelError: naming the place, if an expression is refused.
         """
-        self._steps += 1
+        self._count(1)
+        if self._depth >= MAX_DEPTH:
+            raise self._too_deep()
+        self._depth += 1
+        try:
+            return self._resolved(value, place)
+        finally:
+            self._depth -= 1
+
+    def _count(self, values: int) -> None:
+        self._steps += values
         if self._steps > MAX_STEPS:
             raise ModelError(
                 f"{self.source}: refused, because its references lead to more than {MAX_STEPS} values"
             )
+
+    def _too_deep(self) -> ModelError:
+        return ModelError(f"{self.source}: refused, because its references lead more than {MAX_DEPTH} levels deep")
+
+    def _resolved(self, value: Any, place: str) -> Any:
         if isinstance(value, str):
             return self._text(value, place)
         if isinstance(value, Mapping):
@@ -132,12 +148,14 @@ class ConfigGraph:
     def _text(self, text: str, place: str) -> Any:
         if text.startswith("$"):
             try:
-                return evaluate(text[1:], self.reference)
+                value = evaluate(text[1:], self.reference)
             except Refused as error:
                 raise ModelError(
                     f"{self.source}, {place}: the expression {_short(text)} is refused, because {error}; "
                     "nothing of a bundle is run"
                 ) from None
+            self._count(len(value) // 100 if isinstance(value, str) else size_of(value, MAX_STEPS))
+            return value
         if text.startswith("%"):
             if "#" in text[1:].replace("::", "#") and text[1:].split("#")[0].count("."):
                 raise ModelError(f"{self.source}, {place}: {_short(text)} refers to another file; write it out")
@@ -174,6 +192,8 @@ class ConfigGraph:
     def _through(self, name: str, other: str, rest: Sequence[str]) -> Any:
         if name in self._open:
             raise ModelError(f"{self.source}: {name} refers to itself")
+        if len(self._open) >= MAX_DEPTH:
+            raise self._too_deep()
         self._open.append(name)
         try:
             return self._raw([*other.replace("::", "#").split("#"), *rest])

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from itk_infer.model.kinds.monai_bundle.graph import Component
-from itk_infer.model.kinds.monai_bundle.values import a_number, a_switch, is_number, nothing_but
+from itk_infer.model.kinds.monai_bundle.values import a_number, a_switch, nothing_but
+from itk_infer.spec.values import is_number
 
 Steps = list[dict[str, Any]]
 

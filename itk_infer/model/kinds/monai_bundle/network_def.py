@@ -8,7 +8,7 @@ from typing import Any
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.graph import Component, truth
-from itk_infer.model.kinds.monai_bundle.values import is_number
+from itk_infer.spec.values import is_number
 
 # Classes in monai.networks.nets whose arguments are numbers and names, and whose constructors load nothing.
 NETWORKS = {

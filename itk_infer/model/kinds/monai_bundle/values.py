@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.graph import Component, truth
+from itk_infer.spec.values import is_number
+
+MAX_LEVELS = 20  # of Compose in Compose
 
 
 def a_number(component: Component, key: str, default: float | None = None) -> float:
@@ -68,23 +70,20 @@ def nothing_but(component: Component, key: str, default: Any, *harmless: Any) ->
         raise component.refused(f"has {key}={value!r:.60}, which is not understood")
 
 
-def components(value: Any, where: str, source: str) -> Sequence[Component]:
+def components(value: Any, where: str, source: str, level: int = 0) -> Sequence[Component]:
     """Flatten a component, a list of components, or a ``Compose`` to a list of transforms.
 
     Raises:
-        ModelError: an entry is not a component.
+        ModelError: an entry is not a component, or a ``Compose`` is in itself.
     """
+    if level > MAX_LEVELS:
+        raise ModelError(f"{source}, {where}: Compose is in itself, or more than {MAX_LEVELS} levels deep")
     if isinstance(value, Component) and value.name == "Compose":
-        return components(value.argument("transforms", []), value.place, source)
+        return components(value.argument("transforms", []), value.place, source, level + 1)
     found: list[Component] = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if isinstance(item, Component):
-            found += components(item, item.place, source) if item.name == "Compose" else [item]
+            found += components(item, item.place, source, level) if item.name == "Compose" else [item]
         elif item is not None:
             raise ModelError(f"{source}, {where}: {item!r:.60} is no transform of MONAI")
     return found
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, and not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

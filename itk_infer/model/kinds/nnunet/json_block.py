@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from itk_infer.errors import ModelError
+from itk_infer.spec.values import is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def whole(value: Any, error: ModelError) -> int:
 
 
 def _number(value: Any, error: ModelError) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise error
-    return value
+    number: float = value
+    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 
@@ -55,6 +56,15 @@ def test_several_configs_have_to_be_told_apart(tmp_path):
     with pytest.raises(ModelError, match="inference_a.json.*inference_b.json"):
         read_bundle(root)
     assert read_bundle(root / "configs" / "inference_b.json").source.endswith("inference_b.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_weights_that_are_a_pipe_are_not_waited_for(tmp_path):
+    root = write_bundle(tmp_path / "b")
+    (root / "models" / "model.pt").unlink()
+    os.mkfifo(root / "models" / "model.pt")
+    with pytest.raises(ModelError, match="is no regular file"):
+        read_bundle(root)
 
 
 def loader(path, **more):

@@ -11,6 +11,13 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
 )
 
+MERGED = (
+    "m0: &m0 {"
+    + ", ".join(f"k{n}: 1" for n in range(10))
+    + "}\n"
+    + "".join(f"m{n}: &m{n}\n  <<: [{', '.join([f'*m{n - 1}'] * 10)}]\n" for n in range(1, 9))
+)
+
 
 def written(folder, name, text):
     path = folder / name
@@ -21,14 +28,17 @@ def written(folder, name, text):
 def test_json_and_yaml(tmp_path):
     assert read_config(written(tmp_path, "a.json", '{"a": [1, "$x"]}')) == {"a": [1, "$x"]}
     pytest.importorskip("yaml")
-    text = "a: &same [1, $x]\nb: *same\nc: {on: true}\n"
-    assert read_config(written(tmp_path, "a.yaml", text)) == {"a": [1, "$x"], "b": [1, "$x"], "c": {True: True}}
+    text = "a: &same [1, $x]\nb: *same\nc: {on: true}\nd: &d {x: 1}\ne: {<<: *d, y: 0x10}\n"
+    found = {"a": [1, "$x"], "b": [1, "$x"], "c": {True: True}, "d": {"x": 1}, "e": {"x": 1, "y": 16}}
+    assert read_config(written(tmp_path, "a.yaml", text)) == found
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         pytest.param("a.yaml", BOMB, "more than 100000 values", id="aliases of aliases"),
+        pytest.param("a.yaml", MERGED, "100000 entries after merging", id="merge keys of merge keys"),
+        pytest.param("a.yaml", "a: 1" + ":1" * 5000, "1000 digits", id="a number to base 60"),
         pytest.param("a.yaml", "a: &a [*a]", "levels|values", id="an alias of itself"),
         pytest.param("a.yaml", "a: !!python/object/apply:os.system ['true']", "not valid", id="a tag of Python"),
         pytest.param("a.json", "[" * 100_000, "not valid", id="deep"),

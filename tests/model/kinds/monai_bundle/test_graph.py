@@ -6,6 +6,7 @@ import pytest
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.monai_bundle.graph import Component, ConfigGraph
+from itk_infer.model.kinds.monai_bundle.values import components
 
 
 def graph(**content):
@@ -34,6 +35,26 @@ def test_references_that_grow_are_refused():
     content = {"a0": [1, 1]} | {f"a{n}": [f"@a{n - 1}", f"@a{n - 1}"] for n in range(1, 30)}
     with pytest.raises(ModelError, match="lead to more than"):
         ConfigGraph(content, "inference.json").get("a29")
+
+
+def test_expressions_that_grow_are_refused():
+    content = {"a": "$[0] * 9999", "b": ["@a"] * 20}
+    with pytest.raises(ModelError, match="lead to more than"):
+        ConfigGraph(content, "inference.json").get("b")
+
+
+@pytest.mark.parametrize("text", ["@a{}", "@a{}#x", "$@a{}"], ids=["references", "paths", "expressions"])
+def test_references_have_a_depth(text):
+    """Ten thousand names, each the value of the one before."""
+    content = {f"a{n}": text.format(n + 1) for n in range(10_000)}
+    with pytest.raises(ModelError, match=r"more than 100 levels deep|is refused"):
+        ConfigGraph(content, "inference.json").get("a0")
+
+
+def test_a_compose_in_itself_is_refused():
+    found = graph(a={"_target_": "Compose", "transforms": ["@a"]})
+    with pytest.raises(ModelError, match="Compose is in itself"):
+        components(found.get("a"), "a", "inference.json")
 
 
 def test_components_are_never_built():
