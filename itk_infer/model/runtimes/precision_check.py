@@ -16,6 +16,7 @@ Floats = NDArray[np.floating[Any]]
 # one, whose window is the whole head, with 0.9990 and 0.0138, which is run in fp32.
 LEAST_AGREEMENT = 0.999
 LARGEST_ERROR = 0.02
+MAX_RELATIVE_ERROR = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 5e-2}  # largest relative error of a compiled network
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,13 @@ def own_network(architecture: dict, dims: int, state: dict, inputs: int, outputs
     about = read_architecture(JsonBlock({"architecture": architecture}, "plans.json"), dims)
     network = build(about, inputs, outputs)
     checkpoint = Checkpoint(
-        Path("checkpoint.pth"), own_names(state), "nnUNetTrainer", "3d_fullres", None, None, ()
+        Path("checkpoint.pth"),
+        own_names({name: value.detach().numpy() for name, value in state.items()}),
+        "nnUNetTrainer",
+        "3d_fullres",
+        None,
+        None,
+        (),
     )
     load_strictly(network, checkpoint, about)
     return network.eval()
