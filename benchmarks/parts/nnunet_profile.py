@@ -118,8 +118,8 @@ def memory(found: Rounds, works: dict[str, Rounds], titles: dict[str, str]) -> l
         "stage, and at most during it. The command's own process and Python's helper beside it, about 25 MiB "
         "together, come on top; the table above counts pages that they share once. Torch is not imported: the "
         "checkpoint is mapped to memory, the network is built for OpenVINO, and NumPy answers the first window, "
-        "too, for comparison. OpenVINO keeps a copy of the weights in the order that its convolutions read; those of "
-        "the file are returned to the system after the first window. The rest is activations, of a plain U-Net "
+        "too, for comparison. OpenVINO keeps a copy of the weights in the order that its convolutions read; the "
+        "pages of the file are returned to the system after that. The rest is activations, of a plain U-Net "
         "three times the features of the finest stage: the skip, the enlarged result, and their convolution.",
         "",
         *table(head, [*rows, floor, quarter]),

@@ -91,7 +91,9 @@ def test_what_is_known_is_said(bad, level, text):
 
 
 def test_openvino_alone_runs_models_of_nnunet():
-    assert not [one for one in findings(Facts("3.11", "Linux", {"openvino": "2026.4.1"})) if one.level == "problem"]
+    assert not [
+        one for one in findings(Facts("3.11", "Linux", {"openvino": "2026.4.1"})) if one.level == "problem"
+    ]
 
 
 def test_problems_come_first():

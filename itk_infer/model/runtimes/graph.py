@@ -132,9 +132,10 @@ class GraphBackend:
 
     def _compiled(self) -> Callable[[Windows], Logits]:
         remedy = "" if self._automatic else "; leave `provider=openvino` out, and torch may run it"
-        compiled = openvino.OpenVinoNetwork(self._network.build, self.precision, self._threads, remedy)
+        network = self._network
+        compiled = openvino.OpenVinoNetwork(network.build, self.precision, self._threads, remedy, network.release)
         tolerated = MAX_RELATIVE_ERROR[self.precision]
-        proven = Proven(compiled, self._network, tolerated, remedy, flat=self._model.flat)
+        proven = Proven(compiled, network.reference, tolerated, remedy, flat=self._model.flat)
         return WithFallback(proven, self._open_torch, self._fell_back) if self._automatic else proven
 
     def _open_torch(self) -> Callable[[Windows], Logits]:
@@ -156,7 +157,7 @@ class Proven:
 
     Args:
         compiled: The compiled network.
-        network: The same as its reference.
+        reference: Computes the same logits.
         tolerated: Largest relative error.
         remedy: What to do if they differ, as the end of a sentence.
         flat: Whether the network takes single planes.
@@ -165,13 +166,13 @@ class Proven:
     def __init__(
         self,
         compiled: Callable[[Windows], Logits],
-        network: GraphNetwork,
+        reference: Callable[[Any], Any],
         tolerated: float,
         remedy: str = "",
         *,
         flat: bool = False,
     ) -> None:
-        self._compiled, self._network = compiled, network
+        self._compiled, self._reference = compiled, reference
         self._tolerated, self._remedy, self._flat = tolerated, remedy, flat
         self._shapes: set[tuple[int, ...]] = set()
 
@@ -188,7 +189,6 @@ class Proven:
         exact = self._exact(windows[-1:])
         return_freed_memory()
         answer = self._answer(windows)
-        self._network.release()
         if len(answer) != len(windows) or not relative_error(answer[-1:], exact) <= self._tolerated:
             raise InferenceError(f"OpenVINO's output differs from NumPy's{self._remedy}")
         self._shapes.add(windows.shape)
@@ -200,7 +200,7 @@ class Proven:
 
     def _exact(self, window: Windows) -> Logits:
         try:
-            logits = self._network.reference(np.asarray(window[:, :, 0] if self._flat else window, np.float32))
+            logits = self._reference(np.asarray(window[:, :, 0] if self._flat else window, np.float32))
         except Exception as error:
             sentence = (
                 f"the network failed on windows of shape {window.shape} (N, C, Z, Y, X): {error}; does the window "

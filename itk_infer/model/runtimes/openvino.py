@@ -81,12 +81,18 @@ class OpenVinoNetwork:
         precision: fp32 or bf16.
         threads: Threads to use.
         remedy: What to do if it fails, as the end of a sentence.
+        release: Called when the network was compiled, which then has its own copy of the weights.
     """
 
     def __init__(
-        self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int, remedy: str = ""
+        self,
+        read: Callable[[tuple[int, ...]], Any],
+        precision: Precision,
+        threads: int,
+        remedy: str = "",
+        release: Callable[[], None] = lambda: None,
     ) -> None:
-        self._read = read
+        self._read, self._release = read, release
         self._remedy = remedy
         self._settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -113,6 +119,7 @@ class OpenVinoNetwork:
         self._request = self._shape = None  # frees the former network's memory; None if this fails
         return_freed_memory()  # from the original network, which may just have run for comparison
         compiled = import_openvino().Core().compile_model(self._read(shape), "CPU", self._settings)
+        self._release()
         return_freed_memory()  # from reading and compiling; activations are allocated by the first call
         self._request = compiled.create_infer_request()
         self._shape = shape
