@@ -143,9 +143,12 @@ def logits_on_the_models_grid(prepared_run: NetworkRun) -> np.ndarray:
     return np.concatenate([slab.logits.copy() for slab in slabs], axis=1)
 
 
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_what_enters_the_network_and_what_leaves_it(nnunet, reference):
-    """Against float64 sums over nnU-Net's own preprocessing."""
+def test_what_enters_the_network_and_what_leaves_it(nnunet, reference, provider):
+    """Against float64 sums over nnU-Net's own preprocessing; by torch, and by OpenVINO without torch."""
+    if provider == "openvino":
+        pytest.importorskip("openvino", reason="needs the nnunet extra")
     name, _, case = reference.rpartition("_")
     with np.load(nnunet / "logits" / f"{reference}.npz") as file:
         expected = {key: file[key] for key in file.files}
@@ -154,7 +157,7 @@ def test_what_enters_the_network_and_what_leaves_it(nnunet, reference):
     for key, tta in (("logits", False), ("logits_tta", True)):
         if key not in expected:
             continue
-        predictor = Predictor.load(model, device="cpu", provider="cpu", tta=tta, orientation="input")
+        predictor = Predictor.load(model, device="cpu", provider=provider, tta=tta, orientation="input")
         volume, _ = volume_of_images([str(file) for file in files])
         loaded = predictor.model
         plan = loaded.plan(volume.grid, volume.array.itemsize)

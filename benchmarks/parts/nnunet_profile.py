@@ -56,7 +56,7 @@ def limit(found: Rounds, usual: Rounds) -> list[str]:
         "window. The last two columns are the limit: what the convolutions of all windows take at the peak, and "
         f"how many times fewer CPU seconds than the {theirs:.1f} of nnU-Net's whole command that is. A whole "
         "command of ours stays below this limit, because it also starts, normalises, and runs the first window by "
-        "torch, too, to compare.",
+        "NumPy, too, to compare.",
         "",
         *table(head, rows),
         "",
@@ -110,17 +110,17 @@ def memory(found: Rounds, works: dict[str, Rounds], titles: dict[str, str]) -> l
     floor = ["libraries alone, before the weights"]
     for name in names:
         quarter += ["", f"{median(works[name]['nnunet'], 'peak_mib') / 4:,.0f}"]
-        floor += ["", f"{found[name][3]['after']:,.0f}"]
+        floor += ["", f"{found[name][2]['after']:,.0f}"]
     return [
         "### What the memory is made of",
         "",
         "Resident MiB of one process that does what a worker does, one fold, one thread, no mirroring: after each "
         "stage, and at most during it. The command's own process and Python's helper beside it, about 25 MiB "
-        "together, come on top; the table above counts pages that they share once. Three libraries are in memory "
-        "before a weight is: torch, although OpenVINO runs the network, because it reads the checkpoint, is what "
-        "the network is converted from, and answers the first window for comparison. OpenVINO keeps a copy of the "
-        "weights in the order that its convolutions read. The rest is activations, of a plain U-Net four times "
-        "the features of the finest stage: the skip, the enlarged result, and both once more, side by side.",
+        "together, come on top; the table above counts pages that they share once. Torch is not imported: the "
+        "checkpoint is mapped to memory, the network is built for OpenVINO, and NumPy answers the first window, "
+        "too, for comparison. OpenVINO keeps a copy of the weights in the order that its convolutions read; the "
+        "pages of the file are returned to the system after that. The rest is activations, of a plain U-Net "
+        "three times the features of the finest stage: the skip, the enlarged result, and their convolution.",
         "",
         *table(head, [*rows, floor, quarter]),
         "",

@@ -35,7 +35,7 @@ EXTRAS = (
     Extra("onnx", "ONNX models on a CPU", (RUNTIME,)),
     Extra("onnx-gpu", "ONNX models on an NVIDIA GPU", ("onnxruntime-gpu",)),
     Extra("openvino", "the fastest way on a CPU, for every kind of model", (RUNTIME, "openvino")),
-    Extra("nnunet", "model folders of nnU-Net", ("torch",)),
+    Extra("nnunet", "model folders of nnU-Net on a CPU; with torch, on a GPU", ("openvino",)),
     Extra(
         "mmengine",
         "MMEngine configs with checkpoints",

@@ -65,8 +65,8 @@ def several_runtimes(facts: Facts) -> Iterator[Finding]:
 
 
 def no_runtime(facts: Facts) -> Iterator[Finding]:
-    """Without onnxruntime and torch, no model can run."""
-    if "torch" not in facts.packages and not any(name in facts.packages for name in RUNTIMES):
+    """Without onnxruntime and torch, no model can run but folders of nnU-Net by OpenVINO."""
+    if not any(name in facts.packages for name in ("torch", "openvino", *RUNTIMES)):
         yield Finding("problem", "nothing is installed that runs networks", "run: pip install 'itk_infer[onnx]'")
 
 

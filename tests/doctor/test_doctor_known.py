@@ -90,6 +90,12 @@ def test_what_is_known_is_said(bad, level, text):
     assert found[0].remedy
 
 
+def test_openvino_alone_runs_models_of_nnunet():
+    assert not [
+        one for one in findings(Facts("3.11", "Linux", {"openvino": "2026.4.1"})) if one.level == "problem"
+    ]
+
+
 def test_problems_come_first():
     found = findings(facts({"torch": "2.9.1"}, driver="580", torch=Torch()))
     assert [finding.level for finding in found] == ["problem", "advice"]

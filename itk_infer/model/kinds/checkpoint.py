@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds.torch_pickle import Refused
+from itk_infer.model.kinds.torch_zip import TorchZip, is_torch_zip, read_torch_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,9 +90,33 @@ def read_document(path: Path) -> Any:
     Raises:
         ModelError: the file is missing, damaged or unsafe, or this torch is too old to read it safely.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
+    _need_file(path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def read_arrays(path: Path) -> TorchZip:
+    """Read the whole content of a ``.pth`` / ``.pt`` file, with NumPy arrays in place of tensors.
+
+    Files of torch 1.6 and later are mapped to memory and read without torch; older ones are read by torch.
+
+    Args:
+        path: The file. Nothing in it is executed, see `read_document`.
+
+    Raises:
+        ModelError: the file is missing, damaged or unsafe, or torch is needed and not installed.
+    """
+    _need_file(path)
+    if not is_torch_zip(path):
+        return TorchZip(_with_arrays(_of_older_torch(path)), lambda: None)
+    try:
+        _refuse_inflation(path)
+        return read_torch_zip(path, lambda name: name in _BESIDES_WEIGHTS)
+    except ModelError:
+        raise
+    except Refused as error:
+        raise _refused(path, str(error)) from None
+    except Exception as error:  # a damaged or hostile file can raise anything
+        raise _unreadable(path, error) from error
 
 
 def describe(document: Any) -> str:
@@ -96,7 +124,7 @@ def describe(document: Any) -> str:
     if isinstance(document, Mapping):
         keys = [str(key) for key in document]
         return f"a mapping with the keys {_some(keys)}" if keys else "an empty mapping"
-    return f"a {type(document).__name__}"
+    return "a Tensor" if isinstance(document, np.ndarray) else f"a {type(document).__name__}"
 
 
 def _weights_in(document: Any, name: str) -> tuple[Any, list[str]]:
@@ -141,12 +169,46 @@ def _read_pickle(path: Path) -> Any:
     except Exception as error:  # a damaged or hostile pickle can raise anything
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused:
-            raise ModelError(
-                f"{path}: refused, because loading it would call {refused[1]}, which weights do not need and a "
-                "harmful file may; save the weights alone, torch.save(model.state_dict(), ...), and use that file"
-            ) from None
-        line = str(error).strip().split("\n")[0].split(". ")[0]
-        raise ModelError(f"{path}: cannot be read as a checkpoint ({line}); copy or download it again") from error
+            raise _refused(path, refused[1]) from None
+        raise _unreadable(path, error) from error
+
+
+def _need_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint; give the .pth or .safetensors file of the trained weights")
+
+
+def _refused(path: Path, name: str) -> ModelError:
+    return ModelError(
+        f"{path}: refused, because loading it would call {name}, which weights do not need and a "
+        "harmful file may; save the weights alone, torch.save(model.state_dict(), ...), and use that file"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    line = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+    return ModelError(f"{path}: cannot be read as a checkpoint ({line}); copy or download it again")
+
+
+def _of_older_torch(path: Path) -> Any:
+    """Read a file that is no zip file, by torch."""
+    try:
+        return _read_pickle(path)
+    except ImportError:
+        raise ModelError(
+            f"{path}: is not a zip file, as torch has saved since version 1.6; only torch reads the older form: "
+            "pip install 'itk_infer[torch]'"
+        ) from None
+
+
+def _with_arrays(content: Any) -> Any:
+    """The same with arrays in place of the tensors in mappings."""
+    if isinstance(content, Mapping):
+        return {key: _with_arrays(value) for key, value in content.items()}
+    if not _is_tensor(content):
+        return content
+    values = content.detach()
+    return (values if str(values.dtype) != "torch.bfloat16" else values.float()).numpy()
 
 
 def _refuse_inflation(path: Path) -> None:

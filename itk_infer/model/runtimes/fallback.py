@@ -17,7 +17,7 @@ class WithFallback:
 
     Args:
         first: The faster network.
-        open_second: Makes the other network, when it is needed.
+        open_second: Makes the other network, when it is needed; an InferenceError says why there is none.
         on_fallback: Called once per shape with the first network's error, the shape, and whether the first
             network has run windows of another shape.
     """
@@ -54,7 +54,10 @@ class WithFallback:
         return answer
 
     def _fall_back(self, windows: Windows, error: InferenceError) -> Logits:
-        self._second = self._second or self._open_second()
+        try:
+            self._second = self._second or self._open_second()
+        except InferenceError as reason:
+            raise InferenceError(f"{error}; {reason}") from None
         try:
             answer = self._second(windows)
         except OutOfMemoryError:

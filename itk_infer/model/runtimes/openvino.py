@@ -84,12 +84,18 @@ class OpenVinoNetwork:
         precision: fp32 or bf16.
         threads: Threads to use.
         remedy: What to do if it fails, as the end of a sentence.
+        release: Called when the network was compiled, which then has its own copy of the weights.
     """
 
     def __init__(
-        self, read: Callable[[tuple[int, ...]], Any], precision: Precision, threads: int, remedy: str = ""
+        self,
+        read: Callable[[tuple[int, ...]], Any],
+        precision: Precision,
+        threads: int,
+        remedy: str = "",
+        release: Callable[[], None] = lambda: None,
     ) -> None:
-        self._read = read
+        self._read, self._release = read, release
         self._remedy = remedy
         self._exact = precision == "fp32"  # in bf16, means of their own would be rounded to three digits
         self._settings = {
@@ -120,6 +126,8 @@ class OpenVinoNetwork:
         if self._exact:
             normalise_exactly(model)
         compiled = import_openvino().Core().compile_model(model, "CPU", self._settings)
+        del model
+        self._release()
         return_freed_memory()  # from reading and compiling; activations are allocated by the first call
         self._request = compiled.create_infer_request()
         self._shape = shape

@@ -19,7 +19,7 @@ from itk_infer.machine import usable_cores
 from itk_infer.model.backend import Backend, BackendOptions, Logits, NetworkShape, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes import openvino
-from itk_infer.model.runtimes.precision_check import relative_error
+from itk_infer.model.runtimes.precision_check import MAX_RELATIVE_ERROR, relative_error
 from itk_infer.model.runtimes.torch_choices import choose_device, choose_provider, choose_torch_precision
 from itk_infer.model.runtimes.torch_dropout import DropoutSample, dropout_layers
 from itk_infer.model.runtimes.torch_shapes import (
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Call = Callable[["Tensor"], Any]
-MAX_RELATIVE_ERROR = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 5e-2}  # largest relative error of a compiled network
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+
 from itk_infer.errors import ModelError
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision import Precision, choose_precision
@@ -33,6 +40,38 @@ def choose_device(wanted: str) -> tuple[str, list[str]]:
             "matching driver, or choose `device=cpu`"
         )
     return f"cuda:{int(number or 0)}", []
+
+
+def without_torch(wanted: str, provider: Provider) -> tuple[bool, list[str]]:
+    """Whether OpenVINO is to run a network that needs no torch, and a note for the user about the device.
+
+    So it is on a CPU, where OpenVINO can be used and no other provider was asked for. Torch is not imported.
+    """
+    if provider not in ("auto", "openvino") or not openvino.openvino_installed():
+        return False, []
+    notes = []
+    if wanted == "auto":
+        if not has_gpu_driver():
+            notes = ["device: cpu (no driver of a GPU was found)"]
+        elif not torch_installed():
+            notes = ["device: cpu (torch, which runs this model on a GPU, is not installed)"]
+        elif importlib.metadata.version("torch").endswith("+cpu"):
+            notes = ["device: cpu (this torch is a CPU build)"]
+    suits = wanted == "cpu" or bool(notes)
+    return suits and openvino.why_not() is None, notes
+
+
+def torch_installed() -> bool:
+    """Whether the package is installed; it is not imported."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def has_gpu_driver() -> bool:
+    """Whether there is a driver of a GPU that torch could use; it may still find none."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        return True
+    return Path("/dev/kfd").exists()  # AMD
 
 
 def choose_provider(wanted: Provider, device: str) -> tuple[str, list[str]]:

@@ -5,23 +5,36 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model.backend import BackendOptions
+from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of, weights_of
 from itk_infer.model.kinds.nnunet.location import is_nnunet, previous_stage_folder
 from itk_infer.model.kinds.nnunet.model import NnunetModel, read_model
+from itk_infer.model.kinds.nnunet.openvino_graph import openvino_graph
 from itk_infer.model.kinds.nnunet.postprocessing import find_postprocessing, read_postprocessing
+from itk_infer.model.kinds.nnunet.reference import reference_logits
+from itk_infer.model.kinds.nnunet.weights import Checkpoint, check_weights
+from itk_infer.model.runtimes.graph import GraphBackend, GraphModel, GraphNetwork
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
+from itk_infer.model.runtimes.torch_choices import without_torch
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
 from itk_infer.options import Options
+from itk_infer.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> TorchBackend:
+WITHOUT_TORCH = "OpenVINO runs the network, which is built and compared with NumPy's answer without torch"
+Described: TypeAlias = tuple[ModelSpec, tuple[str, ...]]
+NnunetBackend: TypeAlias = GraphBackend | TorchBackend
+
+
+def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> NnunetBackend:
     """Load a model folder as one network, whose logits are the mean over its folds.
 
     Nothing in the folder is run: networks are built from its plans, and weights are read without code. For a
@@ -34,7 +47,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
     Raises:
         ModelError: the folder cannot be read, is of another version, has unsupported settings, or the
-            weights are not those of its network.
+            weights are not those of its network; or torch is needed and not installed.
         ConfigError: the path and the options contradict each other.
         SpecError: a source of the spec is invalid.
     """
@@ -43,7 +56,7 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
 
 def _load(
     path: Path, spec_sources: SpecSources, options: BackendOptions, postprocessing: bool | None
-) -> TorchBackend:
+) -> NnunetBackend:
     """See `load`.
 
     Args:
@@ -53,23 +66,38 @@ def _load(
         postprocessing: Whether nnU-Net's own is applied; None for the first stage of a cascade, whose label map
             is passed to the second stage without post-processing.
     """
-    models: list[NnunetModel] = []
+    model: NnunetModel | None = None
 
-    def build() -> TorchModel:
-        models.append(read_model(path.absolute(), options.folds, options.checkpoint))
-        return _build(models[0], path, spec_sources, postprocessing)
+    def read() -> NnunetModel:
+        nonlocal model
+        model = model or read_model(path.absolute(), options.folds, options.checkpoint)
+        return model
 
-    backend = TorchBackend(build, options)
-    (model,) = models
-    if model.previous_stage is not None:
-        _add_previous_stage(backend, model, spec_sources, options)
+    def described() -> Described:
+        return _described(read(), path, spec_sources, postprocessing)
+
+    fast, device = without_torch(options.device, options.provider)
+    backend: GraphBackend | TorchBackend
+    if fast and has_graph(read().configuration.architecture):
+        backend = GraphBackend(_graph_model(read(), described(), device, options), options)
+    else:
+        try:
+            backend = TorchBackend(lambda: _torch_model(read(), described()), options)
+        except ImportError as error:
+            raise ModelError(
+                f"model folders of nnU-Net are run by OpenVINO on a CPU, and else by torch ({error}): pip install "
+                "'itk_infer[nnunet]' for a CPU, or 'itk_infer[torch]'"
+            ) from error
+    loaded = read()
+    if loaded.previous_stage is not None:
+        _add_previous_stage(backend, loaded, spec_sources, options)
     elif options.previous_stage is not None:
         raise ConfigError("`previous_stage`: this model is no cascade and has no previous stage; leave it out")
     return backend
 
 
 def _add_previous_stage(
-    backend: TorchBackend, model: NnunetModel, spec_sources: SpecSources, options: BackendOptions
+    backend: NnunetBackend, model: NnunetModel, spec_sources: SpecSources, options: BackendOptions
 ) -> None:
     """Load a cascade's first stage, or use the folder of its label maps that the user gave."""
     name, given = model.configuration.name, options.previous_stage
@@ -99,23 +127,74 @@ def _digest_of_files(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(model: NnunetModel, path: Path, spec_sources: SpecSources, postprocessing: bool | None) -> TorchModel:
+def _described(
+    model: NnunetModel, path: Path, spec_sources: SpecSources, postprocessing: bool | None
+) -> Described:
+    """The spec, and notes for the user."""
     rules, note = ({}, []) if postprocessing is None else _postprocessing(model, postprocessing)
     if rules and spec_sources.overrides.postprocess is not None:
         raise ConfigError("`nnunet_postprocessing` and `postprocess` exclude each other: give one of them")
     document = {**model.document, "output": {**model.document["output"], **rules}}
     own = Document(f"{model.folder.root} (plans and dataset)", document)
     spec, changes = resolve([own, *spec_sources.beside(path.absolute())], spec_sources.overrides)
+    return spec, (*model.notes, *note, *changes)
+
+
+def _torch_model(model: NnunetModel, described: Described) -> TorchModel:
+    spec, notes = described
     network = build_network(model)
     return TorchModel(
         network,
         network,
         spec,
         model.digest,
-        notes=(*model.notes, *note, *changes),
+        notes=notes,
         channels_out=model.labels.channels,
         trace_size=_smallest_window(model),
         folds=tuple(getattr(network, "networks", ())),
+    )
+
+
+def _graph_model(
+    model: NnunetModel, described: Described, device: Sequence[str], options: BackendOptions
+) -> GraphModel:
+    """The model as OpenVINO runs it.
+
+    Raises:
+        ModelError: the weights do not fit the network that the plans describe.
+    """
+    spec, notes = described
+    about, channels = model.configuration.architecture, (model.inputs, model.labels.channels)
+    steps = steps_of(about, *channels)
+    for checkpoint in model.checkpoints:
+        check_weights(weights_of(steps, about), checkpoint, about)
+
+    def network(*checkpoints: Checkpoint) -> GraphNetwork:
+        folds = [checkpoint.weights for checkpoint in checkpoints]
+
+        def release() -> None:
+            for checkpoint in checkpoints:
+                checkpoint.release()
+
+        return GraphNetwork(
+            lambda shape: openvino_graph(about, steps, folds, shape),
+            lambda windows: reference_logits(about, steps, folds, windows),
+            release,
+        )
+
+    def by_torch() -> TorchBackend:
+        plain = replace(cast("Options", options), device="cpu", provider="cpu", precision="fp32")
+        return TorchBackend(lambda: _torch_model(model, described), plain)
+
+    return GraphModel(
+        network(*model.checkpoints),
+        tuple(network(checkpoint) for checkpoint in model.checkpoints) if len(model.checkpoints) > 1 else (),
+        about.dimensions == 2,
+        channels,
+        spec,
+        model.digest,
+        (*device, WITHOUT_TORCH, *notes),
+        by_torch,
     )
 
 

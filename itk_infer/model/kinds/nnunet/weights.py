@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from itk_infer.errors import ModelError
-from itk_infer.model.kinds.checkpoint import describe, read_document
+from itk_infer.model.kinds.checkpoint import describe, read_arrays
 from itk_infer.model.kinds.nnunet.architecture import Architecture
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from itk_infer.model.kinds.nnunet.networks import UNet
 
+Values: TypeAlias = NDArray[Any]
 # Prefixes of parameter names that DistributedDataParallel and torch.compile add.
 _WRAPPERS = ("module.", "_orig_mod.")
 
@@ -26,21 +28,23 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        weights: Tensors by the names of parameters and buffers, without duplicates.
+        weights: Arrays by the names of parameters and buffers, without duplicates.
         trainer: Name of the trainer's class.
         configuration: Name of the configuration; empty if not stated.
         plans: The plans it was trained with; None if not stored.
         dataset: The dataset.json it was trained with; None if not stored.
         mirror_axes: Axes that may be mirrored, numbered as the network's spatial axes.
+        release: Returns the memory of weights that have been used to the system; see `TorchZip`.
     """
 
     path: Path
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Values]
     trainer: str
     configuration: str
     plans: Mapping[str, Any] | None
     dataset: Mapping[str, Any] | None
     mirror_axes: tuple[int, ...]
+    release: Callable[[], None] = lambda: None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -49,15 +53,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ModelError: it is missing, damaged or unsafe, or not a checkpoint of nnU-Net v2.
     """
-    import torch
-
-    document = read_document(path)
+    read = read_arrays(path)
+    document = read.content
     weights = document.get("network_weights") if isinstance(document, Mapping) else None
     if not isinstance(weights, Mapping) or not weights:
         raise ModelError(
             f"{path}: is not a checkpoint of nnU-Net v2, which has network_weights, but {describe(document)}"
         )
-    others = [str(name) for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    others = [
+        str(name)
+        for name, value in weights.items()
+        if not (isinstance(name, str) and isinstance(value, np.ndarray))
+    ]
     if others:
         raise ModelError(f"{path}: {others[0]} in network_weights is no tensor; copy or download the file again")
     arguments = document.get("init_args")
@@ -71,10 +78,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         plans if isinstance(plans, Mapping) else None,
         dataset if isinstance(dataset, Mapping) else None,
         _mirror_axes(document.get("inference_allowed_mirroring_axes"), path),
+        read.release,
     )
 
 
-def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def own_names(weights: Mapping[str, Values]) -> dict[str, Values]:
     """Remove duplicates, which nnU-Net lists under second names, and prefixes.
 
     nnU-Net's convolutions list their layers as ``conv``, ``norm`` and again in ``all_modules``, and its decoder
@@ -89,18 +97,27 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_strictly(network: UNet, checkpoint: Checkpoint, about: Architecture) -> None:
-    """Load the weights, which must fit exactly; then remove biases without effect.
+    """Load the weights into a network of torch, which they must fit exactly; then remove biases without effect.
 
     Raises:
         ModelError: names or shapes are not those of the network.
     """
-    own, given = network.state_dict(), checkpoint.weights
+    import torch
+
+    check_weights({name: tuple(value.shape) for name, value in network.state_dict().items()}, checkpoint, about)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.weights.items()})
+    network.drop_idle_biases()
+
+
+def check_weights(own: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, about: Architecture) -> None:
+    """Raise `ModelError` unless a checkpoint has exactly the names and shapes of a network's weights."""
+    given = checkpoint.weights
     missing = [name for name in own if name not in given]
     unexpected = [name for name in given if name not in own]
     shapes = [
-        f"{name} {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in given and given[name].shape != own[name].shape
+        f"{name} {given[name].shape} instead of {shape}"
+        for name, shape in own.items()
+        if name in given and given[name].shape != shape
     ]
     findings = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     listed = [f"{len(names)} {what} ({_some(names)})" for what, names in findings.items() if names]
@@ -111,8 +128,6 @@ def load_strictly(network: UNet, checkpoint: Checkpoint, about: Architecture) ->
             f"{checkpoint.trainer or 'an unknown trainer'}; a trainer that changes the network cannot be run, "
             "unless the network is exported to ONNX"
         )
-    network.load_state_dict(dict(given))
-    network.drop_idle_biases()
 
 
 def channels(checkpoint: Checkpoint) -> tuple[int | None, int | None]:

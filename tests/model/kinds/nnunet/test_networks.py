@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the nnunet extra")
 
 from itk_infer.model.kinds.nnunet.architecture import read_architecture  # noqa: E402
+from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of, weights_of  # noqa: E402
 from itk_infer.model.kinds.nnunet.json_block import JsonBlock  # noqa: E402
-from itk_infer.model.kinds.nnunet.networks import MeanOfFolds, build  # noqa: E402
+from itk_infer.model.kinds.nnunet.networks import MeanOfFolds, UNet, build  # noqa: E402
+from itk_infer.model.kinds.nnunet.openvino_graph import openvino_graph  # noqa: E402
+from itk_infer.model.kinds.nnunet.reference import reference_logits  # noqa: E402
 from itk_infer.model.kinds.nnunet.weights import Checkpoint, load_strictly, own_names  # noqa: E402
 
 NO_REFERENCE = "needs dynamic-network-architectures (pip install --no-deps dynamic-network-architectures==0.4.4)"
@@ -74,7 +79,13 @@ def own_network(architecture: dict, dims: int, state: dict, inputs: int, outputs
     about = read_architecture(JsonBlock({"architecture": architecture}, "plans.json"), dims)
     network = build(about, inputs, outputs)
     checkpoint = Checkpoint(
-        Path("checkpoint.pth"), own_names(state), "nnUNetTrainer", "3d_fullres", None, None, ()
+        Path("checkpoint.pth"),
+        own_names({name: value.detach().numpy() for name, value in state.items()}),
+        "nnUNetTrainer",
+        "3d_fullres",
+        None,
+        None,
+        (),
     )
     load_strictly(network, checkpoint, about)
     return network.eval()
@@ -107,6 +118,78 @@ def test_names_and_outputs_are_those_of_the_original(kind, dims, seed, deep):
     scale = float(expected.abs().max())
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) <= 1e-5 * max(1.0, scale)
+
+
+def answers_without_torch(about, state: dict, windows: np.ndarray, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of NumPy and of OpenVINO."""
+    openvino = pytest.importorskip("openvino", reason="needs the nnunet extra")
+    weights = own_names({name: value.detach().numpy() for name, value in state.items()})
+    steps = steps_of(about, windows.shape[1], outputs)
+    assert weights_of(steps, about) == {name: value.shape for name, value in weights.items()}
+    graph = openvino_graph(about, steps, [weights], windows.shape)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return reference_logits(about, steps, [weights], windows), compiled({0: windows})[0]
+
+
+def compare(found: tuple[np.ndarray, np.ndarray], expected: np.ndarray) -> None:
+    """OpenVINO's own normalisation is less exact, whatever its model is made from."""
+    for answer, tolerated in zip(found, (1e-5, 1e-3)):
+        assert answer.shape == expected.shape
+        assert np.abs(answer - expected).max() <= tolerated * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("kind", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_names_and_outputs_without_torch_are_those_of_the_original(kind, dims, seed):
+    architecture = described(kind, dims, 1000 * dims + seed)
+    original = reference_network(architecture, 2, 3, deep=True).eval()
+    scatter_weights(original)
+    about = read_architecture(JsonBlock({"architecture": architecture}, "plans.json"), dims)
+    inputs = torch.randn((2, 2, *([24, 16, 32][:dims])), generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        expected = original(inputs.clone())[0].numpy()
+    compare(answers_without_torch(about, original.state_dict(), inputs.numpy(), 3), expected)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"norm": "Instance", "norm_keywords": {"track_running_stats": True, "affine": True}},
+        {"norm": "Instance", "norm_keywords": {"track_running_stats": True}},
+        {"norm": "Instance", "norm_keywords": {"eps": 0.1}},
+        {"norm": "Batch", "norm_keywords": {"affine": False, "momentum": 0.3}},
+        {"norm": "Batch", "norm_keywords": {"eps": 0.1}, "activation_first": True},
+        {"activation": None},
+        {"activation_keywords": {"negative_slope": 2}},
+        {"activation_keywords": {"negative_slope": -0.5}},
+        {"kernels": ((5, 1, 3), (3, 7, 3), (1, 1, 1)), "strides": ((1, 1, 1), (1, 2, 4), (2, 1, 1))},
+        {"strides": ((2, 1, 2), (1, 2, 1), (2, 2, 2)), "bias": False},  # nnU-Net's own never stride at first
+    ],
+    ids=str,
+)
+def test_rarer_settings_without_torch(changed):
+    about = read_architecture(JsonBlock({"architecture": described("PlainConvUNet", 3, 7)}, "plans.json"), 3)
+    three = {"features": (4, 6, 8), "encoder": (1, 2, 1), "decoder": (1, 1)}
+    sizes = {"kernels": ((3, 3, 3),) * 3, "strides": ((1, 1, 1), (2, 2, 2), (1, 2, 2))}
+    about = replace(about, **{"activation": "LeakyReLU", **three, **sizes, **changed})
+    torch.manual_seed(3)
+    network = UNet(about, 1, 4).eval()
+    scatter_weights(network)
+    inputs = torch.randn((1, 1, 16, 16, 16))
+    if about.strides[0] != (1, 1, 1):  # each output is as large as the finest stage
+        assert network(inputs).shape[2:] == (8, 16, 8)
+    with torch.inference_mode():
+        expected = network(inputs).numpy()
+    compare(answers_without_torch(about, network.state_dict(), inputs.numpy(), 4), expected)
+
+
+@pytest.mark.parametrize("norm", ["Instance", "Batch"])
+def test_statistics_of_a_call_need_torch(norm):
+    """Batch norm without statistics from training takes those of all windows of a call."""
+    about = read_architecture(JsonBlock({"architecture": described("PlainConvUNet", 3, 7)}, "plans.json"), 3)
+    keywords = {"track_running_stats": False}
+    assert has_graph(replace(about, norm=norm, norm_keywords=keywords)) == (norm == "Instance")
 
 
 @pytest.mark.parametrize("block", ["BasicBlockD", "BottleneckD", None])
