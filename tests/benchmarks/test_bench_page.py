@@ -126,28 +126,33 @@ def test_every_part_writes_json_ready_figures(bench):
 def test_a_bundle_is_compared_round_by_round():
     from parts import bundle
 
-    def row(seconds, differing):
+    def row(seconds, differing, **stages):
         return {
             "cpu_seconds": seconds,
             "seconds": seconds,
             "peak_mib": 100,
             "differing": differing,
             "voxels": 2000,
+            "stages": stages,
         }
 
-    rows = {"monai": [row(20, 0), row(40, 0)], "ours": [row(5, 3), row(8, 3)]}
+    ours = [row(5, 3, read=0.5, network=3), row(8, 3, read=0.5, network=5)]
+    rows = {"monai": [row(20, 0), row(40, 0)], "ours": ours}
     network = {
         "windows": 100,
         "window_gflop": 2.0,
         "openvino_seconds": 0.03,
         "torch_seconds": 0.05,
         "peak_gflops": 200.0,
+        "errors": {"torch": 6e-6, "plain": 0.0195, "ours": 2.6e-5, "largest": 7.31},
     }
     found = {"work": {"unet": {"rows": rows, "network": network}}}
     text = "\n".join(bundle.section(found))
     assert "| ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 |" in text
     assert "| 3 of 2,000 |" in text
-    assert "| unet | 100 | 2.00 | 5.0 | 3.0 | 1.0 | 10.0 | 6.5 |" in text
+    assert "| unet | 100 | 2.00 | 5.0 | 3.0 | 1.0 | 33% | 10.0 | 6.5 |" in text
+    assert "| unet | 0.50 | 0.00 | 4.00 | 0.00 | 0.00 | 2.00 |" in text  # of 1.5 and 2.5 s beside the stages
+    assert "| unet | 7.3 | 6e-06 | 2e-02 | 3e-05 |" in text
     seconds, memory = bundle.figures(found)
     assert seconds.bars == {"monai.bundle run, unet": 30, "ours, fp32, unet": 6.5}
     assert memory.bars == {"monai.bundle run, unet": 100, "ours, fp32, unet": 100}
