@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from itk_infer.spec.values import is_number
-
 Check = Callable[[Any], Any]
 UNITS = "_KMGT"  # powers of 1024
 
@@ -41,6 +39,8 @@ def true_or_false(value: Any) -> bool:
 
 def a_number(value: Any) -> float:
     """A finite number."""
+    from itk_infer.spec.values import is_number  # `--help` needs no spec, and its modules take time
+
     if not is_number(value):
         raise ValueError("give a number")
     number: float = value

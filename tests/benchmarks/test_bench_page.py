@@ -109,6 +109,7 @@ def test_every_part_writes_json_ready_figures(bench):
         "nnunet",
         "bundle",
         "depth",
+        "ensemble",
         "accumulate",
         "accuracy",
         "failures",
