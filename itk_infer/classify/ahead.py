@@ -21,6 +21,7 @@ from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, Pictures
 
 MOST_BYTES = 1 << 26  # of files and their decoded pictures
+State = tuple[int, int, int]
 SWITCH_S = 0.0005  # longest time that a thread waits for Python code of another
 
 
@@ -33,7 +34,7 @@ class Ahead:
 
     def __init__(self, source: Path) -> None:
         self._source, self._root = source, source if source.is_dir() else source.parent
-        self._opened: dict[Path, Pictures] = {}
+        self._opened: dict[Path, tuple[Pictures, State | None]] = {}
         self._stop = threading.Event()
         self._bytes = 0
         self._thread = threading.Thread(target=self._work, name="ahead")
@@ -62,8 +63,9 @@ class Ahead:
             path: The file.
             keep: Whether it will be opened again.
         """
-        pictures = self._opened.get(path) if keep else self._opened.pop(path, None)
-        return open_pictures(path) if pictures is None else pictures
+        found = self._opened.get(path) if keep else self._opened.pop(path, None)
+        # The search may have met a file that was written after it was read here.
+        return found[0] if found is not None and _state(path) == found[1] else open_pictures(path)
 
     def _work(self) -> None:
         try:
@@ -79,6 +81,7 @@ class Ahead:
     def _decode(self, path: Path) -> None:
         if is_picture(path.name) or split_suffix(path.name)[1]:  # decoded as a whole when they are opened
             return
+        state = _state(path)
         try:
             pictures = open_pictures(path)
         except (ItkInferError, NotAPicture, OSError):
@@ -86,9 +89,18 @@ class Ahead:
         if not isinstance(pictures, DicomPictures):
             return
         ahead = _DecodedAhead(pictures)
-        self._opened[path] = ahead
+        self._opened[path] = ahead, state
         while ahead.decode_next() and self._bytes < MOST_BYTES and not self._stop.is_set():
             self._bytes += pictures.frame_bytes
+
+
+def _state(path: Path) -> State | None:
+    """What changes when a file is written; None if it cannot be read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _DecodedAhead:

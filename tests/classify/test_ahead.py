@@ -141,3 +141,13 @@ def test_the_interpreter_is_left_as_it_was(tmp_path: Path) -> None:
     with Ahead(tmp_path):
         assert sys.getswitchinterval() < before
     assert sys.getswitchinterval() == before
+
+
+def test_a_file_that_was_written_meanwhile_is_read_again(tmp_path: Path, opened: list[str]) -> None:
+    frames_file(tmp_path / "a.dcm", 1, 0)
+    with Ahead(tmp_path) as ahead:
+        all_read(ahead)
+        later = frames_file(tmp_path / "a.dcm", 2, 1)
+        pictures = ahead.open(tmp_path / "a.dcm")
+        assert opened == ["a.dcm", "a.dcm"]
+        assert pictures.facts.frames == len(later)
