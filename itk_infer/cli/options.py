@@ -55,6 +55,8 @@ RUN_FLAGS = {
 }
 MENTION = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]*))?`")
 PATH = click.Path(path_type=Path)
+LIST = "LIST"  # metavar of options that take several items, as 0,2 or 0 2
+ITEM = re.compile(r"[\d.,]+|all")
 
 
 class GroupedOption(click.Option):
@@ -67,6 +69,20 @@ class GroupedOption(click.Option):
 
 class GroupedCommand(click.Command):
     """A command whose ``--help`` lists options under headings."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with the items of a list also as words of their own, which nnU-Net's users are used to."""
+        flags = {flag for parameter in self.params if parameter.metavar == LIST for flag in parameter.opts}
+        words: list[str] = []
+        in_list = False
+        for word in args:
+            item = ITEM.fullmatch(word) is not None
+            if in_list and item and words[-1] not in flags:
+                words[-1] += f",{word}"
+            else:
+                words.append(word)
+            in_list = word in flags or (in_list and item)
+        return super().parse_args(ctx, words)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options under their headings, in the order in which they were declared."""
