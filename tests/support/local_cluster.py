@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -21,10 +21,12 @@ def local_cluster_of(workers: int) -> Iterator[Any]:
     import distributed
 
     settings = {"distributed.deploy.lost-worker-timeout": "1h", "distributed.comm.timeouts.connect": "300s"}
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
+    with dask.config.set(settings):
+        cluster = distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-    ):
-        yield cluster
+        )
+        try:
+            yield cluster
+        finally:
+            with suppress(TimeoutError):  # it waits for the end of each worker that it has killed, for 5 seconds
+                cluster.close()
