@@ -37,7 +37,7 @@ MODELS = {
         ["nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0", "nnUNetTrainer__nnUNetPlans__2d"],
     ),
 }
-TOLERATED = 3  # voxels a file beyond those of exact sums: OpenVINO rounds differently, and by its threads
+TOLERATED = 1  # voxels a file beyond those of exact sums: ours are in float32
 UNCOUNTED = 3  # of files for which it was not counted
 
 

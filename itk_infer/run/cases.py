@@ -47,7 +47,7 @@ def find_cases(
         case_name: Template of the names of DICOM cases, with attributes in braces; empty: the folder's name.
 
     Raises:
-        ConfigError: `source` does not exist, or is the output folder.
+        ConfigError: `source` does not exist, or is the output folder; no case has the channels of the model.
         NoInputError: there is no image.
     """
     if not source.exists():
@@ -86,6 +86,9 @@ def find_cases(
     cases = tuple(sorted(_checked(found), key=lambda case: case.name))
     if not cases:
         raise NoInputError(_nothing(source, passed, recursive))
+    takes = _takes(wanted.channels)
+    if not search.dicom and all(case.problem is not None and takes in case.problem for case in cases):
+        raise ConfigError(f"{source}: no case has the channels of the model: {cases[0].problem}")
     return Inputs(cases, tuple(passed), (*sentences(passed), *notes, *_labels_taken(cases, search.labels)))
 
 
@@ -138,11 +141,15 @@ def _siblings(source: Path) -> list[Path]:
     return [path for path, other in others.items() if other and other["case"] == match["case"]]
 
 
+def _takes(names: Sequence[str]) -> str:
+    """What a case needs, for the problem of one that has other channels; names may be empty."""
+    listed = f" ({', '.join(names)})" if all(names) else ""
+    return f"the model takes {len(names)} channel{'s' if len(names) > 1 else ''}{listed}"
+
+
 def _grouped(files: list[Case], names: Sequence[str]) -> list[Case]:
     """One case per set of channel files; `names` are names of the channels, which may be empty."""
-    channels = len(names)
-    listed = f" ({', '.join(names)})" if all(names) else ""
-    takes = f"the model takes {channels} channel{'s' if channels > 1 else ''}{listed}"
+    channels, takes = len(names), _takes(names)
     groups: dict[tuple[PurePosixPath, str], dict[int, Case]] = defaultdict(dict)
     ambiguous: dict[tuple[PurePosixPath, str], str] = {}
     cases = []

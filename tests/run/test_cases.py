@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import nibabel as nib
@@ -145,13 +146,23 @@ def test_a_folder_where_one_file_has_no_number_keeps_its_names(tmp_path):
 
 
 def test_a_channel_too_many_is_refused_with_the_names_of_channels(tmp_path):
-    make(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz")
-    (case,) = find_cases(tmp_path, None, recursive=False, wanted=NUMBERED).cases
+    make(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
+    case, _ = find_cases(tmp_path, None, recursive=False, wanted=NUMBERED).cases
     assert case.problem == "a_0001 is one channel too many; the model takes 1 channel (CT)"
     two = InputSpec(("T1", "FLAIR"))
-    make(tmp_path, "b_0000.nii.gz")
     cases = find_cases(tmp_path, None, recursive=False, wanted=two).cases
     assert cases[1].problem == "channel file b_0001 is missing; the model takes 2 channels (T1, FLAIR)"
+
+
+def test_a_folder_in_which_no_case_has_the_channels_is_refused(tmp_path):
+    """Another model's images: a mistake in the command, for which no case is started."""
+    make(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
+    one = "no case has the channels of the model: a_0001 is one channel too many; the model takes 1 channel"
+    with pytest.raises(ConfigError, match=re.escape(one)):
+        find_cases(tmp_path, None, recursive=False, wanted=NUMBERED)
+    three = "no case has the channels of the model: channel file a_0002 is missing; the model takes 3 channels"
+    with pytest.raises(ConfigError, match=re.escape(three)):
+        find_cases(tmp_path, None, recursive=False, wanted=InputSpec(("T1", "FLAIR", "T2")))
 
 
 def test_a_4d_file_holds_the_channels(tmp_path):
