@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from support.nnunet_folder import architecture, configuration, plans, random_state, write_model
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError
+from itk_infer.model.kinds.network_steps import network as network_module
 from itk_infer.model.kinds.nnunet import kind as kind_module
 from itk_infer.model.registry import load_backend
 from itk_infer.model.runtimes import graph as graph_module
@@ -100,7 +101,7 @@ def test_a_folder_is_run_without_torch(command, folder, images, tmp_path):
     flags = ("-m", folder, "--device", "cpu", "--orientation", "input")
     code, text = command("-i", images, "-o", tmp_path / "without", *flags)
     assert code == 0, text
-    assert kind_module.WITHOUT_TORCH in text
+    assert network_module.WITHOUT_TORCH in text
     from itk_infer.cli.main import main
 
     assert main(["-i", str(images), "-o", str(tmp_path / "with"), "--provider", "cpu", *map(str, flags)]) == 0
@@ -182,17 +183,17 @@ def test_dropout_is_run_by_torch(tmp_path):
 @pytest.fixture
 def broken(monkeypatch):
     """One weight of OpenVINO's network is wrong."""
-    right = kind_module.openvino_graph
+    right = network_module.openvino_graph
 
-    def wrong(about, steps, folds, shape):
+    def wrong(steps, folds, shape):
         changed = dict(folds[0])
         name = "encoder.stages.1.0.convs.0.conv.weight"
         changed[name] = changed[name] * np.where(np.arange(changed[name].size) == 0, -3, 1).reshape(
             changed[name].shape
         )
-        return right(about, steps, [changed, *folds[1:]], shape)
+        return right(steps, [changed, *folds[1:]], shape)
 
-    monkeypatch.setattr(kind_module, "openvino_graph", wrong)
+    monkeypatch.setattr(network_module, "openvino_graph", wrong)
 
 
 def test_a_wrong_weight_is_found_and_torch_runs_the_network(folder, broken):
@@ -229,13 +230,13 @@ def test_a_window_that_does_not_fit_is_an_error(folder):
 
 def test_each_shape_is_proven_once(folder, monkeypatch):
     seen = []
-    right = kind_module.reference_logits
+    right = network_module.reference_logits
 
-    def counted(about, steps, folds, windows):
+    def counted(steps, folds, windows):
         seen.append(windows.shape)
-        return right(about, steps, folds, windows)
+        return right(steps, folds, windows)
 
-    monkeypatch.setattr(kind_module, "reference_logits", counted)
+    monkeypatch.setattr(network_module, "reference_logits", counted)
     backend = load(folder)
     for count in (2, 2, 1, 2, 1):
         backend.forward(WINDOWS[:count])
@@ -248,7 +249,7 @@ def test_memory_that_runs_out_is_named_as_such(folder, monkeypatch):
     def full(*_):
         raise MemoryError
 
-    monkeypatch.setattr(kind_module, "reference_logits", full)
+    monkeypatch.setattr(network_module, "reference_logits", full)
     with pytest.raises(OutOfMemoryError):
         load(folder).forward(WINDOWS)
 
