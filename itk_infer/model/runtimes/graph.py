@@ -60,7 +60,6 @@ class GraphModel:
         digest: SHA-256 of the model's files.
         notes: Sentences for the user.
         by_torch: Loads the same model for torch to run it, with ImportError where torch is not installed.
-        batch_hint: Windows per call recommended by the model's author.
         no_torch: What to say where `by_torch` cannot import a package.
     """
 
@@ -72,7 +71,6 @@ class GraphModel:
     digest: str
     notes: tuple[str, ...]
     by_torch: Callable[[], TorchBackend]
-    batch_hint: int | None = None
     no_torch: str = NO_TORCH
 
 
@@ -100,8 +98,8 @@ class GraphBackend:
         self._threads = options.threads or usable_cores()
         self.precision, chosen = choose_torch_precision(options.precision, "cpu", "openvino")
         inputs, outputs = model.channels
-        size = (1 if model.flat else None, None, None)
-        self.shape = NetworkShape(inputs, outputs, size, batch_hint=model.batch_hint)
+        # No hint about windows per call: OpenVINO takes as long for them one by one, and less memory.
+        self.shape = NetworkShape(inputs, outputs, (1 if model.flat else None, None, None))
         self.notes = (*chosen, *model.notes)
         self._run = self._compiled()
 

@@ -97,7 +97,6 @@ def _graph_model(
         bundle.digest,
         (*device, WITHOUT_TORCH, *bundle.notes, *changes),
         by_torch,
-        bundle.batch,
         f"torch or MONAI is not installed: {_INSTALL}",
     )
 
