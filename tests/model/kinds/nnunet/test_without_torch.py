@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from support.nnunet_folder import architecture, configuration, plans, random_state, write_model
+from support.without_torch import blocking, run_blocked
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError
 from itk_infer.model.kinds.network_steps import network as network_module
@@ -27,8 +26,6 @@ from itk_infer.testing import BackendTests
 torch = pytest.importorskip("torch", reason="makes the model folders")
 pytest.importorskip("openvino", reason="needs the nnunet extra")
 
-# A module in place of torch, which workers find, too.
-NO_TORCH = "raise ModuleNotFoundError('torch was imported')"
 WINDOWS = np.random.default_rng(1).standard_normal((2, 1, 8, 16, 12), np.float32)
 
 
@@ -79,22 +76,8 @@ def images(tmp_path):
 @pytest.fixture
 def command(tmp_path):
     """Runs the command where every import of torch fails, in the workers, too."""
-    (tmp_path / "before").mkdir()
-    (tmp_path / "before" / "torch.py").write_text(NO_TORCH)
-    paths = [str(tmp_path / "before"), *sys.path]
-
-    def run(*words):
-        ended = subprocess.run(
-            [sys.executable, "-m", "itk_infer", *map(str, words)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        return ended.returncode, " ".join((ended.stdout + ended.stderr).split())
-
-    return run
+    paths = blocking(tmp_path / "before", "torch")
+    return lambda *words: run_blocked(paths, *words)
 
 
 def test_a_folder_is_run_without_torch(command, folder, images, tmp_path):
