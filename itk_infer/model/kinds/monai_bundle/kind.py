@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from itk_infer.errors import ModelError
 from itk_infer.model.backend import Backend, BackendOptions
 from itk_infer.model.kinds.monai_bundle.bundle import Bundle, read_bundle
+from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef
 from itk_infer.model.kinds.monai_bundle.steps.described import steps_of
 from itk_infer.model.kinds.monai_bundle.steps.layers import NotDescribed
-from itk_infer.model.kinds.monai_bundle.weight_arrays import read_weight_arrays
+from itk_infer.model.kinds.monai_bundle.weight_arrays import WeightArrays, read_weight_arrays
 from itk_infer.model.kinds.network_steps.network import WITHOUT_TORCH, graph_network
+from itk_infer.model.kinds.network_steps.step import Step
 from itk_infer.model.runtimes.graph import GraphBackend, GraphModel
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
 from itk_infer.model.runtimes.torch_choices import without_torch
@@ -23,6 +26,7 @@ from itk_infer.spec import ModelSpec
 if TYPE_CHECKING:
     from itk_infer.options import Options
 
+Described: TypeAlias = Callable[[], tuple[ModelSpec, list[str]]]  # the spec, and notes about it
 _INSTALL = "pip install 'itk_infer[monai-torch]'"
 
 
@@ -43,50 +47,42 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
     bundle = read_bundle(path.absolute())
     if bundle.weights.suffix == ".onnx":
         return _onnx(bundle, path, spec_sources, options)
+    described = partial(_spec, bundle, path, spec_sources)
     fast, device = without_torch(options.device, options.provider)
     reason: ModelError | NotDescribed | None = None
     if fast and bundle.network is not None:
         try:
-            return GraphBackend(_graph_model(bundle, path, spec_sources, device, options), options)
-        except _Undescribed as error:
-            reason = error.reason
+            steps = steps_of(bundle.network)
+            weights = read_weight_arrays(bundle.weights, bundle.keys, steps)
+        except (ModelError, NotDescribed) as error:
+            reason = error
+        else:
+            return GraphBackend(
+                _graph_model(bundle, bundle.network, steps, weights, described, device, options), options
+            )
     try:
-        return TorchBackend(lambda: _torch_model(bundle, path, spec_sources), options)
+        return TorchBackend(lambda: _torch_model(bundle, described), options)
     except ImportError as error:
         if isinstance(reason, ModelError):
             raise reason from None
         raise ModelError(_packages(bundle, reason, error)) from error
 
 
-class _Undescribed(Exception):
-    """The network cannot be run without torch; `reason` says why."""
-
-    def __init__(self, reason: ModelError | NotDescribed) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
 def _graph_model(
-    bundle: Bundle, path: Path, spec_sources: SpecSources, device: Sequence[str], options: BackendOptions
+    bundle: Bundle,
+    about: NetworkDef,
+    steps: Sequence[Step],
+    weights: WeightArrays,
+    described: Described,
+    device: Sequence[str],
+    options: BackendOptions,
 ) -> GraphModel:
-    """The model as OpenVINO runs it.
-
-    Raises:
-        _Undescribed: the network is not described as steps, or its weights cannot be read so.
-    """
-    about = bundle.network
-    try:
-        if about is None:
-            raise NotDescribed(bundle.refused)
-        steps = steps_of(about)
-        weights = read_weight_arrays(bundle.weights, bundle.keys, steps)
-    except (ModelError, NotDescribed) as error:
-        raise _Undescribed(error) from None
-    spec, changes = _spec(bundle, path, spec_sources)
+    """The model as OpenVINO runs it."""
+    spec, changes = described()
 
     def by_torch() -> TorchBackend:
         plain = replace(cast("Options", options), device="cpu", provider="cpu", precision="fp32")
-        return TorchBackend(lambda: _torch_model(bundle, path, spec_sources), plain)
+        return TorchBackend(lambda: _torch_model(bundle, described), plain)
 
     return GraphModel(
         graph_network(steps, [weights.values], weights.release),
@@ -101,13 +97,13 @@ def _graph_model(
     )
 
 
-def _torch_model(bundle: Bundle, path: Path, spec_sources: SpecSources) -> TorchModel:
+def _torch_model(bundle: Bundle, described: Described) -> TorchModel:
     """The model as torch runs it.
 
     Raises:
         ImportError: a package is not installed.
     """
-    spec, changes = _spec(bundle, path, spec_sources)
+    spec, changes = described()
     notes = (*bundle.notes, *changes)
     if bundle.network is None:
         from itk_infer.model.kinds.torch_file import read_torchscript

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from itk_infer.model.kinds.checkpoint import read_arrays
+from itk_infer.model.kinds.monai_bundle.state_dict import differences, state_in
 from itk_infer.model.kinds.monai_bundle.steps.layers import NotDescribed
-from itk_infer.model.kinds.monai_bundle.weight_names import differences, state_in
 from itk_infer.model.kinds.network_steps.step import Step, Values, weights_of
 
 

@@ -11,7 +11,7 @@ from itk_infer.errors import ModelError
 from itk_infer.lazy_packages import import_name
 from itk_infer.model.kinds.checkpoint import describe, read_document
 from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, wrong_arguments
-from itk_infer.model.kinds.monai_bundle.weight_names import differences, state_in
+from itk_infer.model.kinds.monai_bundle.state_dict import differences, state_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
