@@ -214,6 +214,9 @@ FLAT = {"kernel_size": [3] * 3, "strides": [1, 2, 2], "upsample_kernel_size": [2
         ("UNet", {**SMALL, "dropout": 2}, "dropout 2"),
         ("UNet", {**SMALL, "bias": "True"}, "bias is 'True'"),
         ("UNet", {**SMALL, "strides": []}, "strides are"),
+        pytest.param(
+            "UNet", {"channels": [1] * 1000, "strides": [1] * 999}, "hundreds of stages", id="hundreds of stages"
+        ),
         ("DynUNet", {**FLAT, "upsample_kernel_size": [2]}, "1 kernels upwards"),
         ("DynUNet", {**FLAT, "filters": [4, 8]}, "2 filters for 3 stages"),
         ("DynUNet", {**FLAT, "strides": [1, 4, 2], "kernel_size": [3, 2, 3]}, "has a stride of"),

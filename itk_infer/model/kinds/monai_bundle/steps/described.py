@@ -36,3 +36,5 @@ def steps_of(about: NetworkDef) -> tuple[Step, ...]:
         return write(**about.arguments)
     except NotDescribed as error:
         raise NotDescribed(f"{about.name}: {error}") from None
+    except RecursionError:
+        raise NotDescribed(f"{about.name}: it has hundreds of stages") from None
