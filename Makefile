@@ -71,7 +71,7 @@ $(DEMO)/installed: pyproject.toml constraints.txt
 $(TEST)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/$(BIN)/python $(PIP) torch
-	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai,cluster,dicom,evaluate,images,quality,server,docs,test]"
+	$(TEST)/$(BIN)/python $(PIP) --editable ".[onnx,openvino,mmengine,monai-torch,cluster,dicom,evaluate,images,quality,server,docs,test]"
 	# nnU-Net's own networks, to compare ours with; what it requires besides torch and NumPy replaces torch.
 	$(TEST)/$(BIN)/python $(PIP) --no-deps dynamic-network-architectures
 	# Gradients of ONNX networks; torchvision, which it requires, is not needed.

@@ -216,9 +216,9 @@ def profile(work: dict[str, Any]) -> list[str]:
     return [
         "### What our command consists of",
         "",
-        "Wall seconds, the median of the rounds. *Network* includes the first window by torch, with which that of "
+        "Wall seconds, the median of the rounds. *Network* includes the first window by NumPy, with which that of "
         "OpenVINO is compared, and compiling; *engine* adds windows up, decides, and brings labels back; the "
-        "rest is the start of two processes, torch among what they import, loading the model, and the ledger.",
+        "rest is the start of two processes, loading the model, and the ledger.",
         "",
         *table(("command", *STAGES, "the rest"), cells),
     ]

@@ -22,7 +22,7 @@ from itk_infer.model.runtimes.onnxruntime import import_runtime
 PACKAGES = (
     *("itk_infer", "numpy", "SimpleITK", "zarr", "numcodecs", "isal", "click", "openpyxl", "pillow"),
     *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm"),
-    *("openvino", "torch", "onnx", "onnxscript", "monai", "einops", "safetensors"),
+    *("openvino", "torch", "onnx", "onnxscript", "monai", "einops", "pyyaml", "safetensors"),
     *("mmengine", "mmengine-lite", "mmsegmentation", "mmcv", "mmcv-lite", "setuptools"),
     *("onedl-mmengine", "onedl-mmsegmentation", "onedl-mmcv"),
     *("distributed", "dask-jobqueue", "cryptography", "imagecodecs", "pydicom", "highdicom", "pynetdicom"),

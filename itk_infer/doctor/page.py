@@ -84,7 +84,7 @@ def _extras(facts: Facts) -> list[str]:
         missing = extra.missing(facts.packages)
         names = ", ".join(names.partition("|")[0] for names in missing)
         lines.append(
-            f"{extra.name:<9} {'there  ' if not missing else 'missing'} {extra.purpose}"
+            f"{extra.name:<11} {'there  ' if not missing else 'missing'} {extra.purpose}"
             + (f" (no {names}): {extra.command}" if missing else "")
         )
     return lines

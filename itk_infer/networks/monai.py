@@ -19,7 +19,7 @@ def _maker(name: str) -> Callable[..., Any]:
         except ImportError as error:
             raise ModelError(
                 f"the network {name} comes from MONAI, which cannot be imported ({error}); "
-                "run: pip install 'itk_infer[monai]'"
+                "run: pip install 'itk_infer[monai-torch]'"
             ) from error
         return getattr(nets, name)(**arguments)
 

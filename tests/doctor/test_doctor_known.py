@@ -139,7 +139,7 @@ def test_the_page():
         "memory: 3.0 GiB that the limit of its container leaves",
         "cuda:0  Test GPU, 8.0 GiB; torch, onnxruntime: fp32; `precision=half`: fp16",
         "cpu     OpenVINO for every kind of model: fp32; `precision=half`: bf16",
-        "mmengine  missing MMEngine configs with checkpoints (no mmengine, mmsegmentation, mmcv-lite)",
+        "mmengine    missing MMEngine configs with checkpoints (no mmengine, mmsegmentation, mmcv-lite)",
         "pip install 'itk_infer[mmengine]'",
         "/data, 5.0 GiB free, 1.0 MiB used",
         "caches: /none, cannot be written",

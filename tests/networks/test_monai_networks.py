@@ -56,5 +56,5 @@ def test_without_monai_the_error_says_what_to_install(networks, monkeypatch):
     from mmengine.registry import MODELS
 
     monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(ModelError, match=r"DynUNet comes from MONAI.*pip install 'itk_infer\[monai\]'"):
+    with pytest.raises(ModelError, match=r"DynUNet comes from MONAI.*pip install 'itk_infer\[monai-torch\]'"):
         MODELS.build({"type": "DynUNet"})

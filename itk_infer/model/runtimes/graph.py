@@ -60,6 +60,7 @@ class GraphModel:
         digest: SHA-256 of the model's files.
         notes: Sentences for the user.
         by_torch: Loads the same model for torch to run it, with ImportError where torch is not installed.
+        no_torch: What to say where `by_torch` cannot import a package.
     """
 
     network: GraphNetwork
@@ -70,6 +71,7 @@ class GraphModel:
     digest: str
     notes: tuple[str, ...]
     by_torch: Callable[[], TorchBackend]
+    no_torch: str = NO_TORCH
 
 
 class GraphBackend:
@@ -96,6 +98,7 @@ class GraphBackend:
         self._threads = options.threads or usable_cores()
         self.precision, chosen = choose_torch_precision(options.precision, "cpu", "openvino")
         inputs, outputs = model.channels
+        # No hint about windows per call: OpenVINO takes as long for them one by one, and less memory.
         self.shape = NetworkShape(inputs, outputs, (1 if model.flat else None, None, None))
         self.notes = (*chosen, *model.notes)
         self._run = self._compiled()
@@ -120,7 +123,8 @@ class GraphBackend:
         try:
             return self._model.by_torch().dropout_samples(count)
         except ImportError:
-            raise ModelError(f"`mc_dropout`: torch runs networks with dropout, and {NO_TORCH}") from None
+            sentence = f"`mc_dropout`: torch runs networks with dropout, and {self._model.no_torch}"
+            raise ModelError(sentence) from None
 
     def _twin(self, network: GraphNetwork, fold: int | None, precision: Precision) -> GraphBackend:
         """Return a backend with the same settings for a fold, or in another precision."""
@@ -142,7 +146,7 @@ class GraphBackend:
         try:
             whole = self._model.by_torch()
         except ImportError:
-            raise InferenceError(f"torch would run it instead, but {NO_TORCH}") from None
+            raise InferenceError(f"torch would run it instead, but {self._model.no_torch}") from None
         return whole.forward if self._fold is None else whole.folds[self._fold].forward
 
     def _fell_back(self, why: str, shape: tuple[int, ...], ran_before: bool) -> None:
@@ -182,7 +186,8 @@ class Proven:
         Outputs are compared on the last window only, because the reference is slow; windows are independent.
 
         Raises:
-            InferenceError: the network failed, or its output differs from the reference's.
+            InferenceError: the network failed, its output has another size than the windows, or differs from the
+                reference's.
         """
         if windows.shape in self._shapes:
             return self._answer(windows)
@@ -207,4 +212,10 @@ class Proven:
                 "fit its strides?"
             )
             raise network_error(error, sentence) from error
-        return logits[:, :, None] if self._flat else logits
+        logits = logits[:, :, None] if self._flat else logits
+        if logits.shape[2:] != window.shape[2:]:
+            raise InferenceError(
+                f"the network's output has shape {logits.shape} for input {window.shape} (N, C, Z, Y, X); it must "
+                "keep Z, Y and X (does the window fit its strides?)"
+            )
+        return logits

@@ -83,7 +83,7 @@ def read_bundle(path: Path) -> Bundle:
     lines = list(parts.lines)
     if network is not None:
         given = ", ".join(f"{key}={value}" for key, value in network.arguments.items())
-        ours = f"built by MONAI, with the weights of {weights.name}"
+        ours = f"built with the weights of {weights.name}"
         lines.insert(0, Line("network_def", f"{network.name}({given})", ours))
     if network is None:
         weights = _program(location.root) or weights

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from itk_infer.errors import ModelError
 from itk_infer.model.backend import Backend, BackendOptions
 from itk_infer.model.kinds.monai_bundle.bundle import Bundle, read_bundle
+from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef
+from itk_infer.model.kinds.monai_bundle.steps.described import steps_of
+from itk_infer.model.kinds.monai_bundle.steps.layers import NotDescribed
+from itk_infer.model.kinds.monai_bundle.weight_arrays import WeightArrays, read_weight_arrays
+from itk_infer.model.kinds.network_steps.network import WITHOUT_TORCH, graph_network
+from itk_infer.model.kinds.network_steps.step import Step
+from itk_infer.model.runtimes.graph import GraphBackend, GraphModel
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
+from itk_infer.model.runtimes.torch_choices import without_torch
 from itk_infer.model.spec_sources import Document, SpecSources, resolve
 from itk_infer.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from itk_infer.options import Options
+
+Described: TypeAlias = Callable[[], tuple[ModelSpec, list[str]]]  # the spec, and notes about it
+_INSTALL = "pip install 'itk_infer[monai-torch]'"
 
 
 def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptions) -> Backend:
@@ -24,31 +39,95 @@ def load(paths: Sequence[Path], spec_sources: SpecSources, options: BackendOptio
         options: Where and how to run it.
 
     Raises:
-        ModelError: it cannot be read, something in it is not supported, or the weights do not fit the network.
+        ModelError: it cannot be read, something in it is not supported, the weights do not fit the network, or
+            a package that it needs is not installed.
         SpecError: a source of the spec is invalid.
     """
     (path,) = paths
     bundle = read_bundle(path.absolute())
     if bundle.weights.suffix == ".onnx":
         return _onnx(bundle, path, spec_sources, options)
+    described = partial(_spec, bundle, path, spec_sources)
+    fast, device = without_torch(options.device, options.provider)
+    reason: ModelError | NotDescribed | None = None
+    if fast and bundle.network is not None:
+        try:
+            steps = steps_of(bundle.network)
+            weights = read_weight_arrays(bundle.weights, bundle.keys, steps)
+        except (ModelError, NotDescribed) as error:
+            reason = error
+        else:
+            return GraphBackend(
+                _graph_model(bundle, bundle.network, steps, weights, described, device, options), options
+            )
+    try:
+        return TorchBackend(lambda: _torch_model(bundle, described), options)
+    except ImportError as error:
+        if isinstance(reason, ModelError):
+            raise reason from None
+        raise ModelError(_packages(bundle, reason, error)) from error
 
-    def build() -> TorchModel:
-        spec, changes = _spec(bundle, path, spec_sources)
-        notes = [*bundle.notes, *changes]
-        if bundle.network is None:
-            from itk_infer.model.kinds.torch_file import read_torchscript
 
-            script = read_torchscript(bundle.weights)
-            return TorchModel(script, script, spec, bundle.digest, bundle.batch, tuple(notes))
-        from itk_infer.model.kinds.monai_bundle.weights import build_network, load_strictly, read_weights
+def _graph_model(
+    bundle: Bundle,
+    about: NetworkDef,
+    steps: Sequence[Step],
+    weights: WeightArrays,
+    described: Described,
+    device: Sequence[str],
+    options: BackendOptions,
+) -> GraphModel:
+    """The model as OpenVINO runs it."""
+    spec, changes = described()
 
-        network = build_network(bundle.network)
-        weights = read_weights(bundle.weights, bundle.keys)
-        load_strictly(network, weights, bundle.weights, bundle.network, bundle.monai)
-        outputs = bundle.network.outputs
-        return TorchModel(network, network, spec, bundle.digest, bundle.batch, tuple(notes), outputs)
+    def by_torch() -> TorchBackend:
+        plain = replace(cast("Options", options), device="cpu", provider="cpu", precision="fp32")
+        return TorchBackend(lambda: _torch_model(bundle, described), plain)
 
-    return TorchBackend(build, options)
+    return GraphModel(
+        graph_network(steps, [weights.values], weights.release),
+        (),
+        about.dimensions == 2,
+        (about.inputs, about.outputs),
+        spec,
+        bundle.digest,
+        (*device, WITHOUT_TORCH, *bundle.notes, *changes),
+        by_torch,
+        f"torch or MONAI is not installed: {_INSTALL}",
+    )
+
+
+def _torch_model(bundle: Bundle, described: Described) -> TorchModel:
+    """The model as torch runs it.
+
+    Raises:
+        ImportError: a package is not installed.
+    """
+    spec, changes = described()
+    notes = (*bundle.notes, *changes)
+    if bundle.network is None:
+        from itk_infer.model.kinds.torch_file import read_torchscript
+
+        script = read_torchscript(bundle.weights)
+        return TorchModel(script, script, spec, bundle.digest, bundle.batch, notes)
+    from itk_infer.model.kinds.monai_bundle.weights import build_network, load_strictly, read_weights
+
+    network = build_network(bundle.network)
+    weights = read_weights(bundle.weights, bundle.keys)
+    load_strictly(network, weights, bundle.weights, bundle.network, bundle.monai)
+    return TorchModel(network, network, spec, bundle.digest, bundle.batch, notes, bundle.network.outputs)
+
+
+def _packages(bundle: Bundle, reason: NotDescribed | None, error: ImportError) -> str:
+    """The sentence about packages that this bundle needs."""
+    if bundle.network is None:
+        return f"{bundle.weights}: torch runs it ({error}): pip install 'itk_infer[torch]'"
+    if reason is not None:
+        return f"{bundle.source}: only MONAI and torch can run this network ({reason}; {error}): {_INSTALL}"
+    return (
+        f"bundles of MONAI are run by OpenVINO on a CPU, and else by torch and MONAI ({error}): pip install "
+        "'itk_infer[monai]' for a CPU, or 'itk_infer[monai-torch]'"
+    )
 
 
 def _onnx(bundle: Bundle, path: Path, spec_sources: SpecSources, options: BackendOptions) -> Backend:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itk_infer.errors import ModelError
 from itk_infer.lazy_packages import import_name
 from itk_infer.model.kinds.checkpoint import describe, read_document
 from itk_infer.model.kinds.monai_bundle.network_def import NetworkDef, wrong_arguments
+from itk_infer.model.kinds.monai_bundle.state_dict import differences, state_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,18 +39,18 @@ def read_weights(path: Path, keys: Sequence[str]) -> Mapping[str, Tensor]:
 
     Args:
         path: File with a state dict, or with a mapping that has one.
-        keys: Keys of that mapping, preferred ones first; if none exists, the whole file is the state dict.
+        keys: See `state_in`.
 
     Raises:
         ModelError: the file is missing, damaged or unsafe, or has no weights.
     """
+    import torch
+
     document = read_document(path)
-    found: Any = document
-    if isinstance(document, Mapping):
-        found = next((document[key] for key in keys if isinstance(document.get(key), Mapping)), document)
-    if not _is_state(found):
+    found = state_in(document, keys, torch.Tensor)
+    if found is None:
         raise ModelError(f"{path}: holds {describe(document)}, not weights; copy or download the bundle again")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    return found
 
 
 def load_strictly(
@@ -67,29 +68,12 @@ def load_strictly(
     Raises:
         ModelError: names or shapes differ.
     """
-    own = network.state_dict()
-    findings = {
-        "missing": [name for name in own if name not in weights],
-        "unexpected": [name for name in weights if name not in own],
-        "of another shape": [n for n, value in own.items() if n in weights and weights[n].shape != value.shape],
-    }
-    listed = [f"{len(names)} {what} ({_some(names)})" for what, names in findings.items() if names]
+    own, given = ({name: tuple(v.shape) for name, v in of.items()} for of in (network.state_dict(), weights))
+    listed = differences(own, given)
     if listed:
         raise ModelError(
-            f"{path}: the weights are not those of the {about.name} in network_def: {'; '.join(listed)}. "
+            f"{path}: the weights are not those of the {about.name} in network_def: {listed}. "
             f"The bundle was made with MONAI {by or '(not stated)'}, and this is {version('monai')}; "
             "models/model.ts or an export to ONNX does not depend on the version"
         )
     network.load_state_dict(dict(weights))
-
-
-def _is_state(value: Any) -> bool:
-    import torch
-
-    if not isinstance(value, Mapping) or not value:
-        return False
-    return all(isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items())
-
-
-def _some(names: Sequence[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

@@ -8,44 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from itk_infer.model.kinds.network_steps.step import IMAGE, Activation, Bias, Norm, Step
+from itk_infer.model.kinds.network_steps.writer import StepWriter
 from itk_infer.model.kinds.nnunet.architecture import Architecture
 
 Size = Sequence[int]
-Kind = Literal["conv", "transposed", "norm", "activation", "pool", "add", "join", "unused"]
-# Idle: the next step subtracts the mean of each channel, and so the bias.
-Bias = Literal["used", "idle", "none"]
-IMAGE = 0  # the network's input; the result of the first step is 1
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation on images (N, C, ...).
-
-    Attributes:
-        kind: A convolution, padded by (kernel - 1) // 2; a transposed one, whose stride is its kernel; the
-            network's normalisation or activation; average pooling; a sum; channels of both; or a convolution that
-            has weights and is not run.
-        sources: Numbers of the results that it takes.
-        name: Name of its weights, without the last part.
-        shape: Shape of its weights in torch; of a normalisation, the number of channels.
-        stride: Of a convolution or pooling.
-        bias: Of a convolution.
-    """
-
-    kind: Kind
-    sources: tuple[int, ...] = ()
-    name: str = ""
-    shape: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    bias: Bias = "none"
 
 
 def has_graph(about: Architecture) -> bool:
     """Whether a network can be described so: all but those whose batch norm depends on the windows of a call."""
-    return about.norm != "Batch" or norm_keeps(about)[1]
+    norm = norm_of(about)
+    return norm is None or norm.kind != "batch" or norm.tracked
 
 
 def steps_of(about: Architecture, inputs: int, outputs: int) -> tuple[Step, ...]:
@@ -56,36 +30,31 @@ def steps_of(about: Architecture, inputs: int, outputs: int) -> tuple[Step, ...]
     return tuple(walk.steps)
 
 
-def weights_of(steps: Sequence[Step], about: Architecture) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights by their names in torch, those of `torch.nn.Module.state_dict`."""
-    found: dict[str, tuple[int, ...]] = {}
-    for step in steps:
-        if step.kind in ("conv", "transposed", "unused"):
-            found[f"{step.name}.weight"] = step.shape
-            if step.bias != "none":
-                found[f"{step.name}.bias"] = step.shape[1:2] if step.kind == "transposed" else step.shape[:1]
-        elif step.kind == "norm":
-            affine, tracked = norm_keeps(about)
-            found |= {f"{step.name}.{part}": step.shape for part in ("weight", "bias") if affine}
-            if tracked:
-                found |= {f"{step.name}.running_{part}": step.shape for part in ("mean", "var")}
-                found[f"{step.name}.num_batches_tracked"] = ()
-    return found
+def norm_of(about: Architecture) -> Norm | None:
+    """The normalisation, with torch's defaults."""
+    if about.norm is None:
+        return None
+    usual, keywords = about.norm == "Batch", about.norm_keywords
+    affine, tracked = (bool(keywords.get(key, usual)) for key in ("affine", "track_running_stats"))
+    return Norm("batch" if usual else "instance", affine, tracked, float(keywords.get("eps", 1e-5)))
 
 
-def norm_keeps(about: Architecture) -> tuple[bool, bool]:
-    """Whether the normalisation has weights, and whether it has statistics from training, which it then uses."""
-    usual = about.norm == "Batch"  # torch's defaults
-    keywords = about.norm_keywords
-    return bool(keywords.get("affine", usual)), bool(keywords.get("track_running_stats", usual))
+def activation_of(about: Architecture) -> Activation | None:
+    """The activation, with torch's default."""
+    if about.activation is None:
+        return None
+    if about.activation == "ReLU":
+        return Activation("relu")
+    return Activation("leakyrelu", float(about.activation_keywords.get("negative_slope", 0.01)))
 
 
-class _Walk:
+class _Walk(StepWriter):
     """Writes the steps of one network down; methods take and return numbers of results."""
 
     def __init__(self, about: Architecture) -> None:
-        self._about, self._ones = about, (1,) * about.dimensions
-        self.steps: list[Step] = []
+        super().__init__(about.dimensions)
+        self._about = about
+        self._norm, self._activation = norm_of(about), activation_of(about)
 
     def plain(self, inputs: int) -> list[int]:
         """`networks.PlainEncoder`: results of all stages, the finest first."""
@@ -100,12 +69,12 @@ class _Walk:
     def residual(self, inputs: int) -> list[int]:
         """`networks.ResidualEncoder`: results of all stages, the finest first."""
         about, skips = self._about, []
-        image = self._blocks(IMAGE, "encoder.stem", 1, inputs, about.stem, about.kernels[0], self._ones)
+        image = self._blocks(IMAGE, "encoder.stem", 1, inputs, about.stem, about.kernels[0], self.ones)
         channels = itertools.pairwise((about.stem, *about.features))
         for stage, ((before, after), count) in enumerate(zip(channels, about.encoder, strict=True)):
             for number in range(count):
                 name = f"encoder.stages.{stage}.blocks.{number}"
-                stride = self._ones if number else about.strides[stage]
+                stride = self.ones if number else about.strides[stage]
                 image = self._residual_block(image, name, stage, after if number else before, stride)
             skips.append(image)
         return skips
@@ -117,16 +86,17 @@ class _Walk:
         bias: Bias = "used" if about.bias else "none"
         for place, count in enumerate(about.decoder):
             below, skip = about.features[-place - 1], about.features[-place - 2]
-            shape = (below, skip, *about.strides[-place - 1])
-            image = self._add("transposed", image, name=f"decoder.transpconvs.{place}", shape=shape, bias=bias)
-            image = self._add("join", image, skips.pop())
+            stride = about.strides[-place - 1]
+            name = f"decoder.transpconvs.{place}"
+            image = self.transposed(image, name, (below, skip), stride, stride, bias=bias)
+            image = self.join(image, skips.pop())
             kernel = about.kernels[-place - 2]
-            image = self._blocks(image, f"decoder.stages.{place}", count, 2 * skip, skip, kernel, self._ones)
-            head, shape = f"decoder.seg_layers.{place}", (outputs, skip, *self._ones)
+            image = self._blocks(image, f"decoder.stages.{place}", count, 2 * skip, skip, kernel, self.ones)
+            head, ends = f"decoder.seg_layers.{place}", (skip, outputs)
             if place < len(about.decoder) - 1:
-                self._add("unused", name=head, shape=shape, bias="used")
+                self.unused(head, ends, self.ones, "used")
             else:
-                image = self._add("conv", image, name=head, shape=shape, stride=self._ones, bias="used")
+                image = self.conv(image, head, ends, self.ones, bias="used")
         return image
 
     def _blocks(
@@ -135,7 +105,7 @@ class _Walk:
         """`blocks.ConvBlocks`."""
         image = self._block(image, f"{name}.convs.0", before, after, kernel, stride)
         for number in range(1, count):
-            image = self._block(image, f"{name}.convs.{number}", after, after, kernel, self._ones)
+            image = self._block(image, f"{name}.convs.{number}", after, after, kernel, self.ones)
         return image
 
     def _block(
@@ -151,25 +121,26 @@ class _Walk:
         active: bool = True,
     ) -> int:
         """`blocks.ConvBlock`."""
-        about = self._about
-        order: list[Kind] = ["norm"] if about.norm is not None else []
-        if active and about.activation is not None:
+        about, norm = self._about, self._norm
+        order = ["norm"] if norm is not None else []
+        if active and self._activation is not None:
             order.insert(0 if about.activation_first else len(order), "activation")
-        subtracts = order[:1] == ["norm"] and about.norm == "Instance" and not norm_keeps(about)[1]
+        subtracts = order[:1] == ["norm"] and norm is not None and norm.kind == "instance" and not norm.tracked
         kept: Bias = "none" if not (about.bias if bias is None else bias) else "idle" if subtracts else "used"
-        shape = (after, before, *kernel)
-        image = self._add("conv", image, name=f"{name}.conv", shape=shape, stride=stride, bias=kept)
+        image = self.conv(image, f"{name}.conv", (before, after), kernel, stride, bias=kept)
         for kind in order:
-            norm = kind == "norm"
-            image = self._add(kind, image, name=f"{name}.norm" if norm else "", shape=(after,) if norm else ())
+            if kind == "norm":
+                image = self.norm(image, f"{name}.norm", after, norm)
+            else:
+                image = self.activation(image, self._activation)
         return image
 
     def _residual_block(self, image: int, name: str, stage: int, before: int, stride: Size) -> int:
         """`blocks.BasicBlockD` and `blocks.BottleneckD`."""
-        about, ones = self._about, self._ones
+        about, ones = self._about, self.ones
         after, kernel, path = about.features[stage], about.kernels[stage], image
         if any(step != 1 for step in stride):
-            image = self._add("pool", image, stride=stride)
+            image = self.add(Step("pool", (image,), stride=tuple(stride)))
         if before != after:
             place = 0 if image == path else 1  # in a sequence, after the pooling
             skip = f"{name}.skip.{place}"
@@ -182,11 +153,4 @@ class _Walk:
         else:
             path = self._block(path, f"{name}.conv1", before, after, kernel, stride)
             path = self._block(path, f"{name}.conv2", after, after, kernel, ones, active=False)
-        image = self._add("add", path, image)
-        return image if about.activation is None else self._add("activation", image)
-
-    def _add(
-        self, kind: Kind, *sources: int, name: str = "", shape: Size = (), stride: Size = (), bias: Bias = "none"
-    ) -> int:
-        self.steps.append(Step(kind, sources, name, tuple(shape), tuple(stride), bias))
-        return len(self.steps)
+        return self.activation(self.sum(path, image), self._activation)

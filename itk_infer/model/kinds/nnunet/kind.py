@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from itk_infer.errors import ConfigError, ModelError
 from itk_infer.model.backend import BackendOptions
-from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of, weights_of
+from itk_infer.model.kinds.network_steps.network import WITHOUT_TORCH, graph_network
+from itk_infer.model.kinds.network_steps.step import weights_of
+from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of
 from itk_infer.model.kinds.nnunet.location import is_nnunet, previous_stage_folder
 from itk_infer.model.kinds.nnunet.model import NnunetModel, read_model
-from itk_infer.model.kinds.nnunet.openvino_graph import openvino_graph
 from itk_infer.model.kinds.nnunet.postprocessing import find_postprocessing, read_postprocessing
-from itk_infer.model.kinds.nnunet.reference import reference_logits
 from itk_infer.model.kinds.nnunet.weights import Checkpoint, check_weights
 from itk_infer.model.runtimes.graph import GraphBackend, GraphModel, GraphNetwork
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel
@@ -27,9 +27,6 @@ from itk_infer.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-WITHOUT_TORCH = "OpenVINO runs the network, which is built and compared with NumPy's answer without torch"
 Described: TypeAlias = tuple[ModelSpec, tuple[str, ...]]
 NnunetBackend: TypeAlias = GraphBackend | TorchBackend
 
@@ -167,20 +164,14 @@ def _graph_model(
     about, channels = model.configuration.architecture, (model.inputs, model.labels.channels)
     steps = steps_of(about, *channels)
     for checkpoint in model.checkpoints:
-        check_weights(weights_of(steps, about), checkpoint, about)
+        check_weights(weights_of(steps), checkpoint, about)
 
     def network(*checkpoints: Checkpoint) -> GraphNetwork:
-        folds = [checkpoint.weights for checkpoint in checkpoints]
-
         def release() -> None:
             for checkpoint in checkpoints:
                 checkpoint.release()
 
-        return GraphNetwork(
-            lambda shape: openvino_graph(about, steps, folds, shape),
-            lambda windows: reference_logits(about, steps, folds, windows),
-            release,
-        )
+        return graph_network(steps, [checkpoint.weights for checkpoint in checkpoints], release)
 
     def by_torch() -> TorchBackend:
         plain = replace(cast("Options", options), device="cpu", provider="cpu", precision="fp32")

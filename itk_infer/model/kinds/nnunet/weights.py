@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from itk_infer.errors import ModelError
 from itk_infer.model.kinds.checkpoint import describe, read_arrays
+from itk_infer.model.kinds.network_steps.step import Values
 from itk_infer.model.kinds.nnunet.architecture import Architecture
 
 if TYPE_CHECKING:
     from itk_infer.model.kinds.nnunet.networks import UNet
 
-Values: TypeAlias = NDArray[Any]
 # Prefixes of parameter names that DistributedDataParallel and torch.compile add.
 _WRAPPERS = ("module.", "_orig_mod.")
 

@@ -11,12 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the nnunet extra")
 
+from itk_infer.model.kinds.network_steps.openvino_graph import openvino_graph  # noqa: E402
+from itk_infer.model.kinds.network_steps.reference import reference_logits  # noqa: E402
+from itk_infer.model.kinds.network_steps.step import weights_of  # noqa: E402
 from itk_infer.model.kinds.nnunet.architecture import read_architecture  # noqa: E402
-from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of, weights_of  # noqa: E402
+from itk_infer.model.kinds.nnunet.graph import has_graph, steps_of  # noqa: E402
 from itk_infer.model.kinds.nnunet.json_block import JsonBlock  # noqa: E402
 from itk_infer.model.kinds.nnunet.networks import MeanOfFolds, UNet, build  # noqa: E402
-from itk_infer.model.kinds.nnunet.openvino_graph import openvino_graph  # noqa: E402
-from itk_infer.model.kinds.nnunet.reference import reference_logits  # noqa: E402
 from itk_infer.model.kinds.nnunet.weights import Checkpoint, load_strictly, own_names  # noqa: E402
 
 NO_REFERENCE = "needs dynamic-network-architectures (pip install --no-deps dynamic-network-architectures==0.4.4)"
@@ -125,10 +126,10 @@ def answers_without_torch(about, state: dict, windows: np.ndarray, outputs: int)
     openvino = pytest.importorskip("openvino", reason="needs the nnunet extra")
     weights = own_names({name: value.detach().numpy() for name, value in state.items()})
     steps = steps_of(about, windows.shape[1], outputs)
-    assert weights_of(steps, about) == {name: value.shape for name, value in weights.items()}
-    graph = openvino_graph(about, steps, [weights], windows.shape)
+    assert weights_of(steps) == {name: value.shape for name, value in weights.items()}
+    graph = openvino_graph(steps, [weights], windows.shape)
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return reference_logits(about, steps, [weights], windows), compiled({0: windows})[0]
+    return reference_logits(steps, [weights], windows), compiled({0: windows})[0]
 
 
 def compare(found: tuple[np.ndarray, np.ndarray], expected: np.ndarray) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from support.nnunet_folder import architecture, configuration, plans, random_state, write_model
+from support.without_torch import blocking, run_blocked
 
 from itk_infer.errors import ConfigError, InferenceError, ModelError
+from itk_infer.model.kinds.network_steps import network as network_module
 from itk_infer.model.kinds.nnunet import kind as kind_module
 from itk_infer.model.registry import load_backend
 from itk_infer.model.runtimes import graph as graph_module
@@ -26,8 +26,6 @@ from itk_infer.testing import BackendTests
 torch = pytest.importorskip("torch", reason="makes the model folders")
 pytest.importorskip("openvino", reason="needs the nnunet extra")
 
-# A module in place of torch, which workers find, too.
-NO_TORCH = "raise ModuleNotFoundError('torch was imported')"
 WINDOWS = np.random.default_rng(1).standard_normal((2, 1, 8, 16, 12), np.float32)
 
 
@@ -78,29 +76,15 @@ def images(tmp_path):
 @pytest.fixture
 def command(tmp_path):
     """Runs the command where every import of torch fails, in the workers, too."""
-    (tmp_path / "before").mkdir()
-    (tmp_path / "before" / "torch.py").write_text(NO_TORCH)
-    paths = [str(tmp_path / "before"), *sys.path]
-
-    def run(*words):
-        ended = subprocess.run(
-            [sys.executable, "-m", "itk_infer", *map(str, words)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        return ended.returncode, " ".join((ended.stdout + ended.stderr).split())
-
-    return run
+    paths = blocking(tmp_path / "before", "torch")
+    return lambda *words: run_blocked(paths, *words)
 
 
 def test_a_folder_is_run_without_torch(command, folder, images, tmp_path):
     flags = ("-m", folder, "--device", "cpu", "--orientation", "input")
     code, text = command("-i", images, "-o", tmp_path / "without", *flags)
     assert code == 0, text
-    assert kind_module.WITHOUT_TORCH in text
+    assert network_module.WITHOUT_TORCH in text
     from itk_infer.cli.main import main
 
     assert main(["-i", str(images), "-o", str(tmp_path / "with"), "--provider", "cpu", *map(str, flags)]) == 0
@@ -182,17 +166,17 @@ def test_dropout_is_run_by_torch(tmp_path):
 @pytest.fixture
 def broken(monkeypatch):
     """One weight of OpenVINO's network is wrong."""
-    right = kind_module.openvino_graph
+    right = network_module.openvino_graph
 
-    def wrong(about, steps, folds, shape):
+    def wrong(steps, folds, shape):
         changed = dict(folds[0])
         name = "encoder.stages.1.0.convs.0.conv.weight"
         changed[name] = changed[name] * np.where(np.arange(changed[name].size) == 0, -3, 1).reshape(
             changed[name].shape
         )
-        return right(about, steps, [changed, *folds[1:]], shape)
+        return right(steps, [changed, *folds[1:]], shape)
 
-    monkeypatch.setattr(kind_module, "openvino_graph", wrong)
+    monkeypatch.setattr(network_module, "openvino_graph", wrong)
 
 
 def test_a_wrong_weight_is_found_and_torch_runs_the_network(folder, broken):
@@ -229,13 +213,13 @@ def test_a_window_that_does_not_fit_is_an_error(folder):
 
 def test_each_shape_is_proven_once(folder, monkeypatch):
     seen = []
-    right = kind_module.reference_logits
+    right = network_module.reference_logits
 
-    def counted(about, steps, folds, windows):
+    def counted(steps, folds, windows):
         seen.append(windows.shape)
-        return right(about, steps, folds, windows)
+        return right(steps, folds, windows)
 
-    monkeypatch.setattr(kind_module, "reference_logits", counted)
+    monkeypatch.setattr(network_module, "reference_logits", counted)
     backend = load(folder)
     for count in (2, 2, 1, 2, 1):
         backend.forward(WINDOWS[:count])
@@ -248,7 +232,7 @@ def test_memory_that_runs_out_is_named_as_such(folder, monkeypatch):
     def full(*_):
         raise MemoryError
 
-    monkeypatch.setattr(kind_module, "reference_logits", full)
+    monkeypatch.setattr(network_module, "reference_logits", full)
     with pytest.raises(OutOfMemoryError):
         load(folder).forward(WINDOWS)
 

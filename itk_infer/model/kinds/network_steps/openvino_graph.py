@@ -8,20 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from itk_infer.model.kinds.nnunet.architecture import Architecture
-from itk_infer.model.kinds.nnunet.graph import Step, norm_keeps
-from itk_infer.model.kinds.nnunet.weights import Values
+from itk_infer.model.kinds.network_steps.step import Norm, Step, Values
 from itk_infer.model.runtimes.openvino import import_openvino
 
 
-def openvino_graph(
-    about: Architecture, steps: Sequence[Step], folds: Sequence[Mapping[str, Values]], shape: tuple[int, ...]
-) -> Any:
+def openvino_graph(steps: Sequence[Step], folds: Sequence[Mapping[str, Values]], shape: tuple[int, ...]) -> Any:
     """An `openvino.Model` whose output is the mean of several folds' logits.
 
     Args:
-        about: The network.
-        steps: See `steps_of`.
+        steps: The network.
         folds: Weights of each fold; the model shares their memory.
         shape: Shape of the input, (N, C, ...).
     """
@@ -31,7 +26,7 @@ def openvino_graph(
     image = opset13.parameter(list(shape), np.float32)
     total = None
     for weights in folds:
-        logits = _Builder(about, weights, opset13).run(steps, image)
+        logits = _Builder(len(shape) - 2, weights, opset13).run(steps, image)
         total = logits if total is None else opset13.add(total, logits)
     if len(folds) > 1:
         total = opset13.divide(total, np.float32(len(folds)))
@@ -49,9 +44,9 @@ class _Joined:
 class _Builder:
     """Adds the operations of one fold; operations are those that OpenVINO's own converter of torch makes."""
 
-    def __init__(self, about: Architecture, weights: Mapping[str, Values], opset: Any) -> None:
-        self._about, self._weights, self._opset = about, weights, opset
-        self._axes = list(range(2, 2 + about.dimensions))
+    def __init__(self, dimensions: int, weights: Mapping[str, Values], opset: Any) -> None:
+        self._weights, self._opset = weights, opset
+        self._axes = list(range(2, 2 + dimensions))
 
     def run(self, steps: Sequence[Step], image: Any) -> Any:
         results = [image]
@@ -66,57 +61,89 @@ class _Builder:
             return self._biased(step, self._convolution(step, image, weight))
         # The sum of two convolutions needs less memory than a copy of both images side by side, and no more time.
         if np.prod(image.first.get_output_shape(0)) < weight.size:
-            joined = self._opset.concat([image.first, image.second], 1)
-            return self._biased(step, self._convolution(step, joined, weight))
+            return self._biased(step, self._convolution(step, self._concatenated(image), weight))
         channels = image.first.get_output_shape(0)[1]
         first = self._convolution(step, image.first, np.ascontiguousarray(weight[:, :channels]))
         second = self._convolution(step, image.second, np.ascontiguousarray(weight[:, channels:]))
         return self._biased(step, self._opset.add(first, second))
 
     def _convolution(self, step: Step, image: Any, weight: Values) -> Any:
-        pads = [(kernel - 1) // 2 for kernel in step.shape[2:]]
-        ones = [1] * len(pads)
+        pads, ones = list(step.padding), [1] * len(self._axes)
         return self._opset.convolution(image, self._constant(weight), list(step.stride), pads, pads, ones)
 
     def _transposed(self, step: Step, image: Any) -> Any:
-        none, stride, ones = [0] * len(self._axes), list(step.shape[2:]), [1] * len(self._axes)
+        image = self._concatenated(image) if isinstance(image, _Joined) else image
+        pads, ones = list(step.padding), [1] * len(self._axes)
         weight = self._constant(self._values(f"{step.name}.weight"))
         made = self._opset.convolution_backprop_data(
-            image, weight, strides=stride, pads_begin=none, pads_end=none, dilations=ones
+            image,
+            weight,
+            strides=list(step.stride),
+            pads_begin=pads,
+            pads_end=pads,
+            dilations=ones,
+            output_padding=list(step.extra),
         )
         return self._biased(step, made)
+
+    def _concatenated(self, image: _Joined) -> Any:
+        return self._opset.concat([image.first, image.second], 1)
 
     def _biased(self, step: Step, image: Any) -> Any:
         return self._opset.add(image, self._channels(f"{step.name}.bias")) if step.bias == "used" else image
 
     def _norm(self, step: Step, image: Any) -> Any:
-        opset, eps = self._opset, float(self._about.norm_keywords.get("eps", 1e-5))
-        affine, tracked = norm_keeps(self._about)
-        if tracked:
+        opset, norm = self._opset, step.norm
+        if norm.tracked:
             parts = ("weight", "bias", "running_mean", "running_var")
-            usual = (np.ones, np.zeros, None, None)
-            values = [
-                self._constant(self._values(f"{step.name}.{part}"))
-                if affine or make is None
-                else make(step.shape, np.float32)
-                for part, make in zip(parts, usual, strict=True)
-            ]
-            return opset.batch_norm_inference(image, *values, eps)
-        image = opset.mvn(image, np.array(self._axes, np.int32), True, eps, "inside_sqrt")
-        if affine:
+            values = [self._of_norm(step, norm, part) for part in parts]
+            return opset.batch_norm_inference(image, *values, norm.eps)
+        if norm.kind == "group":
+            values = [self._of_norm(step, norm, part) for part in ("weight", "bias")]
+            return opset.group_normalization(image, *values, norm.groups, norm.eps)
+        image = opset.mvn(image, np.array(self._axes, np.int32), True, norm.eps, "inside_sqrt")
+        if norm.affine:
             image = opset.multiply(image, self._channels(f"{step.name}.weight"))
             image = opset.add(image, self._channels(f"{step.name}.bias"))
         return image
 
-    def _activation(self, _: Step, image: Any) -> Any:
-        if self._about.activation == "ReLU":
-            return self._opset.relu(image)
-        slope = np.float32(self._about.activation_keywords.get("negative_slope", 0.01))
-        return self._opset.prelu(image, slope)
+    def _of_norm(self, step: Step, norm: Norm, part: str) -> Any:
+        """One of a normalisation's weights or statistics; ones and zeros in place of weights that it lacks."""
+        if norm.affine or part.startswith("running_"):
+            return self._constant(self._values(f"{step.name}.{part}"))
+        return np.full(step.shape, part == "weight", np.float32)
+
+    def _activation(self, step: Step, image: Any) -> Any:
+        opset, activation = self._opset, step.activation
+        value = np.float32(activation.value)
+        match activation.kind:
+            case "leakyrelu":
+                return opset.prelu(image, value)
+            case "prelu":
+                return opset.prelu(image, self._constant(self._values(f"{step.name}.weight")))
+            case "elu":
+                return opset.elu(image, activation.value)
+            case "relu6":
+                return opset.clamp(image, 0.0, 6.0)
+            case "swish":
+                return opset.swish(image, value)
+            case kind:
+                return getattr(opset, kind)(image)
 
     def _pool(self, step: Step, image: Any) -> Any:
         none, stride = [0] * len(self._axes), list(step.stride)
         return self._opset.avg_pool(image, stride, none, none, stride, False)
+
+    def _resize(self, step: Step, image: Any) -> Any:
+        factors, axes = np.array(step.stride, np.float32), np.array(self._axes, np.int32)
+        return self._opset.interpolate(
+            image,
+            factors,
+            "linear_onnx",
+            "scales",
+            coordinate_transformation_mode="pytorch_half_pixel",
+            axes=axes,
+        )
 
     def _add(self, _: Step, image: Any, other: Any) -> Any:
         return self._opset.add(image, other)

@@ -1,0 +1,1 @@
+"""Networks as lists of steps, which OpenVINO and NumPy run without torch."""
