@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from itk_infer.classifier import Classifier
+from itk_infer.classify.part import ClassifierRequest
 from itk_infer.cli.main import main
+from itk_infer.errors import ModelError
+from itk_infer.executors.workers import Workers
+from itk_infer.options import Options
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("pydicom", reason="pydicom writes the files")
@@ -128,6 +132,37 @@ def test_what_cannot_be_asked(folder: Path, words: list[str], code: int) -> None
     places = {"OUT": str(folder / "out"), "FILE": str(folder / "file")}
     assert classify(folder, *(places.get(word, word) for word in words)) == code
     assert not (folder / "out").exists()
+
+
+def test_defaults_in_the_help_are_those_of_the_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from itk_infer.classify.batch import ON_CPU
+    from itk_infer.classify.saliency.settings import SaliencySettings
+    from itk_infer.classify.tables.write import TableSettings
+    from itk_infer.cli.executors import JOB_OPTIONS, make_executor
+
+    assert main(["classify", "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"default {ON_CPU} on a CPU" in words
+    assert f"[default: {TableSettings().group_by}]" in words
+    assert f"[default: {SaliencySettings(('gradcam',)).wanted}]" in words
+    options = {**dict.fromkeys((*JOB_OPTIONS, "num_proc", "gpus", "gpu_ids", "scheduler", "threads"))}
+    source: Any = ClassifierRequest((tmp_path,), None, Options(), tmp_path)
+    jobs: Any = make_executor(source, tmp_path, None, **options | {"cluster": "slurm", "sbatch": ()})
+    for name, flag in {"jobs": "Jobs at a time", "cores": "Cores of a job", "memory": "Memory of a job"}.items():
+        assert f"{flag}; default {getattr(jobs._cluster, name)}." in words
+    assert f"Time limit of a job; default {jobs._cluster.walltime}." in words
+
+
+def test_a_time_limit_means_a_worker_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[Any] = []
+
+    def ended(self: Workers, check: Any) -> Any:
+        limits.append((self.workers, self.case_timeout))
+        raise ModelError("enough")
+
+    monkeypatch.setattr(Workers, "open", ended)
+    assert classify(folder, "-o", str(folder / "out"), "--case-timeout", "600") == ModelError.exit_code
+    assert limits == [(1, 600.0)]
 
 
 def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
