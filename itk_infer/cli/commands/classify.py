@@ -28,7 +28,7 @@ def _model_options(command: Any) -> Any:
 
 def _worker_options(command: Any) -> Any:
     limit = timeout_option("Fail a file that takes longer than S seconds; a worker process computes it.")
-    return decorated(command, [*local_options("none: this process"), limit, *cluster_options()])
+    return decorated(command, [*local_options("none but this process"), limit, *cluster_options()])
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -169,7 +169,9 @@ def classify_command(
     from itk_infer.events import Events
 
     if executor is not None and explained is not None:
-        load()  # what cannot be explained is refused before hours of work
+        # What cannot be explained is refused before hours of work. Workers settle the precision of their networks.
+        for network in load().model.networks:
+            network.in_precision("fp32")
     events = Events()
     listener = make_classify_listener(progress, events.run, quiet=quiet, verbose=verbose)
     summary = classify_folder(load, settings, Events([listener], events.run), executor=executor)

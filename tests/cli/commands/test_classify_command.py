@@ -16,6 +16,7 @@ from itk_infer.classify.part import ClassifierRequest
 from itk_infer.cli.main import main
 from itk_infer.errors import ModelError
 from itk_infer.executors.workers import Workers
+from itk_infer.model.kinds.onnx_pictures import OnnxPictures
 from itk_infer.options import Options
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -165,6 +166,15 @@ def test_a_time_limit_means_a_worker_process(folder: Path, monkeypatch: pytest.M
     assert limits == [(1, 600.0)]
 
 
+def test_workers_and_saliency_of_another_precision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers agree on a precision; the process that explains what they found has fp32, near which that must be."""
+    asked = list[str]()
+    monkeypatch.setattr(OnnxPictures, "in_precision", lambda self, precision: asked.append(precision))
+    words = ["--num-proc", "1", "--threads", "1", "--saliency", "occlusion", "--fp16"]
+    assert classify(folder, "-o", str(folder / "out"), *words) == 0
+    assert asked == ["fp32"]
+
+
 def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(folder / "out")
     assert classify(folder, "-o", out, "--num-proc", "2", "--threads", "1", "--saliency", "occlusion") == 0
@@ -173,7 +183,11 @@ def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         answer(0.2), abs=1e-4
     )
     assert (folder / "out/studies.csv").is_file()
-    assert len(list((folder / "out/saliency").rglob("*.png"))) == 1
+    (panel,) = (path.relative_to(folder / "out") for path in (folder / "out/saliency").rglob("*.png"))
+    assert classify(folder, "-o", str(folder / "alone"), "--quiet", "--saliency", "occlusion") == 0
+    for name in (panel, panel.with_suffix(".npz"), "saliency/all_slice_saliency_scores.csv"):
+        assert (folder / "alone" / name).read_bytes() == (folder / "out" / name).read_bytes()
+    capsys.readouterr()
     assert classify(folder, "-o", out, "--num-proc", "1", "--quiet") == 0
     assert "2 already done" in capsys.readouterr().err
 
