@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from itk_infer.classify.database import ResultsDatabase
@@ -25,8 +27,9 @@ class DoneFiles:
         self._path = path
         if path.with_name(f"{path.name}-journal").exists():
             raise ConfigError(f"{path}: an unfinished transaction is undone by the run")
-        self._database = ResultsDatabase(path, read_only=True)
-        self._model = self._database.last_model()
+        with self._readable():
+            self._database = ResultsDatabase(path, read_only=True)
+            self._model = self._database.last_model()
 
     def __enter__(self) -> DoneFiles:
         return self
@@ -44,10 +47,8 @@ class DoneFiles:
         Raises:
             ConfigError: the database cannot be read at the moment.
         """
-        try:
+        with self._readable():
             known = self._database.known(folder)
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self._path}: cannot be read ({error})") from error
         prefix = f"{folder}/" if folder else ""
 
         def done(file: FoundFile) -> bool:
@@ -55,3 +56,10 @@ class DoneFiles:
             return record is not None and is_current(record, file, self._model)
 
         return [file for file in files if not done(file)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self._path}: cannot be read ({error})") from error

@@ -15,6 +15,7 @@ from support import dicom_files
 
 from itk_infer.classify import ahead as module
 from itk_infer.classify.ahead import Ahead
+from itk_infer.classify.database import ResultsDatabase
 from itk_infer.errors import InputError
 from itk_infer.spec.classify_spec import SelectRule
 from itk_infer.testing.faulty import wait_until
@@ -173,6 +174,9 @@ def test_files_with_results_are_not_read_ahead(
     assert read_again(tmp_path / "no/results.db") == ["1.dcm", "2.dcm", "1.dcm", "new.dcm"]
     monkeypatch.setattr(module, "MOST_DONE", 1)
     assert read_again(database) == [], "the archive is searched by the run"
+    monkeypatch.setattr(module, "MOST_DONE", 1000)
+    monkeypatch.setattr(ResultsDatabase, "known", lambda self, folder: self.db.execute("SELECT * FROM none"))
+    assert read_again(database) == [], "the run says that it cannot be read"
     for ending in ("", "-journal"):
         broken = tmp_path / "broken.db"
         broken.with_name(f"broken.db{ending}").write_bytes(b"no database")

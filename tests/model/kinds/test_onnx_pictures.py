@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from support.classify_files import CLASSIFY, brightness_network
 
 from itk_infer.classifier import Classifier
 from itk_infer.errors import ModelError
-from itk_infer.model.runtimes import openvino
+from itk_infer.model.runtimes import onnxruntime, openvino
 
 WHITE = np.ones((3, 1, 8, 8), np.float32)
 
@@ -59,6 +60,26 @@ def test_onnxruntime_is_not_imported_where_openvino_runs_the_network(path: Path)
     for options, expected in (({"device": "cpu"}, "openvino False"), ({"provider": "cpu"}, "cpu True")):
         command = [sys.executable, "-c", program, str(path), repr(options)]
         assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == expected
+
+
+def test_a_runtime_is_imported_to_find_gpus_unless_it_is_for_cpus_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = ["onnxruntime"]
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path / "onnxruntime")])
+    monkeypatch.setattr(onnxruntime, "_distributions", lambda: installed)
+    monkeypatch.setattr(onnxruntime.importlib.util, "find_spec", lambda name: package)
+    monkeypatch.setattr(onnxruntime.sys, "prefix", str(tmp_path))
+    assert onnxruntime.for_cpus_only()
+    installed[:] = ["onnxruntime-gpu"]
+    assert not onnxruntime.for_cpus_only()
+    installed[:] = ["onnxruntime"]
+    (tmp_path / "conda-meta").mkdir()
+    assert not onnxruntime.for_cpus_only(), "conda's packages for GPUs have the same name"
+    (tmp_path / "conda-meta").rmdir()
+    (tmp_path / "onnxruntime/capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime/capi/libonnxruntime_providers_cuda.so").touch()
+    assert not onnxruntime.for_cpus_only()
 
 
 def test_a_network_that_no_library_can_run_is_refused_by_the_first_call(path: Path) -> None:
