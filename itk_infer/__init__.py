@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from itk_infer.case.result import Result as Result
     from itk_infer.classifier import Classifier as Classifier
     from itk_infer.classifier import PictureScores as PictureScores
-    from itk_infer.classify.run import ClassifySummary as ClassifySummary
     from itk_infer.classify.run import classify_folder as classify_folder
     from itk_infer.classify.settings import ClassifySettings as ClassifySettings
+    from itk_infer.classify.summary import ClassifySummary as ClassifySummary
     from itk_infer.client.client import Client as Client
     from itk_infer.engine.workspace import Workspace as Workspace
     from itk_infer.errors import CaseError as CaseError
@@ -79,8 +79,9 @@ _MODULES = {
     "case.result": "LabelMeasurement Measurements Result",
     "client.client": "Client",
     "classifier": "Classifier PictureScores",
-    "classify.run": "ClassifySummary classify_folder",
+    "classify.run": "classify_folder",
     "classify.settings": "ClassifySettings",
+    "classify.summary": "ClassifySummary",
     "engine.workspace": "Workspace",
     "errors": "CaseError ConfigError InferenceError InputError InterruptedRunError ItkInferError LockLostError"
     " ModelError NoInputError OutOfMemoryError OutputError SpecError TaskError",

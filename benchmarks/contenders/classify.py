@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -198,11 +199,12 @@ def loop(folder: Path, _: str) -> int:
 
 
 def ours(folder: Path, precision: str) -> int:
-    from itk_infer.classifier import Classifier
     from itk_infer.classify.run import classify_folder
     from itk_infer.classify.settings import ClassifySettings
 
-    def load() -> Classifier:
+    def load() -> Any:
+        from itk_infer.classifier import Classifier  # meanwhile the first pictures are read, as in the command
+
         return Classifier.load(
             folder.parent / "mobile.onnx", device="cpu", precision=precision, threads=THREADS, calls=THREADS
         )

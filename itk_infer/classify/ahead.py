@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from itk_infer.classify.find import folders_of
+from itk_infer.classify.find import FoundFile, folders_of
 from itk_infer.errors import ItkInferError
-from itk_infer.spec.classify_spec import SelectRule
 from itk_infer.volume.names import is_picture, split_suffix
 from itk_infer.volume.picture_input.dicom_pictures import DicomPictures
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, Pictures
 
+if TYPE_CHECKING:
+    from itk_infer.spec.classify_spec import SelectRule
+
 MOST_BYTES = 1 << 26  # of files and their decoded pictures
+MOST_DONE = 1000  # files with results that are passed over; a run that goes on is about to search them all itself
 State = tuple[int, int, int]
 SWITCH_S = 0.0005  # longest time that a thread waits for Python code of another
 
@@ -30,10 +34,12 @@ class Ahead:
 
     Args:
         source: The folder that will be searched, or one file.
+        database: Database of earlier runs. Files whose results of the last run are current are passed over.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, database: Path | None = None) -> None:
         self._source, self._root = source, source if source.is_dir() else source.parent
+        self._database = database
         self._opened: dict[Path, tuple[Pictures, State | None]] = {}
         self._stop = threading.Event()
         self._bytes = 0
@@ -69,14 +75,28 @@ class Ahead:
 
     def _work(self) -> None:
         try:
-            for folder, files in folders_of(self._source, frozenset()):
-                for file in files:
-                    self._bytes += file.size
-                    self._decode(self._root / folder / file.name)
-                    if self._stop.is_set() or self._bytes >= MOST_BYTES:
-                        return
-        except ItkInferError:  # a folder that cannot be searched, which the run reports
+            if self._database is None or not self._database.exists():
+                self._read(lambda folder, files: files)
+                return
+            from itk_infer.classify.done_files import DoneFiles
+
+            with DoneFiles(self._database) as done:
+                self._read(done.without)
+        except ItkInferError:  # a folder that cannot be searched, or a damaged database, which the run reports
             return
+
+    def _read(self, wanted: Callable[[str, list[FoundFile]], list[FoundFile]]) -> None:
+        passed = 0
+        for folder, files in folders_of(self._source, frozenset()):
+            chosen = wanted(folder, files)
+            passed += len(files) - len(chosen)
+            for file in chosen:
+                self._bytes += file.size
+                self._decode(self._root / folder / file.name)
+                if self._stop.is_set() or self._bytes >= MOST_BYTES:
+                    return
+            if self._stop.is_set() or passed > MOST_DONE:
+                return
 
     def _decode(self, path: Path) -> None:
         if is_picture(path.name) or split_suffix(path.name)[1]:  # decoded as a whole when they are opened

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itk_infer.classifier import Classifier
 from itk_infer.classify.first_pictures import first_inputs
 from itk_infer.model.batch_size.auto import AutoBatch
-from itk_infer.model.batch_size.cache import BatchCache
+from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.batch_size.trial import BatchTrial
 from itk_infer.options import BatchChoice
 
@@ -35,7 +35,7 @@ class _Timed:
 def settle_batch(
     classifier: Classifier,
     wanted: BatchChoice | None,
-    cache: BatchCache | None,
+    cache: bool | Path,
     source: Path,
     threads: int,
     check: Callable[[], None],
@@ -45,7 +45,7 @@ def settle_batch(
     Args:
         classifier: The model, in its final precision.
         wanted: A number; ``auto``: found by timing; None: ``auto`` on a GPU, and `ON_CPU` on a CPU.
-        cache: Batch sizes kept between runs; None: they are neither read nor kept.
+        cache: Where batch sizes are kept between runs, see `open_cache`.
         source: Folder of pictures, or one file; calls are timed on the first pictures.
         threads: Total number of CPU threads.
         check: Called between folders; raises to stop the run.
@@ -75,7 +75,7 @@ def settle_batch(
     def forward(pictures: Any) -> NDArray[np.float64]:
         return classifier.scores([parts] * len(pictures)).probabilities
 
-    auto = AutoBatch(threads, 1, cache)
+    auto = AutoBatch(threads, 1, open_cache(cache))
     size = (first[0], first[1], first[2])
     batch, notes = auto.find(timed, size, lambda: BatchTrial(forward, parts[0][None]), lambda batch: True)
     return batch, [note.replace("window(s)", "picture(s)") for note in notes]

@@ -17,7 +17,8 @@ from itk_infer.classify.units import WaitingFile
 from itk_infer.errors import ConfigError
 from itk_infer.run.ledger_file import make_writable, open_read_only
 
-ENGINE_VERSION = "1"  # increase it when the same picture and model would get other probabilities
+# Increase it when the same file and model would get other probabilities. 2: all pages of a picture file.
+ENGINE_VERSION = "2"
 COMMIT_ROWS, COMMIT_S = 1000, 1.0
 BUSY_S = 60.0  # longest time that another program reading the file may delay a commit
 
@@ -143,6 +144,11 @@ class ResultsDatabase:
         """Input of the last run; None if there was no run."""
         row = self.db.execute("SELECT input FROM runs ORDER BY id DESC LIMIT 1").fetchone()
         return None if row is None else str(row[0])
+
+    def last_model(self) -> int | None:
+        """Row id of the last run's model; None if there was no run."""
+        row = self.db.execute("SELECT model FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else int(row[0])
 
     def end_run(self, run: str, images: int, seconds: float, exit_code: int) -> None:
         """Record the end of a run: number of images, wall time in seconds, and exit code."""

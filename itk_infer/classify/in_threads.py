@@ -14,7 +14,6 @@ from itk_infer.classify.model_facts import facts_of
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.units import Unit
 from itk_infer.classify.work import Work, threads_on
-from itk_infer.model.batch_size.cache import open_cache
 
 
 class InThreads:
@@ -34,7 +33,7 @@ class InThreads:
         words = settle_precision(classifier, settings.input, check, partial(ahead.open, keep=True))
         threads = settings.own_threads
         batch, notes = settle_batch(
-            classifier, settings.batch, open_cache(settings.batch_cache), settings.input, threads, check
+            classifier, settings.batch, settings.batch_cache, settings.input, threads, check
         )
         self._classifier, self._root = classifier, settings.root
         self.facts = facts_of(classifier, batch, threads, (*([words] if words else []), *notes))

@@ -1,12 +1,14 @@
 """Classification by the workers of an executor: processes of this machine, or of a cluster.
 
 Workers are given parts of the archive and return the result of each file; they do not write the database. If a
-worker dies, its part is halved repeatedly, until the file that causes it is in a part of its own.
+worker dies, its part is halved repeatedly, until the file that causes it is in a part of its own. Parts that take
+too long are divided, too.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,10 +20,12 @@ from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.units import Unit
 from itk_infer.errors import InferenceError, ItkInferError, LockLostError
 from itk_infer.executors.executor import Executor
-from itk_infer.executors.messages import CaseBegun, Failed, Message, Returned, Stopped, WorkerDied
+from itk_infer.executors.messages import CaseBegun, Failed, Message, Returned, Stopped, TimedOut, WorkerDied
 
 FIRST, LEAST, MOST = 32, 8, 2048  # files per part: first, smallest and largest number
 PART_S = 5.0  # target duration of a part, in seconds
+SHARE = 4  # with a time limit, parts are to take this share of it at most
+PIECES = 8  # parts that the files of a part are given to that took too long
 AHEAD = 2  # parts per worker that are handed out: one being computed, one queued
 
 
@@ -51,6 +55,9 @@ class InWorkers:
         self._begun: dict[str, float] = {}
         self._numbers = itertools.count(1)
         self._size = FIRST
+        limit = executor.case_timeout
+        self._seconds = PART_S if limit is None else min(PART_S, limit / SHARE)
+        self._least = LEAST if limit is None else 1
         self._take: Callable[[FileDone], None] = lambda done: None
 
     @property
@@ -88,7 +95,7 @@ class InWorkers:
 
     def _files(self, left: int) -> int:
         """Number of files in the next part; fewer at the end, so that all workers end at about the same time."""
-        return max(LEAST, min(self._size, left // (AHEAD * max(1, self._executor.workers))))
+        return max(self._least, min(self._size, left // (AHEAD * max(1, self._executor.workers))))
 
     def _submit(self, units: tuple[Unit, ...], *, safer: bool = False) -> None:
         model = self.facts.digest, self.facts.spec_digest
@@ -110,6 +117,8 @@ class InWorkers:
                 self._returned(self._open.pop(message.name), message)
             case WorkerDied():
                 self._retry_or_fail(self._open.pop(message.name), message.reason)
+            case TimedOut():
+                self._divide_or_fail(self._open.pop(message.name), message.reason)
             case Failed():
                 del self._open[message.name]
                 raise InferenceError(message.reason)
@@ -125,8 +134,8 @@ class InWorkers:
         found: tuple[Any, ...] = message.value
         spent = time.monotonic() - self._begun.pop(part.name, time.monotonic())
         if spent > 0 and not part.safer:
-            wanted = len(found) * PART_S / spent
-            self._size = int(min(MOST, max(LEAST, min(wanted, 4 * self._size))))
+            wanted = len(found) * self._seconds / spent
+            self._size = int(min(MOST, max(self._least, min(wanted, 4 * self._size))))
         for done in found:
             self._take(done)
 
@@ -141,9 +150,23 @@ class InWorkers:
             self._tell(f"{reason}; {part.files[0].path} is tried once more")
             self._submit(part.units, safer=True)
         else:
-            words = f"{reason}; the same happened before, so it is not tried again"
-            for file in part.files:
-                self._take(FileDone(file.id, file.path, "failed", f"folder:{file.folder or '.'}", words))
+            self._fail(part, f"{reason}; the same happened before, so it is not tried again")
+
+    def _divide_or_fail(self, part: Part, reason: str) -> None:
+        """Have the files of a part that took too long tried in smaller parts, until one that hangs is alone."""
+        self._begun.pop(part.name, None)
+        if len(part.units) == 1:
+            self._fail(part, reason)
+            return
+        self._tell(f"a part of {len(part.files)} files {reason}; they are tried again, in smaller parts")
+        self._size = max(self._least, self._size // PIECES)
+        size = math.ceil(len(part.units) / PIECES)
+        for at in range(0, len(part.units), size):
+            self._submit(part.units[at : at + size], safer=True)
+
+    def _fail(self, part: Part, reason: str) -> None:
+        for file in part.files:
+            self._take(FileDone(file.id, file.path, "failed", f"folder:{file.folder or '.'}", reason))
 
 
 def _first_of(units: Iterator[Unit], files: int) -> tuple[Unit, ...]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from itk_infer.classifier import Classifier
-from itk_infer.classify.units import Unit, WaitingFile
 from itk_infer.machine import usable_cores
 from itk_infer.options import BatchChoice, Options
+
+if TYPE_CHECKING:
+    from itk_infer.classifier import Classifier
+    from itk_infer.classify.units import Unit, WaitingFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class ClassifierRequest:
         Raises:
             ItkInferError: it cannot be loaded, or the options do not fit it.
         """
+        from itk_infer.classifier import Classifier
+
         count = threads or usable_cores()
         options = replace(self.options, threads=count, device=device or self.options.device)
         return Classifier.load(self.paths, options, kind=self.kind, calls=count)

@@ -17,7 +17,6 @@ from itk_infer.classify.work import Work, threads_on
 from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
 from itk_infer.executors.messages import Failed, Outcome, Returned
 from itk_infer.machine import usable_cores
-from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.runtimes.precision import Precision
 
 
@@ -27,7 +26,7 @@ def open_parts(source: ClassifierRequest, device: str | None, threads: int | Non
     classifier = source.load(device=device, threads=count)
     classifier.model.wait()
     words = settle_precision(classifier, source.source, lambda: None)
-    cache = open_cache(source.options.batch_cache)
+    cache = source.options.batch_cache
     batch, notes = settle_batch(classifier, source.batch, cache, source.source, count, lambda: None)
     return PartRunner(classifier, facts_of(classifier, batch, count, (*([words] if words else []), *notes)))
 

@@ -69,7 +69,7 @@ def make_plan(
             path = f"{folder}/{file.name}" if folder else file.name
             record = known.pop(path, None)
             plan.files += 1
-            if record is not None and not settings.overwrite and _is_current(record, file, model):
+            if record is not None and not settings.overwrite and is_current(record, file, model):
                 plan.up_to_date += 1
                 continue
             plan.waiting += 1
@@ -97,7 +97,14 @@ def _left_out(settings: ClassifySettings) -> frozenset[Path]:
     return frozenset(folders - {settings.input.resolve(), *settings.input.resolve().parents})
 
 
-def _is_current(record: tuple[object, ...], file: FoundFile, model: int | None) -> bool:
+def is_current(record: tuple[object, ...], file: FoundFile, model: int | None) -> bool:
+    """Whether a file has results of a model, and was not written since.
+
+    Args:
+        record: Its row, see `ResultsDatabase.known`.
+        file: The file as it is now.
+        model: Row id of the model; None: it is not in the database.
+    """
     _, size, mtime_ns, inode, state, of_model, _ = record
     same = (size, mtime_ns, inode) == (file.size, file.mtime_ns, file.inode)
     return same and state in ("done", "skipped") and of_model == model and model is not None

@@ -15,7 +15,7 @@ class Tasks:
     def __init__(self) -> None:
         self._waiting: deque[Task] = deque()
         self._shared: deque[Task] = deque()
-        self._under_way = 0
+        self._under_way = self._idle = 0
         self._finished = False
         self._changed = threading.Condition()
 
@@ -23,6 +23,11 @@ class Tasks:
     def backlog(self) -> int:
         """Number of queued tasks that have not been started."""
         return len(self._waiting)
+
+    @property
+    def idle(self) -> int:
+        """Number of threads that have nothing to do any more, unless a running task shares a part of it."""
+        return self._idle if self._finished else 0
 
     def put(self, task: Task) -> None:
         """Add a task at the end."""
@@ -65,6 +70,8 @@ class Tasks:
             while not (self._shared or self._waiting):
                 if self._finished and not self._under_way:
                     return None
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
             self._under_way += 1
             return (self._shared or self._waiting).popleft()

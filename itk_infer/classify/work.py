@@ -104,7 +104,7 @@ class Work:
                     rest = [batch for batch in self._waiting.values() if batch]
                     self._waiting.clear()
                 for batch in rest:
-                    self._run(batch)
+                    self._run(batch, divide=False)
         except BaseException as error:
             self._results.put(error)
 
@@ -221,11 +221,20 @@ class Work:
             del self._waiting[shapes]
         self._run(waiting)
 
-    def _run(self, batch: list[_Picture]) -> None:
-        """Run the network on a batch; if it fails, run its halves, until only bad pictures fail."""
+    def _run(self, batch: list[_Picture], *, divide: bool = True) -> None:
+        """Run the network on a batch; if it fails, run its halves, until only bad pictures fail.
+
+        Args:
+            batch: The pictures.
+            divide: Whether idle threads may take a part of it, which is so at the end of an archive.
+        """
         batch = [picture for picture in batch if not picture.job.ended]
         if not batch or self._stop.is_set():
             return
+        if divide and len(batch) > 1 and self._tasks.idle and self._device is None:
+            middle = (len(batch) + 1) // 2
+            self._tasks.share(partial(self._run, batch[middle:]), 1)
+            batch = batch[:middle]
         try:
             if self._device is not None:
                 with self._device:
@@ -237,8 +246,8 @@ class Work:
                 batch[0].job.end("failed", str(error))
                 return
             middle = len(batch) // 2
-            self._run(batch[:middle])
-            self._run(batch[middle:])
+            self._run(batch[:middle], divide=False)
+            self._run(batch[middle:], divide=False)
             return
         logits, std = scores.logits, scores.std
         for number, picture in enumerate(batch):

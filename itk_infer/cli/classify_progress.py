@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from itk_infer.classify.run import ClassifySummary
 from itk_infer.classify.settings import ClassifySettings
+from itk_infer.classify.summary import ClassifySummary
 from itk_infer.cli.options import with_flags
 from itk_infer.cli.progress import JsonLines, counted
 from itk_infer.events import CaseFailed, CaseSkipped, Event, Listener, Progress, RunDone, RunStarted, Warned

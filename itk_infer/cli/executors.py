@@ -24,8 +24,8 @@ LOCAL_ONLY = {"num_proc": "--num-proc", "gpus": "--gpus", "gpu_ids": "--gpu-ids"
 JOB_OPTIONS = ("jobs", "queue", "gpus_per_job", "cores_per_job", "memory", "walltime", "sbatch")
 
 
-def local_options() -> list[Decorator]:
-    """Worker processes on this machine, and their GPUs."""
+def local_options(default: str = "one") -> list[Decorator]:
+    """Worker processes on this machine, and their GPUs; `default` is how many there are without them, in words."""
     positive = click.IntRange(min=1)
     return [
         option(
@@ -33,11 +33,17 @@ def local_options() -> list[Decorator]:
             heading=WORKERS,
             type=positive,
             metavar="N",
-            help="Worker processes; default one, or one per GPU of --gpus.",
+            help=f"Worker processes; default {default}, or one per GPU of --gpus.",
         ),
         option("--gpus", heading=WORKERS, type=positive, metavar="N", help="Use the first N visible GPUs."),
         option("--gpu-ids", heading=WORKERS, metavar="0,2", help="Or these of the visible GPUs, counted from 0."),
     ]
+
+
+def timeout_option(help: str) -> Decorator:
+    """The time limit of a case, or of another task."""
+    limit = click.FloatRange(min=0, min_open=True)
+    return option("--case-timeout", heading=WORKERS, type=limit, metavar="S", help=help)
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,13 +51,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         *local_options(),
         *flags_of("threads"),
-        option(
-            "--case-timeout",
-            heading=WORKERS,
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="S",
-            help="Fail a case that takes longer than S seconds.",
-        ),
+        timeout_option("Fail a case that takes longer than S seconds."),
     ]
     return decorated(command, options)
 
@@ -93,8 +93,8 @@ def cluster_options() -> list[Decorator]:
 
 
 def wants_executor(options: Mapping[str, Any]) -> bool:
-    """Whether workers are requested, for commands that use none by default."""
-    return any(options[name] for name in (*LOCAL_ONLY, "scheduler", "cluster", *JOB_OPTIONS))
+    """Whether workers are requested, or needed to end what takes too long; some commands have none by default."""
+    return any(options[name] for name in (*LOCAL_ONLY, "scheduler", "cluster", *JOB_OPTIONS, "case_timeout"))
 
 
 def make_executor(

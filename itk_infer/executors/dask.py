@@ -20,7 +20,7 @@ from itk_infer._version import __version__
 from itk_infer.errors import ItkInferError, ModelError
 from itk_infer.executors import dask_worker as remote
 from itk_infer.executors.dask_cluster import Cluster
-from itk_infer.executors.messages import AnyTask, CaseBegun, Failed, Report, Reported, Stopped, WorkerDied
+from itk_infer.executors.messages import AnyTask, CaseBegun, Report, Reported, Stopped, TimedOut, WorkerDied
 from itk_infer.executors.runner import Opener, open_cases
 
 POLL_S = 0.2
@@ -60,7 +60,7 @@ class DaskCluster:
         self.workers = cluster.workers or 0  # 0 until the number is known
         self._cluster = cluster
         self._model = (opener, source, threads, cluster.gpus)
-        self._case_timeout = case_timeout
+        self.case_timeout = case_timeout
         self._topic = f"itk_infer-{uuid.uuid4().hex[:12]}"
         self._client: Any = None
         self._queue: deque[AnyTask] = deque()
@@ -226,7 +226,7 @@ class DaskCluster:
     def _enforce_timeout(self, report: Report) -> None:
         for work in list(self._work.values()):
             spent = time.monotonic() - work.since
-            if self._case_timeout is not None and work.began and spent > self._case_timeout:
+            if self.case_timeout is not None and work.began and spent > self.case_timeout:
                 self._end(work, wait=True)
-                reason = f"took longer than the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
-                report(Failed(work.task.name, self._numbers[work.address], reason))
+                reason = f"took longer than the {self.case_timeout:g} s of `case_timeout`; its worker was ended"
+                report(TimedOut(work.task.name, self._numbers[work.address], reason))

@@ -18,9 +18,11 @@ class Executor(Protocol):
 
     Attributes:
         workers: Number of cases that can run at the same time.
+        case_timeout: Time limit per task in seconds; None: no limit.
     """
 
     workers: int
+    case_timeout: float | None
 
     def __enter__(self) -> Self: ...
 

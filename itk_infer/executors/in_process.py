@@ -20,6 +20,7 @@ class InProcess:
     """
 
     workers = 1
+    case_timeout: float | None = None
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor

@@ -116,6 +116,11 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedOut(Failed):
+    """The case took longer than its time limit, and its worker was ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerDied:
     """The worker died while it ran the case."""
 

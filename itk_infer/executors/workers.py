@@ -28,13 +28,13 @@ from itk_infer.executors.messages import (
     CaseBegun,
     Computed,
     Drop,
-    Failed,
     LoadFailed,
     Ready,
     Report,
     Reported,
     Stopped,
     Task,
+    TimedOut,
     WorkerDied,
 )
 from itk_infer.executors.runner import Opener, open_cases
@@ -81,7 +81,7 @@ class Workers:
         self.workers = len(placements)
         self._opener, self._source = opener, source
         self._placements = placements
-        self._case_timeout = case_timeout
+        self.case_timeout = case_timeout
         self._context = multiprocessing.get_context("spawn")
         self._team: list[_Worker] = []
         self._queue: deque[AnyTask] = deque()
@@ -285,18 +285,18 @@ class Workers:
             report(WorkerDied(job.name, worker.number, reason))
 
     def _enforce_timeout(self, report: Report) -> None:
-        if self._case_timeout is None:
+        if self.case_timeout is None:
             return
         for worker in list(self._team):
-            late = next((job for job in worker.jobs.all if job.seconds > self._case_timeout), None)
+            late = next((job for job in worker.jobs.all if job.seconds > self.case_timeout), None)
             if late is None:
                 continue
             self._dismiss(worker, idle=False)
             self._start(worker.number)
-            limit = f"the {self._case_timeout:g} s of `case_timeout`; its worker was ended"
+            limit = f"the {self.case_timeout:g} s of `case_timeout`; its worker was ended"
             for job in worker.jobs.all:
                 if job is late:
-                    report(Failed(job.name, worker.number, f"took longer than {limit}"))
+                    report(TimedOut(job.name, worker.number, f"took longer than {limit}"))
                 else:
                     report(
                         WorkerDied(

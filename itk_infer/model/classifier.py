@@ -59,7 +59,11 @@ class PictureNetwork(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait until the network is built, if that goes on in another thread; then `notes` are complete."""
+        """Wait until the network is built, if that goes on in another thread; then `notes` are complete.
+
+        Raises:
+            ModelError: no library can run it.
+        """
         ...
 
     def in_precision(self, precision: Precision) -> None:
@@ -210,7 +214,7 @@ class PictureClassifier:
         return list(dict.fromkeys(note for network in self.networks for note in network.notes))
 
     def wait(self) -> None:
-        """Wait until all networks are built."""
+        """Wait until all networks are built; raises `ModelError` if no library can run one of them."""
         for network in self.networks:
             network.wait()
 

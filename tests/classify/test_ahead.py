@@ -15,6 +15,7 @@ from support import dicom_files
 
 from itk_infer.classify import ahead as module
 from itk_infer.classify.ahead import Ahead
+from itk_infer.classify.database import ResultsDatabase
 from itk_infer.errors import InputError
 from itk_infer.spec.classify_spec import SelectRule
 from itk_infer.testing.faulty import wait_until
@@ -151,3 +152,32 @@ def test_a_file_that_was_written_meanwhile_is_read_again(tmp_path: Path, opened:
         pictures = ahead.open(tmp_path / "a.dcm")
         assert opened == ["a.dcm", "a.dcm"]
         assert pictures.facts.frames == len(later)
+
+
+def test_files_with_results_are_not_read_ahead(
+    archive: Path, run: Any, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(archive)
+    opened.clear()
+    (archive / "b/1.dcm").touch()  # it may have been written
+    frames_file(archive / "b/new.dcm", 1)
+    database = tmp_path / "out/results.db"
+
+    def read_again(path: Path | None) -> list[str]:
+        opened.clear()
+        with Ahead(archive, path) as ahead:
+            all_read(ahead)
+        return list(opened)
+
+    assert read_again(database) == ["1.dcm", "new.dcm"]
+    assert read_again(None) == ["1.dcm", "2.dcm", "1.dcm", "new.dcm"]
+    assert read_again(tmp_path / "no/results.db") == ["1.dcm", "2.dcm", "1.dcm", "new.dcm"]
+    monkeypatch.setattr(module, "MOST_DONE", 1)
+    assert read_again(database) == [], "the archive is searched by the run"
+    monkeypatch.setattr(module, "MOST_DONE", 1000)
+    monkeypatch.setattr(ResultsDatabase, "known", lambda self, folder: self.db.execute("SELECT * FROM none"))
+    assert read_again(database) == [], "the run says that it cannot be read"
+    for ending in ("", "-journal"):
+        broken = tmp_path / "broken.db"
+        broken.with_name(f"broken.db{ending}").write_bytes(b"no database")
+        assert read_again(broken) == []

@@ -13,7 +13,6 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from itk_infer.classifier import Classifier
 from itk_infer.classify import batch as module
 from itk_infer.classify.batch import ON_CPU, settle_batch
-from itk_infer.model.batch_size.cache import BatchCache
 from itk_infer.model.batch_size.trial import BatchTrial
 
 
@@ -34,7 +33,7 @@ class Slow:
         self.now += max(10, 3 * len(pictures))
         return self._forward(pictures)
 
-    def settle(self, folder: Path, wanted: Any, cache: BatchCache | None = None) -> tuple[int, list[str]]:
+    def settle(self, folder: Path, wanted: Any, cache: bool | Path = False) -> tuple[int, list[str]]:
         return settle_batch(self.classifier, wanted, cache, folder, 1, lambda: None)
 
 
@@ -44,7 +43,7 @@ def slow(model: Path, monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 
 def test_it_is_found_once_and_remembered(slow: Slow, archive: Path, tmp_path: Path) -> None:
-    cache = BatchCache(tmp_path / "cache")
+    cache = tmp_path / "cache"
     batch, notes = slow.settle(archive, "auto", cache)
     assert batch == 4
     assert notes == ["batch: 4 picture(s) per call, 3.33 times as fast as one"]
@@ -54,7 +53,7 @@ def test_it_is_found_once_and_remembered(slow: Slow, archive: Path, tmp_path: Pa
 
 
 def test_another_size_of_pictures_is_another_search(slow: Slow, archive: Path, tmp_path: Path) -> None:
-    cache = BatchCache(tmp_path / "cache")
+    cache = tmp_path / "cache"
     slow.settle(archive, "auto", cache)
     slow.classifier.model.spec_digest = "of a spec with another size"
     slow.calls.clear()

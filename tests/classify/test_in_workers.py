@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from support.classify_files import brightness_network, grey_dicom
 from support.deadly_classifier import DeadlyRequest
 
 from itk_infer.classify import in_workers
+from itk_infer.classify.messages import FileDone
 from itk_infer.classify.part import ClassifierRequest, Part
 from itk_infer.classify.part_runner import open_parts
 from itk_infer.classify.run import classify_folder
@@ -24,11 +27,12 @@ from itk_infer.classify.units import Unit, WaitingFile
 from itk_infer.cli.main import main
 from itk_infer.errors import InterruptedRunError, ModelError
 from itk_infer.events import CaseFailed, Events, Progress, RunStarted, Warned
+from itk_infer.executors import in_flight
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.messages import Failed, Returned
 from itk_infer.executors.workers import Workers
 from itk_infer.options import Options
-from itk_infer.testing.faulty import interrupt_at
+from itk_infer.testing.faulty import Clock, interrupt_at
 
 COUNT, DEADLY = 24, 11  # files, and which of them ends workers
 EVERYTHING = (
@@ -129,6 +133,60 @@ def test_a_picture_that_ends_every_worker_fails_alone(work: Any, rows: Any, requ
         f"{DEADLY % 3}/{DEADLY}.dcm",
     ) == [("failed", 1)]
     assert rows("SELECT count(DISTINCT sop) FROM images") == [(COUNT - 1,)]
+
+
+class PutForward(Workers):
+    """One worker, whose clock passes the limit as soon as it hangs."""
+
+    def __init__(self, request: DeadlyRequest, clock: Clock) -> None:
+        super().__init__(request, (Placement(threads=1),), 600, opener=open_parts)
+        self._clock, self._folder, self._known = clock, request.begun, 0
+
+    def step(self, report: Any) -> None:
+        begun = len(list(self._folder.iterdir())) if self._folder is not None else 0
+        if begun > self._known:
+            self._known = begun
+            self._clock.forward(600)
+        super().step(report)
+
+
+def test_a_picture_that_hangs_fails_by_its_time_alone(
+    work: Any, rows: Any, request_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "begun").mkdir()
+    request = request_of(hangs=DEADLY / 30, begun=tmp_path / "begun")
+    events: list[Any] = []
+    executor = PutForward(request, Clock(monkeypatch, in_flight))
+    summary = work(request, events.append, executor)
+    assert (summary.done, summary.failed, summary.exit_code) == (COUNT - 1, 2, 3)
+    failed = {event.case: event.reason for event in events if isinstance(event, CaseFailed)}
+    words = "took longer than the 600 s of `case_timeout`; its worker was ended"
+    assert failed[f"{DEADLY % 3}/{DEADLY}.dcm"] == words
+    (told,) = [event.message for event in events if isinstance(event, Warned)]
+    assert re.fullmatch(rf"a part of [34] files {words}; they are tried again, in smaller parts", told)
+    assert rows("SELECT count(DISTINCT sop) FROM images") == [(COUNT - 1,)]
+    assert len(list((tmp_path / "begun").iterdir())) == 2
+
+
+def test_a_limit_means_smaller_parts(request_of: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a part of many files, of which none takes long, could exceed it."""
+    monkeypatch.setattr(Workers, "open", lambda self, check: None)
+
+    def sizes(limit: float | None) -> list[int]:
+        workers = Workers(request_of(), (Placement(),), limit, opener=open_parts)
+        settings = ClassifySettings(folder, folder)
+        computing = in_workers.InWorkers(workers, settings, lambda: None, lambda words: None)
+        found = []
+        for name in ("1", "2"):
+            units = tuple(Unit((WaitingFile(number, "a"),)) for number in range(computing._files(10_000)))
+            part = Part(name, folder, units, ("", ""), (), 1)
+            found.append(len(units))
+            computing._begun[name] = time.monotonic() - 4.0
+            computing._returned(part, Returned(name, 0, (FileDone(0, "a", "skipped", ""),) * len(units)))
+        return [*found, computing._files(10_000)]
+
+    assert sizes(None) == [32, pytest.approx(40, abs=1), pytest.approx(50, abs=2)]
+    assert sizes(4.0) == [32, pytest.approx(8, abs=1), pytest.approx(2, abs=1)]
 
 
 def test_a_stop_keeps_what_is_done(work: Any, rows: Any, request_of: Any) -> None:

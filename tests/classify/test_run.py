@@ -14,7 +14,7 @@ import pytest
 from itk_infer.classifier import Classifier
 from itk_infer.classify import in_threads
 from itk_infer.classify.database import ResultsDatabase
-from itk_infer.classify.run import ClassifySummary
+from itk_infer.classify.summary import ClassifySummary
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.events import CaseFailed, CaseSkipped, Progress, RunDone, RunStarted, Warned
 

@@ -1,13 +1,20 @@
-"""How many threads classify."""
+"""How many threads classify, and how they share the last batch."""
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from itk_infer.classifier import Classifier
 from itk_infer.classify import work
+from itk_infer.classify.messages import FileDone
+from itk_infer.classify.units import Unit, WaitingFile
+from itk_infer.testing.faulty import wait_until
 
 
 @pytest.mark.parametrize(
@@ -21,3 +28,33 @@ def test_threads_wait_for_the_network_beside_those_that_decode(
     monkeypatch.setattr(work, "usable_cores", lambda: 4)
     classifier: Any = SimpleNamespace(model=SimpleNamespace(networks=[SimpleNamespace(device=device)]))
     assert work.threads_on(classifier, cores) == threads
+
+
+def test_the_last_batch_is_divided_among_threads_that_have_nothing_else(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both halves meet at the barrier, which only two threads can pass."""
+    np.save(tmp_path / "a.npy", np.zeros((8, 6, 6), np.uint8))
+    classifier = Classifier.load(model, device="cpu", provider="cpu", threads=2, calls=2)
+    meeting, run, scores = threading.Barrier(2, timeout=60), work.Work._run, classifier.scores
+    sizes, found = list[int](), list[FileDone]()
+
+    def run_later(self: work.Work, batch: Any, **keywords: Any) -> None:
+        if len(batch) == 8:
+            wait_until(lambda: self._tasks.idle > 0)
+        run(self, batch, **keywords)
+
+    def scores_together(inputs: Any) -> Any:
+        sizes.append(len(inputs))
+        meeting.wait()
+        return scores(inputs)
+
+    monkeypatch.setattr(work.Work, "_run", run_later)
+    monkeypatch.setattr(classifier, "scores", scores_together)
+    threads = work.Work(classifier, tmp_path, 8, 2)
+    try:
+        threads.classify(iter([Unit((WaitingFile(1, "a.npy"),))]), found.append, lambda: None)
+    finally:
+        threads.close()
+    assert sizes == [4, 4]
+    assert [image.frame for image in found[0].images] == list(range(8))

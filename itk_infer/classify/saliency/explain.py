@@ -19,6 +19,7 @@ from itk_infer.model.saliency.explainer import Explainer
 from itk_infer.model.saliency.maps import normalised
 
 LONGEST_SIDE = 512  # pixels longest side of the grid to which maps of several networks are resampled
+MIRRORED = ", mean with the mirror image"
 Inputs = list[NDArray[np.float32]]  # one array (C, Y, X) per entry of `PictureClassifier.inputs`
 
 
@@ -87,8 +88,8 @@ class ModelExplainer:
         """
         members = self._classifier.model.members
         return [
-            {**member, "how": explainer.how, "layer": explainer.layer}
-            for member, explainer in zip(members, self._made(inputs), strict=True)
+            {**member, "how": explainer.how + (MIRRORED if _mirrored(network) else ""), "layer": explainer.layer}
+            for member, network, explainer in zip(members, self._networks, self._made(inputs), strict=True)
         ]
 
     def explain(
@@ -112,7 +113,12 @@ class ModelExplainer:
             channels = {label.name: label.channel for label in network.spec.output.labels}
             targets = np.array([channels[name] for name in names], np.intp)
             batch = np.stack([parts[number] for parts in inputs])
-            found.append(_explained(explainer, batch, targets, self.methods, network.batch))
+            maps = _explained(explainer, batch, targets, self.methods, network.batch)
+            if _mirrored(network):
+                turned = np.ascontiguousarray(batch[..., ::-1])
+                more = _explained(explainer, turned, targets, self.methods, network.batch)
+                maps = {method: (maps[method] + more[method][..., ::-1]) / 2 for method in maps}
+            found.append(maps)
         return [
             {method: self._mean([maps[method][at] for maps in found], shape) for method in found[0]}
             for at, shape in enumerate(shapes)
@@ -137,6 +143,11 @@ class ModelExplainer:
                 for one in self._networks
             ]
         return self._explainers
+
+
+def _mirrored(network: PictureNetwork) -> bool:
+    """Whether its probabilities are means with those of mirror images, of which the maps are means, too."""
+    return network.spec.output.mirrored
 
 
 def _explainer(

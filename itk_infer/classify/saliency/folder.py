@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FOLDER, MANIFEST, SCORES = "saliency", "run_manifest.json", "all_slice_saliency_scores.csv"
 BATCH: Final = 8
 OPEN_FILES: Final = 4
-SAVING: Final = 2  # threads that compress, write and read back while the next panel is drawn
+SAVING: Final = 2  # threads that compress, write and read back while the next pictures are explained
 TOLERANCE: Final = 0.02  # of probabilities; reduced precision may cause half of it
 SHOWN: Final = PictureInput(values="voi", missing_voi="minmax"), PictureChannel()
 
@@ -97,12 +97,12 @@ def write_saliency(
         ModelError: a method cannot explain a network.
         OutputError: a file cannot be written.
     """
-    with closing(ResultsSource(database)) as source:
+    with closing(ResultsSource(database)) as source, ThreadPoolExecutor(SAVING, "saving") as pool:
         if source.sha256 != classifier.model.digest:
             raise ConfigError(
                 f"{database}: its results are of {source.name}, another model; classify with this one"
             )
-        work = _Writer(classifier, source, root, output / FOLDER, settings, threads)
+        work = _Writer(classifier, source, root, output / FOLDER, settings, threads, pool)
         chosen = select(source, settings.wanted, settings.label)
         batch: list[_Prepared] = []
         for prepared in work.prepared(chosen):
@@ -129,7 +129,9 @@ class _Writer:
         folder: Path,
         settings: SaliencySettings,
         threads: int,
+        pool: ThreadPoolExecutor,
     ) -> None:
+        self._pool, self._saving = pool, list[tuple[str, Future[None]]]()
         self._classifier, self._source, self._root, self._folder = classifier, source, root, folder
         self._settings = settings
         self._explainer = ModelExplainer(classifier, settings.methods, layer=settings.layer, threads=threads)
@@ -177,22 +179,26 @@ class _Writer:
         if not batch:
             return
         self.summary.members = self.summary.members or self._explainer.about(batch[0].inputs)
+        self._saved()  # the batch before: torch's threads would wait busily for a core that another thread has
         shapes = [(item.image.shape[0], item.image.shape[1]) for item in batch]
         found = self._explainer.explain([i.inputs for i in batch], [i.label for i in batch], shapes)
-        saved = []
-        with ThreadPoolExecutor(SAVING, "saving") as pool:
-            for item, maps in zip(batch, found, strict=True):
-                stem = panel_stem(item.row)
-                panel = draw_panel(self._panel(item, maps))
-                # Threads do not inherit the caller's context, which holds the lock that is verified.
-                saved.append((stem, pool.submit(copy_context().run, self._save, stem, panel, maps)))
-                self._rows.append(self._score_row(item, maps, stem))
-        for stem, saving in saved:
+        for item, maps in zip(batch, found, strict=True):
+            stem = panel_stem(item.row)
+            panel = draw_panel(self._panel(item, maps))
+            # Threads do not inherit the caller's context, which holds the lock that is verified.
+            self._saving.append((stem, self._pool.submit(copy_context().run, self._save, stem, panel, maps)))
+            self._rows.append(self._score_row(item, maps, stem))
+
+    def _saved(self) -> None:
+        """Wait until all panels that were drawn are saved."""
+        for stem, saving in self._saving:
             saving.result()
             self.summary.panels.append(f"{stem}.png")
+        self._saving.clear()
 
     def finish(self) -> None:
         """Write scores and manifest, and remove panels of the last run that are no longer needed."""
+        self._saved()
         make_folder(self._folder)
         labels = ("label", "probability", "std")
         header = ["series", "study", "position", "sop", "file", "frame", *labels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -80,11 +80,11 @@ def draw_panel(panel: Panel) -> Picture:
         start = GAP + index * (SIDE + GAP)
         left, top = start + (SIDE - field.shape[1]) // 2, TITLE + (SIDE - field.shape[0]) // 2
         canvas.paste(Image.fromarray(field), (left, top))
-        pen.text((start, TITLE + SIDE + 2), _short(printable(name), SIDE, 13), FAINT, font=_font(13))
-    _bars(pen, GAP + len(fields) * (SIDE + GAP), panel.bars)
+        _stamp(canvas, (start, TITLE + SIDE + 2), _short(printable(name), SIDE, 13), FAINT)
+    _bars(canvas, pen, GAP + len(fields) * (SIDE + GAP), panel.bars)
     for row, line in enumerate(lines):
         colour = INK if row >= len(lines) - 1 else FAINT
-        pen.text((GAP, TITLE + SIDE + LINE + GAP + row * LINE), line, colour, font=_font(13))
+        _stamp(canvas, (GAP, TITLE + SIDE + LINE + GAP + row * LINE), line, colour)
     return canvas
 
 
@@ -101,23 +101,24 @@ def _scaled(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _overlay(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Blend the colours of a map over the image, with an opacity that grows with the map's value."""
+    from PIL import Image
+
     map_ = np.clip(resized(values, (image.shape[0], image.shape[1])), 0, 1)
-    colours = _jet()[(map_ * 255 + 0.5).astype(np.uint8)]
-    mixed = image + OPACITY * map_[..., None] * (colours - image)
-    blended: NDArray[np.uint8] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-    return blended
+    colours = Image.fromarray(_jet()[(map_ * 255 + 0.5).astype(np.uint8)])
+    opacity = Image.fromarray((map_ * (255 * OPACITY) + 0.5).astype(np.uint8))
+    return np.asarray(Image.composite(colours, Image.fromarray(image), opacity))
 
 
 @cache
-def _jet() -> NDArray[np.float32]:
+def _jet() -> NDArray[np.uint8]:
     """A table (256, 3) of colours from blue over green and yellow to red."""
     ramp = np.linspace(0, 1, 256)[:, None]
     centres = np.array([0.75, 0.5, 0.25])
-    colours: NDArray[np.float32] = (np.clip(1.5 - np.abs(ramp - centres) * 4, 0, 1) * 255).astype(np.float32)
+    colours: NDArray[np.uint8] = (np.clip(1.5 - np.abs(ramp - centres) * 4, 0, 1) * 255 + 0.5).astype(np.uint8)
     return colours
 
 
-def _bars(pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
+def _bars(canvas: Picture, pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
     """Bars from 0 to 1; a line at the threshold, a thin line for the standard deviation."""
     order = sorted(range(len(bars)), key=lambda i: (not bars[i].explained, -bars[i].probability))[:MOST_BARS]
     shown = [bars[index] for index in sorted(order)]
@@ -127,7 +128,7 @@ def _bars(pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
         colour = MARKED if bar.explained else BAR
         value = f"{bar.probability:.3f}" + ("" if bar.std is None else f" ± {bar.std:.3f}")
         room = SIDE - _font(13).getlength(value) - 8
-        pen.text((left, top), _short(printable(bar.name), room, 13), INK, font=_font(13))
+        _stamp(canvas, (left, top), _short(printable(bar.name), room, 13), INK)
         pen.text((left + SIDE - _font(13).getlength(value), top), value, INK, font=_font(13))
         top += 17
         deep = max(3, min(10, step - 20))
@@ -140,7 +141,23 @@ def _bars(pen: Any, left: int, bars: Sequence[LabelBar]) -> None:
         pen.line((mark, top - 2, mark, top + deep + 2), fill=INK, width=2)
     more = len(bars) - len(shown)
     text = f"probabilities, 0 to 1{f'; {more} more in the tables' if more else ''}"
-    pen.text((left, TITLE + SIDE + 2), text, FAINT, font=_font(13))
+    _stamp(canvas, (left, TITLE + SIDE + 2), text, FAINT)
+
+
+def _stamp(canvas: Picture, place: tuple[int, int], text: str, colour: tuple[int, int, int]) -> None:
+    """Write a text that comes in many panels."""
+    canvas.paste(colour, place, _stencil(text))
+
+
+@lru_cache(maxsize=256)
+def _stencil(text: str) -> Picture:
+    """A text as opacities; drawing one takes more time than all else in a panel of one method."""
+    from PIL import Image, ImageDraw
+
+    _, _, right, bottom = _font(13).getbbox(text)
+    stencil = Image.new("L", (max(1, int(right) + 1), max(1, int(bottom) + 1)))
+    ImageDraw.Draw(stencil).text((0, 0), text, 255, font=_font(13))
+    return stencil
 
 
 def _short(text: str, room: float, size: int) -> str:

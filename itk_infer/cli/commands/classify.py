@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itk_infer.cli.classified import finish_classified, read_saliency, saliency_options, table_options
-from itk_infer.cli.executors import cluster_options, local_options, make_executor, wants_executor
+from itk_infer.cli.executors import cluster_options, local_options, make_executor, timeout_option, wants_executor
 from itk_infer.cli.model_files import file_options, named_model
 from itk_infer.cli.options import PATH, GroupedCommand, decorated, flags_of, option, read_options
 
@@ -27,7 +27,8 @@ def _model_options(command: Any) -> Any:
 
 
 def _worker_options(command: Any) -> Any:
-    return decorated(command, [*local_options(), *cluster_options()])
+    limit = timeout_option("Fail a file that takes longer than S seconds; a worker process computes it.")
+    return decorated(command, [*local_options("none but this process"), limit, *cluster_options()])
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,7 +54,7 @@ def _worker_options(command: Any) -> Any:
     "--batch-size",
     heading=RUNNING,
     metavar="[auto|N]",
-    help="Pictures per call of the network; default 8 on a CPU. auto, the default on GPUs: found, and remembered.",
+    help="Pictures per call of the network; default 4 on a CPU. auto, the default on GPUs: found, and remembered.",
 )
 @option(
     "--batch-cache",
@@ -168,7 +169,9 @@ def classify_command(
     from itk_infer.events import Events
 
     if executor is not None and explained is not None:
-        load()  # what cannot be explained is refused before hours of work
+        # What cannot be explained is refused before hours of work. Workers settle the precision of their networks.
+        for network in load().model.networks:
+            network.in_precision("fp32")
     events = Events()
     listener = make_classify_listener(progress, events.run, quiet=quiet, verbose=verbose)
     summary = classify_folder(load, settings, Events([listener], events.run), executor=executor)

@@ -1,4 +1,4 @@
-"""The structure of an ONNX file: its operations and the places of its weights, but not the weights.
+"""The structure of an ONNX file: its ends, its operations and the places of its weights, but not the weights.
 
 Read from the file's protobuf encoding (https://protobuf.dev/programming-guides/encoding, field numbers
 from onnx.proto), so that neither the onnx package nor memory for the weights is needed.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 EXTERNAL = 1  # TensorProto.DataLocation
+TYPES = {1: "tensor(float)", 10: "tensor(float16)", 11: "tensor(double)"}  # TensorProto.DataType
 Span = tuple[int, int]  # first byte of a message, and the one after its last
 
 
@@ -50,16 +51,37 @@ class ExternalData:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphValue:
+    """An input or output, as the file declares it; the attributes are those of onnxruntime's `NodeArg`.
+
+    Attributes:
+        name: Its name.
+        type: Type of its numbers, one of `TYPES`; empty: another one, or not stated.
+        shape: Sizes of its axes: numbers, names of free ones, or None; empty if not stated.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxGraph:
     """The structure of a network in a file.
 
     Attributes:
         nodes: The operations of the main graph.
+        inputs: Inputs of the main graph, without those that have a value in the file.
+        outputs: Outputs of the main graph.
+        metadata: The texts that the file was given.
         functions: Functions that the model defines, by domain and name.
         external: Weights in other files, sorted, subgraphs and functions included.
     """
 
     nodes: tuple[Node, ...] = ()
+    inputs: tuple[GraphValue, ...] = ()
+    outputs: tuple[GraphValue, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
     functions: Mapping[tuple[str, str], Function] = field(default_factory=dict)
     external: tuple[ExternalData, ...] = ()
 
@@ -97,14 +119,69 @@ class _Reader:
 
     def model(self, span: Span) -> OnnxGraph:
         nodes: list[Node] = []
-        functions = {}
+        inputs, outputs = list[GraphValue](), list[GraphValue]()
+        metadata, functions = {}, {}
         for number, value in self._fields(span):
             if number == 7:  # graph
                 nodes += self._graph(_span(value))
+                inputs, outputs = self._ends(_span(value))
+            elif number == 14:  # metadata_props
+                key, text = self._pair(_span(value))
+                metadata[key] = text
             elif number == 25:  # functions
                 name, function = self._function(_span(value))
                 functions[name] = function
-        return OnnxGraph(tuple(nodes), functions, tuple(sorted(self._external)))
+        ends = tuple(inputs), tuple(outputs)
+        return OnnxGraph(tuple(nodes), *ends, metadata, functions, tuple(sorted(self._external)))
+
+    def _ends(self, span: Span) -> tuple[list[GraphValue], list[GraphValue]]:
+        """Inputs and outputs of a graph; older files list weights among the inputs, too."""
+        ends: dict[int, list[GraphValue]] = {11: [], 12: []}  # input, output
+        weights = set()
+        for number, value in self._fields(span):
+            if number in ends:
+                ends[number].append(self._end(_span(value)))
+            elif number == 5:  # initializer
+                weights.add(self._first_text(_span(value), 8))
+            elif number == 15:  # sparse_initializer, named by its values
+                weights |= {
+                    self._first_text(_span(tensor), 8) for key, tensor in self._fields(_span(value)) if key == 1
+                }
+        return [end for end in ends[11] if end.name not in weights], ends[12]
+
+    def _end(self, span: Span) -> GraphValue:
+        """A ValueInfoProto, of which only the type of tensors is read."""
+        kind, shape = 0, list[int | str | None]()
+        for tensor in self._messages(span, 2, 1):  # type, tensor_type
+            for number, value in self._fields(tensor):
+                if number == 1 and isinstance(value, int):  # elem_type
+                    kind = value
+                elif number == 2:  # shape
+                    shape = [self._axis(axis) for axis in self._messages(_span(value), 1)]
+        return GraphValue(self._first_text(span, 1), TYPES.get(kind, ""), tuple(shape))
+
+    def _axis(self, span: Span) -> int | str | None:
+        for number, value in self._fields(span):
+            if number == 1 and isinstance(value, int):  # dim_value; negative numbers are above 2 ** 63
+                return value if value < 1 << 63 else None
+            if number == 2:  # dim_param
+                return self._text(_span(value))
+        return None
+
+    def _messages(self, span: Span, *path: int) -> list[Span]:
+        """The messages in the fields of a path of field numbers."""
+        spans = [span]
+        for wanted in path:
+            spans = [_span(value) for one in spans for number, value in self._fields(one) if number == wanted]
+        return spans
+
+    def _first_text(self, span: Span, wanted: int) -> str:
+        return next((self._text(_span(value)) for number, value in self._fields(span) if number == wanted), "")
+
+    def _pair(self, span: Span) -> tuple[str, str]:
+        """A StringStringEntryProto."""
+        pair = {number: self._text(_span(text)) for number, text in self._fields(span)}
+        return pair.get(1, ""), pair.get(2, "")
 
     def _graph(self, span: Span) -> list[Node]:
         nodes = []
@@ -165,8 +242,8 @@ class _Reader:
         location = 0
         for number, value in self._fields(span):
             if number == 13:  # external_data
-                pair = {key: self._text(_span(text)) for key, text in self._fields(_span(value))}
-                entries[pair.get(1, "")] = pair.get(2, "")
+                key, text = self._pair(_span(value))
+                entries[key] = text
             elif number == 14 and isinstance(value, int):  # data_location
                 location = value
         if location == EXTERNAL and "location" in entries:

@@ -14,7 +14,7 @@ from itk_infer.model.backend import BackendOptions
 from itk_infer.model.classifier import Pictures
 from itk_infer.model.classify_sources import resolve_classify
 from itk_infer.model.kinds.onnx_end import graph_end
-from itk_infer.model.kinds.onnx_graph import read_graph
+from itk_infer.model.kinds.onnx_graph import OnnxGraph, read_graph
 from itk_infer.model.kinds.onnx_metadata import embedded_documents
 from itk_infer.model.kinds.onnx_weight_files import model_digest, weight_files
 from itk_infer.model.runtimes import openvino
@@ -22,6 +22,7 @@ from itk_infer.model.runtimes.built_meanwhile import BuiltMeanwhile
 from itk_infer.model.runtimes.onnxruntime import (
     FLOAT_TYPES,
     OnnxRuntimeNetwork,
+    for_cpus_only,
     import_runtime,
     open_session,
 )
@@ -68,12 +69,14 @@ class OnnxPictures:
         self._path, self._threads, self._calls = path, threads, calls
         self._asked = options.provider == "openvino"
         self._meanwhile = calls > 1 and not self._asked  # whether OpenVINO builds it while pictures are read
-        self._runtime, notes = import_runtime(), list[str]()
-        # Where another library is likely to run the network, it is only asked about the file.
+        notes = list[str]()
+        # Where another library is likely to run the network, onnxruntime is asked about unusual files only.
         other = options.provider != "cpu" and openvino.openvino_installed()
-        session = self._session(optimise=not other)
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        found = session.get_modelmeta().custom_metadata_map
+        session = None if other and _is_usual(graph) else self._session(optimise=not other)
+        inputs, outputs, found = graph.inputs, graph.outputs, graph.metadata
+        if session is not None:
+            inputs, outputs = session.get_inputs(), session.get_outputs()
+            found = session.get_modelmeta().custom_metadata_map
         documents, more, _ = embedded_documents(found, f"metadata of {path.name}")
         self.spec = resolve_classify(path, documents, sources)
         self._dtype, self._shape = _check_ends(path, inputs, outputs, self.spec)
@@ -154,14 +157,14 @@ class OnnxPictures:
             model = (
                 half_model(self._path) if self.precision == "fp16" and self._dtype != np.float16 else self._path
             )
-            session = self._gpu.open(self._runtime, model, self._threads)
+            session = self._gpu.open(import_runtime(), model, self._threads)
         elif session is None:
             session = self._session()
         return self._named(OnnxRuntimeNetwork(session, self._dtype))
 
     def _session(self, *, optimise: bool = True) -> Any:
         threads = max(1, self._threads // self._calls)
-        return open_session(self._runtime, self._path, ["CPUExecutionProvider"], threads, optimise=optimise)
+        return open_session(import_runtime(), self._path, ["CPUExecutionProvider"], threads, optimise=optimise)
 
     def _compiled(self, precision: Precision) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
@@ -195,8 +198,10 @@ class OnnxPictures:
                     f"`device={options.device}` and `provider={options.provider}` contradict each other"
                 )
             return None
+        if not wanted and for_cpus_only():
+            return None
         gpu = Gpu("cuda", int(number or 0), options.max_vram)
-        if gpu.open(self._runtime, self._path, self._threads) is not None:  # pragma: no cover
+        if gpu.open(import_runtime(), self._path, self._threads) is not None:  # pragma: no cover
             notes.append(f"device: cuda:{gpu.index}")
             return gpu
         if wanted:
@@ -233,8 +238,17 @@ class OnnxPictures:
         return False
 
 
+def _is_usual(graph: OnnxGraph) -> bool:
+    """Whether the file declares by itself what `_check_ends` needs: pictures to a known number of answers."""
+    if len(graph.inputs) != 1 or not graph.outputs:
+        return False
+    taken, given = graph.inputs[0], graph.outputs[0]
+    floats = taken.type in FLOAT_TYPES and given.type in FLOAT_TYPES
+    return floats and len(taken.shape) == 4 and len(given.shape) in (2, 4) and isinstance(given.shape[1], int)
+
+
 def _check_ends(
-    path: Path, inputs: list[Any], outputs: list[Any], spec: ClassifySpec
+    path: Path, inputs: Sequence[Any], outputs: Sequence[Any], spec: ClassifySpec
 ) -> tuple[np.dtype[Any], tuple[int | None, int, int, int]]:
     """Type and shape (N, C, Y, X) of the input; N is None and sides are -1 where they are free.
 

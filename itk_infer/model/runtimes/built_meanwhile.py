@@ -27,8 +27,8 @@ class BuiltMeanwhile:
         return self._built.result()(pictures)
 
     def wait(self) -> None:
-        """Wait until the network is built; errors are raised by the next call."""
-        self._built.exception()
+        """Wait until the network is built, and raise the error if building failed."""
+        self._built.result()
 
     def _build(self, build: Callable[[], Run]) -> None:
         try:

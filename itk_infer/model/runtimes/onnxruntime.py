@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ def _distributions() -> list[str]:
     places = [Path(place).parent for place in (spec and spec.submodule_search_locations) or ()]
     beside = {file.name.partition("-")[0] for place in places for file in place.glob("onnxruntime*.dist-info")}
     return [name for name in RUNTIMES if name.replace("-", "_") in beside]
+
+
+def for_cpus_only() -> bool:
+    """Whether the installed onnxruntime has no GPU provider, as far as its files show; it is not imported.
+
+    False where they do not: conda has packages for GPUs under the same name, with libraries in another folder.
+    """
+    if _distributions() != ["onnxruntime"] or Path(sys.prefix, "conda-meta").is_dir():
+        return False
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = [Path(place) / "capi" for place in (spec and spec.submodule_search_locations) or ()]
+    return not any(file for folder in folders for file in folder.glob("*providers_cuda*"))
 
 
 def version_of(distribution: str) -> str | None:

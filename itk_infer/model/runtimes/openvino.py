@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 PART = 4  # pictures that are run as one, where that is faster than one by one
+RESTS = 8  # incomplete parts that are filled up, in less time than compiling the network for one picture takes
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
 # The first call of `Type.to_dtype` makes a table; two threads in it then wait for each other for ever (2026.4).
 FIRST_CALL = threading.Lock()
@@ -241,6 +242,7 @@ class OpenVinoCalls:
         free = shape[0] == -1 and -1 not in shape[1:]
         self._part = (1 if one else PART) if free else shape[0]
         self._compiled: dict[int, Any] = {}
+        self._rests = 0  # calls with a rest that was filled up
         self._lock = threading.Lock()
         self._requests = threading.local()
         self._compile(self._part)
@@ -252,12 +254,24 @@ class OpenVinoCalls:
         try:
             if self._part in (-1, len(windows)):
                 return self._infer(self._part, windows)
-            whole = len(windows) // self._part * self._part
-            parts = [self._infer(self._part, windows[at : at + self._part]) for at in range(0, whole, self._part)]
-            parts += [self._infer(1, windows[at : at + 1]) for at in range(whole, len(windows))]
-            return np.concatenate(parts)
+            rest = len(windows) % self._part
+            whole, last = windows[: len(windows) - rest], windows[len(windows) - rest :]
+            parts = [
+                self._infer(self._part, whole[at : at + self._part]) for at in range(0, len(whole), self._part)
+            ]
+            return np.concatenate([*parts, *self._of_rest(last)])
         except Exception as error:  # OpenVINO's frontends have error classes without a common base
             raise network_error(error, f"OpenVINO failed on {windows.shape}: {reason(error)}") from error
+
+    def _of_rest(self, windows: Windows) -> list[Any]:
+        """Outputs of fewer pictures than are run as one, which are filled up while that happens rarely."""
+        if not len(windows):
+            return []
+        if self._rests < RESTS:
+            self._rests += 1
+            more = np.repeat(windows[-1:], self._part - len(windows), axis=0)
+            return [self._infer(self._part, np.concatenate([windows, more]))[: len(windows)]]
+        return [self._infer(1, windows[at : at + 1]) for at in range(len(windows))]
 
     def _infer(self, part: int, windows: Windows) -> Any:
         if not hasattr(self._requests, "own"):

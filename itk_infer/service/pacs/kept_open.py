@@ -24,6 +24,7 @@ class KeptOpen:
         self._executor: Executor | None = None
         self._info: ModelInfo | None = None
         self.workers = 1
+        self.case_timeout: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +41,7 @@ class KeptOpen:
 
         if self._executor is None or self._info is None:
             self._executor = self._make()
+            self.case_timeout = self._executor.case_timeout
             self._executor.__enter__()
             try:
                 self._info = self._executor.open(both)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 from itk_infer.volume.dicom.elements import Elements
 from itk_infer.volume.dicom.header import TRANSFORMATION, FileHeader, numbers_of, text_of
 from itk_infer.volume.dicom.lookup import WRAPPED_BY, Function, Look, Window, extremes, looked_up
 from itk_infer.volume.dicom.pixels import PixelForm
 from itk_infer.volume.dicom.table import MODALITY_TABLES, Table, read_descriptor, read_table
+
+if TYPE_CHECKING:
+    from itk_infer.spec.classify_spec import PictureChannel, PictureInput
 
 CENTER, WIDTH, FUNCTION = 0x00281050, 0x00281051, 0x00281056
 PADDING, PADDING_LIMIT = 0x00280120, 0x00280121

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 from itk_infer.volume.dicom.lookup import Window
 from itk_infer.volume.dicom.picture import plane_of
 from itk_infer.volume.picture_input.picture import Picture, PictureFacts, pixels_sha256
+
+if TYPE_CHECKING:
+    from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 from itk_infer.spec.dicom_keywords import KEYWORDS
 from itk_infer.volume.dicom.elements import Damaged, Incomplete
 from itk_infer.volume.dicom.frames import frames_of
@@ -21,6 +20,9 @@ from itk_infer.volume.dicom.picture import TAGS, FrameLooks
 from itk_infer.volume.dicom.pixels import LOSSY, check_decoder, picture_form, stored_frames
 from itk_infer.volume.names import printable
 from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, pixels_sha256
+
+if TYPE_CHECKING:
+    from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NO_PICTURES = {  # by the rest of the UID after `STORAGE`; the longest match counts

@@ -60,7 +60,10 @@ def unreadable(path: Path, error: OSError) -> InputError:
 def _photo(path: Path) -> ArrayPictures:
     read = read_picture(path)
     pages = read.pages[..., 0] if read.pages.shape[-1] == 1 else read.pages
-    return ArrayPictures(pages, PictureFacts(), read.sha256, True, printable(path.name))
+    name = printable(path.name)
+    note = "; ".join(note.removeprefix(f"{name}: ") for note in read.notes)
+    facts = PictureFacts(len(pages), positions=(None,) * len(pages), note=note)
+    return ArrayPictures(pages, facts, read.sha256, True, name)
 
 
 def _volume(path: Path) -> ArrayPictures:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
+if TYPE_CHECKING:
+    from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
 
 
 class NotAPicture(Exception):

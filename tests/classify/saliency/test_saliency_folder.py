@@ -351,6 +351,36 @@ def test_networks_of_a_fixed_batch():
     assert maps["gradcam"][:, 0, 0].tolist() == [5, 7, 9]
 
 
+def test_a_map_of_a_model_that_mirrors_is_the_mean_with_that_of_the_mirror_image(shared, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from itk_infer.classifier import Classifier
+    from itk_infer.classify.saliency.explain import ModelExplainer
+
+    models = shared / "classify" / "models"
+    shutil.copy(models / "cxr2_densenet.onnx", tmp_path / "both.onnx")
+    spec = json.loads((models / "cxr2_densenet.classify.json").read_text("utf-8"))
+    spec["output"]["mirrored"] = True
+    (tmp_path / "both.classify.json").write_text(json.dumps(spec), "utf-8")
+    plain, both = (
+        Classifier.load(path, provider="cpu", device="cpu")
+        for path in (models / "cxr2_densenet.onnx", tmp_path / "both.onnx")
+    )
+    image = np.random.default_rng(0).random((3, 64, 64), np.float32)
+    methods = ("gradcam", "gradcampp")
+
+    def raw(classifier, picture):
+        (found,) = ModelExplainer(classifier, methods).explain([[picture]], [1], [(64, 64)])
+        return {name: found[name].raw[0] for name in methods}
+
+    of_image, of_mirror = raw(plain, image), raw(plain, np.ascontiguousarray(image[..., ::-1]))
+    for name, found in raw(both, image).items():
+        expected = (of_image[name] + np.fliplr(of_mirror[name])) / 2
+        np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
+        assert np.abs(found - of_image[name]).max() > 0.05 * expected.max()
+    (about,) = ModelExplainer(both, methods).about([image])
+    assert about["how"] == "closed form, mean with the mirror image"
+
+
 def test_neighbours_are_those_of_the_run(shared, tmp_path):
     """A model that sees slices beside the one: its answers are those of the record, also out of order."""
     pytest.importorskip("onnxruntime")

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from itk_infer.classifier import Classifier
+from itk_infer.classify.part import ClassifierRequest
 from itk_infer.cli.main import main
+from itk_infer.errors import ModelError
+from itk_infer.executors.workers import Workers
+from itk_infer.model.kinds.onnx_pictures import OnnxPictures
+from itk_infer.options import Options
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("pydicom", reason="pydicom writes the files")
@@ -130,6 +135,46 @@ def test_what_cannot_be_asked(folder: Path, words: list[str], code: int) -> None
     assert not (folder / "out").exists()
 
 
+def test_defaults_in_the_help_are_those_of_the_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from itk_infer.classify.batch import ON_CPU
+    from itk_infer.classify.saliency.settings import SaliencySettings
+    from itk_infer.classify.tables.write import TableSettings
+    from itk_infer.cli.executors import JOB_OPTIONS, make_executor
+
+    assert main(["classify", "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"default {ON_CPU} on a CPU" in words
+    assert f"[default: {TableSettings().group_by}]" in words
+    assert f"[default: {SaliencySettings(('gradcam',)).wanted}]" in words
+    options = {**dict.fromkeys((*JOB_OPTIONS, "num_proc", "gpus", "gpu_ids", "scheduler", "threads"))}
+    source: Any = ClassifierRequest((tmp_path,), None, Options(), tmp_path)
+    jobs: Any = make_executor(source, tmp_path, None, **options | {"cluster": "slurm", "sbatch": ()})
+    for name, flag in {"jobs": "Jobs at a time", "cores": "Cores of a job", "memory": "Memory of a job"}.items():
+        assert f"{flag}; default {getattr(jobs._cluster, name)}." in words
+    assert f"Time limit of a job; default {jobs._cluster.walltime}." in words
+
+
+def test_a_time_limit_means_a_worker_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[Any] = []
+
+    def ended(self: Workers, check: Any) -> Any:
+        limits.append((self.workers, self.case_timeout))
+        raise ModelError("enough")
+
+    monkeypatch.setattr(Workers, "open", ended)
+    assert classify(folder, "-o", str(folder / "out"), "--case-timeout", "600") == ModelError.exit_code
+    assert limits == [(1, 600.0)]
+
+
+def test_workers_and_saliency_of_another_precision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers agree on a precision; the process that explains what they found has fp32, near which that must be."""
+    asked = list[str]()
+    monkeypatch.setattr(OnnxPictures, "in_precision", lambda self, precision: asked.append(precision))
+    words = ["--num-proc", "1", "--threads", "1", "--saliency", "occlusion", "--fp16"]
+    assert classify(folder, "-o", str(folder / "out"), *words) == 0
+    assert asked == ["fp32"]
+
+
 def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(folder / "out")
     assert classify(folder, "-o", out, "--num-proc", "2", "--threads", "1", "--saliency", "occlusion") == 0
@@ -138,7 +183,11 @@ def test_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         answer(0.2), abs=1e-4
     )
     assert (folder / "out/studies.csv").is_file()
-    assert len(list((folder / "out/saliency").rglob("*.png"))) == 1
+    (panel,) = (path.relative_to(folder / "out") for path in (folder / "out/saliency").rglob("*.png"))
+    assert classify(folder, "-o", str(folder / "alone"), "--quiet", "--saliency", "occlusion") == 0
+    for name in (panel, panel.with_suffix(".npz"), "saliency/all_slice_saliency_scores.csv"):
+        assert (folder / "alone" / name).read_bytes() == (folder / "out" / name).read_bytes()
+    capsys.readouterr()
     assert classify(folder, "-o", out, "--num-proc", "1", "--quiet") == 0
     assert "2 already done" in capsys.readouterr().err
 

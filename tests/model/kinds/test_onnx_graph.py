@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from itk_infer.model.kinds.onnx_graph import ExternalData, OnnxGraph, is_onnx, read_graph
+from itk_infer.model.kinds.onnx_graph import TYPES, ExternalData, OnnxGraph, is_onnx, read_graph
 
 FREE = ("n", 1, "d", "h", "w")
 
@@ -39,6 +39,42 @@ def test_the_demo_is_read_as_the_onnx_package_reads_it():
         (n.op_type, n.domain, tuple(n.input), tuple(n.output)) for n in expected
     ]
     assert found.external == ()
+
+
+@pytest.mark.parametrize("place", ["itk_infer/demo/hippocampus_unet.onnx", "unusual"])
+def test_inputs_outputs_and_metadata_are_those_that_onnxruntime_finds(tmp_path, place):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    path = tmp_path / "m.onnx"
+    if place == "unusual":  # a weight among the inputs, as in old files; a type of its own; axes without a name
+        model = model_of(
+            [
+                helper.make_node("Add", ["x", "w"], ["y"]),
+                helper.make_node("Cast", ["y"], ["z"], to=TensorProto.FLOAT16),
+                helper.make_node("Shape", ["y"], ["s"]),
+            ],
+            [numpy_helper.from_array(np.zeros(1, np.float32), "w")],
+        )
+        model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, (1,)))
+        model.graph.output.append(
+            helper.make_tensor_value_info("z", TensorProto.FLOAT16, ("n", 1, None, "h", "w"))
+        )
+        model.graph.output.append(helper.make_tensor_value_info("s", TensorProto.INT64, (5,)))
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[2].Clear()
+        helper.set_model_props(model, {"itk_infer": '{"spec": 1}', "größe": ""})
+        path.write_bytes(model.SerializeToString())
+    else:
+        path = resources.files("itk_infer") / "demo" / "hippocampus_unet.onnx"
+
+    found = read_graph(path)
+
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for ours, theirs in ((found.inputs, session.get_inputs()), (found.outputs, session.get_outputs())):
+        assert [one.name for one in ours] == [one.name for one in theirs]
+        floats = [one.type if one.type in TYPES.values() else "" for one in theirs]
+        assert [one.type for one in ours] == floats
+        assert [list(one.shape) for one in ours] == [one.shape for one in theirs]
+    assert found.metadata == session.get_modelmeta().custom_metadata_map
 
 
 def test_weights_of_subgraphs_functions_and_constants_are_found(tmp_path):

@@ -31,3 +31,5 @@ def test_every_call_raises_what_building_raised() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"):
             network(1)
+        with pytest.raises(ValueError, match="broken"):
+            network.wait()

@@ -96,18 +96,26 @@ def test_precisions_and_providers_that_are_not_to_be_had(monkeypatch):
 
 @pytest.mark.parametrize("small", [0, 1 << 30])  # bytes: pictures are run four at a time, or one by one
 @pytest.mark.parametrize("sides", [(8, 8), (-1, -1)])
-def test_any_number_of_pictures_is_classified_in_the_parts_it_is_compiled_for(tmp_path, monkeypatch, small, sides):
+@pytest.mark.parametrize(
+    "rests", [0, 8]
+)  # incomplete parts that are filled up, before the network is compiled for one
+def test_any_number_of_pictures_is_classified_in_the_parts_it_is_compiled_for(
+    tmp_path, monkeypatch, small, sides, rests
+):
     path = brightness_network(tmp_path / "brightness.onnx")
     monkeypatch.setattr(module, "SMALL", small)
+    monkeypatch.setattr(module, "RESTS", rests)
     network = module.OpenVinoCalls(
         module.onnx_reader(path), (-1, 1, *sides), "fp32", 2, 2, size=path.stat().st_size
     )
     pictures = np.random.default_rng(0).random((11, 1, 8, 8), np.float32)
     for count in (1, 3, 4, 5, 8, 11):
         expected = 10 * (pictures[:count].mean(axis=(1, 2, 3)) - 0.5)
-        np.testing.assert_allclose(network(pictures[:count])[:, 0], expected, atol=1e-5)
+        found = network(pictures[:count])
+        assert len(found) == count
+        np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
     parts = set(network._compiled)
-    assert parts == ({-1} if sides == (-1, -1) else {1} if small else {1, 4})
+    assert parts == ({-1} if sides == (-1, -1) else {1} if small else {4} if rests else {1, 4})
 
 
 def test_whoever_shares_the_process_still_has_the_converter(tmp_path):

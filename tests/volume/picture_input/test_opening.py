@@ -48,6 +48,30 @@ def test_arrays(tmp_path: Path, values: np.ndarray, missing: str, wanted: list[l
     np.testing.assert_allclose(plane, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.npy", "a.npz"])
+def test_pages_are_pictures(tmp_path: Path, name: str) -> None:
+    pages = np.arange(5 * 24, dtype=np.uint8).reshape(5, 4, 6)
+    if name == "a.tif":
+        pytest.importorskip("tifffile", reason="needs the images extra").imwrite(
+            tmp_path / name, pages, photometric="minisblack"
+        )
+    else:
+        save = np.save if name == "a.npy" else np.savez
+        save(tmp_path / name, pages)
+    pictures = open_pictures(tmp_path / name)
+    assert pictures.facts.frames == len(pictures.facts.positions) == 5
+    assert "5 pages" in pictures.facts.note
+    for number, page in enumerate(pages):
+        plane = pictures.picture(number).plane(GREY, PictureInput())
+        np.testing.assert_allclose(plane, page / 255, atol=1e-6)
+
+
+def test_what_was_changed_to_read_a_picture_is_noted(tmp_path: Path) -> None:
+    Image.new("RGBA", (6, 4), (9, 9, 9, 7)).save(tmp_path / "a.png")
+    note = "is transparent in places; the colours count, and the alpha channel is left out"
+    assert open_pictures(tmp_path / "a.png").facts.note == note
+
+
 def test_values_of_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[-100.0, 0, 100]]))
     picture = open_pictures(tmp_path / "a.npy").picture(0)
