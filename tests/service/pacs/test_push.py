@@ -115,6 +115,7 @@ def test_permanent_and_temporary_failures(orthanc, tmp_path, kind, status, state
         letters = push(tmp_path / "out", target)
         assert states(letters) == [state, state]
         assert all(str(status) in letter.reason for letter in letters)
+        assert not any("server HTTP" in letter.reason for letter in letters)
         relay.refuse = 0
         assert states(push(tmp_path / "out")) == ["sent", "sent"]  # dead letters are tried again on request
 
