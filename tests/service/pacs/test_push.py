@@ -15,8 +15,11 @@ from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.service.pacs import outbox as outbox_module
 from itk_infer.service.pacs.access import Access
+from itk_infer.service.pacs.delivery import Unavailable
+from itk_infer.service.pacs.objects import results_in
 from itk_infer.service.pacs.outbox import Outbox
 from itk_infer.service.pacs.push import push_folder
+from itk_infer.service.pacs.sender import send_due
 
 ACCESS = Access(timeout=20.0)
 
@@ -115,9 +118,29 @@ def test_permanent_and_temporary_failures(orthanc, tmp_path, kind, status, state
         letters = push(tmp_path / "out", target)
         assert states(letters) == [state, state]
         assert all(str(status) in letter.reason for letter in letters)
-        assert not any("server HTTP" in letter.reason for letter in letters)
         relay.refuse = 0
         assert states(push(tmp_path / "out")) == ["sent", "sent"]  # dead letters are tried again on request
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("cannot be reached (refused)", "the server cannot be reached (refused)"),
+        ("HTTP 401: the server refuses the account", "HTTP 401: the server refuses the account"),
+    ],
+)
+def test_why_a_server_does_not_answer_is_one_sentence(tmp_path, fault, reason):
+    class Silent:
+        name = "stow=http://h"
+
+        def connect(self, objects):
+            raise Unavailable(fault)
+
+    results(tmp_path / "out")
+    with closing(Outbox(tmp_path / "out", 60.0)) as outbox:
+        outbox.put(results_in(tmp_path / "out"), (Silent.name,))
+        send_due(outbox, Silent(), lambda: None)
+        assert {letter.reason for letter in outbox.letters()} == {reason}
 
 
 def test_what_cannot_be_sent_for_too_long_is_a_dead_letter(tmp_path):
