@@ -223,7 +223,8 @@ def _draw_remarks(pen: Any, case: FinishedCase, source: str, time: datetime | No
     top += LINE // 2
     doubts = [line for doubt in case.doubts for line in wrapped(drawable(doubt), 13, WIDTH - RIGHT - EDGE)]
     room = (HEIGHT - FOOT - 12 - top) // LINE - 1
-    pen.text((RIGHT, top), "to be looked at" if doubts else "nothing unusual was noticed", AMBER, font=font(14))
+    verdict, colour = ("to be looked at", AMBER) if doubts else ("nothing unusual was noticed", DIM)
+    pen.text((RIGHT, top), verdict, colour, font=font(14))
     for line in doubts if len(doubts) <= room else [*doubts[: room - 1], "and more"]:
         top += LINE
         pen.text((RIGHT, top), line, AMBER, font=font(13))

@@ -69,6 +69,28 @@ def test_dockerfile(path):
     assert asked_extras(text) <= extras()
 
 
+def test_images_are_built_of_the_program_alone():
+    """Results, passwords and studies that lie in the folder of a checkout do not reach the engine."""
+    lines = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
+    first, *others = [line for line in lines if line and not line.startswith("#")]
+    assert first == "*"
+    let_in = {line.removeprefix("!").rstrip("/") for line in others if line.startswith("!")}
+    copied = re.findall(
+        r"^COPY (.+) \S+$", "\n".join(path.read_text("utf-8") for path in DOCKERFILES), re.MULTILINE
+    )
+    assert let_in == {source for line in copied for source in line.split()}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.parametrize("name", ["node.env", "orthanc.env", "model.onnx", "node/outbox.db"])
+def test_git_ignores_what_the_compose_file_says_to_make(name):
+    words = ["git", "-C", str(REPOSITORY), "check-ignore", "--no-index", "-q", f"deploy/{name}"]
+    done = subprocess.run(words, check=False)
+    if done.returncode > 1:
+        pytest.skip("this is no checkout of git")
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
 def test_definition(path, tmp_path):
     text = path.read_text("utf-8")

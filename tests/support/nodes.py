@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -58,6 +59,13 @@ class WithResults(InProcess):
         super().step(with_object)
 
 
+def full_database() -> sqlite3.OperationalError:
+    """What SQLite raises where the disk is full."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
 def settings(home: Path, places: int = 1, gate: Path | None = None, **given) -> NodeSettings:
     """Settings of a node with pretended networks."""
     given = {"quiet": 0.0, "poll": 0.02, "min_free": 0, "access": Access(timeout=20.0), **given}
@@ -65,6 +73,23 @@ def settings(home: Path, places: int = 1, gate: Path | None = None, **given) -> 
         given["listen"] = dicom_address(given["listen"])
     make: Callable[[], WithResults] = lambda: WithResults(gate)  # noqa: E731
     return NodeSettings(home=home, executors=(make,) * places, **given)
+
+
+def spooled(home: Path, folder: Path) -> Path:
+    """A home in which a study waits that was received."""
+    from itk_infer.service.pacs.objects import object_of
+    from itk_infer.service.pacs.spool import Spool
+    from itk_infer.service.pacs.studies import Studies
+    from support.dicom_files import save_series, voxels
+
+    home.mkdir()
+    studies = Studies(home)
+    spool = Spool(home / "received", studies)
+    for path in save_series(folder, voxels((3, 5, 6)), study=folder.name):
+        item = object_of(path)
+        spool.store(item.study, item.uid, item.sop_class, path.read_bytes())
+    studies.close()
+    return home
 
 
 @contextmanager

@@ -7,8 +7,8 @@ is to be sent. Only one process uses a home.
 
 from __future__ import annotations
 
-import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -32,12 +32,14 @@ from itk_infer.service.pacs.orthanc import Orthanc
 from itk_infer.service.pacs.outbox import DEAD, Outbox
 from itk_infer.service.pacs.pull import OrthancSource
 from itk_infer.service.pacs.receiver import Receiver
+from itk_infer.service.pacs.room import DISK_FAULTS, Room, in_a_sentence, is_full, says_full
 from itk_infer.service.pacs.sender import send_due
 from itk_infer.service.pacs.source import Source, key_of
 from itk_infer.service.pacs.spool import Spool
 from itk_infer.service.pacs.studies import Studies, Study
 from itk_infer.service.pacs.study_run import Gone, StudyRun, Superseded, Unfinished
 from itk_infer.service.pacs.study_summary import StudySummaries
+from itk_infer.service.pacs.troubles import Troubles
 from itk_infer.service.refusal import Refusal
 
 JOBS, RECEIVED = "jobs", "received"
@@ -68,11 +70,12 @@ class Node:
         self.problem: BaseException | None = None
         self.receiver: Receiver | None = None
         self._home = settings.home.absolute()
+        self._troubles = Troubles(tell)
+        self._room = Room(self._home, settings.min_free, self._troubles)
         self._wake = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = ExitStack()
         self._failed = 0
-        self._trouble: dict[str, str] = {}  # reported problems, by subject
 
     def __enter__(self) -> Self:
         settings, enter = self.settings, self._stack.enter_context
@@ -92,8 +95,10 @@ class Node:
             self._destinations = self._open_destinations()
             self._source = self._open_source()
             self._recover()
-        except BaseException:
+        except BaseException as error:
             self._stack.close()
+            if is_full(error):
+                raise in_a_sentence(error, self._home) from None
             raise
         return self
 
@@ -172,7 +177,7 @@ class Node:
     @property
     def exit_code(self) -> int:
         """Exit code after `run_once`: 3 if something failed, or is still to be computed or sent; otherwise 0."""
-        return 3 if self._failed or self.queue.counts()["waiting"] or self._trouble or self._is_unsent() else 0
+        return 3 if self._failed or self.queue.counts()["waiting"] or self._troubles or self._is_unsent() else 0
 
     def _is_unsent(self) -> bool:
         return bool(self.outbox.letters("waiting", "rejected", "dead"))
@@ -199,12 +204,12 @@ class Node:
                 if not 0 <= time.time() - study.changed < self.settings.quiet:  # < 0: the clock was set back
                     self._take(study)
             self.studies.note(looked=str(time.time()), source_problem="")
-            self._well("the source of studies")
+            self._troubles.well("the source of studies")
         except Unavailable as fault:
             self.studies.note(source_problem=str(fault))
-            self._ill("the source of studies", str(fault))
+            self._troubles.ill("the source of studies", str(fault))
         except Refusal as refusal:
-            self._ill("the queue", str(refusal))
+            self._troubles.ill("the queue", str(refusal))
 
     def _take(self, study: Study) -> None:
         """Make a job for a complete study, unless it has been computed with the same instances."""
@@ -239,10 +244,7 @@ class Node:
             executor.open(lambda: None)  # errors of loading the model appear at the start
             while not self.stopping.is_set():
                 self._wake.clear()
-                job = self.queue.take() if self._has_room() else None
-                if job is None:
-                    self._wake.wait(IDLE_S)
-                elif not self._run(job, executor):
+                if not self._room.unless_full(partial(self._compute_next, executor)):
                     self.stopping.wait(self.settings.poll)
         except InterruptedRunError:
             pass
@@ -250,6 +252,13 @@ class Node:
             self._broken(error)
         finally:
             executor.close()
+
+    def _compute_next(self, executor: KeptOpen) -> None:
+        job = self.queue.take() if self._room.is_there() else None
+        if job is None:
+            self._wake.wait(IDLE_S)
+        elif not self._run(job, executor):
+            self.stopping.wait(self.settings.poll)
 
     def _run(self, job: Job, executor: KeptOpen) -> bool:
         """Run one job to its end; return False if it was put back into the queue."""
@@ -260,46 +269,53 @@ class Node:
             work.fetch(self.outbox.uids())
             done, reason, results = work.compute(executor)
         except Superseded:
-            self.queue.cancel(job.id, running=True)
-            self.studies.grew([name])
+            self._surely(lambda: self.queue.cancel(job.id, running=True))
+            self._surely(lambda: self.studies.grew([name]))
             remove(folder)
             self.tell(f"{name}: changed while it waited; it is looked at again")
             return True
         except Gone:
             done, reason, results = False, "lost: the study was deleted before it could be fetched", {}
         except Unfinished:
-            self.queue.put_back(job.id)
-            return False
+            return self._put_back(job)
         except Unavailable as fault:
-            self.queue.put_back(job.id)
-            self._ill("the source of studies", str(fault))
-            return False
-        except OSError as error:
-            self.queue.put_back(job.id)
-            self._ill("the home", f"cannot be written ({error.strerror})")
-            return False
+            self._troubles.ill("the source of studies", str(fault))
+            return self._put_back(job)
+        except DISK_FAULTS as error:
+            if is_full(error):
+                self._room.was_full()
+            elif isinstance(error, sqlite3.Error):
+                raise
+            else:
+                self._troubles.ill("the home", f"cannot be written ({error.strerror})")
+            return self._put_back(job)
         except InterruptedRunError:
-            self.queue.put_back(job.id)
+            self._room.unless_full(lambda: self.queue.put_back(job.id))  # the next start does it, too
             raise
         except ModelError:
             raise
         except ItkInferError as error:
             done, reason, results = False, str(error), {}
-        if not done and not self._has_room():  # a full disk may be the reason
-            self.queue.put_back(job.id)
-            return False
+        if says_full(reason):
+            self._room.was_full()
+        if not done and not self._room.is_there():  # a full disk may be the reason
+            return self._put_back(job)
         work.drop_input()
         skipped = results.get("skipped", "")
         self._summaries.ended(job.id, name, "skipped" if done else "failed", skipped or reason)
         if done:
-            self.queue.finish(job.id, {}, results)
+            self._surely(lambda: self.queue.finish(job.id, {}, results))
             end = f"done in {time.monotonic() - started:.1f} s"
             self.tell(f"{name}: {f'skipped, {skipped}' if skipped else end}")
         else:
-            self.queue.fail(job.id, reason)
+            self._surely(lambda: self.queue.fail(job.id, reason))
             self.tell(f"{name}: FAILED, {reason}")
             self._failed += 1
         return True
+
+    def _put_back(self, job: Job) -> bool:
+        self._surely(lambda: self.queue.put_back(job.id))
+        return False
 
     def send(self, there: Destination) -> None:
         """Try to send the objects that are due to a destination."""
@@ -311,9 +327,9 @@ class Node:
                     f"{path}: {delivery.state.upper()}, {there.name}: {delivery.reason}; it stays in the outbox"
                 )
             elif delivery.state == "waiting":
-                self._ill(there.name, delivery.reason)
+                self._troubles.ill(there.name, delivery.reason)
             else:
-                self._well(there.name)
+                self._troubles.well(there.name)
 
     def sweep(self) -> None:
         """Delete folders of jobs that ended long ago and are sent, and old received studies."""
@@ -336,22 +352,14 @@ class Node:
     def _folder_of(self, job: Job) -> Path:
         return self._home / JOBS / job.id
 
-    def _has_room(self) -> bool:
-        if shutil.disk_usage(self._home).free >= self.settings.min_free:
-            self._well("the disk")
-            return True
-        self._ill("the disk", "is nearly full: nothing is computed until there is room")
-        return False
-
-    def _ill(self, what: str, how: str) -> None:
-        """Report a problem once, until it ends or changes."""
-        if self._trouble.get(what) != how:
-            self._trouble[what] = how
-            self.tell(f"{what}: {how}; tried again")
-
-    def _well(self, what: str) -> None:
-        if self._trouble.pop(what, None) is not None:
-            self.tell(f"{what}: works again")
+    def _surely(self, step: Callable[[], object]) -> None:
+        """Take a step as soon as the disk has room for it: no job stays at work that nobody computes."""
+        if not self._threads:
+            step()
+            return
+        while not self._room.unless_full(step):
+            self._check()
+            self.stopping.wait(self.settings.poll)
 
     def _check(self) -> None:
         if self.stopping.is_set():
@@ -360,7 +368,7 @@ class Node:
     def _often(self, seconds: float, step: Callable[[], None]) -> None:
         try:
             while not self.stopping.is_set():
-                step()
+                self._room.unless_full(step)
                 self.stopping.wait(seconds)
         except InterruptedRunError:
             pass
@@ -374,6 +382,7 @@ class Node:
 
     def _broken(self, error: BaseException) -> None:
         """End the node because of an internal error."""
+        error = in_a_sentence(error, self._home)
         self.problem = self.problem or error
         if not isinstance(error, ItkInferError):
             self.tell(f"a thread of the node ended: {type(error).__name__}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from itk_infer.errors import ConfigError
 from itk_infer.service.pacs.access import Access, DicomAddress
 from itk_infer.service.pacs.dimse import load_pynetdicom, no_delay
-from itk_infer.service.pacs.source import is_full
+from itk_infer.service.pacs.room import DISK_FAULTS, is_full
 from itk_infer.service.pacs.spool import Spool
 from itk_infer.volume.dicom.elements import Damaged, parse
 from itk_infer.volume.dicom.header import is_uid, text_of
@@ -119,9 +119,9 @@ class Receiver:
             if not study:
                 return NO_STUDY
             self._spool.store(study, uid, sop_class, data)
-        except OSError as error:
+        except DISK_FAULTS as error:
             full = is_full(error)
-            why = "the disk is full" if full else error.strerror or type(error).__name__
+            why = "the disk is full" if full else getattr(error, "strerror", "") or type(error).__name__
             self._tell(f"an instance could not be kept, and stays with its sender: {why}")
             return NO_ROOM if full else NOT_STORED
         return SUCCESS

@@ -58,7 +58,8 @@ def send_due(
                 settle(letter, *_attempt(link, letter, item))
                 open_letters.remove(letter)
     except Unavailable as fault:
-        postpone(f"the server {fault}")
+        reason = str(fault)
+        postpone(reason if reason.startswith("HTTP") else f"the server {reason}")
     except OSError as error:
         postpone(f"its file cannot be read ({error.strerror})")
     return ended

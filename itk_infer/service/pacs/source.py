@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
@@ -65,8 +64,3 @@ def write_file(data: bytes | memoryview, final: Path) -> None:
         if isinstance(cause, OSError):
             raise cause from None
         raise
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error means that the disk is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

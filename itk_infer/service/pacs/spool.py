@@ -48,6 +48,7 @@ class Spool:
 
         Raises:
             OSError: the file cannot be written.
+            sqlite3.OperationalError: the study cannot be recorded; the file is removed.
         """
         study = hashlib.sha256(study_uid.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         folder = self._folder / study
@@ -58,7 +59,11 @@ class Spool:
         if _holds(path, data):  # sent again, perhaps because the response was lost
             return
         write_file(data, path)
-        self._studies.grew([study])
+        try:
+            self._studies.grew([study])
+        except BaseException:
+            remove(path)  # sent again, it would be taken for known, and its study never be looked at
+            raise
 
     def look(self) -> None:
         """See `Source`; does nothing, as `store` records the studies."""

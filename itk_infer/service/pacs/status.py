@@ -50,8 +50,9 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
             jobs = dict(_rows(home / QUEUE, "SELECT state, count(*) FROM jobs GROUP BY state"))
             failed = _rows(
                 home / QUEUE,
-                "SELECT name, reason FROM jobs WHERE state = 'failed' ORDER BY number DESC LIMIT ?",
-                MOST,
+                "SELECT name, reason FROM jobs WHERE state = 'failed' AND NOT EXISTS (SELECT 1 FROM jobs AS later"
+                " WHERE later.name = jobs.name AND later.number > jobs.number AND later.state = 'done')"
+                " ORDER BY number DESC",
             )
             done = _rows(home / QUEUE, "SELECT name, results FROM jobs WHERE state = 'done'")
             letters = _rows(
@@ -77,9 +78,9 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
         "source_problem": facts.get("source_problem", ""),
         "seconds_since_look": round(time.time() - float(looked), 1) if looked else None,
         "studies_growing": studies[0][0],
-        "jobs": {state: jobs.get(state, 0) for state in JOB_STATES},
+        "jobs": {state: jobs.get(state, 0) for state in JOB_STATES} | {"failed": len(failed)},
         "skipped": sum("skipped" in json.loads(results) for _, results in done),
-        "failed": dict(reversed(failed)),
+        "failed": dict(reversed(failed[:MOST])),
         "superseded": {name: count - 1 for name, count in Counter(row[0] for row in done).items() if count > 1},
         "results": results,
         "verified": sum(row[3] for row in letters),

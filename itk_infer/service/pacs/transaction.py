@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 
@@ -20,7 +20,8 @@ def transaction(database: sqlite3.Connection, lock: AbstractContextManager[Any])
         database.execute("BEGIN IMMEDIATE")
         try:
             yield
+            database.execute("COMMIT")
         except BaseException:
-            database.execute("ROLLBACK")
+            with suppress(sqlite3.OperationalError):  # SQLite has ended it by itself where the disk is full
+                database.execute("ROLLBACK")
             raise
-        database.execute("COMMIT")

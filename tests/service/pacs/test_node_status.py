@@ -227,6 +227,21 @@ def test_a_study_that_is_again_as_it_was_is_computed(tmp_path):
         assert again.request.digest == job.request.digest
 
 
+def test_a_study_that_failed_and_was_completed_has_not_failed(tmp_path):
+    """A slice is missing, and comes late. Another study stays as it is."""
+    late, gap = (save_series(tmp_path / name, voxels((5, 5, 6)), study=name) for name in ("late", "gap"))
+    home = received(tmp_path / "home", late[:1] + late[2:], gap[:1] + gap[2:])
+    assert run_once(home, listen=LISTEN, quiet=0.0).code == 3
+    assert node_status(home)["jobs"]["failed"] == 2
+    received(home, late[1:2])
+    assert run_once(home, listen=LISTEN, quiet=0.0).said[-1].split(": ")[1].startswith("done in")
+    status = node_status(home)
+    assert (status["jobs"]["done"], status["jobs"]["failed"]) == (1, 1)
+    assert len(status["failed"]) == 1
+    assert "missing" in next(iter(status["failed"].values()))
+    assert 'studies{state="failed"} 1' in metrics_text(status)
+
+
 def test_a_study_that_grows_while_it_waits(tmp_path):
     """The job that waits is dropped for the one of the whole study; one that was taken finds out itself."""
     files = good(tmp_path)

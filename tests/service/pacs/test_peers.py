@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from support.dicom_files import save_series, voxels
-from support.nodes import node, run_once, settings
+from support.nodes import node, run_once, settings, spooled
 from support.results import result, results
 
 from itk_infer.errors import ConfigError
@@ -202,21 +201,6 @@ def test_files_that_are_no_objects(tmp_path):
     (tmp_path / "itk_infer.db").write_text("no ledger")
     with pytest.raises(ConfigError, match="ledger"):
         results_in(tmp_path)
-
-
-def spooled(home, folder):
-    """A home in which a study waits that was received."""
-    from itk_infer.service.pacs.spool import Spool
-    from itk_infer.service.pacs.studies import Studies
-
-    home.mkdir()
-    studies = Studies(home)
-    spool = Spool(home / "received", studies)
-    for path in save_series(folder, voxels((3, 5, 6)), study=folder.name):
-        item = object_of(path)
-        spool.store(item.study, item.uid, item.sop_class, path.read_bytes())
-    studies.close()
-    return home
 
 
 def test_a_disk_that_cannot_be_written_while_a_study_is_fetched(tmp_path, monkeypatch):

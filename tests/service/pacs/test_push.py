@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from support.orthanc import Orthanc
@@ -15,8 +15,11 @@ from itk_infer.cli.main import main
 from itk_infer.errors import ConfigError, NoInputError
 from itk_infer.service.pacs import outbox as outbox_module
 from itk_infer.service.pacs.access import Access
+from itk_infer.service.pacs.delivery import Unavailable
+from itk_infer.service.pacs.objects import results_in
 from itk_infer.service.pacs.outbox import Outbox
 from itk_infer.service.pacs.push import push_folder
+from itk_infer.service.pacs.sender import send_due
 
 ACCESS = Access(timeout=20.0)
 
@@ -119,6 +122,27 @@ def test_permanent_and_temporary_failures(orthanc, tmp_path, kind, status, state
         assert states(push(tmp_path / "out")) == ["sent", "sent"]  # dead letters are tried again on request
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("cannot be reached (refused)", "the server cannot be reached (refused)"),
+        ("HTTP 401: the server refuses the account", "HTTP 401: the server refuses the account"),
+    ],
+)
+def test_why_a_server_does_not_answer_is_one_sentence(tmp_path, fault, reason):
+    class Silent:
+        name = "stow=http://h"
+
+        def connect(self, objects):
+            raise Unavailable(fault)
+
+    results(tmp_path / "out")
+    with closing(Outbox(tmp_path / "out", 60.0)) as outbox:
+        outbox.put(results_in(tmp_path / "out"), (Silent.name,))
+        send_due(outbox, Silent(), lambda: None)
+        assert {letter.reason for letter in outbox.letters()} == {reason}
+
+
 def test_what_cannot_be_sent_for_too_long_is_a_dead_letter(tmp_path):
     results(tmp_path / "out")
     target = f"orthanc=http://127.0.0.1:{free_port()}"
@@ -174,6 +198,7 @@ def test_the_pause_doubles_up_to_ten_minutes(tmp_path, monkeypatch):
     out = tmp_path / "out"
     results(out)
     monkeypatch.setattr(outbox_module.random, "uniform", lambda low, high: 1.0)
+    monkeypatch.setattr(outbox_module, "time", SimpleNamespace(time=lambda: 1000.0))  # it stands still
     with closing(Outbox(out)) as outbox:
         assert outbox.put(results_in(out)[:1], ["x"]) == 1
         assert outbox.put(results_in(out)[:1], ["x"]) == 0
@@ -182,7 +207,7 @@ def test_the_pause_doubles_up_to_ten_minutes(tmp_path, monkeypatch):
             letter = outbox.letters()[0]
             outbox.begin(letter)
             outbox.settle(letter, Delivery("waiting", "no"))
-            pauses.append(round(outbox.letters()[0].due - time.time()))
+            pauses.append(outbox.letters()[0].due - 1000.0)
         assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
         assert outbox.due("x") == []
 

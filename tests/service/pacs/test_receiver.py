@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.certificates import certificates
 from support.dicom_files import save, save_series, slice_of, uid, voxels
-from support.nodes import NodeProcess, QuietTime, node, run_once
+from support.nodes import NodeProcess, QuietTime, full_database, node, run_once
 from support.orthanc import Orthanc, program, storescu
 from support.ports import free_port
 from support.results import results
@@ -168,6 +168,23 @@ def test_the_disk_is_full(tmp_path, monkeypatch, quiet_time, how):
         assert any("disk is" in words for words in running.said)
     assert received(home) == []
     with listening(home) as running:
+        assert storescu(address(running), *files).returncode == 0
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1)
+
+
+def test_the_disk_is_full_when_an_image_is_noted(tmp_path, monkeypatch, quiet_time):
+    """The image is refused, and not taken for known when it is sent again."""
+    files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="unnoted")
+
+    def full(studies):
+        raise full_database()
+
+    with listening(tmp_path / "home") as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(running.studies, "grew", full)
+            assert "0xa700" in send(running, files)[0].reason
+        assert received(tmp_path / "home") == []
         assert storescu(address(running), *files).returncode == 0
         with quiet_time.over():
             wait_until(lambda: running.queue.counts()["done"] == 1)
