@@ -272,9 +272,11 @@ def test_a_dask_cluster(run: Any, rows: Any, folder: Path, model: Path, tmp_path
     (tmp_path / "out").rename(tmp_path / "alone")
     words = ["classify", "-i", str(folder), "-o", str(tmp_path / "out"), "-m", str(model)]
     words += ["--device", "cpu", "--provider", "cpu", "--threads", "1", "--quiet"]
+    words += ["--saliency", "occlusion", "--saliency-for", "1"]
     with local_cluster_of(2) as cluster:
         assert main([*words, "--scheduler", cluster.scheduler_address]) == 3, "one file is no DICOM"
     assert rows(EVERYTHING) == wanted
+    assert len(list((tmp_path / "out/saliency").rglob("*.png"))) == 3, "one of each study"
 
 
 def test_series_stay_together(

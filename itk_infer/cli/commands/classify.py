@@ -192,6 +192,7 @@ def _dry_run(load: Any, settings: ClassifySettings) -> int:
 
     classifier = load()
     model = classifier.model
+    model.wait()  # a network that no library can run is refused
     with closing(ResultsDatabase(settings.database_path, read_only=True)) as database:
         plan = make_plan(database, settings, database.model_id(facts_of(classifier)), write=False)
     click.echo(

@@ -72,6 +72,17 @@ def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[st
     assert not (folder / "out").exists()
 
 
+def test_a_network_that_nothing_can_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx", reason="changes the model")
+    model = onnx.load(folder / "m.onnx")
+    model.graph.node[-1].op_type = "NoSuchOperation"
+    onnx.save(model, folder / "m.onnx")
+    for words in (["--dry-run"], ["--num-proc", "1", "--threads", "1"], []):
+        assert classify(folder, "-o", str(folder / "out"), *words) == ModelError.exit_code
+        assert "NoSuchOperation" in capsys.readouterr().err
+        assert (folder / "out").exists() is (words == [])
+
+
 def test_events_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "in/bad.dcm").write_bytes(b"x")
     assert classify(folder, "-o", str(folder / "out"), "--progress", "json") == 3
