@@ -15,6 +15,7 @@ import numpy as np
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes.openvino_norms import normalise_exactly
+from itk_infer.model.runtimes.openvino_wide import fill_vectors
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.system import return_freed_memory
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+VECTORS_OF_16 = "WINOGRAD"  # the ability that OpenVINO has where there is AVX-512
 PART = 4  # pictures that are run as one, where that is faster than one by one
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
 # The first call of `Type.to_dtype` makes a table; two threads in it then wait for each other for ever (2026.4).
@@ -122,10 +124,12 @@ class OpenVinoNetwork:
     def _compile(self, shape: tuple[int, ...]) -> None:
         self._request = self._shape = None  # frees the former network's memory; None if this fails
         return_freed_memory()  # from the original network, which may just have run for comparison
-        model = self._read(shape)
+        model, core = self._read(shape), import_openvino().Core()
         if self._exact:
             normalise_exactly(model)
-        compiled = import_openvino().Core().compile_model(model, "CPU", self._settings)
+            if VECTORS_OF_16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                fill_vectors(model)
+        compiled = core.compile_model(model, "CPU", self._settings)
         del model
         self._release()
         return_freed_memory()  # from reading and compiling; activations are allocated by the first call
