@@ -15,6 +15,8 @@ import numpy as np
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes.openvino_norms import normalise_exactly
+from itk_infer.model.runtimes.openvino_streams import InStreams, Together
+from itk_infer.model.runtimes.openvino_wide import fill_vectors
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.system import return_freed_memory
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+VECTORS_OF_16 = "WINOGRAD"  # the ability that OpenVINO has where there is AVX-512
 PART = 4  # pictures that are run as one, where that is faster than one by one
 RESTS = 8  # incomplete parts that are filled up, in less time than compiling the network for one picture takes
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
@@ -78,7 +81,10 @@ def reduced_precisions() -> tuple[Precision, ...]:
 
 
 class OpenVinoNetwork:
-    """A network that is compiled for the shape of its windows, and again when that shape changes.
+    """A network that is compiled for the shape of a window, and again when that shape changes.
+
+    Several windows per call are run one by one, at the same time on parts of the threads, unless the network takes
+    a certain number of windows.
 
     Args:
         read: Makes the network for an input shape: an `openvino.Model`.
@@ -102,36 +108,53 @@ class OpenVinoNetwork:
         self._settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
             # With pinning, threads of several workers would share the first cores.
             "ENABLE_CPU_PINNING": False,
         }
-        self._shape: tuple[int, ...] | None = None
-        self._request: Any = None
+        self._threads = threads
+        self._shape: tuple[int, ...] | None = None  # number of windows at the same time, and shape of one
+        self._count = 0  # windows of each call, where it is a certain number
+        self._run: Callable[[Windows], Logits] | None = None
 
     def __call__(self, windows: Windows) -> Logits:
         """Run the network; the memory of the output is reused by the next call."""
         try:
-            if windows.shape != self._shape:
-                self._compile(windows.shape)
-            answer: Logits = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
+            streams = min(self._threads, len(windows))
+            same = self._shape == (streams, *windows.shape[1:]) and self._count in (0, len(windows))
+            if self._run is None or not same:
+                self._run = self._compile(windows.shape, streams)
+            return self._run(windows)
         except Exception as error:  # OpenVINO's frontends have error classes without a common base
             sentence = f"OpenVINO failed on {windows.shape}: {reason(error)}{self._remedy}"
             raise network_error(error, sentence) from error
-        return answer
 
-    def _compile(self, shape: tuple[int, ...]) -> None:
-        self._request = self._shape = None  # frees the former network's memory; None if this fails
+    def _compile(self, shape: tuple[int, ...], streams: int) -> Callable[[Windows], Logits]:
+        self._run = None  # frees the former network's memory; None if this fails
         return_freed_memory()  # from the original network, which may just have run for comparison
-        model = self._read(shape)
+        self._shape, self._count = (streams, *shape[1:]), 0
+        try:
+            compiled = self._compiled((1, *shape[1:]), streams)
+            with FIRST_CALL:
+                dtype = compiled.output(0).get_element_type().to_dtype()
+            return InStreams(compiled, import_openvino().Tensor, dtype, streams)
+        except Exception:  # error classes without a common base
+            if shape[0] == 1:
+                raise
+        self._count = shape[0]
+        return Together(self._compiled(shape, 1))
+
+    def _compiled(self, shape: tuple[int, ...], streams: int) -> Any:
+        model, core = self._read(shape), import_openvino().Core()
         if self._exact:
             normalise_exactly(model)
-        compiled = import_openvino().Core().compile_model(model, "CPU", self._settings)
+            if VECTORS_OF_16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                fill_vectors(model)
+        parallel = {"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams}
+        compiled = core.compile_model(model, "CPU", {**self._settings, **parallel})
         del model
         self._release()
         return_freed_memory()  # from reading and compiling; activations are allocated by the first call
-        self._request = compiled.create_infer_request()
-        self._shape = shape
+        return compiled
 
 
 def reason(error: Exception) -> str:

@@ -118,7 +118,7 @@ def test_a_network_in_another_number_format_is_not_openvinos(tmp_path):
 @needs_openvino
 @pytest.mark.parametrize("error", [RuntimeError, TypeError, Exception])
 def test_what_openvino_cannot_compile_onnxruntime_runs(tmp_path, monkeypatch, error):
-    def refuse(self, shape):
+    def refuse(*_):
         raise error("Exception from here\nno primitive\n")
 
     monkeypatch.setattr(module.OpenVinoNetwork, "_compile", refuse)
