@@ -18,8 +18,12 @@ def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
     """Convert slabs of logits to probabilities: softmax over the channels, or a sigmoid per channel."""
     if output.values == "probabilities":
         return iter(slabs)
-    # `map` keeps neither a slab nor its result until the next one is asked for. In an ensemble, every member would.
-    return map(lambda slab: Slab(slab.z0, activated(slab.logits, output)), slabs)
+
+    def converted(slab: Slab) -> Slab:
+        return Slab(slab.z0, activated(slab.logits, output))
+
+    # Unlike a loop, `map` does not keep the last slab while the next one is computed; every member would.
+    return map(converted, slabs)
 
 
 def around(
@@ -73,7 +77,11 @@ def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Sl
     if order is None:
         return iter(slabs)
     channels = list(order)
-    return map(lambda slab: Slab(slab.z0, slab.logits[channels]), slabs)
+
+    def in_order(slab: Slab) -> Slab:
+        return Slab(slab.z0, slab.logits[channels])
+
+    return map(in_order, slabs)  # see `probabilities`
 
 
 Watch = Callable[[Sequence[Array], Array], None]

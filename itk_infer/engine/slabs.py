@@ -146,7 +146,11 @@ def _cropped(z0: int, logits: Array, grid: WindowGrid, height: int) -> Iterator[
     columns = slice(x.pad_before, x.pad_before + x.size)
     inside = logits[:, first - z0 : max(first, last) - z0, rows, columns]
     pieces = in_pieces(Slab(first - z.pad_before, inside), height)
-    return map(lambda piece: Slab(piece.z0, xp.astype(piece.logits, xp.float32, copy=False)), pieces)
+
+    def as_floats(piece: Slab) -> Slab:
+        return Slab(piece.z0, xp.astype(piece.logits, xp.float32, copy=False))
+
+    return map(as_floats, pieces)
 
 
 def in_pieces(slab: Slab, height: int) -> Iterator[Slab]:

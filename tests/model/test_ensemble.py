@@ -122,7 +122,9 @@ def test_streams_that_are_cut_at_different_planes(data):
         whole = np.broadcast_to(np.float32([0.25, -1])[:, None, None, None], (2, *size)).copy()
         whole[(slice(None), *(part or (slice(None),) * 3))] = inside
         arrays.append(whole)
-        streams.append(around(_slabs(inside, heights), part, size, lambda channels: np.float32([0.25, -1])[:channels]))
+        streams.append(
+            around(_slabs(inside, heights), part, size, lambda channels: np.float32([0.25, -1])[:channels])
+        )
     found = list(mean_of(streams))
     assert [slab.z0 for slab in found] == np.cumsum([0, *(slab.logits.shape[1] for slab in found)])[:-1].tolist()
     np.testing.assert_allclose(
