@@ -90,7 +90,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ".seg.dcm",
             ("--dicom",),
             DICOM_HELP,
-            frozenset({"source"}),
+            frozenset({"source", "masks"}),
             choice="seg",
             package="highdicom",
             extra="dicom",
