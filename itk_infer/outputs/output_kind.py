@@ -38,6 +38,7 @@ class OutputKind:
         refers_to: Name of an output that must be requested, too; empty: none.
         package: Package that must be installed to write it; empty: none.
         extra: The extra that installs it.
+        painted: Whether objects of labels that overlap are cut: it is made of the label map, one label per voxel.
     """
 
     name: str
@@ -52,6 +53,7 @@ class OutputKind:
     refers_to: str = ""
     package: str = ""
     extra: str = ""
+    painted: bool = False
 
     @property
     def request(self) -> str:
