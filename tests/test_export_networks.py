@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 
 import numpy as np
@@ -54,6 +56,25 @@ def residual(folder):
     return folder, (8, 16, 12)
 
 
+def script(folder, traced):
+    """A network of MONAI as TorchScript, as a bundle's model.ts: scripted or traced, with its spec."""
+    torch.manual_seed(0)
+    about = {**ENDS, "spatial_dims": 3, "channels": [4, 8], "strides": [2], "num_res_units": 1}
+    network = (nets.SegResNet(**NETWORKS["SegResNet"]) if traced else nets.UNet(**about)).eval()
+    example = torch.zeros(1, 1, 16, 16, 16)
+    made = torch.jit.trace(network, example) if traced else torch.jit.script(network)
+    spec = {
+        "spec": 1,
+        "name": "script",
+        "input": {"intensity": [{"op": "zscore"}]},
+        "window": {"patch_size": [16, 16, 16]},
+        "output": {"labels": [{"value": 1}, {"value": 2}]},
+    }
+    path = folder.with_suffix(".ts")
+    torch.jit.save(made, path, _extra_files={"itk_infer.json": json.dumps(spec)})
+    return path, (16, 16, 16)
+
+
 def only_traced(export):
     def traced(*given, dynamo, **more):
         if dynamo:
@@ -63,11 +84,21 @@ def only_traced(export):
     return traced
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "ResidualEncoderUNet"])
+MADE = {
+    **{name: functools.partial(bundle, name=name) for name in NETWORKS},
+    "ResidualEncoderUNet": residual,
+    "a scripted UNet": functools.partial(script, traced=False),
+    "a traced SegResNet": functools.partial(script, traced=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit announces its successor
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", MADE)
 def test_the_file_answers_as_the_network_and_runs_without_torch(tmp_path, capsys, monkeypatch, name):
     if name == "SwinUNETR":  # torch.export takes half a minute for it; docs/export.md has what it gives
         monkeypatch.setattr(torch.onnx, "export", only_traced(torch.onnx.export))
-    model, size = bundle(tmp_path / "model", name) if name in NETWORKS else residual(tmp_path / "model")
+    model, size = MADE[name](tmp_path / "model")
     assert main(["export", "-m", str(model), "-o", str(tmp_path / "out.onnx")]) == 0
     printed = PARITY.findall(capsys.readouterr().out)
     assert printed[0][:2] == ("onnxruntime", "6")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from itk_infer.arrays import Array
 from itk_infer.case.clock import Clock
@@ -28,6 +27,7 @@ from itk_infer.volume.interpolation import AxisMap, ModelGrid
 from itk_infer.volume.volume import Volume
 
 Begin = Callable[[int, CasePlan, Clock], NetworkRun]
+Leaf = tuple[NetworkRun, Callable[[int], None]]  # a member that is one model, and its counter of windows
 
 
 def infer_ensemble(
@@ -115,16 +115,15 @@ class InStep:
     def slabs(self) -> Iterator[Slab]:
         """Yield slabs of the mean on the native grid, (C, planes, Y, X)."""
         leaves = iter([(run, self._counter(number)) for number, run in enumerate(self._runs)])
+        return self._stream(self._model, self._model.mean, leaves)
 
-        def stream(one: LoadedModel, wanted: Mean) -> Iterator[Slab]:
-            if not isinstance(one, LoadedEnsemble):
-                return _whole(*next(leaves), self._workspace, self._size, wanted)
-            members = zip(one.members, one.orders, strict=True)
-            parts = [reordered(stream(each, one.mean), order) for each, order in members]
-            mean = mean_of(parts, one.weights, self._compare if one is self._model else None)
-            return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
-
-        return stream(self._model, self._model.mean)
+    def _stream(self, one: LoadedModel, wanted: Mean, leaves: Iterator[Leaf]) -> Iterator[Slab]:
+        if not isinstance(one, LoadedEnsemble):
+            return _whole(*next(leaves), self._workspace, self._size, wanted)
+        members = zip(one.members, one.orders, strict=True)
+        parts = [reordered(self._stream(each, one.mean, leaves), order) for each, order in members]
+        mean = mean_of(parts, one.weights, self._compare if one is self._model else None)
+        return probabilities(mean, one.spec.output) if wanted == "probabilities" else mean
 
     def warnings(self) -> list[str]:
         """Return warnings, once all windows have run."""
@@ -156,7 +155,7 @@ def _whole(
     size: tuple[int, int, int],
     wanted: Mean,
 ) -> Iterator[Slab]:
-    """Yield slabs of one member's probabilities or logits on the whole native grid."""
+    """Return slabs of one member's probabilities or logits on the whole native grid."""
     output = run.model.spec.output
     slabs = finished_slabs(
         run.prepared.volume,
@@ -173,6 +172,5 @@ def _whole(
         slabs = to_native(slabs, run.plan.model, workspace.slab_bytes)
     if wanted == "probabilities":
         slabs = probabilities(slabs, output)
-    first = next(slabs)
-    outside = Decision(replace(output, values=wanted), len(first.logits)).outside()
-    yield from around(chain([first], slabs), run.prepared.part, size, outside)
+    meaning = replace(output, values=wanted)
+    return around(slabs, run.prepared.part, size, lambda channels: Decision(meaning, channels).outside())

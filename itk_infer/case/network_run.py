@@ -79,7 +79,6 @@ class NetworkRun:
         clock: Clock,
     ) -> None:
         self.model = model
-        self._clock = clock
         self._every = len(plan.windows)
         stored, options = workspace.put(volume.array), model.options
         self.prepared = prepare(stored, plan, model.spec, model.window, options.crop_foreground, previous)
@@ -95,14 +94,23 @@ class NetworkRun:
         below = None if isinstance(options.skip_empty, bool) else options.skip_empty
         lowest = self.prepared.volume.min() if below is not None else 0.0  # reads the whole volume
         skip = None if options.skip_empty is False else lowest
-        self._check = None if model.answers_known else AnswerCheck(model.spec.output)
+        self._check = check = None if model.answers_known else AnswerCheck(model.spec.output)
         members = model.blended_apart
+
+        # Not a method: networks that refer to this object would keep its image until garbage is collected.
+        def watched(network: Forward, windows: Array) -> Array:
+            with clock.inside("network"):
+                answers = network(windows)
+            if check is not None:
+                check.look(answers)
+            return answers
+
         # Members may share a network, which may use the memory of an output again.
         self.networks = [
             MemberNetwork(
                 member,
                 WindowInferer(member.backend, member.mirror_axes, skip, below, model.max_batch, member.view),
-                self._watched,
+                watched,
                 keep=len(members) > 1,
             )
             for member in members
@@ -116,13 +124,6 @@ class NetworkRun:
     def repair(self) -> Forward | None:
         """See `MemberNetwork.repair`; of the first or only member."""
         return self.networks[0].repair
-
-    def _watched(self, network: Forward, windows: Array) -> Array:
-        with self._clock.inside("network"):
-            answers = network(windows)
-        if self._check is not None:
-            self._check.look(answers)
-        return answers
 
     def finish(self) -> list[str]:
         """Store what was found out about the model, once all windows have run; returns warnings."""

@@ -129,7 +129,7 @@ class OneByOne:
             empty[...] = outside[:, None, None, None]
             return [Slab(planes.start, empty)]
         inside = slice(native.start + begin - planes.start, native.stop + begin - planes.start)
-        return around(chain([start], slabs), (inside, part[1], part[2]), size, outside)
+        return around(chain([start], slabs), (inside, part[1], part[2]), size, lambda _: outside)
 
     def _run(self, run: NetworkRun, windows: WindowGrid) -> Iterator[Slab]:
         parts = self._plan.ranges * (len(self._plan.beside) + 1)

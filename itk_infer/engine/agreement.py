@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, like, namespace, to_host
+from itk_infer.engine.blocks import blocks
 from itk_infer.engine.confidence import binary, categorical
 from itk_infer.engine.decision import Decision, winners
 from itk_infer.spec import OutputSpec
@@ -110,15 +111,16 @@ class Agreement:
         if decision.output.decision == "argmax":
             background = [channel for channel, value in enumerate(decision.value_of_channel) if not value]
             found = xp.ones(mean.shape[1:], dtype=xp.bool) if not background else None
-            for z in range(mean.shape[1]):  # plane by plane, so that a plane stays in the cache
+            for block in blocks(tuple(mean.shape[1:])):  # which stay in the cache
+                here = (slice(None), *block)
                 sure = sum(
-                    weight * categorical(part[:, z], True)[0]
+                    weight * categorical(part[here], True)[0]
                     for part, weight in zip(parts, self._weights, strict=True)
                 )
-                difference = sure - categorical(mean[:, z], True)[0]
-                scores = decision.scores(mean[:, z])
+                difference = sure - categorical(mean[here], True)[0]
+                scores = decision.scores(mean[here])
                 top = xp.max(scores, axis=0)
-                labelled = found[z] if found is not None else xp.max(scores[background], axis=0) < top
+                labelled = found[block] if found is not None else xp.max(scores[background], axis=0) < top
                 self._count(difference, labelled)
             return
         bounds = like(decision.label_bounds[:, None, None], mean)

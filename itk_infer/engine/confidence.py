@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, at_channel, namespace
+from itk_infer.engine.blocks import blocks
 from itk_infer.engine.decision import Decision
 from itk_infer.volume.label_values import value_of
 
@@ -75,11 +76,11 @@ class ConfidenceSum:
             probabilities = self._decision.output.values == "probabilities"
             sure, top = np.empty((2, *labels.shape), np.float32)
             expected = np.zeros(len(values))
-            # Plane by plane, so that a plane stays in the cache during several passes.
-            for z, plane in enumerate(np.moveaxis(values, 1, 0)):
-                chosen = self._decision.channel_of_value[labels[z]] if self._decision.weighs else None
-                sure[z], top[z], sums = categorical(plane, probabilities, chosen)
-                expected += sums
+            for block in blocks(labels.shape):  # which stay in the cache during several passes
+                chosen = self._decision.channel_of_value[labels[block]] if self._decision.weighs else None
+                of_block = categorical(values[(slice(None), *block)], probabilities, chosen)
+                sure[block], top[block] = of_block[:2]
+                expected += of_block[2]
             if self._uncertainty is not None:
                 self._uncertainty.add(sure)
             self._add(0, sure)

@@ -16,16 +16,21 @@ from itk_infer.volume.box import Box
 
 def probabilities(slabs: Iterable[Slab], output: OutputSpec) -> Iterator[Slab]:
     """Convert slabs of logits to probabilities: softmax over the channels, or a sigmoid per channel."""
-    for slab in slabs:
-        z0, values = slab.z0, slab.logits
-        del slab  # its logits are not kept until the next one is asked for: in an ensemble, every member would
-        if output.values != "probabilities":
-            values = activated(values, output)
-        yield Slab(z0, values)
+    if output.values == "probabilities":
+        return iter(slabs)
+
+    def converted(slab: Slab) -> Slab:
+        return Slab(slab.z0, activated(slab.logits, output))
+
+    # Unlike a loop, `map` does not keep the last slab while the next one is computed; every member would.
+    return map(converted, slabs)
 
 
 def around(
-    slabs: Iterable[Slab], part: Box | None, size: tuple[int, int, int], outside: NDArray[np.float32]
+    slabs: Iterable[Slab],
+    part: Box | None,
+    size: tuple[int, int, int],
+    outside: Callable[[int], NDArray[np.float32]],
 ) -> Iterator[Slab]:
     """Extend slabs of a part of a case to slabs of the whole case.
 
@@ -33,7 +38,7 @@ def around(
         slabs: Slabs of the part.
         part: Box of the part in the whole, Z Y X; None: the part is the whole.
         size: Size of the whole, Z Y X.
-        outside: The value of each channel outside the part, (C,).
+        outside: From the number of channels to the value of each of them outside the part, (C,).
     """
     if part is None:
         yield from slabs
@@ -44,8 +49,9 @@ def around(
     def empty(planes: int, like: Array) -> Array:
         xp = namespace(like)
         where = {} if xp is np else {"device": like.device}
-        whole = xp.empty((len(outside), planes, *size[1:]), dtype=xp.float32, **where)
-        for channel, value in zip(whole, outside, strict=True):
+        values = outside(len(like))
+        whole = xp.empty((len(values), planes, *size[1:]), dtype=xp.float32, **where)
+        for channel, value in zip(whole, values, strict=True):
             channel[...] = float(value)
         return whole
 
@@ -68,10 +74,14 @@ def around(
 
 def reordered(slabs: Iterable[Slab], order: Sequence[int] | None) -> Iterator[Slab]:
     """Reorder the channels of slabs; None: no change."""
-    for slab in slabs:
-        z0, values = slab.z0, slab.logits
-        del slab
-        yield Slab(z0, values if order is None else values[list(order)])
+    if order is None:
+        return iter(slabs)
+    channels = list(order)
+
+    def in_order(slab: Slab) -> Slab:
+        return Slab(slab.z0, slab.logits[channels])
+
+    return map(in_order, slabs)  # see `probabilities`
 
 
 Watch = Callable[[Sequence[Array], Array], None]
@@ -87,25 +97,31 @@ def mean_of(
         weights: One per stream, with a sum of 1; None: equal weights.
         watch: Called with the planes of all streams, and their mean.
     """
-    shares = weights or [1 / len(streams)] * len(streams)
-    waiting: list[Array | None] = [None] * len(streams)
-    done = 0
-    while True:
-        for number, stream in enumerate(streams):
-            if waiting[number] is None:
-                slab = next(stream, None)
-                if slab is None:
-                    return
-                waiting[number] = slab.logits
-        ready = [planes for planes in waiting if planes is not None]
+    return _Mean(streams, weights or [1 / len(streams)] * len(streams), watch)
+
+
+class _Mean(Iterator[Slab]):
+    """The mean of streams of slabs; keeps only planes for which other streams have none yet. See `mean_of`."""
+
+    def __init__(self, streams: Sequence[Iterator[Slab]], shares: Sequence[float], watch: Watch | None) -> None:
+        self._streams, self._shares, self._watch = streams, shares, watch
+        self._waiting: list[Array | None] = [None] * len(streams)
+        self._done = 0
+
+    def __next__(self) -> Slab:
+        for number, stream in enumerate(self._streams):
+            if self._waiting[number] is None:
+                self._waiting[number] = next(stream).logits
+        ready = [planes for planes in self._waiting if planes is not None]
         height = min(planes.shape[1] for planes in ready)
+        self._waiting = [None if planes.shape[1] == height else planes[:, height:] for planes in ready]
+        ready = [planes[:, :height] for planes in ready]
         xp = namespace(ready[0])
-        total = xp.astype(ready[0][:, :height], xp.float32, copy=True)
-        total *= shares[0]
-        for planes, share in zip(ready[1:], shares[1:], strict=True):
-            total += share * planes[:, :height]
-        if watch is not None:
-            watch([planes[:, :height] for planes in ready], total)
-        yield Slab(done, total)
-        done += height
-        waiting = [None if planes.shape[1] == height else planes[:, height:] for planes in ready]
+        total = xp.astype(ready[0], xp.float32, copy=True)
+        total *= self._shares[0]
+        for planes, share in zip(ready[1:], self._shares[1:], strict=True):
+            total += share * planes
+        if self._watch is not None:
+            self._watch(ready, total)
+        self._done += height
+        return Slab(self._done - height, total)

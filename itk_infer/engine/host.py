@@ -124,12 +124,14 @@ class HostDecider:
         return decide_on_native(measured, self._model, self._decision, self._threads)
 
     def _measured(self, slabs: Iterable[Slab]) -> Iterator[Slab]:
-        for slab in slabs:
+        def measured(slab: Slab) -> Slab:
             self._sum.add(slab.logits, *self._decision.decide(slab.logits))
-            yield slab
+            return slab
+
+        return map(measured, slabs)  # which keeps no slab while the next one is computed
 
     def _decide(self, slabs: Iterable[Slab], *, measure: bool) -> Iterator[DecidedSlab]:
-        for slab in slabs:
+        def decided(slab: Slab) -> DecidedSlab:
             labels, masks = self._decision.decide(slab.logits)
             if measure:
                 self._sum.add(slab.logits, labels, masks)
@@ -137,4 +139,6 @@ class HostDecider:
             if self._want_logits:
                 self.clipped += int(np.count_nonzero(np.abs(slab.logits) > FLOAT16_MAX))
                 logits = np.clip(slab.logits, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
-            yield DecidedSlab(slab.z0, labels, masks, logits)
+            return DecidedSlab(slab.z0, labels, masks, logits)
+
+        return map(decided, slabs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, namespace
-from itk_infer.engine.slabs import height_that_fits
+from itk_infer.engine.slabs import height_that_fits, in_pieces
 from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import AxisMap, ModelGrid, resample_axis
 
@@ -45,25 +46,32 @@ def stacks(slabs: Iterable[Slab], along_z: AxisMap, native: range | None = None)
         along_z: How the grids correspond.
         native: The native planes that are wanted; None: all. If given, slabs are those of `model_planes`.
     """
-    wanted = native or range(along_z.native)
-    positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)[: wanted.stop]
-    end = model_planes(along_z, wanted).stop - 1 if native else along_z.model - 1
-    ready = wanted.start  # native planes yielded so far, and those before
-    carried: Array | None = None
-    for slab in slabs:
+    return filter(None, map(_Stacks(along_z, native).add, slabs))
+
+
+class _Stacks:
+    """Makes stacks of slabs; keeps one plane from slab to slab. Arguments: see `stacks`."""
+
+    def __init__(self, along_z: AxisMap, native: range | None) -> None:
+        wanted = native or range(along_z.native)
+        self._positions = np.clip(along_z.model_positions(), 0, along_z.model - 1)[: wanted.stop]
+        self._end = model_planes(along_z, wanted).stop - 1 if native else along_z.model - 1
+        self._ready = wanted.start  # native planes returned so far, and those before
+        self._carried: Array | None = None
+
+    def add(self, slab: Slab) -> Stack | None:
+        """Add the next slab; returns the native planes that it completes, if any."""
         planes, first = slab.logits, slab.z0
         xp = namespace(planes)
-        if carried is not None:
-            planes, first = xp.concat([carried, planes], axis=1), slab.z0 - 1
-        del slab
-        last = first + planes.shape[1] - 1
-        final = last == end
+        if self._carried is not None:
+            planes, first = xp.concat([self._carried, planes], axis=1), slab.z0 - 1
+        last, start = first + planes.shape[1] - 1, self._ready
         # A plane strictly below `last` has both neighbours here; the last one has no upper neighbour.
-        stop = len(positions) if final else int(np.searchsorted(positions, last, side="left"))
-        if stop > ready:
-            yield Stack(planes, ready, positions[ready:stop] - first)
-        ready = max(ready, stop)
-        carried = xp.asarray(planes[:, -1:], copy=True)
+        final = last == self._end
+        stop = len(self._positions) if final else int(np.searchsorted(self._positions, last, side="left"))
+        self._carried = None if final else xp.asarray(planes[:, -1:], copy=True)
+        self._ready = max(start, stop)
+        return Stack(planes, start, self._positions[start:stop] - first) if stop > start else None
 
 
 def in_plane(planes: Array, grid: ModelGrid) -> Array:
@@ -87,14 +95,24 @@ def to_native(
     """
     plane = grid.axes[1].native, grid.axes[2].native
 
-    def wide() -> Iterator[Slab]:
-        for slab in slabs:
-            height = height_that_fits(len(slab.logits), plane, slab_bytes)
-            for start in range(0, slab.logits.shape[1], height):
-                yield Slab(slab.z0 + start, in_plane(slab.logits[:, start : start + height], grid))
+    def wide(slab: Slab) -> Slab:
+        return Slab(slab.z0, in_plane(slab.logits, grid))
 
-    for stack in stacks(wide(), grid.axes[0], native):
+    def pieces() -> Iterator[Slab]:
+        for slab in slabs:
+            cut = in_pieces(slab, height_that_fits(len(slab.logits), plane, slab_bytes))
+            del slab
+            yield from cut
+
+    for stack in stacks(map(wide, pieces()), grid.axes[0], native):
         height = height_that_fits(len(stack.planes), plane, slab_bytes)
-        for start in range(0, len(stack.positions), height):
-            wanted = stack.positions[start : start + height]
-            yield Slab(stack.native + start, resample_axis(stack.planes, wanted, 1, "linear"))
+        starts = range(0, len(stack.positions), height)
+        native_slabs = deque((stack.native + start, stack.positions[start : start + height]) for start in starts)
+        planes = stack.planes
+        del stack
+        while native_slabs:
+            first, wanted = native_slabs.popleft()
+            found = deque([Slab(first, resample_axis(planes, wanted, 1, "linear"))])
+            if not native_slabs:
+                del planes  # nothing is kept while the next slab is computed, which takes the network
+            yield found.popleft()

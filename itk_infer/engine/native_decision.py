@@ -91,6 +91,7 @@ def decide_on_native(
         for stack in stacks(slabs, along_z):
             for layer in intervals(stack.positions, stack.planes.shape[1], TILE_DEPTH, stack.native):
                 yield _decide_layer(stack.planes, layer, tiles, grid, decision, pool)
+            del stack  # its planes are not kept while the next one is computed
 
 
 def _decide_layer(

@@ -89,9 +89,7 @@ def finished_slabs(
             if left[index[0]] == 0:
                 z0, z1 = finished[index[0]]
                 for start in range(z0, z1, height):
-                    planes = ring.take(start, min(z1, start + height))
-                    yield from _cropped(start, planes, grid, height)
-                    del planes
+                    yield from _cropped(start, ring.take(start, min(z1, start + height)), grid, height)
 
 
 def gather(array: Array, origins: list[Origin], patch: tuple[int, int, int]) -> Array:
@@ -144,9 +142,25 @@ def _cropped(z0: int, logits: Array, grid: WindowGrid, height: int) -> Iterator[
     xp, (z, y, x) = namespace(logits), grid.axes
     first = max(z0, z.pad_before)
     last = min(z0 + logits.shape[1], z.pad_before + z.size)
-    for start in range(first, last, height):
-        stop = min(last, start + height)
-        rows = slice(y.pad_before, y.pad_before + y.size)
-        columns = slice(x.pad_before, x.pad_before + x.size)
-        piece = logits[:, start - z0 : stop - z0, rows, columns]
-        yield Slab(start - z.pad_before, xp.astype(piece, xp.float32, copy=False))
+    rows = slice(y.pad_before, y.pad_before + y.size)
+    columns = slice(x.pad_before, x.pad_before + x.size)
+    inside = logits[:, first - z0 : max(first, last) - z0, rows, columns]
+    pieces = in_pieces(Slab(first - z.pad_before, inside), height)
+
+    def as_floats(piece: Slab) -> Slab:
+        return Slab(piece.z0, xp.astype(piece.logits, xp.float32, copy=False))
+
+    return map(as_floats, pieces)
+
+
+def in_pieces(slab: Slab, height: int) -> Iterator[Slab]:
+    """Cut a slab to slabs of at most `height` planes. Its memory is not kept beyond that of the last one."""
+    planes = slab.logits
+    starts = range(0, planes.shape[1], height)
+    pieces = deque(Slab(slab.z0 + start, planes[:, start : start + height]) for start in starts)
+    return _emptied(pieces)
+
+
+def _emptied(pieces: deque[Slab]) -> Iterator[Slab]:
+    while pieces:
+        yield pieces.popleft()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from itk_infer.errors import ConfigError, ModelError
+from itk_infer.files.zip_archive import reason_to_refuse
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Backend, BackendOptions
@@ -163,6 +164,9 @@ def kind_of(path: Path) -> ModelKind:
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; a model is {_all_sentences()}")
+    damaged = reason_to_refuse(path)
+    if damaged is not None:
+        raise ModelError(f"{path}: cannot be read ({damaged}); copy or download it again")
     matches = [kind for kind in MODEL_KINDS if function_named(kind.recognises)(path)]
     if not matches:
         raise ModelError(f"{path}: not recognised as a model; a model is {_all_sentences()}")

@@ -27,6 +27,7 @@ from itk_infer.spec import Label
 from itk_infer.spec.label_codes import FREE_TEXT, UNCODED, Code, LabelCode
 from itk_infer.volume.dicom.derived import Identity, identity_of, moment_of
 from itk_infer.volume.dicom.geometry import Stack
+from itk_infer.volume.grid import Reorientation
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,20 +65,36 @@ class DicomCase:
     @cached_property
     def segments(self) -> NDArray[Any]:
         """Numbers of segments, 0 for none, (frames, rows, columns), not to be changed: a plane per slice."""
-        grid, back = self.case.header.grid.reoriented(self.stack.grid.orientation)
-        if not grid.same_as(self.stack.grid):
-            raise RuntimeError("the label map does not lie on the grid of its series")
         numbers = np.zeros(max((label.value for label in self.labels), default=0) + 1, np.uint16)
         for number, label in enumerate(self.labels, 1):
             numbers[label.value] = number
         if len(self.labels) < 256:
             numbers = numbers.astype(np.uint8)
-        turned = back.apply(self.case.labels)
+        turned = self._back.apply(self.case.labels)
         if turned.dtype == numbers.dtype and np.array_equal(numbers, np.arange(len(numbers))):
             return np.ascontiguousarray(
                 turned
             )  # usually a view, as values are places, and axes those of the slices
         return np.ascontiguousarray(numbers[turned])
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a voxel may belong to several segments, see `mask`."""
+        return self.case.masks is not None
+
+    def mask(self, number: int) -> NDArray[np.bool_]:
+        """The voxels of a segment, by its number from 1, (frames, rows, columns)."""
+        if self.case.masks is None:
+            return np.asarray(self.segments == number)
+        return np.asarray(self._back.apply(self.case.masks[number - 1]))
+
+    @cached_property
+    def _back(self) -> Reorientation:
+        """From the grid of the label map to the slices."""
+        grid, back = self.case.header.grid.reoriented(self.stack.grid.orientation)
+        if not grid.same_as(self.stack.grid):
+            raise RuntimeError("the label map does not lie on the grid of its series")
+        return back
 
     @cached_property
     def identity(self) -> Identity:
@@ -99,6 +116,8 @@ class DicomCase:
         digest.update("".join(f"\0{part}" for part in own).encode() + b"\0")
         for plane in self.segments:  # no copy of the whole
             digest.update(plane.data)
+        for number in range(1, len(self.labels) + 1) if self.overlaps else ():
+            digest.update(np.packbits(self.mask(number)).data)
         return digest.hexdigest()
 
     def uid(self, *words: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +45,17 @@ def segmentation(case: DicomCase) -> Dataset:
     """The SEG of a case, without patient and study.
 
     Every label is a segment, also one that was not found. Frames in which a segment is empty are left out of a
-    binary one, but for those that make the pixels an even number of bytes: see `_even`.
+    binary one, but for those that make the pixels an even number of bytes: see `_even`. Where labels overlap, each
+    segment of a binary one has all its voxels.
     """
     from highdicom.seg import Segmentation
     from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
     binary = case.case.header.seg_type == "binary"
-    segments, kept = _even(case.segments, len(case.labels)) if binary else (case.segments, case.segments)
+    # highdicom takes overlapping segments as four dimensions of bytes; here it gets one map, and bits afterwards.
+    layered = binary and case.overlaps and case.segments[0].size >= len(case.labels)
+    given = _stand_ins(case) if layered else case.segments
+    segments, kept = _even(given, len(case.labels)) if binary else (given, given)
     made = Segmentation(
         case.slices,
         segments,
@@ -62,8 +67,11 @@ def segmentation(case: DicomCase) -> Dataset:
         omit_empty_frames=binary,
         **case.instance("seg", case.case.header.seg_type),
     )
-    if kept is not segments or (binary and segments[0].size < 8):  # highdicom takes a byte for such a frame
-        _restore(made, kept)
+    if layered:
+        _restore(made, case.mask)
+        made.SegmentsOverlap = "YES"
+    elif kept is not segments or (binary and segments[0].size < 8):  # highdicom takes a byte for such a frame
+        _restore(made, lambda number: kept == number)
     _refer(made, case)
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = case.uid("dimensions")
@@ -123,14 +131,32 @@ def _even(segments: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any
     return (further, segments) if frames > np.count_nonzero(full) else (segments, segments)
 
 
-def _restore(made: Dataset, segments: NDArray[Any]) -> None:
-    """Write the segments as they are into the frames that there are."""
+def _stand_ins(case: DicomCase) -> NDArray[Any]:
+    """A map with one voxel in each plane for each segment that has voxels there: which frames there will be."""
+    made = np.zeros_like(case.segments)
+    for number in range(1, len(case.labels) + 1):
+        there = case.mask(number).any(axis=(1, 2))
+        made.reshape(len(made), -1)[there, number - 1] = number
+    return made
+
+
+def _restore(made: Dataset, of_segment: Callable[[int], NDArray[np.bool_]]) -> None:
+    """Write the segments as they are into the frames that there are.
+
+    Args:
+        made: The SEG.
+        of_segment: The voxels of a segment, by its number. Called once for frames of a segment in a row.
+    """
     shared, items = made.SharedFunctionalGroupsSequence[0], made.PerFrameFunctionalGroupsSequence
+    last: tuple[int, NDArray[np.bool_]] | None = None
 
     def mask(item: Dataset) -> NDArray[np.bool_]:
+        nonlocal last
         groups = item if "SegmentIdentificationSequence" in item else shared
-        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        return np.asarray(segments[_plane_of(item)] == number)
+        number = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        if last is None or last[0] != number:
+            last = number, of_segment(number)
+        return np.asarray(last[1][_plane_of(item)])
 
     packed = bytearray()
     for first in range(0, len(items), 8):  # eight frames end at a whole byte, whatever their size

@@ -113,7 +113,13 @@ def _measured(case: DicomCase) -> list[tuple[int, float | None]]:
         raise RuntimeError("an SR was to be written, and the case came without its image")
     counts = np.zeros(len(case.labels) + 1, np.int64)
     sums = np.zeros(len(case.labels) + 1)
-    for segments, values in zip(case.segments, image.array[0], strict=True):
+    planes = image.array[0]
+    if case.overlaps:
+        for number in range(1, len(counts)):
+            for mask, values in zip(case.mask(number), planes, strict=True):
+                counts[number] += np.count_nonzero(mask)
+                sums[number] += values[mask].sum(dtype=np.float64)
+    for segments, values in () if case.overlaps else zip(case.segments, planes, strict=True):
         flat = segments.ravel()
         counts += np.bincount(flat, minlength=len(counts))
         sums += np.bincount(flat, values.ravel(), minlength=len(counts))

@@ -38,6 +38,7 @@ class LabelMapSink:
         doubts: See `FinishedCase`.
         wants_uncertainty: Whether an output of the case takes `uncertainty`.
         uncertainty: See `FinishedCase`; None until it is known, or if it was not wanted.
+        masks: See `FinishedCase`.
     """
 
     needs_logits = False
@@ -52,6 +53,7 @@ class LabelMapSink:
         self.doubts: tuple[str, ...] = ()
         self.wants_uncertainty = False
         self.uncertainty: NDArray[np.uint8] | None = None
+        self.masks: LabelMasks | None = None
         self._highest = max((label.value for label in header.labels), default=0)
         self._array = np.zeros(header.grid.size, np.min_scalar_type(self._highest))
         # A view with the slabs' axes: writing to it reorients.
@@ -70,7 +72,13 @@ class LabelMapSink:
         """The label map as an array, complete after the last slab."""
         self._planes.finish()
         return FinishedCase(
-            self._header, self._array, self.soft_dice, self.confidence, self.doubts, self.uncertainty
+            self._header,
+            self._array,
+            self.soft_dice,
+            self.confidence,
+            self.doubts,
+            self.uncertainty,
+            self.masks,
         )
 
     def replace(self, labels: LabelArray) -> None:

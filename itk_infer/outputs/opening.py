@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.outputs.registry import OUTPUTS
 from itk_infer.outputs.sink import CaseOutput, OutputHeader, Sink
@@ -40,6 +41,13 @@ def open_outputs(wanted: Sequence[tuple[str, Path]], header: OutputHeader) -> li
                 labels = LabelMapSink(None, header)
                 opened.append(labels)
             labels.wants_uncertainty = any("uncertainty" in OUTPUTS[name].needs for name, _ in wanted)
+            layered = header.overlaps and header.seg_type == "binary"  # one map of labels has one layer
+            if layered and any("masks" in OUTPUTS[name].needs for name, _ in wanted):
+                kept = next((sink for sink in opened if isinstance(sink, KeptMasks)), None)
+                if kept is None:
+                    kept = KeptMasks(None, header)
+                    opened.append(kept)
+                labels.masks = kept.masks
             for output in at_end:
                 output.labels = labels
     except BaseException:

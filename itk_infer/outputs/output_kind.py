@@ -32,12 +32,13 @@ class OutputKind:
         help: Help text of the flags.
         needs: What the output needs: of slabs, besides labels, ``logits``; of the case, ``image``; ``volume``,
             ``picture`` or ``page``: that the image is of this kind (a page: a picture of one page);
-            ``uncertainty``; or ``source``: the DICOM series.
+            ``uncertainty``; ``masks``: those of labels that overlap; or ``source``: the DICOM series.
         choice: Its word in the comma-separated list of a flag that several outputs share. Empty: a flag
             without a value.
         refers_to: Name of an output that must be requested, too; empty: none.
         package: Package that must be installed to write it; empty: none.
         extra: The extra that installs it.
+        painted: Whether objects of labels that overlap are cut: it is made of the label map, one label per voxel.
     """
 
     name: str
@@ -52,6 +53,7 @@ class OutputKind:
     refers_to: str = ""
     package: str = ""
     extra: str = ""
+    painted: bool = False
 
     @property
     def request(self) -> str:

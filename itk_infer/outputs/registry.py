@@ -90,7 +90,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ".seg.dcm",
             ("--dicom",),
             DICOM_HELP,
-            frozenset({"source"}),
+            frozenset({"source", "masks"}),
             choice="seg",
             package="highdicom",
             extra="dicom",
@@ -206,6 +206,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ("--yolo",),
             "Also write <case>.txt: polygons of a picture's labels for YOLO; they lose holes.",
             frozenset({PICTURE, PAGE}),
+            painted=True,
         ),
         OutputKind(
             "label_table", "run", "itk_infer.outputs.tables.label_table:tables", "label table", "labels.csv"
@@ -248,6 +249,7 @@ OUTPUTS: dict[str, OutputKind] = {
             frozenset({PICTURE}),
             package="pycocotools",
             extra="images",
+            painted=True,
         ),
         OutputKind(
             "coco_polygons",
@@ -258,6 +260,7 @@ OUTPUTS: dict[str, OutputKind] = {
             ("--coco-polygons",),
             "Also write coco-polygons.json: the same as polygons, which lose holes.",
             frozenset({PICTURE}),
+            painted=True,
         ),
     )
 }
@@ -317,3 +320,14 @@ def label_maps(names: Iterable[str]) -> list[str]:
 def needs(names: Iterable[str]) -> frozenset[str]:
     """Names of what slabs and cases must carry for these outputs, see `OutputKind.needs`."""
     return frozenset().union(*(OUTPUTS[name].needs for name in names))
+
+
+def painted_note(names: Iterable[str], decision: str, labels: int) -> str:
+    """A note for a model whose labels overlap, if outputs of these names are `painted`; else empty."""
+    titles = [OUTPUTS[name].title for name in names if OUTPUTS[name].painted]
+    if decision != "threshold" or labels < 2 or not titles:
+        return ""
+    return (
+        f"labels of this model may overlap; {' and '.join(titles)} have one label per pixel, as the label map: "
+        "where several are, the one that is listed last (`probabilities` keeps all)"
+    )

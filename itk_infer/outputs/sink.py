@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from itk_infer.spec import Label
 from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.grid import Grid, Reorientation
+from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
 
@@ -94,6 +95,7 @@ class FinishedCase:
         doubts: Reasons to review the case, without comparison to others; empty if there are none.
         uncertainty: Uncertainty of each voxel, (Z, Y, X) as `labels`, 0 (certain) to 250 (all classes equally
             likely); None if no output needs it.
+        masks: The mask of each label on ``header.grid``, where labels may overlap; None if no output needs them.
     """
 
     header: OutputHeader
@@ -102,6 +104,7 @@ class FinishedCase:
     confidence: Mapping[int, float | None] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     uncertainty: NDArray[np.uint8] | None = None
+    masks: LabelMasks | None = None
 
 
 class CaseOutput(Protocol):

@@ -23,7 +23,7 @@ from itk_infer.files.commit import sweep_partials, verified_by
 from itk_infer.files.folders import make_folder
 from itk_infer.files.intent import remove_intent
 from itk_infer.files.temporary import SHARED_MEMORY, temporary_folder
-from itk_infer.outputs.registry import OUTPUTS, PREVIOUS_STAGE
+from itk_infer.outputs.registry import OUTPUTS, PREVIOUS_STAGE, painted_note
 from itk_infer.run.about import about_run
 from itk_infer.run.cases import Inputs
 from itk_infer.run.ledger import NAME as LEDGER
@@ -183,7 +183,9 @@ class _Run:
         self.events.emit(
             RunStarted(__version__, len(plan) + passed, skipped, self.executor.workers, facts.device, facts.name)
         )
-        for note in inputs.notes:
+        output = facts.about["spec"]["output"]
+        painted = painted_note(self.settings.outputs, output["decision"], len(output.get("labels") or ()))
+        for note in filter(None, (*inputs.notes, painted)):
             self._warn(note)
         try:
             self._work(plan, inputs)

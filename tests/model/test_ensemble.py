@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itk_infer.case import infer_ensemble
-from itk_infer.engine.ensemble import around, mean_of
+from itk_infer.case.network_run import NetworkRun
+from itk_infer.engine.ensemble import around, mean_of, reordered
+from itk_infer.engine.ensemble import probabilities as probabilities_of
+from itk_infer.engine.native import to_native
 from itk_infer.engine.segment import decide
 from itk_infer.engine.workspace import Slab
 from itk_infer.errors import ConfigError, InputError
@@ -26,6 +31,7 @@ from itk_infer.run.folder import run_folder
 from itk_infer.run.settings import RunSettings
 from itk_infer.spec import parse_spec
 from itk_infer.volume.grid import Grid
+from itk_infer.volume.interpolation import AxisMap, ModelGrid
 
 IMAGE = np.random.default_rng(0).normal(0, 2, (11, 12, 13)).astype(np.float32)
 IMAGE[:2], IMAGE[:, :, 10:] = 0, 0
@@ -122,12 +128,49 @@ def test_streams_that_are_cut_at_different_planes(data):
         whole = np.broadcast_to(np.float32([0.25, -1])[:, None, None, None], (2, *size)).copy()
         whole[(slice(None), *(part or (slice(None),) * 3))] = inside
         arrays.append(whole)
-        streams.append(around(_slabs(inside, heights), part, size, np.float32([0.25, -1])))
+        streams.append(
+            around(_slabs(inside, heights), part, size, lambda channels: np.float32([0.25, -1])[:channels])
+        )
     found = list(mean_of(streams))
     assert [slab.z0 for slab in found] == np.cumsum([0, *(slab.logits.shape[1] for slab in found)])[:-1].tolist()
     np.testing.assert_allclose(
         np.concatenate([slab.logits for slab in found], axis=1), np.mean(arrays, axis=0), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_image_of_a_case_is_freed_at_its_end(alone):
+    """Not when garbage is collected, which is soon for many small objects, not for a few large arrays."""
+    models = [member(0.7), member(1.9, {"input": {"spacing": [2.0, 1.5, 1.5]}})]
+    predictor = Predictor(models[1] if alone else Ensemble(models, ("a", "b")))
+    gc.collect()
+    gc.disable()
+    try:
+        predictor(scan())
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, NetworkRun)]
+    finally:
+        gc.enable()
+
+
+def test_slabs_that_were_handed_on_are_not_kept():
+    """While the next slab of any member is computed, no member holds one that was averaged."""
+    grid = ModelGrid((AxisMap(8, 8, 1.0, 0.0), AxisMap(3, 6, 0.5, 0.0), AxisMap(4, 4, 1.0, 0.0)))
+    output = parse_spec({"output": {"decision": "argmax"}}, "test").output
+    slabs, held = [], []
+
+    def source():
+        for z in range(8):
+            held.append(sum(reference() is not None for reference in slabs))
+            made = np.random.default_rng(z).normal(size=(2, 1, 6, 4)).astype(np.float32)
+            slabs.append(weakref.ref(made))
+            yield Slab(z, made)
+            del made
+
+    steps = reordered(probabilities_of(source(), output), [1, 0])
+    for slab in mean_of([to_native(steps, grid, 1)]):
+        assert slab.logits.shape == (2, 1, 3, 4)
+        del slab
+    assert max(held) == 0
 
 
 def _slabs(array, heights):

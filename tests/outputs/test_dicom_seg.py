@@ -260,3 +260,46 @@ def test_dcmqi_reads_the_report_back(results, tmp_path):
     assert float(volume["value"]) == pytest.approx(1.4112)
     assert box["segmentationSOPInstanceUID"] == pydicom.dcmread(part(results("axial"), "seg")).SOPInstanceUID
     assert box["ReferencedSegment"] == BOX
+
+
+@pytest.mark.parametrize("name", ["axial", "sagittal", "reversed"])
+def test_labels_that_overlap_are_whole_segments(name, cases, expected, tmp_path):
+    """Of the box, the whole, and every second slice of it, which is painted over the whole."""
+    spec = {
+        "name": "overlap",
+        "output": {
+            "decision": "threshold",
+            "labels": [
+                {"value": 1, "name": "whole"},
+                {"value": 2, "name": "half"},
+                {"value": 3, "name": "nothing"},
+            ],
+        },
+    }
+
+    def two(windows):
+        box = windows - 1299.5
+        half = box.copy()
+        half[..., ::2] = -1
+        return np.concatenate([box, half, np.full_like(box, -1)], axis=1)
+
+    def written(seg_type):
+        predictor = Predictor(FakeBackend(two, parse_spec(spec, "test")), seg_type=seg_type)
+        settings = RunSettings(cases / name, tmp_path / seg_type, save=("dicom_seg", "dicom_sr"))
+        (case,) = run_folder(predictor, settings).done
+        return tmp_path / seg_type / case
+
+    binary, labelmap = written("binary"), written("labelmap")
+    whole, half = (
+        {tuple(point) for point in seg_points(part(binary, "seg"), number).round(3)} for number in (1, 2)
+    )
+    assert len(whole) == expected["cases"][name]["box_voxels"]
+    assert in_box(np.array(list(whole)), expected)
+    assert set() < half < whole
+    assert pydicom.dcmread(part(binary, "seg")).SegmentsOverlap == "YES"
+    assert not len(seg_points(part(binary, "seg"), 3))
+    # In one map, what both have is the later one's.
+    assert len(seg_points(part(labelmap, "seg"), 1)) == len(whole) - len(half)
+    assert len(seg_points(part(labelmap, "seg"), 2)) == len(half)
+    volumes = [measurements(part(case, "sr"))[0]["Volume"][0] for case in (binary, labelmap)]
+    assert volumes[0] == pytest.approx(volumes[1] * len(whole) / (len(whole) - len(half)), rel=1e-4)

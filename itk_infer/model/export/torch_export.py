@@ -44,7 +44,10 @@ def export_torch(
     axes = size[1:] if flat else size
     example = torch.zeros((2, channels, *axes))  # with one window, exporters would fix their number to 1
     dynamic = range(2, 2 + len(axes)) if free else ()
+    scripted = any(isinstance(part, torch.jit.ScriptModule) for part in network.modules())
     try:
+        if scripted:
+            raise TypeError("it takes no TorchScript")
         with quiet(), torch.no_grad():
             torch.onnx.export(
                 network,
@@ -63,7 +66,8 @@ def export_torch(
     try:
         with quiet(), torch.no_grad():
             torch.onnx.export(
-                network,
+                # It takes TorchScript, but none within a module, as it is here.
+                torch.jit.trace(network, example) if scripted else network,  # type: ignore[no-untyped-call]
                 (example,),
                 path,
                 dynamo=False,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itk_infer.errors import ModelError
+from itk_infer.files.zip_archive import ZipArchive
+from itk_infer.model.kinds.pickle_length import refuse_long
 from itk_infer.model.kinds.torch_pickle import Refused
 from itk_infer.model.kinds.torch_zip import TorchZip, is_torch_zip, read_torch_zip
 
@@ -162,6 +164,7 @@ def _read_pickle(path: Path) -> Any:
     try:
         if is_zip:
             _refuse_inflation(path)
+        _refuse_long_pickles(path, is_zip)
         with torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except ModelError:
@@ -213,11 +216,23 @@ def _with_arrays(content: Any) -> Any:
 
 def _refuse_inflation(path: Path) -> None:
     """Refuse compressed archives: torch.save never compresses, and a small file may unpack to a huge one."""
-    with zipfile.ZipFile(path) as archive:
+    with ZipArchive(path) as archive:
         entries = archive.infolist()
     inflated = sum(entry.file_size for entry in entries) > path.stat().st_size
     if inflated or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ModelError(f"{path}: is a compressed archive, not a file that torch.save wrote; unpack it first")
+
+
+def _refuse_long_pickles(path: Path, is_zip: bool) -> None:
+    if not is_zip:  # torch before 1.6: a number, the version, the system, the content, names of storages
+        with path.open("rb") as file:
+            refuse_long(file, 5)
+        return
+    with ZipArchive(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.casefold().endswith(".pkl"):
+                with archive.open(entry) as file:
+                    refuse_long(file)
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer.errors import ModelError
+from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.kinds.torch_export_scan import ExportedGraph, Node, StoredTensor, read_graph
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_exported(path: Path) -> nn.Module:
             super().__init__()
             self.weights = nn.ParameterDict()
             self.names: dict[str, str] = {}
-            with zipfile.ZipFile(path) as archive:
+            with ZipArchive(path) as archive:
                 for number, (name, stored) in enumerate(graph.tensors.items()):
                     self.names[name] = str(number)
                     self.weights[str(number)] = nn.Parameter(_tensor(archive, stored, path), requires_grad=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ModelError
+from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.kinds.torch_operators import ATEN
 from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript
 
@@ -96,7 +97,7 @@ def read_graph(path: Path) -> ExportedGraph:
         ModelError: it is damaged, of an unknown form, or uses an operator that is not in `ATEN`.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with ZipArchive(path) as archive:
             names = archive.namelist()
             if len({name.casefold() for name in names}) != len(names):
                 raise ModelError(f"{path}: refused, because it holds an entry twice")

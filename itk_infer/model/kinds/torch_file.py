@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itk_infer.errors import ModelError
+from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.backend import BackendOptions
 from itk_infer.model.kinds.torch_export_scan import is_exported
 from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript, scan_torchscript
@@ -108,7 +109,7 @@ def _extra(path: Path, name: str) -> Mapping[str, Any] | None:
     found = [entry for entry in entry_names(path) if entry.endswith(f"/extra/{name}")]
     if len(found) != 1:
         return None
-    with zipfile.ZipFile(path) as archive:
+    with ZipArchive(path) as archive:
         if archive.getinfo(found[0]).file_size > MAX_SPEC_BYTES:
             raise ModelError(f"{path}: its extra/{name} is larger than 1 MiB")
         try:

@@ -6,8 +6,9 @@ import pickle
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, ClassVar
+
+from itk_infer.model.kinds.pickle_length import CountedBytes
 
 # What torch.save writes, in protocol 2. Opcodes that call or look up anything in another way are left out,
 # INST and STACK_GLOBAL among them.
@@ -86,7 +87,7 @@ class _Reader(pickle._Unpickler):  # in Python, so that each opcode can be restr
     """Reads plain values; names become `Named`, of which only functions in `makers` are called."""
 
     def __init__(self, content: bytes, makers: Makers, ignored: Callable[[str], bool]) -> None:
-        super().__init__(BytesIO(content), encoding="utf-8")
+        super().__init__(CountedBytes(content), encoding="utf-8")
         self._makers, self._is_ignored = makers, ignored
 
     def find_class(self, module: str, name: str) -> Any:

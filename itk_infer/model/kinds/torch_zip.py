@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.kinds.torch_pickle import StorageId, read_pickle
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
@@ -71,7 +72,7 @@ def read_torch_zip(path: Path, ignored: Callable[[str], bool]) -> TorchZip:
         Refused: the file names something that weights do not need.
         Exception: the file is damaged: `Damaged`, or an error of `zipfile` or `pickle`.
     """
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+    with ZipArchive(path) as archive, path.open("rb") as file:
         root = _root(archive)
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         places = _places(archive, mapped)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itk_infer.errors import ModelError
+from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.kinds.torch_operators import ATEN, PRIM
 
 MAX_ENTRIES = 200_000
@@ -51,7 +52,7 @@ def entry_names(path: Path) -> list[str]:
     try:
         if not path.is_file() or not zipfile.is_zipfile(path):
             return []
-        with zipfile.ZipFile(path) as archive:
+        with ZipArchive(path) as archive:
             return archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return []
@@ -85,7 +86,7 @@ def _is_code(name: str) -> bool:
 def _trees(path: Path) -> Iterator[tuple[str, ast.Module]]:
     """The sources of the program, each with its name in the archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with ZipArchive(path) as archive:
             entries = archive.infolist()
             _check_names(path, entries)
             # In any folder: torch uses the folder of the first entry, and ignores case.

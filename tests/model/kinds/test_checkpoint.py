@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds import pickle_length
 from itk_infer.model.kinds.checkpoint import load_state_dict
 
 torch = pytest.importorskip("torch", reason="needs the mmengine extra")
@@ -90,6 +91,19 @@ def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path, kind, as_
 
     torch.load(path, weights_only=False)  # the attack is real: an unsafe reader falls for it
     assert marker.exists()
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_very_many_tensors_are_refused_before_torch_reads_them(tmp_path, monkeypatch, as_zip):
+    """A million take minutes."""
+    path = tmp_path / "many.pth"
+    values = torch.zeros(1000)
+    torch.save({f"k{i}": values[i : i + 1] for i in range(1000)}, path, _use_new_zipfile_serialization=as_zip)
+    assert len(load_state_dict(path)[0]) == 1000
+    monkeypatch.setattr(pickle_length, "MAX_OPERATIONS", 10_000)
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(ModelError, match=r"more than 10,000 operations"):
+        load_state_dict(path)
 
 
 def test_a_bare_pickle_is_refused_as_well(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from itk_infer.errors import ModelError
+from itk_infer.model.kinds import pickle_length
 from itk_infer.model.kinds.checkpoint import read_arrays
 
 torch = pytest.importorskip("torch", reason="its files are the subject")
@@ -195,6 +196,16 @@ def test_a_name_within_torch_is_not_called(tmp_path):
     pickled = b"\x80\x02ctorch\nload\nX\x01\x00\x00\x00a\x85R."
     with pytest.raises(ModelError, match=r"would call torch\.load"):
         read_arrays(with_pickle(tmp_path / "evil.pth", pickled))
+
+
+def test_a_pickle_of_very_many_operations_is_refused_soon(tmp_path, monkeypatch):
+    """Empty sets take 216 bytes of memory each, and one byte of the file."""
+    monkeypatch.setattr(pickle_length, "MAX_OPERATIONS", 2000)
+    path = with_pickle(tmp_path / "evil.pth", b"\x80\x02(" + b"\x8f" * 2000 + b"t.")
+    with pytest.raises(ModelError, match=r"more than 2,000 operations"):
+        read_arrays(path)
+    with_pickle(path, b"\x80\x02(" + b"\x8f" * 1990 + b"t.")
+    assert len(read_arrays(path).content) == 1990
 
 
 # --- tensors that are none -------------------------------------------------------------------------

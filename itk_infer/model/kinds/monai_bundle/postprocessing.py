@@ -9,6 +9,7 @@ from typing import Any
 
 from itk_infer.model.kinds.monai_bundle.expression import Function
 from itk_infer.model.kinds.monai_bundle.graph import Component
+from itk_infer.model.kinds.monai_bundle.preprocessing import FLOATS, OF_CASTS
 from itk_infer.model.kinds.monai_bundle.translation import Translation
 from itk_infer.model.kinds.monai_bundle.values import a_number, a_switch, alone, nothing_but
 
@@ -19,6 +20,11 @@ _OLDER = (
     "logit_thresh",
     "threshold_values",
 )  # options of AsDiscreted that have no effect if they are off
+_OF_SAVING = {
+    *("output_dir", "output_postfix", "output_ext", "resample", "mode", "padding_mode", "align_corners", "dtype"),
+    *("output_dtype", "squeeze_end_dims", "data_root_dir", "separate_folder", "print_log", "output_format"),
+    *("writer", "output_name_formatter", "folder_layout", "savepath_in_metadict"),
+}
 MAX_MERGED = 256
 _NEIGHBOURS = {None: 26, 1: 6, 2: 18, 3: 26}  # by the number of steps along axes
 
@@ -214,10 +220,16 @@ def merged_channels(function: Function) -> tuple[tuple[int, int], ...] | None:
 
 
 def _save(transform: Component, found: Postprocessing) -> None:
+    transform.only(*_EVERYWHERE, *_OF_SAVING, "scale")
+    nothing_but(transform, "scale", None)
     found.add(transform, "masks are written as this program writes them: type, name and folder are its own")
 
 
-def _idle(transform: Component, found: Postprocessing) -> None:
+def _cast(transform: Component, found: Postprocessing) -> None:
+    """A change of the type of numbers, which has no effect once the labels are decided."""
+    transform.only(*_EVERYWHERE, *OF_CASTS)
+    if found.decision is None:
+        nothing_but(transform, "dtype", None, *FLOATS)
     found.add(transform)
 
 
@@ -228,7 +240,7 @@ _TRANSFORMS: dict[str, Callable[[Component, Postprocessing], None]] = {
     "Lambdad": _merge,
     "KeepLargestConnectedComponentd": _keep_largest,
     "SaveImaged": _save,
-    "EnsureTyped": _idle,
-    "CastToTyped": _idle,
-    "ToTensord": _idle,
+    "EnsureTyped": _cast,
+    "CastToTyped": _cast,
+    "ToTensord": _cast,
 }

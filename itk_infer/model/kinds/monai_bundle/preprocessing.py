@@ -15,6 +15,8 @@ _OF_LOADING = {
     *("reader", "dtype", "image_only", "ensure_channel_first", "overwriting", "simple_keys", "prune_meta_pattern"),
     *("prune_meta_sep", "expanduser", "affine_lps_to_ras"),
 }
+OF_CASTS = ("dtype", "data_type", "device", "track_meta", "wrap_sequence")
+FLOATS = ("float32", "float", "float64", "double")  # as which numbers keep their values
 
 
 def read_preprocessing(
@@ -87,10 +89,6 @@ def _load(transform: Component, found: Preprocessing) -> None:
     found.add(transform, "images are read as stored")
 
 
-def _idle(transform: Component, found: Preprocessing) -> None:
-    found.add(transform)
-
-
 def _channel_first(transform: Component, found: Preprocessing) -> None:
     """The file's channels, if it has any, are its last axis; that is where MONAI looks by itself, too."""
     transform.only(*EVERYWHERE, "strict_check", "channel_dim")
@@ -99,8 +97,8 @@ def _channel_first(transform: Component, found: Preprocessing) -> None:
 
 
 def _cast(transform: Component, found: Preprocessing) -> None:
-    transform.only(*EVERYWHERE, "dtype", "data_type", "device", "track_meta", "wrap_sequence")
-    nothing_but(transform, "dtype", None, "float32", "float", "float64", "double")
+    transform.only(*EVERYWHERE, *OF_CASTS)
+    nothing_but(transform, "dtype", None, *FLOATS)
     found.add(transform)
 
 
@@ -119,7 +117,7 @@ _TRANSFORMS: dict[str, _Handler] = {
     "EnsureChannelFirstd": _channel_first,
     "EnsureTyped": _cast,
     "CastToTyped": _cast,
-    "ToTensord": _idle,
+    "ToTensord": _cast,
     "Orientationd": orient,
     "Spacingd": space,
     "Resized": resize,

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from itk_infer.errors import ModelError
 from itk_infer.files.user_cache import kept_folder
+from itk_infer.files.zip_archive import ZipArchive
 
 MAX_BYTES = 64 * 2**30  # of all unpacked files together
 MAX_RATIO = 200  # unpacked to packed size; weights hardly compress
@@ -34,7 +35,7 @@ def has_entry(path: Path, pattern: re.Pattern[str]) -> bool:
     try:
         if not path.is_file() or not zipfile.is_zipfile(path):
             return False
-        with zipfile.ZipFile(path) as archive:
+        with ZipArchive(path) as archive:
             return any(pattern.search(name) for name in archive.namelist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
@@ -64,7 +65,7 @@ def unpacked(path: Path, cache_name: str = "nnunet", needed: re.Pattern[str] = _
         target = cache / digest[:32]
         if target.is_dir():
             return target
-        with zipfile.ZipFile(path) as archive:
+        with ZipArchive(path) as archive:
             entries = _checked(archive, path, needed)
             _refuse_lack_of_room(entries, cache, path)
             partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
@@ -85,8 +86,12 @@ def _checked(archive: zipfile.ZipFile, path: Path, pattern: re.Pattern[str]) -> 
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise ModelError(f"{path}: holds {len(entries)} entries; more than {MAX_ENTRIES} is no model")
+    known: set[str] = set()
     for entry in entries:
         name = entry.filename
+        if name in known:
+            raise ModelError(f"{path}: refused, because it holds {name[:80]!r} twice")
+        known.add(name)
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name:
             raise ModelError(f"{path}: refused, because its entry {name!r} would be written outside its folder")

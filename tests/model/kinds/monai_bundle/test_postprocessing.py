@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -99,12 +101,31 @@ def test_other_functions_are_not_known(text):
         ([{"_target_": "Activationsd", "other": "$lambda x: x"}], "other"),
         ([SIGMOID, THRESHOLD, {"_target_": "Lambdad", "func": "$lambda x: x + 1"}], "which is not run"),
         ([{"_target_": "Lambdad", "func": "$__import__('os').system"}], "is refused"),
+        ([ARGMAX, {**SAVE, "upload_to": "x"}], "SaveImaged has the argument upload_to"),
+        ([ARGMAX, {**SAVE, "scale": 255}], "SaveImaged has scale=255"),
+        ([SOFTMAX, {"_target_": "ToTensord", "more": 1}], "ToTensord has the argument more"),
+        ([SOFTMAX, {"_target_": "EnsureTyped", "more": 1}], "EnsureTyped has the argument more"),
+        ([SOFTMAX, {"_target_": "CastToTyped", "more": 1}], "CastToTyped has the argument more"),
+        ([SOFTMAX, {"_target_": "EnsureTyped", "dtype": "$torch.uint8"}, ARGMAX], "EnsureTyped has dtype="),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "x",
 )
 def test_what_is_refused(transforms, words):
     with pytest.raises(ModelError, match=words):
         read(*transforms)
+
+
+def test_arguments_of_monai_that_change_nothing_are_known():
+    """Every argument of these transforms in the installed MONAI, with its default value."""
+    transforms = pytest.importorskip("monai.transforms", reason="its signatures are the source")
+    listed = []
+    for name in ("EnsureTyped", "CastToTyped", "ToTensord", "SaveImaged"):
+        given = inspect.signature(getattr(transforms, name).__init__).parameters.values()
+        named = [each for each in given if each.name not in ("self", "keys")]
+        plain = {each.name: each.default for each in named if isinstance(each.default, str | bool | None)}
+        listed.append({"_target_": name, **dict.fromkeys(each.name for each in named), **plain})
+    found = read(SOFTMAX, *listed[:3], ARGMAX, {"_target_": "CastToTyped", "dtype": "$numpy.uint8"}, *listed[3:])
+    assert found.document(True)["decision"] == "argmax"
 
 
 def test_labels_that_the_bundle_mixes_return_from_the_nearest_voxel():
