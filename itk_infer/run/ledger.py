@@ -130,9 +130,13 @@ class Ledger:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        """One transaction, which starts only if this run still holds the folder."""
+        """One transaction, which writes only if this run still holds the folder."""
         self._verify()
         with self._db:
+            # A process may stand still before any line, and another run may take the folder over meanwhile; from
+            # here on, that run waits for the end of this transaction.
+            self._db.execute("BEGIN IMMEDIATE")
+            self._verify()
             yield
 
     def close(self) -> None:

@@ -147,7 +147,7 @@ def test_the_image_of_a_case_is_freed_at_its_end(alone):
     gc.disable()
     try:
         predictor(scan())
-        assert not [kept for kept in gc.get_objects() if isinstance(kept, NetworkRun)]
+        assert not [kept for kept in gc.get_objects() if type(kept) is NetworkRun]
     finally:
         gc.enable()
 

@@ -190,7 +190,7 @@ def test_ends_are_seen_through_functions_and_concatenations():
         Node("Concat", "", ("q", "logits"), ("mixed",)),
         Node("Identity", "", ("loop",), ("loop",)),
     )
-    graph = OnnxGraph(nodes, functions)
+    graph = OnnxGraph(nodes, functions=functions)
     assert graph_end(graph, "q").operation == "Sigmoid"
     assert graph_end(graph, "both").operation == "Sigmoid"
     assert graph_end(graph, "mixed").operation == ""
