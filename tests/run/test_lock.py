@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,8 @@ from itk_infer.files import lock_ticket
 from itk_infer.files.lock_owner import read_owner, this_process
 from itk_infer.run import heartbeat
 from itk_infer.run import lock as lock_module
+from itk_infer.run.ledger import NAME as LEDGER
+from itk_infer.run.ledger import Ledger
 from itk_infer.run.lock import NAME, FolderLock, at_work
 from itk_infer.run.shard import Shard
 from itk_infer.system import boot_id, process_namespace, process_start
@@ -300,3 +304,21 @@ def test_who_is_at_work(tmp_path, impatient):
     with beating_lock(tmp_path / "itk_infer.shard-1-of-3.lock"):
         assert [owner.host for owner in at_work(tmp_path, 2.0)] == ["elsewhere"]
     assert living_owner().pid == os.getppid()
+
+
+def test_a_ledger_is_not_changed_where_the_folder_is_lost_just_before(tmp_path):
+    """As by a process that stands still between its look at the lock and its transaction."""
+
+    def lost_once_the_ledger_is_locked():
+        try:
+            with closing(sqlite3.connect(tmp_path / LEDGER, timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            raise LockLostError("another run has the folder") from None
+
+    with closing(Ledger(tmp_path)):
+        pass
+    with closing(Ledger(tmp_path, verify=lost_once_the_ledger_is_locked)) as ledger:
+        with pytest.raises(LockLostError):
+            ledger.begin_run("late", {})
+        assert not ledger.runs()
