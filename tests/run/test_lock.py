@@ -295,17 +295,6 @@ def test_a_lock_that_cannot_be_read_is_not_lost(tmp_path, monkeypatch):
         lock.verify()
 
 
-# --- status -------------------------------------------------------------------------------------------------
-
-
-def test_who_is_at_work(tmp_path, impatient):
-    write_lock(tmp_path / "itk_infer.shard-1-of-3.lock", **ELSEWHERE["another host"])
-    write_lock(tmp_path / "itk_infer.shard-2-of-3.lock", **ELSEWHERE["another namespace"])
-    with beating_lock(tmp_path / "itk_infer.shard-1-of-3.lock"):
-        assert [owner.host for owner in at_work(tmp_path, 2.0)] == ["elsewhere"]
-    assert living_owner().pid == os.getppid()
-
-
 def test_a_ledger_is_not_changed_where_the_folder_is_lost_just_before(tmp_path):
     """As by a process that stands still between its look at the lock and its transaction."""
 
@@ -322,3 +311,14 @@ def test_a_ledger_is_not_changed_where_the_folder_is_lost_just_before(tmp_path):
         with pytest.raises(LockLostError):
             ledger.begin_run("late", {})
         assert not ledger.runs()
+
+
+# --- status -------------------------------------------------------------------------------------------------
+
+
+def test_who_is_at_work(tmp_path, impatient):
+    write_lock(tmp_path / "itk_infer.shard-1-of-3.lock", **ELSEWHERE["another host"])
+    write_lock(tmp_path / "itk_infer.shard-2-of-3.lock", **ELSEWHERE["another namespace"])
+    with beating_lock(tmp_path / "itk_infer.shard-1-of-3.lock"):
+        assert [owner.host for owner in at_work(tmp_path, 2.0)] == ["elsewhere"]
+    assert living_owner().pid == os.getppid()
