@@ -353,7 +353,7 @@ class Node:
         return self._home / JOBS / job.id
 
     def _surely(self, step: Callable[[], object]) -> None:
-        """Take a step as soon as the disk has room for it: no job stays at work that nobody computes."""
+        """Take a step as soon as the disk has room for it: otherwise, a job would stay recorded as at work for ever."""
         if not self._threads:
             step()
             return
