@@ -353,7 +353,7 @@ class Node:
         return self._home / JOBS / job.id
 
     def _surely(self, step: Callable[[], object]) -> None:
-        """Take a step as soon as the disk has room for it: otherwise, a job would stay recorded as at work for ever."""
+        """Take a step as soon as the disk has room for it, so that no job stays recorded as running."""
         if not self._threads:
             step()
             return
