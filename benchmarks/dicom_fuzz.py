@@ -27,6 +27,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.dicom_files import compressed, save, slice_of, voxels
+from support.htj2k import htj2k_encode
 
 from itk_infer.errors import InputError
 from itk_infer.run.dicom_cases import dicom_cases
@@ -46,7 +47,7 @@ ABSURD = (
 )
 ENCODERS = {
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_encode,
-    "1.2.840.10008.1.2.4.201": lambda p: imagecodecs.htj2k_encode(p, reversible=True),
+    "1.2.840.10008.1.2.4.201": htj2k_encode,
     "1.2.840.10008.1.2.4.90": lambda p: imagecodecs.jpeg2k_encode(p, codecformat="J2K", reversible=True),
     "1.2.840.10008.1.2.4.70": lambda p: imagecodecs.ljpeg_encode(p, bitspersample=16),
     "1.2.840.10008.1.2.4.50": lambda p: imagecodecs.jpeg8_encode((p % 256).astype(np.uint8)),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 from support.dicom_files import compressed, save, save_series, slice_of, voxels
+from support.htj2k import htj2k_encode
 
 from itk_infer.errors import InputError
 from itk_infer.volume.dicom.reading import read_series
@@ -17,7 +18,7 @@ ENCODERS = {
     "jpeg-ls": ("1.2.840.10008.1.2.4.80", codecs.jpegls_encode),
     "jpeg-2000": ("1.2.840.10008.1.2.4.90", lambda p: codecs.jpeg2k_encode(p, codecformat="J2K", reversible=True)),
     "jpeg-2000 in a JP2 file": ("1.2.840.10008.1.2.4.90", lambda p: codecs.jpeg2k_encode(p, reversible=True)),
-    "htj2k": ("1.2.840.10008.1.2.4.201", lambda p: codecs.htj2k_encode(p, reversible=True)),
+    "htj2k": ("1.2.840.10008.1.2.4.201", htj2k_encode),
     "jpeg lossless": ("1.2.840.10008.1.2.4.70", lambda p: codecs.ljpeg_encode(p, bitspersample=16)),
 }
 
