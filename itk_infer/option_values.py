@@ -77,6 +77,13 @@ def from_0_to(most: int, *, but: int | None = None) -> Check:
     return check
 
 
+def a_seed(value: Any) -> Any:
+    """A whole number from 0 to 99,999,999."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**8:
+        raise ValueError("give a whole number from 0 to 99999999")
+    return value
+
+
 def from_1_to_99999(value: Any) -> Any:
     """A whole number of at most five digits."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 99_999:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from itk_infer.option import Option, OptionError, Shorthand, option
 from itk_infer.option_values import (
     a_number,
+    a_seed,
     a_share,
     batch_size,
     count_of,
@@ -189,6 +190,20 @@ class Options(ModelOptions):
         check=from_0_to(64, but=1),
         used_by=PREDICTOR,
         result="another number of dropout samples",
+    )
+    dropout_seed: int = option(
+        "--dropout-seed",
+        default=0,
+        heading=WINDOWS,
+        help="Seed of --mc-dropout: another one drops other values.",
+        doc="seed of `--mc-dropout`: the same one gives the same mask",
+        values="a whole number",
+        unset="0",
+        text=int,
+        metavar="N",
+        check=a_seed,
+        used_by=PREDICTOR,
+        result="another seed of dropout",
     )
     crop_foreground: float | None = option(
         "--crop-foreground",

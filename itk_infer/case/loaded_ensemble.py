@@ -27,7 +27,7 @@ class LoadedEnsemble(LoadedMembers):
     """
 
     def __init__(self, backend: Ensemble, options: Options) -> None:
-        for name in ("stability", "mc_dropout"):
+        for name in ("stability", "mc_dropout", "dropout_seed"):
             if getattr(options, name):
                 raise ConfigError(
                     f"`{name}`: the models of an ensemble are compared as they are; leave it out, or give one"

@@ -27,7 +27,7 @@ from itk_infer.spec import ModelSpec
 from itk_infer.spec.postprocessing import check_labels
 from itk_infer.volume.grid import Grid
 
-ONE_MEMBER: dict[str, Any] = {"agreement": False, "stability": 0, "mc_dropout": 0}  # options
+ONE_MEMBER: dict[str, Any] = {"agreement": False, "stability": 0, "mc_dropout": 0, "dropout_seed": 0}  # options
 
 
 class LoadedModel:

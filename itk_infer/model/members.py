@@ -38,7 +38,7 @@ def members_of(backend: Backend, options: Options, mirror_axes: Sequence[int] | 
 
     Args:
         backend: The model.
-        options: `agreement`, `stability`, `mc_dropout`.
+        options: `agreement`, `stability`, `mc_dropout`, `dropout_seed`.
         mirror_axes: Axes along which windows are mirrored; None: no mirroring.
 
     Raises:
@@ -47,20 +47,22 @@ def members_of(backend: Backend, options: Options, mirror_axes: Sequence[int] | 
     asked = [name for name in ("agreement", "stability", "mc_dropout") if getattr(options, name)]
     if len(asked) > 1:
         raise ConfigError(f"`{asked[0]}` and `{asked[1]}` exclude each other: give one of them")
+    if options.dropout_seed and not options.mc_dropout:
+        raise ConfigError("`dropout_seed` is the seed of `mc_dropout`: give that, too, or leave it out")
     if options.stability:
         channels = len(backend.spec.input.channels)
         views = (unchanged, *perturbations(options.stability, channels))
         return tuple(Member(backend, 1 / len(views), mirror_axes, view) for view in views)
     if options.mc_dropout:
-        samples = dropout_samples(backend, options.mc_dropout)
+        samples = dropout_samples(backend, options.mc_dropout, options.dropout_seed)
         return tuple(Member(sample, 1 / len(samples), mirror_axes) for sample in samples)
     if options.agreement:
         return _folds_or_mirrorings(backend, mirror_axes)
     return (Member(backend, mirror_axes=mirror_axes),)
 
 
-def dropout_samples(backend: Backend, count: int) -> tuple[Backend, ...]:
-    """Return several samples of a network with its dropout switched on, each with its own seed.
+def dropout_samples(backend: Backend, count: int, seed: int = 0) -> tuple[Backend, ...]:
+    """Return several samples of a network with its dropout switched on; `seed` decides what they drop.
 
     Raises:
         ConfigError: the network has no dropout layers.
@@ -71,7 +73,7 @@ def dropout_samples(backend: Backend, count: int) -> tuple[Backend, ...]:
             "`mc_dropout`: networks of this kind have no dropout (exports leave it out); it needs a torch network "
             "with dropout layers, or take `stability` instead"
         )
-    samples: tuple[Backend, ...] = sampled(count)
+    samples: tuple[Backend, ...] = sampled(count, seed)
     return samples
 
 

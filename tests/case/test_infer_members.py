@@ -193,7 +193,7 @@ def test_members_of_an_ensemble_are_compared_without_being_asked():
     other_windows = [members[0], model(net=network, window={"patch_size": [5, 4, 7]})]
     apart = Predictor(averaged(other_windows, ["a", "b"], mean="logits"))(scan()).measurements
     assert apart.members == 2
-    for option in ({"stability": 2}, {"mc_dropout": 3}):
+    for option in ({"stability": 2}, {"mc_dropout": 3}, {"dropout_seed": 3}):
         with pytest.raises(ConfigError, match="the models of an ensemble are compared as they are"):
             Predictor(averaged(members, ["a", "b"]), **option)
 
@@ -202,6 +202,7 @@ def test_what_there_is_not_is_refused():
     for options, words in (
         ({"agreement": True}, "no folds, and its windows are not mirrored"),
         ({"mc_dropout": 3}, "have no dropout"),
+        ({"dropout_seed": 3}, "is the seed of `mc_dropout`: give that, too"),
         ({"stability": 2, "mc_dropout": 2}, "`stability` and `mc_dropout` exclude each other"),
         ({"stability": 2, "agreement": True}, "`agreement` and `stability` exclude each other"),
     ):
@@ -212,6 +213,7 @@ def test_what_there_is_not_is_refused():
         {"stability": 17},
         {"mc_dropout": 1},
         {"mc_dropout": 65},
+        {"dropout_seed": -1},
         {"stability": True},
     ):
         with pytest.raises(ConfigError, match="give a whole number from"):

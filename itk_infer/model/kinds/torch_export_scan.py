@@ -2,7 +2,8 @@
 
 torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, which
 cannot be switched off. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export`
-runs its nodes.
+runs its nodes. Those texts are used for nothing; an archive in which one of them is no arithmetic was changed by
+somebody, and is refused.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 ARITHMETIC = ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow", "eq", "ne", "lt", "le", "gt", "ge")
 # Nodes that only check sizes at the time of export.
 CHECKS = ("_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range", "_assert_tensor_metadata")
+# torch writes conditions on sizes as text: `L['x'].size()[2] % 8 == 0`, `FloorDiv(Symbol('s0', integer=True), 2)`.
+_WORD = re.compile(r"[^\W\d]\w*")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_ARITHMETIC_WORD = re.compile(
+    r"[A-Z][A-Za-z]*|z?[suf]+\d+|abs|and|bool|ceil|else|finite|float|floor|if|int|integer|len|log|math|max|min"
+    r"|negative|nonnegative|nonzero|not|or|positive|real|round|shape|size|sqrt|sum|trunc"
+)
 _REFUSED_ARGUMENTS = ("as_graph", "as_custom_obj", "as_operator")
 
 
@@ -106,6 +114,7 @@ def read_graph(path: Path) -> ExportedGraph:
             content = _json(archive, model, path)
             weights = _json(archive, f"{root}/data/weights/model_weights_config.json", path)
             constants = _json(archive, f"{root}/data/constants/model_constants_config.json", path)
+        _refuse_code(content, path)
         return _graph(content["graph_module"], weights["config"], constants["config"], root, path)
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy or download it again") from None
@@ -121,6 +130,30 @@ def _json(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
     if entry.file_size > MAX_JSON_BYTES:
         raise ModelError(f"{path}: refused, because its {name} has {entry.file_size} bytes")
     return json.loads(archive.read(entry))
+
+
+def _refuse_code(content: Any, path: Path) -> None:
+    """Refuse an archive in which a condition on sizes holds more than arithmetic."""
+    for key, text in _conditions(content):
+        words = _WORD.findall(_QUOTED.sub("", text))
+        if unknown := next((word for word in words if not _ARITHMETIC_WORD.fullmatch(word)), ""):
+            raise ModelError(
+                f"{path}: refused, because a condition on sizes in it ({key}) uses {unknown[:60]}, which torch "
+                "would run as code. Export the network again where it was made"
+            )
+
+
+def _conditions(content: Any) -> Iterator[tuple[str, str]]:
+    left = [content]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            left += part.values()
+            yield from (("guards_code", str(text)) for text in part.get("guards_code") or ())
+            if "expr_str" in part:
+                yield "expr_str", str(part["expr_str"])
 
 
 def _graph(

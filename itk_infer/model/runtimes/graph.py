@@ -118,10 +118,10 @@ class GraphBackend:
         """A backend for each fold whose logits are averaged; empty if there is a single network."""
         return tuple(self._twin(fold, number, self.precision) for number, fold in enumerate(self._model.folds))
 
-    def dropout_samples(self, count: int) -> tuple[Backend, ...]:
+    def dropout_samples(self, count: int, seed: int = 0) -> tuple[Backend, ...]:
         """See `TorchBackend.dropout_samples`: graphs have no dropout."""
         try:
-            return self._model.by_torch().dropout_samples(count)
+            return self._model.by_torch().dropout_samples(count, seed)
         except ImportError:
             sentence = f"`mc_dropout`: torch runs networks with dropout, and {self._model.no_torch}"
             raise ModelError(sentence) from None

@@ -145,8 +145,8 @@ class TorchBackend:
         """A backend for each fold whose logits are averaged; empty if there is a single network."""
         return tuple(self._twin(fold) for fold in self._folds)
 
-    def dropout_samples(self, count: int) -> tuple[Backend, ...]:
-        """Return `count` samples of the network with dropout switched on, each with its own seed.
+    def dropout_samples(self, count: int, seed: int = 0) -> tuple[Backend, ...]:
+        """Return `count` samples of the network with dropout switched on; `seed` decides what they drop.
 
         Raises:
             ConfigError: the network has no dropout layers.
@@ -159,7 +159,7 @@ class TorchBackend:
         samples = []
         for number in range(count):
             sample = copy.copy(self)
-            sample._compiled, sample._dropout = None, DropoutSample(layers, number, self.device)
+            sample._compiled, sample._dropout = None, DropoutSample(layers, seed, number, self.device)
             if sample.provider == "openvino":  # compiled networks have no dropout
                 sample.provider, sample.precision = "torch", "fp32"
             samples.append(sample)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-SAMPLE = 1_000_003  # difference of the seeds of two samples: more than a case has windows
+# Numbers for one sample, more than a case has windows; and for the samples of one seed, more than there are.
+SAMPLE, SEED = 1_000_003, 64 * 1_000_003
 NAMES = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 
 
@@ -32,13 +33,14 @@ class DropoutSample:
 
     Args:
         layers: See `dropout_layers`.
+        seed: Seed of all samples.
         number: Number of the sample, from 0.
         device: Device that runs the network.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], number: int, device: str) -> None:
-        self._layers, self._number, self._device = layers, number, device
-        self._windows = 0
+    def __init__(self, layers: Sequence[nn.Module], seed: int, number: int, device: str) -> None:
+        self._layers, self._device = layers, device
+        self._next = seed * SEED + number * SAMPLE
 
     @contextmanager
     def next(self, windows: int) -> Iterator[None]:
@@ -47,8 +49,8 @@ class DropoutSample:
 
         devices = [torch.device(self._device)] if self._device != "cpu" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._number * SAMPLE + self._windows)
-            self._windows += windows
+            torch.manual_seed(self._next)
+            self._next += windows
             for layer in self._layers:
                 layer.train()
             try:

@@ -195,18 +195,11 @@ class Pwned:
         return (open, (self.path, "w"))
 
 
-def test_texts_and_pickles_in_an_archive_of_torch_export_are_never_run(tmp_path):
-    """torch's own reader evaluates ``guards_code`` and size expressions, and unpickles the sample inputs."""
+def test_sample_inputs_of_an_archive_of_torch_export_are_never_read(tmp_path):
+    """torch's own reader unpickles them."""
     import pickle
 
-    code = f"open({str(tmp_path / 'pwned')!r}, 'w')"
-
     def change(entry, content):
-        if entry.endswith("models/model.json"):
-            model = json.loads(content)
-            model["guards_code"] = [code]
-            text = json.dumps(model)
-            return text.replace('"expr_str": "s', f'"expr_str": "{code} or s').encode()
         return pickle.dumps(Pwned(tmp_path / "pwned")) if "sample_inputs" in entry else content
 
     network = Network()
@@ -215,6 +208,29 @@ def test_texts_and_pickles_in_an_archive_of_torch_export_are_never_run(tmp_path)
     windows = np.ones((1, 1, 8, 8, 8), np.float32)
     with torch.no_grad():
         np.testing.assert_allclose(backend.forward(windows), network(torch.ones(1, 1, 8, 8, 8)).numpy(), atol=1e-6)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("code", ["open({!r}, 'w')", "Max(1, (lambda: open({!r}, 'w'))())", "[].__class__.mro()"])
+@pytest.mark.parametrize("place", ["guards_code", "expr_str"])
+def test_code_in_the_conditions_of_an_archive_of_torch_export_is_refused(tmp_path, place, code):
+    """torch's own reader evaluates ``guards_code`` and the expressions of sizes as Python."""
+    code = code.format(str(tmp_path / "pwned"))
+
+    def change(entry, content):
+        if not entry.endswith("models/model.json"):
+            return content
+        model = json.loads(content)
+        if place == "guards_code":
+            model["guards_code"].append(code)
+            return json.dumps(model).encode()
+        text, before = json.dumps(model), '"expr_str": "'
+        assert before in text
+        return text.replace(before, f"{before}{code} or ").encode()
+
+    path = exported(Network(), tmp_path / "model.pt2", {"itk_infer.json": json.dumps(SPEC)})
+    with pytest.raises(ModelError, match=rf"refused, because a condition on sizes in it \({place}\) uses \w+"):
+        Predictor.load(rewritten(path, change), device="cpu", provider="cpu")
     assert not (tmp_path / "pwned").exists()
 
 

@@ -77,16 +77,16 @@ def test_the_spread_of_samples_agrees_with_theory(count):
 def test_the_same_calls_drop_the_same_and_disturb_no_other_random_numbers():
     model = backend(*planted())
 
-    def answers():
-        return [sample.forward(WINDOWS) for sample in model.dropout_samples(3) for _ in range(2)]
+    def answers(seed=0):
+        return [sample.forward(WINDOWS) for sample in model.dropout_samples(3, seed) for _ in range(2)]
 
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first, second = answers(), answers()
+    first, second, other = answers(), answers(), answers(seed=1)
     assert torch.rand(1) == expected
     np.testing.assert_array_equal(first, second)
-    assert len({answer.tobytes() for answer in first}) == 6  # of each call other ones
+    assert len({answer.tobytes() for answer in (*first, *other)}) == 12  # of each call, and of each seed
 
 
 def test_everything_else_stays_in_evaluation_mode():
