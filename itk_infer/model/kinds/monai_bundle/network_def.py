@@ -19,6 +19,9 @@ NETWORKS = {
 REMOVED: dict[str, dict[str, Any]] = {"SwinUNETR": {"img_size": None}, "SegResNet": {"norm_name": "group"}}
 # Networks whose default of out_channels is 2 in MONAI; for the others it is 1, or there is none.
 _TWO_OUTPUTS = {"BasicUNet", "BasicUNetPlusPlus", "SegResNet", "SegResNetDS", "SegResNetVAE"}
+# Arguments that say how many blocks follow each other, in all stages or in each.
+BLOCKS = ("num_res_units", "blocks_down", "blocks_up", "depths", "layer_params", "dsdepth")
+MAX_BLOCKS = 1000  # in all stages; networks of the model zoo have up to 30
 _MAX_NUMBER = 1_000_000
 _MAX_VALUES = 1000
 
@@ -48,7 +51,7 @@ def read_network(component: Component) -> NetworkDef:
     """Read a ``network_def``.
 
     Raises:
-        ModelError: the class is not in the list, or an argument is not plain data.
+        ModelError: the class is not in the list, an argument is not plain data, or there are far too many blocks.
     """
     name = component.name
     if name not in NETWORKS:
@@ -64,6 +67,14 @@ def read_network(component: Component) -> NetworkDef:
             raise component.refused(f"has {key}={component.argument(key)!r:.60}, which MONAI no longer has")
     if truth(arguments.get("pretrained", False)):
         raise component.refused("has pretrained=True, which would download weights; the bundle's own are used")
+    for key in BLOCKS:
+        blocks = _blocks(arguments.get(key))
+        stages = arguments.get("channels") if key == "num_res_units" else None
+        blocks *= len(stages) if isinstance(stages, list | tuple) else 1
+        if blocks > MAX_BLOCKS:
+            raise component.refused(
+                f"has {blocks:,.0f} blocks ({key}); networks of up to {MAX_BLOCKS:,} can be run"
+            )
     return NetworkDef(
         name,
         arguments,
@@ -89,6 +100,16 @@ def _plain(component: Component, key: str) -> Any:
         if seen > _MAX_VALUES:
             raise component.refused(f"has {key} with more than {_MAX_VALUES} values")
     return value
+
+
+def _blocks(value: Any) -> float:
+    """The sum of the positive numbers in an argument; of a mapping, its convolutions times its repetitions."""
+    if isinstance(value, Mapping):
+        kernels = value.get("kernels")
+        return _blocks(value.get("repeat")) * (len(kernels) if isinstance(kernels, list | tuple) else 1)
+    if isinstance(value, list | tuple):
+        return sum(map(_blocks, value))
+    return max(0, value) if is_number(value) else 0
 
 
 def _count(component: Component, arguments: Mapping[str, Any], key: str, default: int) -> int:

@@ -92,6 +92,21 @@ def loader(path, **more):
         pytest.param({"network_def": {"_target_": "UNet", "in_channels": 10**9}}, "in_channels", id="huge"),
         pytest.param({"network_def": {"_target_": "UNet", "spatial_dims": 4}}, "spatial_dims", id="4D"),
         pytest.param({"network_def": {"_target_": "UNet", "pretrained": True}}, "download", id="download"),
+        pytest.param(
+            {"network_def": {"_target_": "UNet", "channels": [4, 8], "num_res_units": 10**6}},
+            r"network_def.*has 2,000,000 blocks \(num_res_units\); networks of up to 1,000",
+            id="a million residual units",
+        ),
+        pytest.param(
+            {"network_def": {"_target_": "SegResNet", "blocks_down": [1, 900], "blocks_up": [900, 101]}},
+            r"has 1,001 blocks \(blocks_up\)",
+            id="blocks of stages",
+        ),
+        pytest.param(
+            {"network_def": {"_target_": "HighResNet", "layer_params": [{"kernels": [3, 3], "repeat": 501}]}},
+            r"has 1,002 blocks \(layer_params\)",
+            id="repetitions",
+        ),
         pytest.param({"network_def": "$__import__('os').system('touch pwned')"}, "is refused", id="import"),
         pytest.param({"network_def": 3}, "has no network_def", id="number"),
         pytest.param({"preprocessing": "$exec('x')"}, "preprocessing: the expression", id="exec"),
