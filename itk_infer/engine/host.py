@@ -15,6 +15,7 @@ from itk_infer.engine.decision import Decision
 from itk_infer.engine.finite import all_finite
 from itk_infer.engine.native import to_native
 from itk_infer.engine.native_decision import decide_on_native
+from itk_infer.engine.native_labels import labels_to_native, takes_nearest
 from itk_infer.engine.uncertainty import UncertaintyMap
 from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
@@ -118,6 +119,8 @@ class HostDecider:
     def _decided(self, slabs: Iterable[Slab]) -> Iterator[DecidedSlab]:
         if self._model.identity:
             return self._decide(slabs, measure=True)
+        if takes_nearest(self._model) and not self._want_logits:
+            return labels_to_native(self._decide(slabs, measure=True), self._model)
         measured = self._measured(slabs)
         if self._want_logits or self._decision.weighs:
             return self._decide(to_native(measured, self._model, self._slab_bytes), measure=False)
