@@ -19,6 +19,12 @@ from itk_infer.volume.volume import grid_of
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+try:  # several times as fast; wheels exist for most platforms only
+    from isal import isal_zlib as deflater
+except ImportError:
+    deflater = zlib  # type: ignore[misc]
+LEVEL = 2  # of compression: label maps take less than at the level of nibabel, which MONAI writes with
+
 # NIfTI stores geometry in 32 bits and directions as quaternions: an error of a few thousandths of a voxel
 # at the far corner. A wrong origin, flip or spacing moves it by half a voxel or more.
 _TOLERANCE_VOXELS = 0.05
@@ -97,7 +103,7 @@ def _write_nifti(image: sitk.Image, path: Path, intent: int) -> None:
 
 def _pack(plain: Path, packed: Path) -> None:
     """Compress a file with gzip, without storing a name or time."""
-    stream = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    stream = deflater.compressobj(LEVEL, wbits=zlib.MAX_WBITS | 16)
     with plain.open("rb") as source, packed.open("wb") as target:
         while block := source.read(1 << 20):
             target.write(stream.compress(block))
