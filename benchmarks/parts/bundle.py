@@ -52,6 +52,7 @@ def measure(setting: Setting) -> dict[str, Any]:
             image = next(folders[kind].iterdir())
             path = setting.data_file(bundle)
             found[work]["network"] = own.ask(own.ours, "contenders.bundle_network", path, image)
+            found[work]["memory"] = own.ask(own.ours, "contenders.bundle_memory", path, image)
     return {"work": found}
 
 
@@ -156,6 +157,8 @@ def section(found: dict[str, Any]) -> list[str]:
         "",
         *profile(found["work"]),
         "",
+        *memory(found["work"]),
+        "",
         *exactness(found["work"]),
         "",
         "`make bench DATA=... ONLY=bundle`",
@@ -221,6 +224,26 @@ def profile(work: dict[str, Any]) -> list[str]:
         "rest is the start of two processes, loading the model, and the ledger.",
         "",
         *table(("command", *STAGES, "the rest"), cells),
+    ]
+
+
+def memory(work: dict[str, Any]) -> list[str]:
+    """What the memory of our worker consists of."""
+    parts = list(next(iter(work.values()))["memory"])
+    cells = []
+    for name, result in work.items():
+        found = result["memory"]
+        of_parts = (f"{found[part]['anonymous']:.0f} + {found[part]['mapped']:.0f}" for part in parts)
+        totals = (sum(part[key] for part in found.values()) for key in ("anonymous", "mapped"))
+        cells.append((name, *of_parts, " + ".join(f"{total:.0f}" for total in totals)))
+    return [
+        "### What our memory consists of",
+        "",
+        "MiB that each step of a worker adds (less than 0: returns): its own memory + files of libraries that are "
+        "mapped into it, of which other processes may share a part. In the tables above, the command and Python's "
+        "tracker of resources come on top.",
+        "",
+        *table(("worker of", *parts, "in all"), cells),
     ]
 
 
