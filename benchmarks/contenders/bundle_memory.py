@@ -19,8 +19,6 @@ Parts = dict[str, dict[str, float]]
 
 
 def main() -> None:
-    from itk_infer.library_pages import return_library_pages
-
     bundle, image = sys.argv[1:]
     parts: Parts = {}
     note(parts, "Python")
@@ -30,7 +28,6 @@ def main() -> None:
     importlib.import_module("itk_infer.executors.case_files")
     note(parts, "modules of itk_infer")
     importlib.import_module("SimpleITK").Image(2, 2, 1)
-    return_library_pages()  # as a worker does, once it is loaded
     note(parts, "SimpleITK")
     from itk_infer import Predictor
     from itk_infer.model.runtimes.openvino import OpenVinoNetwork, import_openvino
