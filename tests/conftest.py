@@ -25,6 +25,12 @@ if find_spec("hypothesis"):  # benchmarks/gpu/check.sh brings the packages that 
 
 do_not_wait_for_the_disk()
 
+# Tests whose processes coverage measures, too. Elsewhere such a process runs what tests of its parts run in this one
+# (all processes together add one line in a hundred), and would take a third longer.
+MEASURED_PROCESSES = ("tests/executors/", "tests/cli/test_main.py", "tests/cli/test_executors.py")
+MEASURE = "COVERAGE_PROCESS_CONFIG"  # coverage's own variable; it starts in a process that has it
+HOW_TO_MEASURE = os.environ.get(MEASURE)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 CONFIGS = REPOSITORY / "configs"
@@ -52,7 +58,11 @@ Runner.from_cfg(cfg).train()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked ``gpu`` run where torch finds one: see benchmarks/gpu."""
+    """Tests marked ``gpu`` run where torch finds one: see benchmarks/gpu. Few have their processes measured."""
+    if HOW_TO_MEASURE and item.nodeid.startswith(MEASURED_PROCESSES):
+        os.environ[MEASURE] = HOW_TO_MEASURE
+    else:
+        os.environ.pop(MEASURE, None)
     if item.get_closest_marker("gpu") is not None:
         torch = pytest.importorskip("torch", reason="torch is not installed")
         if not torch.cuda.is_available():
