@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.case_ids import case_id
 from support.disk import do_not_wait_for_the_disk
+from support.made_once import made_once
 
 # OpenMP's idle threads sleep instead of spinning, here and in the programs that tests start: with several of those on two
 # cores, spinning takes time from the threads that work. It is read when torch is imported, which no conftest does.
@@ -24,6 +25,12 @@ if find_spec("hypothesis"):  # benchmarks/gpu/check.sh brings the packages that 
     settings.load_profile("itk_infer")
 
 do_not_wait_for_the_disk()
+
+# Tests whose processes coverage measures, too. Elsewhere such a process runs what tests of its parts run in this one
+# (all processes together add one line in a hundred), and would take a third longer.
+MEASURED_PROCESSES = ("tests/executors/", "tests/cli/test_main.py", "tests/cli/test_executors.py")
+MEASURE = "COVERAGE_PROCESS_CONFIG"  # coverage's own variable; it starts in a process that has it
+HOW_TO_MEASURE = os.environ.get(MEASURE)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -52,7 +59,11 @@ Runner.from_cfg(cfg).train()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests marked ``gpu`` run where torch finds one: see benchmarks/gpu."""
+    """Tests marked ``gpu`` run where torch finds one: see benchmarks/gpu. Few have their processes measured."""
+    if HOW_TO_MEASURE and item.nodeid.startswith(MEASURED_PROCESSES):
+        os.environ[MEASURE] = HOW_TO_MEASURE
+    else:
+        os.environ.pop(MEASURE, None)
     if item.get_closest_marker("gpu") is not None:
         torch = pytest.importorskip("torch", reason="torch is not installed")
         if not torch.cuda.is_available():
@@ -90,13 +101,16 @@ def configs() -> Path:
 def trained_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo network after one more epoch on the eight hippocampus cases, as MMEngine's Runner saves it.
 
-    With optimizer, message hub and EMA. Fits ``configs/hippocampus_unet.py``; has seen the eight cases.
+    With optimizer, message hub and EMA. Fits ``configs/hippocampus_unet.py``; has seen the eight cases. The processes
+    of xdist share it.
     """
     pytest.importorskip("mmengine")
-    folder = tmp_path_factory.mktemp("training")
+    return made_once(tmp_path_factory, "training", lambda folder: train(shared, folder)) / "epoch_1.pth"
+
+
+def train(shared: Path, folder: Path) -> None:
     start = shared / "demo" / "hippocampus_unet_state_dict.pth"
     config = CONFIGS / "hippocampus_unet_train.py"
     command = [sys.executable, "-c", TRAIN, config, shared / "hippocampus", start, folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    return folder / "epoch_1.pth"

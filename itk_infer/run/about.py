@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Sequence
@@ -16,17 +17,11 @@ PACKAGES = ("numpy", "SimpleITK", "onnxruntime", "onnxruntime-gpu", "torch", "mm
 
 def about_run(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
     """Return the ledger's ``about`` of a run, JSON-ready."""
-    versions = {"itk_infer": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "command": list(command),
         "host": platform.node(),
         "pid": os.getpid(),
-        "versions": versions,
+        "versions": dict(_versions()),
         "device": facts.device,
         "provider": facts.about["provider"],
         "precision": facts.about["precision"],
@@ -35,3 +30,15 @@ def about_run(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
         "identity": facts.identity,
         "labels": facts.about["labels"],
     }
+
+
+@functools.cache  # a run of a few small scans takes no longer than this
+def _versions() -> dict[str, str]:
+    """Versions of this package, of Python and of those `PACKAGES` that are installed."""
+    versions = {"itk_infer": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -92,6 +92,7 @@ class Uploads:
             except TimeoutError:
                 raise _paused() from None
             clock.add(len(message.get("body", b"")))
+            request.state.received = not message.get("more_body", False)  # `request` itself does not know of it
             return message
 
         try:
@@ -200,6 +201,8 @@ class _Clock:
 
 async def drain(request: Request, limit: int) -> None:
     """Discard what the client still sends, for a short time: after a reset it may miss the response."""
+    if getattr(request.state, "received", False):
+        return  # nothing comes any more, and waiting for it would delay the response
     left = limit
 
     async def read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from itk_infer.cli.main import main
 from itk_infer.events import CaseDone, CaseStarted, Events
 from itk_infer.run.folder import run_cases
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 CASES = 20
 
 
@@ -80,12 +81,12 @@ def test_no_scheduler_there_is_one_sentence(work, monkeypatch, capfd):
     assert "no Dask scheduler answers" in capfd.readouterr().err
 
 
-@pytest.fixture
-def slurm(monkeypatch):
-    """A SLURM to submit to: the one that is there, or one of this node alone."""
+@pytest.fixture(scope="module")
+def slurm_environment():
+    """Variables for a SLURM to submit to: the one that is there, or one of this node alone."""
     pytest.importorskip("dask_jobqueue")
     if answers():
-        yield
+        yield {}
     elif reason := why_not():
         pytest.skip(reason)
     else:
@@ -94,9 +95,13 @@ def slurm(monkeypatch):
                 environment = stack.enter_context(one_node_slurm())
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 pytest.skip(f"SLURM is installed, but does not start: {error}")
-            for name, value in environment.items():
-                monkeypatch.setenv(name, value)
-            yield
+            yield environment
+
+
+@pytest.fixture
+def slurm(slurm_environment, monkeypatch):
+    for name, value in slurm_environment.items():
+        monkeypatch.setenv(name, value)
 
 
 JOBS = ("--cluster", "slurm", "--cores-per-job", "1", "--memory", "1GB", "--walltime", "00:10:00", "--jobs", "2")
@@ -127,9 +132,23 @@ def test_a_job_that_is_cancelled_is_replaced(work, slurm, monkeypatch):
         return run_cases(executor, settings, Events([*events.listeners, watch], events.run), *rest)
 
     monkeypatch.setattr("itk_infer.run.folder.run_cases", run)
-    assert main((*MAIN, *JOBS[:-1], "1")) == 0
+    # How long Dask hopes that a worker which it has lost comes back; then it submits another job.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
+        assert main((*MAIN, *JOBS[:-1], "1")) == 0
     assert cancelled
     assert sorted(done) == [f"{index:02d}.mha" for index in range(CASES)]
+
+
+def states_at_the_end(job):
+    """The states of a job, or of all tasks of an array; ``sbatch --wait`` looks every few seconds only."""
+    deadline = time.monotonic() + 600
+    while True:
+        shown = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, check=True)
+        states = set(re.findall(r"\bJobState=(\w+)", shown.stdout.decode()))
+        if not states & {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"}:
+            return states
+        assert time.monotonic() < deadline, states
+        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -141,17 +160,18 @@ def submitted(tmp_path):
     program.chmod(0o755)
 
     def submit(script, options, *words):
-        command = ["sbatch", "--wait", "--parsable", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", *options]
+        command = ["sbatch", "--parsable", "--cpus-per-task=1", "--mem=1G", "--time=00:05:00", *options]
         done = subprocess.run(
             [*command, str(Path(__file__).resolve().parents[2] / "deploy" / script), *words],
             env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
-            check=False,
-            timeout=1200,
+            check=True,
+            timeout=200,
         )
-        assert done.returncode == 0, [path.read_text() for path in Path.cwd().glob("*.log")]
-        return done.stdout.strip()
+        job = done.stdout.strip()
+        assert states_at_the_end(job) == {"COMPLETED"}, [path.read_text() for path in Path.cwd().glob("*.log")]
+        return job
 
     return submit
 

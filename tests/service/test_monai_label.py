@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from support import slicer_client
 from support.servers import ThreeLabels, scan, serving
 
-from itk_infer.service import session_store
+from itk_infer.service import session_store, uploads
 from itk_infer.service.consecutive_labels import consecutive, renumbered
 from itk_infer.service.refusal import Refusal
 from itk_infer.testing.faulty import FAULTS, wait_until
@@ -206,7 +206,8 @@ def test_a_client_that_leaves_cancels_its_job(tmp_path):
         (tmp_path / "go").touch()
 
 
-def test_login_with_a_token(tmp_path):
+def test_login_with_a_token(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "DRAIN_S", 1e6)  # a form that has come whole is answered at once
     (tmp_path / "tokens").write_text("0123456789abcdef0123\n")
     models, tokens = {"abdomen": ThreeLabels()}, tmp_path / "tokens"
     with serving(tmp_path / "home", models, monai_label=True, token_file=tokens) as client:
