@@ -233,7 +233,7 @@ class Node:
             return
         for earlier in former:
             self.queue.cancel(earlier.id)  # has an effect only if it still waits
-        done = sum(earlier.state == "done" for earlier in former)
+        done = sum(earlier.state == "done" and "skipped" not in earlier.results for earlier in former)
         again = f"; it grew, and earlier results of it are superseded ({done})" if done else ""
         self.tell(f"{study.id}: complete with {len(uids)} images{again}")
         self._wake.set()

@@ -81,6 +81,11 @@ class Studies:
             )
             self._put(facts or {})
 
+    def came_again(self, study: str) -> None:
+        """Record that a known instance was received again: unless the study is settled, more of it may follow."""
+        with transaction(self._db, self._lock):
+            self._db.execute("UPDATE studies SET changed = ? WHERE id = ? AND settled = 0", (time.time(), study))
+
     def settle(self, study: Study, job: str | None = None) -> None:
         """Record that a study was processed, unless it has grown meanwhile, and the job that was made for it."""
         with transaction(self._db, self._lock):
