@@ -185,6 +185,8 @@ class Node:
     def run_once(self) -> None:
         """Take the studies that are complete now, compute them, and try once to send the results."""
         self.look()
+        if growing := len(self.studies.unsettled()):
+            self.tell(f"studies that are not complete yet, and are left to the next start: {growing}")
         executor = KeptOpen(self.settings.executors[0], self._check)
         try:
             while (job := self.queue.take()) is not None and self._run(job, executor):

@@ -123,6 +123,14 @@ def test_a_study_that_was_skipped_and_grew_is_what_it_became(tmp_path):
     assert (status["jobs"]["done"], status["skipped"], status["superseded"]) == (1, 0, {})
 
 
+def test_a_start_that_finds_no_complete_study_says_so(tmp_path):
+    """Otherwise `once` would end without a word."""
+    home = received(tmp_path / "home", good(tmp_path), good(tmp_path, "second"))
+    running = run_once(home, listen=LISTEN, quiet=600.0)
+    assert running.said == ["studies that are not complete yet, and are left to the next start: 2"]
+    assert running.code == 0
+
+
 def test_the_page(tmp_path):
     with (
         node(received(tmp_path / "home", good(tmp_path)), listen=LISTEN, send=()) as running,
