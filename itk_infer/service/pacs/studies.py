@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.ledger_file import make_writable
+from itk_infer.run.ledger_file import closed_on_error, make_writable
 from itk_infer.service.pacs.transaction import transaction
 
 NAME = "node.db"
@@ -53,15 +53,16 @@ class Studies:
         self._lock = threading.RLock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
-            self._db.execute("PRAGMA synchronous = FULL")
-            with transaction(self._db, self._lock):
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                if version > VERSION:
-                    raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
-                if version == 0:
-                    for statement in SCHEMA:
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+            with closed_on_error(self._db):
+                self._db.execute("PRAGMA synchronous = FULL")
+                with transaction(self._db, self._lock):
+                    version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                    if version > VERSION:
+                        raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
+                    if version == 0:
+                        for statement in SCHEMA:
+                            self._db.execute(statement)
+                        self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: cannot be used ({error}); move it away") from error
 
