@@ -15,7 +15,7 @@ from itk_infer.classify.model_facts import ModelFacts
 from itk_infer.classify.schema import SCHEMA, SCHEMA_VERSION
 from itk_infer.classify.units import WaitingFile
 from itk_infer.errors import ConfigError
-from itk_infer.run.ledger_file import make_writable, open_read_only
+from itk_infer.run.ledger_file import closed_on_error, make_writable, open_read_only
 
 # Increase it when the same file and model would get other probabilities. 2: all pages of a picture file.
 ENGINE_VERSION = "2"
@@ -48,18 +48,19 @@ class ResultsDatabase:
                 self.db = open_read_only(path)
             else:
                 self.db = sqlite3.connect(":memory:", isolation_level=None)
-            self.db.execute("PRAGMA temp_store = MEMORY")
-            if not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                version = f"INSERT INTO about VALUES ('schema', '{SCHEMA_VERSION}');"
-                self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {version}")
-            found = self.db.execute("SELECT value FROM about WHERE key = 'schema'").fetchone()
+            with closed_on_error(self.db):
+                self.db.execute("PRAGMA temp_store = MEMORY")
+                if not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    version = f"INSERT INTO about VALUES ('schema', '{SCHEMA_VERSION}');"
+                    self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {version}")
+                found = self.db.execute("SELECT value FROM about WHERE key = 'schema'").fetchone()
+                if found is None or int(found[0]) > SCHEMA_VERSION:
+                    raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
         except sqlite3.Error as error:
             raise ConfigError(
                 f"{path}: cannot be used as a database of results ({error}); move it away to start a new one, "
                 "which will not know the results that are there"
             ) from error
-        if found is None or int(found[0]) > SCHEMA_VERSION:
-            raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
         self._rows, self._since, self._open = 0, time.monotonic(), self.db.in_transaction
         self._next_image = 1 + (self.db.execute("SELECT max(id) FROM images").fetchone()[0] or 0)
 

@@ -48,7 +48,11 @@ class ScoreStore:
         self._name = "the scores in memory" if path is None else str(path)
         with self._errors():
             self._db = sqlite3.connect(":memory:" if path is None else path)
-            self._db.execute(SCHEMA)
+            try:
+                self._db.execute(SCHEMA)
+            except sqlite3.Error:
+                self._db.close()
+                raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from itk_infer.files.stamp import Stamp
 from itk_infer.outputs.registry import LABELS
 from itk_infer.run.case_record import CaseRecord, packed, unpacked
 from itk_infer.run.decision import Review
-from itk_infer.run.ledger_file import make_writable, open_read_only
+from itk_infer.run.ledger_file import closed_on_error, make_writable, open_read_only
 
 NAME = "itk_infer.db"
 SCHEMA_VERSION = 3
@@ -101,12 +101,13 @@ class Ledger:
                 self._db = open_read_only(path)
             else:
                 self._db = sqlite3.connect(":memory:")
-            self._db.execute("PRAGMA temp_store = MEMORY")  # there may be no writable temporary folder
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
-            if version < SCHEMA_VERSION:
-                self._upgrade(version)
+            with closed_on_error(self._db):
+                self._db.execute("PRAGMA temp_store = MEMORY")  # there may be no writable temporary folder
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version > SCHEMA_VERSION:
+                    raise ConfigError(f"{path}: was written by a newer itk_infer; update, or use another folder")
+                if version < SCHEMA_VERSION:
+                    self._upgrade(version)
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise ConfigError(

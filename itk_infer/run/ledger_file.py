@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
@@ -53,13 +54,23 @@ def make_writable(path: Path) -> None:
         raise _not_writable(path)
 
 
+@contextlib.contextmanager
+def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    """Close a database if the block, which prepares it, raises."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a ledger without changing it, even if a killed run has left an unfinished transaction."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        db.execute("PRAGMA user_version").fetchone()
+        with closed_on_error(db):
+            db.execute("PRAGMA user_version").fetchone()
     except sqlite3.OperationalError:
-        db.close()
         journal = path.with_name(f"{path.name}-journal")
         if not journal.exists():
             raise
@@ -76,6 +87,6 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         for file in (path, journal):
             shutil.copyfile(file, Path(folder, file.name))
         db = sqlite3.connect(":memory:")
-        with contextlib.closing(sqlite3.connect(Path(folder, path.name))) as repaired:
+        with closed_on_error(db), contextlib.closing(sqlite3.connect(Path(folder, path.name))) as repaired:
             repaired.backup(db)
     return db

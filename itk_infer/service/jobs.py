@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.ledger_file import make_writable
+from itk_infer.run.ledger_file import closed_on_error, make_writable
 from itk_infer.service.job import STATES, Job, JobFile, JobRequest, State, job_of, new_id
 from itk_infer.service.refusal import Refusal
 
@@ -69,7 +69,7 @@ class JobQueue:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
         self._db.row_factory = sqlite3.Row
-        with self._change():
+        with closed_on_error(self._db), self._change():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
                 raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class Dimse:
         self._address = dicom_address(address)
         self._access = access
         self._tls = access.client_context() if tls else None
+        self._asks = True
         self.name = f"{'dicoms' if tls else 'dicom'}={address}"
         load_pynetdicom()
 
@@ -70,35 +71,70 @@ class Dimse:
         for sop_class, syntax in list(wanted)[:MOST_CONTEXTS]:
             entity.add_requested_context(sop_class, syntax)
         entity.add_requested_context(FIND)
+        link = DimseLink(lambda: self._associate(entity), asks=self._asks)
+        try:
+            yield link
+        finally:
+            self._asks = link.asks
+            link.close()
+            entity.shutdown()
+
+    def _associate(self, entity: Any) -> Association:
         there = self._address
         tls = None if self._tls is None else (self._tls, there.host)
-        link = entity.associate(there.host, there.port, ae_title=there.aet, tls_args=tls)
+        link: Association = entity.associate(there.host, there.port, ae_title=there.aet, tls_args=tls)
         if not link.is_established:
             raise Unavailable(_refused(link))
-        try:
-            no_delay(link)
-            yield DimseLink(link)
-        finally:
-            if link.is_established:
-                link.release()
-            entity.shutdown()
+        no_delay(link)
+        return link
+
+
+class _Aborted(Exception):
+    """The application entity ended the association instead of answering."""
 
 
 class DimseLink:
-    """An association with an application entity; implements `Link`."""
+    """An association with an application entity, renewed where a question ends it; implements `Link`.
 
-    def __init__(self, link: Association) -> None:
-        self._link = link
+    Args:
+        associate: Opens an association; raises `Unavailable` if it cannot.
+        asks: Whether to ask for objects.
+
+    Attributes:
+        asks: False once it is known that the application entity ends an association in which it is asked.
+    """
+
+    def __init__(self, associate: Callable[[], Association], *, asks: bool) -> None:
+        self._associate = associate
+        self.asks = asks
+        self._open()
+
+    def _open(self) -> None:
+        self._link = self._associate()
         self._accepted = {
-            (context.abstract_syntax, context.transfer_syntax[0]) for context in link.accepted_contexts
+            (context.abstract_syntax, context.transfer_syntax[0]) for context in self._link.accepted_contexts
         }
 
+    def close(self) -> None:
+        """Release the association, if there still is one."""
+        if self._link.is_established:
+            self._link.release()
+
     def holds(self, item: DicomObject) -> bool | None:
-        """See `Link`."""
+        """See `Link`. Orthanc ends the association of callers that may store, and may not ask."""
+        if not self.asks or not any(context == FIND for context, _ in self._accepted):
+            return None
+        for _ in range(2):  # it may be by chance that the association ended here, once
+            try:
+                return self._find(item)
+            except _Aborted:
+                self._open()
+        self.asks = False
+        return None
+
+    def _find(self, item: DicomObject) -> bool | None:
         from pydicom.dataset import Dataset
 
-        if not any(context == FIND for context, _ in self._accepted):
-            return None
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         query.StudyInstanceUID, query.SeriesInstanceUID = item.study, item.series
@@ -106,7 +142,7 @@ class DimseLink:
         found = False
         for status, identifier in self._ask(lambda: list(self._link.send_c_find(query, FIND))):
             if "Status" not in status:
-                raise Unavailable("ended the connection")
+                raise _Aborted
             if status.Status in (0xFF00, 0xFF01):
                 found = found or (identifier is not None and identifier.get("SOPInstanceUID") == item.uid)
             elif status.Status != 0x0000:

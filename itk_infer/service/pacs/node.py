@@ -185,6 +185,8 @@ class Node:
     def run_once(self) -> None:
         """Take the studies that are complete now, compute them, and try once to send the results."""
         self.look()
+        if growing := len(self.studies.unsettled()):
+            self.tell(f"studies that are not complete yet, and are left to the next start: {growing}")
         executor = KeptOpen(self.settings.executors[0], self._check)
         try:
             while (job := self.queue.take()) is not None and self._run(job, executor):
@@ -233,7 +235,7 @@ class Node:
             return
         for earlier in former:
             self.queue.cancel(earlier.id)  # has an effect only if it still waits
-        done = sum(earlier.state == "done" for earlier in former)
+        done = sum(earlier.state == "done" and "skipped" not in earlier.results for earlier in former)
         again = f"; it grew, and earlier results of it are superseded ({done})" if done else ""
         self.tell(f"{study.id}: complete with {len(uids)} images{again}")
         self._wake.set()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.ledger_file import make_writable
+from itk_infer.run.ledger_file import closed_on_error, make_writable
 from itk_infer.service.pacs.delivery import Delivery
 from itk_infer.service.pacs.objects import DicomObject
 from itk_infer.service.pacs.transaction import transaction
@@ -93,14 +93,15 @@ class Outbox:
         self._lock = threading.RLock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
-            self._db.execute("PRAGMA synchronous = FULL")
-            with transaction(self._db, self._lock):
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                if version > VERSION:
-                    raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
-                if version == 0:
-                    self._db.execute(SCHEMA)
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+            with closed_on_error(self._db):
+                self._db.execute("PRAGMA synchronous = FULL")
+                with transaction(self._db, self._lock):
+                    version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                    if version > VERSION:
+                        raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
+                    if version == 0:
+                        self._db.execute(SCHEMA)
+                        self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: cannot be used as an outbox ({error}); move it away") from error
 

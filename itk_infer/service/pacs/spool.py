@@ -50,13 +50,14 @@ class Spool:
             OSError: the file cannot be written.
             sqlite3.OperationalError: the study cannot be recorded; the file is removed.
         """
-        study = hashlib.sha256(study_uid.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        study = _digest(study_uid)
         folder = self._folder / study
         if never_input(sop_class):
             folder = folder / OTHER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{uid}{SUFFIX}"
         if _holds(path, data):  # sent again, perhaps because the response was lost
+            self._studies.came_again(study)
             return
         write_file(data, path)
         try:
@@ -73,22 +74,23 @@ class Spool:
         return {path.name.removesuffix(SUFFIX) for path in self._files(study)}
 
     def fetch(self, study: str, folder: Path, unwanted: Collection[str]) -> set[str]:
-        """See `Source`; files are hard-linked if the file system can."""
+        """See `Source`; files are hard-linked if the file system can. Messages show their names: no UIDs."""
         folder.mkdir(parents=True, exist_ok=True)
         found = set()
         for path in self._files(study):
             uid = path.name.removesuffix(SUFFIX)
             if uid in unwanted:
                 continue
+            copy = folder / f"{_digest(uid)}{SUFFIX}"
             with contextlib.suppress(FileExistsError):
                 try:
-                    os.link(path, folder / path.name)
+                    os.link(path, copy)
                 except FileExistsError:
                     raise
                 except OSError:
-                    partial = folder / f".partial-{path.name}"
+                    partial = folder / f".partial-{copy.name}"
                     shutil.copyfile(path, partial)
-                    partial.replace(folder / path.name)
+                    partial.replace(copy)
             found.add(uid)
         return found
 
@@ -106,6 +108,10 @@ class Spool:
             times = [path.stat().st_mtime for path in self._files(folder.name)]
             if times and max(times) > known.get(folder.name, 0.0):
                 self._studies.grew([folder.name])
+
+
+def _digest(uid: str) -> str:
+    return hashlib.sha256(uid.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _holds(path: Path, data: bytes) -> bool:

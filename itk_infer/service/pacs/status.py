@@ -54,7 +54,9 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
                 " WHERE later.name = jobs.name AND later.number > jobs.number AND later.state = 'done')"
                 " ORDER BY number DESC",
             )
-            done = _rows(home / QUEUE, "SELECT name, results FROM jobs WHERE state = 'done'")
+            done = _done(
+                _rows(home / QUEUE, "SELECT name, results FROM jobs WHERE state = 'done' ORDER BY number")
+            )
             letters = _rows(
                 home / OUTBOX, "SELECT target, state, count(*), sum(verified) FROM letters GROUP BY target, state"
             )
@@ -69,6 +71,7 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
     results: dict[str, dict[str, int]] = {}
     for target, state, count, _ in letters:
         results.setdefault(target, dict.fromkeys(STATES, 0))[state] = count
+    computed = Counter(name for name, skipped in done if not skipped)
     owners = at_work(home, 2 * BEAT_S) if watch else []
     looked = facts.get("looked", "")
     return {
@@ -78,10 +81,10 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
         "source_problem": facts.get("source_problem", ""),
         "seconds_since_look": round(time.time() - float(looked), 1) if looked else None,
         "studies_growing": studies[0][0],
-        "jobs": {state: jobs.get(state, 0) for state in JOB_STATES} | {"failed": len(failed)},
-        "skipped": sum("skipped" in json.loads(results) for _, results in done),
+        "jobs": {state: jobs.get(state, 0) for state in JOB_STATES} | {"done": len(done), "failed": len(failed)},
+        "skipped": sum(skipped for _, skipped in done),
         "failed": dict(reversed(failed[:MOST])),
-        "superseded": {name: count - 1 for name, count in Counter(row[0] for row in done).items() if count > 1},
+        "superseded": {name: count - 1 for name, count in computed.items() if count > 1},
         "results": results,
         "verified": sum(row[3] for row in letters),
         "stuck": [dict(zip(("target", "path", "state", "tries", "reason"), row, strict=True)) for row in stuck],
@@ -135,6 +138,13 @@ def _metrics(status: dict[str, Any]) -> Iterator[str]:
 
 def _metric(name: str, text: str) -> tuple[str, str]:
     return f"# HELP {name} {text}", f"# TYPE {name} gauge"
+
+
+def _done(rows: list[Any]) -> list[tuple[str, bool]]:
+    """The study of each job that is done, and whether it was skipped; if it then grew, it is what it became."""
+    last = {name: place for place, (name, _) in enumerate(rows)}
+    jobs = [(name, "skipped" in json.loads(results)) for name, results in rows]
+    return [(name, skipped) for place, (name, skipped) in enumerate(jobs) if not skipped or last[name] == place]
 
 
 def _rows(path: Path, sql: str, *values: object) -> list[Any]:

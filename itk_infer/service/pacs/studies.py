@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from itk_infer.errors import ConfigError
-from itk_infer.run.ledger_file import make_writable
+from itk_infer.run.ledger_file import closed_on_error, make_writable
 from itk_infer.service.pacs.transaction import transaction
 
 NAME = "node.db"
@@ -53,15 +53,16 @@ class Studies:
         self._lock = threading.RLock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_S)
-            self._db.execute("PRAGMA synchronous = FULL")
-            with transaction(self._db, self._lock):
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                if version > VERSION:
-                    raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
-                if version == 0:
-                    for statement in SCHEMA:
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+            with closed_on_error(self._db):
+                self._db.execute("PRAGMA synchronous = FULL")
+                with transaction(self._db, self._lock):
+                    version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                    if version > VERSION:
+                        raise ConfigError(f"{path}: was written by a later version of itk_infer; use that one")
+                    if version == 0:
+                        for statement in SCHEMA:
+                            self._db.execute(statement)
+                        self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: cannot be used ({error}); move it away") from error
 
@@ -80,6 +81,11 @@ class Studies:
                 [(study, now) for study in studies],
             )
             self._put(facts or {})
+
+    def came_again(self, study: str) -> None:
+        """Record that a known instance was received again: unless the study is settled, more of it may follow."""
+        with transaction(self._db, self._lock):
+            self._db.execute("UPDATE studies SET changed = ? WHERE id = ? AND settled = 0", (time.time(), study))
 
     def settle(self, study: Study, job: str | None = None) -> None:
         """Record that a study was processed, unless it has grown meanwhile, and the job that was made for it."""

@@ -106,6 +106,31 @@ def test_a_study_without_what_the_rule_asks_for_is_skipped(tmp_path):
     assert node_status(home)["skipped"] == 2
 
 
+def test_a_study_that_was_skipped_and_grew_is_what_it_became(tmp_path):
+    """It had no results that would be superseded."""
+    from itk_infer.spec.series_rule import parse_rules
+
+    rules = parse_rules({"series": {"SeriesDescription": "meant"}}, "rule")
+    home = received(tmp_path / "home", good(tmp_path, "grows"))
+    run_once(home, listen=LISTEN, series=rules)
+    assert (node_status(home)["jobs"]["done"], node_status(home)["skipped"]) == (1, 1)
+    meant = save_series(
+        tmp_path / "b", voxels((3, 5, 6)), study="grows", series="meant", SeriesDescription="meant"
+    )
+    again = run_once(received(home, meant), listen=LISTEN, series=rules)
+    assert again.said[0].endswith("complete with 6 images")
+    status = node_status(home)
+    assert (status["jobs"]["done"], status["skipped"], status["superseded"]) == (1, 0, {})
+
+
+def test_a_start_that_finds_no_complete_study_says_so(tmp_path):
+    """Otherwise `once` would end without a word."""
+    home = received(tmp_path / "home", good(tmp_path), good(tmp_path, "second"))
+    running = run_once(home, listen=LISTEN, quiet=600.0)
+    assert running.said == ["studies that are not complete yet, and are left to the next start: 2"]
+    assert running.code == 0
+
+
 def test_the_page(tmp_path):
     with (
         node(received(tmp_path / "home", good(tmp_path)), listen=LISTEN, send=()) as running,

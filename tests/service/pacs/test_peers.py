@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -228,6 +229,17 @@ def test_a_file_system_without_links(tmp_path, monkeypatch):
     running = run_once(home, listen="NODE@127.0.0.1:0")
     assert running.queue is not None
     assert running.said[-1].split(": ")[1].startswith("done in")
+
+
+def test_a_received_file_is_named_without_its_uid(tmp_path):
+    """In reasons, too; one that is cut short is named."""
+    home = spooled(tmp_path / "home", tmp_path / "in")
+    damaged = sorted((home / "received").rglob("*.dcm"))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    running = run_once(home, listen="NODE@127.0.0.1:0")
+    assert "FAILED" in running.said[-1]
+    assert hashlib.sha256(damaged.stem.encode()).hexdigest()[:16] in running.said[-1]
+    assert damaged.stem not in "".join(running.said)
 
 
 @pytest.mark.parametrize("once", [True, False], ids=["once", "in threads"])

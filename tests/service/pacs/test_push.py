@@ -50,6 +50,23 @@ def test_to_each_kind_of_server(orthanc, tmp_path, kind):
     assert len(orthanc.arrivals()) == before + 2
 
 
+@pytest.mark.parametrize("tries", [0, 1])
+def test_an_archive_that_may_not_be_asked(tmp_path, tries):
+    """Orthanc ends the association of a caller that is not in its list when it asks; it may store."""
+    folder = tmp_path / "out"
+    results(folder, "unasked")
+    with Orthanc(tmp_path / "orthanc", DicomAlwaysAllowFind=False) as server:
+        target = f"dicom={server.dicom}"
+        with closing(Outbox(folder)) as outbox:
+            outbox.put(results_in(folder), [target])
+            for letter in outbox.letters() * tries:
+                outbox.begin(letter)
+        letters = push(folder, target)
+        assert states(letters) == ["sent", "sent"]
+        assert all("cannot be asked" in letter.reason and not letter.verified for letter in letters)
+        assert len(server.arrivals()) == len(server.instances()) == 2
+
+
 def test_what_is_there_already_is_no_failure(orthanc, tmp_path):
     results(tmp_path / "out", "twice")
     assert states(push(tmp_path / "out", *kinds(orthanc))) == ["sent"] * 6

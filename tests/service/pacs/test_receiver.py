@@ -92,6 +92,21 @@ def test_late_slices_and_what_is_sent_again(tmp_path, quiet_time):
         assert running.queue.counts() == {"waiting": 0, "running": 0, "done": 2, "failed": 0, "cancelled": 0}
 
 
+def test_an_image_that_is_sent_again_may_be_followed_by_others(tmp_path, quiet_time):
+    """A sender that was cut off begins anew: the study is not complete while it sends what is known."""
+    files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="again")
+    with listening(tmp_path / "home") as running:
+        send(running, files[:2])
+        (before,) = running.studies.unsettled()
+        send(running, files[:1])
+        (after,) = running.studies.unsettled()
+        assert after.changed > before.changed
+        with quiet_time.over():
+            wait_until(lambda: running.queue.counts()["done"] == 1)
+        send(running, files[:1])
+        assert not running.studies.unsettled()
+
+
 def test_own_results_that_come_back_start_nothing(tmp_path, quiet_time):
     files = save_series(tmp_path / "in", voxels((3, 5, 6)), study="back")
     with listening(tmp_path / "home") as running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_value_is_painted_at_both_its_places(model, tmp_path, capfd):
     assert (lungs & tumour & (found == 1)).any()  # painted above
     assert (lungs & tumour & (found == 2)).any()  # painted below
 
-    with sqlite3.connect(tmp_path / "out" / "itk_infer.db") as ledger:
+    with closing(sqlite3.connect(tmp_path / "out" / "itk_infer.db")) as ledger:
         results = json.loads(ledger.execute("select results from cases").fetchone()[0])
     report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
     counted = [(label["value"], label["name"], label["voxels"]) for label in results["findings"]]
