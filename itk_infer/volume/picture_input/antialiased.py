@@ -12,13 +12,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.volume.picture_input.picture import Rows
+
 Plane = NDArray[np.float32]
 BLOCK = 16  # output rows, or columns, per product; more of them would have more weights of 0
 ON_ONE_THREAD = 1 << 18  # multiplications that OpenBLAS leaves to the calling thread
 
 
-def antialiased(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Resize a plane (Y, X) to `size`, rows and columns."""
+def antialiased(plane: Rows, size: tuple[int, int]) -> Plane:
+    """Resize a plane (Y, X) to `size`, rows and columns; few of its rows are asked for at a time."""
     rows, columns = size
     narrow = np.empty((rows, plane.shape[1]), np.float32)
     for out, taken, weights in _blocks(plane.shape[0], rows, plane.shape[1]):
