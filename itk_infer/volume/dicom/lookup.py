@@ -18,7 +18,7 @@ from itk_infer.volume.dicom.table import Table
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
 WRAPPED_BY = 1000  # offset of head CTs whose HU were stored in 12 bits without an intercept
-AT_A_TIME = 1 << 15  # pixels per step
+AT_A_TIME = 1 << 16  # pixels per step
 
 
 @dataclass(frozen=True, slots=True)
