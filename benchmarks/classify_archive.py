@@ -153,11 +153,12 @@ def resume(images: int, scratch: Path) -> None:
     plan = make_plan(database, ClassifySettings(source, out), 1)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    from itk_infer.classify.pixel_digests import PixelDigests
     from itk_infer.classify.settle import settle
 
     start = time.process_time()
     database.begin()
-    settle(database.db)
+    settle(database.db, PixelDigests(source))
     database.commit()
     settled = time.process_time() - start
     print(

@@ -7,7 +7,8 @@ for picture in classifier("image.dcm"):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class Classifier:
         self.spec: ClassifySpec = model.spec
         self._makers = [PictureMaker(wanted) for wanted in model.inputs]
         self.reach = max(maker.reach for maker in self._makers)
+        self._thread = threading.local()
 
     @classmethod
     def load(
@@ -112,11 +114,34 @@ class Classifier:
         Returns:
             One array (C, Y, X) per entry of `model.inputs`.
         """
+        return [maker.channels(_places(around, at, number)) for number, maker in enumerate(self._makers)]
 
-        def chosen(number: int, maker: PictureMaker) -> NDArray[np.float32]:
-            return maker.channels(lambda place: around[min(max(at + place, 0), len(around) - 1)][number])
+    def scores_around(self, pictures: Sequence[tuple[Sequence[list[NDArray[np.float32]]], int]]) -> Scores:
+        """Classify pictures with their neighbours: `inputs` and `scores`, in memory that each thread keeps.
 
-        return [chosen(number, maker) for number, maker in enumerate(self._makers)]
+        Args:
+            pictures: The arguments of `inputs` for each picture; all of one size.
+
+        Raises:
+            InferenceError: a network failed.
+        """
+        batches = []
+        for number, maker in enumerate(self._makers):
+            (around, at), *_ = pictures
+            batch = self._kept(number, (len(pictures), maker.count, *around[at][number].shape[1:]))
+            for (around, at), out in zip(pictures, batch, strict=True):
+                maker.channels(_places(around, at, number), out)
+            batches.append(batch)
+        return self.model.scores(batches)
+
+    def _kept(self, number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """An array for a batch of one network's inputs, overwritten by the thread's next batch."""
+        name = f"batch {number}"
+        kept: NDArray[np.float32] | None = getattr(self._thread, name, None)
+        if kept is None or kept.shape != shape:
+            kept = np.empty(shape, np.float32)
+            setattr(self._thread, name, kept)
+        return kept
 
     def scores(self, inputs: Sequence[list[NDArray[np.float32]]]) -> Scores:
         """Classify pictures.
@@ -187,3 +212,10 @@ class Classifier:
         std = {} if found.std is None else dict(zip(names, found.std[0].tolist(), strict=True))
         positive = tuple(label.name for label in self.model.labels if probabilities[label.name] >= label.threshold)
         return PictureScores(frame, probabilities, std, positive)
+
+
+def _places(
+    around: Sequence[list[NDArray[np.float32]]], at: int, number: int
+) -> Callable[[int], NDArray[np.float32]]:
+    """Planes by place relative to picture `at`, for one network; see `PictureMaker.channels`."""
+    return lambda place: around[min(max(at + place, 0), len(around) - 1)][number]

@@ -265,9 +265,7 @@ class ResultsDatabase:
                 number, self._next_image = self._next_image, self._next_image + 1
             sop = facts.sop or f"sha256:{result.sha256}"
             position = facts.positions[image.frame] if image.frame < len(facts.positions) else None
-            images.append(
-                (number, result.file, image.frame, result.study, facts.series or None, sop, position, image.sha256)
-            )
+            images.append((number, result.file, image.frame, result.study, facts.series or None, sop, position))
             for label, probability in enumerate(image.probabilities):
                 logit = None if image.logits is None else image.logits[label]
                 std = None if image.std is None else image.std[label]
@@ -280,7 +278,7 @@ class ResultsDatabase:
                 ]
         self.db.executemany(
             "INSERT OR REPLACE INTO images (id, file, frame, study, series, sop, position, pixels_sha256, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'counted')",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, '', 'counted')",
             images,
         )
         self.db.executemany("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?, ?, ?, ?)", predictions)

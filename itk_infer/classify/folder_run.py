@@ -11,6 +11,7 @@ from itk_infer._version import __version__
 from itk_infer.classify.computing import Computing
 from itk_infer.classify.database import ResultsDatabase
 from itk_infer.classify.messages import FileDone
+from itk_infer.classify.pixel_digests import PixelDigests
 from itk_infer.classify.plan import ClassifyPlan, make_plan
 from itk_infer.classify.settings import ClassifySettings
 from itk_infer.classify.settle import settle
@@ -92,7 +93,9 @@ class _FolderRun:
             for note in self.computing.late_notes():
                 self._warn(note)
             database.begin()
-            summary.copies, summary.conflicts = settle(database.db)
+            summary.copies, summary.conflicts = settle(
+                database.db, PixelDigests(self.settings.root, self.stop.check)
+            )
             summary.exit_code = self._exit_code(model)
         except LockLostError:
             raise

@@ -17,7 +17,6 @@ class ImageDone:
 
     Attributes:
         frame: Number of the frame in its file, from 0.
-        sha256: Digest of the decoded values.
         probabilities: One per label.
         logits: One per label; None if not available.
         std: Standard deviation over the members of an ensemble; None for a single network.
@@ -25,7 +24,6 @@ class ImageDone:
     """
 
     frame: int
-    sha256: str
     probabilities: Sequence[float]
     logits: Sequence[float] | None
     std: Sequence[float] | None

@@ -45,7 +45,10 @@ def classify_folder(
     before = None if settings.overwrite else settings.database_path
     reading = Ahead(settings.input, before) if executor is None else nullcontext()
     with StopRequest() as stop, executor or nullcontext(), reading as ahead:
-        # Imported only now: that takes as long as decoding several pictures.
+        if not settings.input.exists():
+            raise NoInputError(f"{settings.input}: no such file or folder")
+        # Imports take as long as decoding several pictures, and a network is often built meanwhile.
+        classifier = None if ahead is None else load()
         from itk_infer.classify.folder_run import run_locked
         from itk_infer.events import Events, Warned
 
@@ -54,13 +57,11 @@ def classify_folder(
         def tell(words: str) -> None:
             listeners.emit(Warned(words))
 
-        if not settings.input.exists():
-            raise NoInputError(f"{settings.input}: no such file or folder")
         computing: Computing
-        if ahead is not None:
+        if ahead is not None and classifier is not None:
             from itk_infer.classify.in_threads import InThreads
 
-            computing = InThreads(load(), settings, stop.check, ahead)
+            computing = InThreads(classifier, settings, stop.check, ahead)
         elif executor is not None:
             from itk_infer.classify.in_workers import InWorkers
 

@@ -86,7 +86,7 @@ CREATE TABLE images (
     series TEXT,
     sop TEXT NOT NULL,                  -- SOPInstanceUID; where there is none, 'sha256:<content>'
     position REAL,                      -- along the normal of the slices, mm; NULL where unknown
-    pixels_sha256 TEXT NOT NULL,        -- of the decoded values of this frame
+    pixels_sha256 TEXT NOT NULL,        -- of the decoded values; '' unless compared with another image's
     state TEXT NOT NULL,                -- counted | copy (equal pixels) | conflict (equal sop and frame only)
     same_as INTEGER REFERENCES images(id),  -- of a copy or conflict: the image that is counted
     UNIQUE (file, frame)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,8 @@ class Work:
         self._tasks = Tasks()
         self._results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
         self._lock = threading.Lock()
-        self._device = threading.Lock() if _on_gpu(classifier) else None
+        self._on_gpu = _on_gpu(classifier)
+        self._device: AbstractContextManager[Any] = threading.Lock() if self._on_gpu else nullcontext()
         self._waiting: dict[tuple[tuple[int, ...], ...], list[_Picture]] = defaultdict(list)
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._loop, name="classify", daemon=True) for _ in range(threads)]
@@ -203,15 +205,14 @@ class Work:
     def _decode(self, job: _Job, pictures: Pictures, frame: int) -> _Picture | None:
         """Decode one picture; None if that fails, in which case its file is reported as failed."""
         try:
-            decoded = pictures.picture(frame)
-            return _Picture(job, frame, decoded.sha256, self._classifier.planes(decoded))
+            return _Picture(job, frame, self._classifier.planes(pictures.picture(frame)))
         except InputError as error:
             job.end("failed", str(error))
             return None
 
     def _add(self, picture: _Picture, around: list[Planes], at: int) -> None:
         """Add a picture with its neighbours to a batch, and run the batch if it is full."""
-        picture = replace(picture, planes=self._classifier.inputs(around, at))
+        picture = replace(picture, around=around, at=at)
         shapes = tuple(part.shape for part in picture.planes)
         with self._lock:
             waiting = self._waiting[shapes]
@@ -231,16 +232,14 @@ class Work:
         batch = [picture for picture in batch if not picture.job.ended]
         if not batch or self._stop.is_set():
             return
-        if divide and len(batch) > 1 and self._tasks.idle and self._device is None:
+        if divide and len(batch) > 1 and self._tasks.idle and not self._on_gpu:
             middle = (len(batch) + 1) // 2
             self._tasks.share(partial(self._run, batch[middle:]), 1)
             batch = batch[:middle]
+        inputs = [(picture.around, picture.at) for picture in batch]
         try:
-            if self._device is not None:
-                with self._device:
-                    scores = self._classifier.scores([picture.planes for picture in batch])
-            else:
-                scores = self._classifier.scores([picture.planes for picture in batch])
+            with self._device:
+                scores = self._classifier.scores_around(inputs)
         except InferenceError as error:
             if len(batch) == 1:
                 batch[0].job.end("failed", str(error))
@@ -254,7 +253,6 @@ class Work:
             picture.job.scored(
                 ImageDone(
                     picture.frame,
-                    picture.sha256,
                     scores.probabilities[number].tolist(),
                     None if logits is None else logits[number].tolist(),
                     None if std is None else std[number].tolist(),
@@ -265,12 +263,13 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A decoded picture; `planes` holds its own planes first, and its complete network inputs later."""
+    """A decoded picture; `around` and `at` are the arguments of `Classifier.inputs`."""
 
     job: _Job
     frame: int
-    sha256: str
     planes: Planes
+    around: Sequence[Planes] = ()
+    at: int = 0
 
 
 class _Job:

@@ -112,7 +112,15 @@ def finish_classified(
             return 0
         from itk_infer.classify.saliency.folder import FOLDER, write_saliency
 
-        made = write_saliency(load(), database, settings.root, settings.output, saliency, check=stop.check)
+        made = write_saliency(
+            load(),
+            database,
+            settings.root,
+            settings.output,
+            saliency,
+            threads=settings.own_threads,
+            check=stop.check,
+        )
     for name, reason in made.failed.items():
         _tell(f"{name}: not explained, {reason}")
     _tell(f"{len(made.panels):,} panels: {settings.output / FOLDER}")

@@ -154,25 +154,6 @@ def test_there_is_no_picture(tmp_path: Path, run: Any) -> None:
         run(tmp_path / "elsewhere")
 
 
-def test_copies_count_once_and_conflicts_are_left_out(archive: Path, run: Any, rows: Any) -> None:
-    """Whatever their names: the folder with more images of the study counts."""
-    (archive / "0").mkdir()
-    shutil.copy(archive / "a/1.dcm", archive / "0/copy.dcm")
-    grey_dicom(archive / "0/conflict.dcm", 0.7, 1, study="a")
-    for number in (10, 11):
-        grey_dicom(archive / f"a/{number}.dcm", 0.1, number, study="a")
-    summary = run(archive)
-    assert (summary.copies, summary.conflicts) == (1, 1)
-    marks = rows(
-        "SELECT f.path, i.state, g.path FROM images i JOIN files f ON f.id = i.file JOIN images j ON j.id = i.same_as "
-        "JOIN files g ON g.id = j.file ORDER BY f.path"
-    )
-    assert marks == [("0/conflict.dcm", "conflict", "a/2.dcm"), ("0/copy.dcm", "copy", "a/1.dcm")]
-    (archive / "0/conflict.dcm").unlink()
-    again = run(archive, forget_missing=True)
-    assert (again.copies, again.conflicts) == (1, 0)
-
-
 def test_pictures_and_volumes(tmp_path: Path, run: Any, rows: Any) -> None:
     import SimpleITK as sitk
     from PIL import Image

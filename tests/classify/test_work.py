@@ -36,7 +36,7 @@ def test_the_last_batch_is_divided_among_threads_that_have_nothing_else(
     """Both halves meet at the barrier, which only two threads can pass."""
     np.save(tmp_path / "a.npy", np.zeros((8, 6, 6), np.uint8))
     classifier = Classifier.load(model, device="cpu", provider="cpu", threads=2, calls=2)
-    meeting, run, scores = threading.Barrier(2, timeout=60), work.Work._run, classifier.scores
+    meeting, run, scores = threading.Barrier(2, timeout=60), work.Work._run, classifier.scores_around
     sizes, found = list[int](), list[FileDone]()
 
     def run_later(self: work.Work, batch: Any, **keywords: Any) -> None:
@@ -50,7 +50,7 @@ def test_the_last_batch_is_divided_among_threads_that_have_nothing_else(
         return scores(inputs)
 
     monkeypatch.setattr(work.Work, "_run", run_later)
-    monkeypatch.setattr(classifier, "scores", scores_together)
+    monkeypatch.setattr(classifier, "scores_around", scores_together)
     threads = work.Work(classifier, tmp_path, 8, 2)
     try:
         threads.classify(iter([Unit((WaitingFile(1, "a.npy"),))]), found.append, lambda: None)

@@ -45,7 +45,7 @@ class ModelExplainer:
         classifier: The loaded model.
         methods: Names of methods, see `model.saliency.maps.METHODS`.
         layer: Name of the tensor for Grad-CAM in all networks; None: chosen per network.
-        threads: Threads of onnxruntime.
+        threads: Threads of each network on the CPU.
 
     Raises:
         ConfigError: a method is unknown.

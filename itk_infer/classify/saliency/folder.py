@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 FOLDER, MANIFEST, SCORES = "saliency", "run_manifest.json", "all_slice_saliency_scores.csv"
 BATCH: Final = 8
 OPEN_FILES: Final = 4
-SAVING: Final = 2  # threads that compress, write and read back while the next pictures are explained
+SAVING: Final = 2  # threads that draw, compress, write and read back while the next pictures are explained
+WAITING: Final = 16  # most panels that are drawn later than their pictures are explained
 TOLERANCE: Final = 0.02  # of probabilities; reduced precision may cause half of it
 SHOWN: Final = PictureInput(values="voi", missing_voi="minmax"), PictureChannel()
 
@@ -88,7 +89,7 @@ def write_saliency(
         output: Output folder. Panels go to its folder `saliency`; those of the last run that are no longer
             needed are removed.
         settings: Images, methods and layer.
-        threads: Threads of onnxruntime.
+        threads: Threads of the CPU; those that draw and save are among them, if there are more.
         check: Called between batches; raises `InterruptedRunError` to stop.
         on_panel: Called with the number of panels written so far, and the total.
 
@@ -102,7 +103,9 @@ def write_saliency(
             raise ConfigError(
                 f"{database}: its results are of {source.name}, another model; classify with this one"
             )
-        work = _Writer(classifier, source, root, output / FOLDER, settings, threads, pool)
+        # No more than cores: the threads of a network wait busily for one of theirs that another one displaced.
+        explaining = max(1, threads - SAVING)
+        work = _Writer(classifier, source, root, output / FOLDER, settings, explaining, pool)
         chosen = select(source, settings.wanted, settings.label)
         batch: list[_Prepared] = []
         for prepared in work.prepared(chosen):
@@ -131,7 +134,7 @@ class _Writer:
         threads: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self._pool, self._saving = pool, list[tuple[str, Future[None]]]()
+        self._pool, self._saving = pool, deque[tuple[str, Future[None]]]()
         self._classifier, self._source, self._root, self._folder = classifier, source, root, folder
         self._settings = settings
         self._explainer = ModelExplainer(classifier, settings.methods, layer=settings.layer, threads=threads)
@@ -156,7 +159,7 @@ class _Writer:
                         if place not in planes:
                             planes[place] = self._classifier.planes(self._picture(series[place]))
                     around = [planes[place] for place in range(first, last)]
-                    shown = self._picture(row).plane(SHOWN[1], SHOWN[0])
+                    shown = self._picture(row).rows(SHOWN[1], SHOWN[0])[:]
                 except (InputError, NotAPicture, OSError) as error:
                     self.summary.failed[row.path] = str(error)
                     continue
@@ -179,22 +182,22 @@ class _Writer:
         if not batch:
             return
         self.summary.members = self.summary.members or self._explainer.about(batch[0].inputs)
-        self._saved()  # the batch before: torch's threads would wait busily for a core that another thread has
         shapes = [(item.image.shape[0], item.image.shape[1]) for item in batch]
         found = self._explainer.explain([i.inputs for i in batch], [i.label for i in batch], shapes)
         for item, maps in zip(batch, found, strict=True):
             stem = panel_stem(item.row)
-            panel = draw_panel(self._panel(item, maps))
+            panel = self._panel(item, maps)
             # Threads do not inherit the caller's context, which holds the lock that is verified.
             self._saving.append((stem, self._pool.submit(copy_context().run, self._save, stem, panel, maps)))
             self._rows.append(self._score_row(item, maps, stem))
+        self._saved(WAITING)
 
-    def _saved(self) -> None:
-        """Wait until all panels that were drawn are saved."""
-        for stem, saving in self._saving:
+    def _saved(self, but: int = 0) -> None:
+        """Wait until all panels are saved, but so many of the last ones."""
+        while len(self._saving) > but or (self._saving and self._saving[0][1].done()):
+            stem, saving = self._saving.popleft()
             saving.result()
             self.summary.panels.append(f"{stem}.png")
-        self._saving.clear()
 
     def finish(self) -> None:
         """Write scores and manifest, and remove panels of the last run that are no longer needed."""
@@ -268,9 +271,9 @@ class _Writer:
             f"Bars: {source}; upright line: threshold.",
         ]
 
-    def _save(self, stem: str, picture: Image, maps: dict[str, MethodMap]) -> None:
+    def _save(self, stem: str, panel: Panel, maps: dict[str, MethodMap]) -> None:
         make_folder((self._folder / stem).parent)
-        self._write_panel(self._folder / f"{stem}.png", picture)
+        self._write_panel(self._folder / f"{stem}.png", draw_panel(panel))
         self._write_maps(self._folder / f"{stem}.npz", maps)
 
     def _write_panel(self, path: Path, picture: Image) -> None:

@@ -68,7 +68,7 @@ def explainer_for(
         layer: Name of the tensor that Grad-CAM uses; None: the last feature map with rows and columns.
         probabilities: Whether the torch network's outputs are probabilities.
         device: Device of the torch network.
-        threads: Threads of onnxruntime.
+        threads: Threads on the CPU.
 
     Raises:
         ConfigError: a method is unknown.
@@ -81,7 +81,9 @@ def explainer_for(
         if network is None:
             explainer = _of_onnx(wanted, forward, onnx, (batch, *size), layer, threads)
         else:
-            explainer = Autograd(network, size, layer=layer, probabilities=probabilities, device=device)
+            explainer = Autograd(
+                network, size, layer=layer, probabilities=probabilities, device=device, threads=threads
+            )
             _check(explainer, wanted)
         parts.append((explainer, wanted))
     if "occlusion" in asked:
@@ -113,7 +115,7 @@ def _of_onnx(
         else:
             return explainer
     try:
-        autograd = Autograd(converted(onnx, forward, shape[1:]), shape[1:], layer=layer)
+        autograd = Autograd(converted(onnx, forward, shape[1:]), shape[1:], layer=layer, threads=threads)
         _check(autograd, wanted)
     except ModelError as error:
         raise ModelError(f"{reason}; {str(error).removeprefix(f'{onnx}: ')}; {OCCLUSION}") from error

@@ -30,6 +30,7 @@ class Autograd:
         probabilities: Whether the network's outputs are probabilities: then their log-odds are
             explained, because the gradient of a saturated sigmoid vanishes.
         device: Device of the network.
+        threads: Threads on the CPU.
 
     Raises:
         ModelError: there is no layer of this name, or it has no rows and columns.
@@ -45,9 +46,11 @@ class Autograd:
         layer: str | None = None,
         probabilities: bool = False,
         device: str = "cpu",
+        threads: int = 1,
     ) -> None:
         import torch
 
+        self._threads = threads
         self._recorder, self._device, self._probabilities = recorder_of(network), device, probabilities
         self.methods: tuple[str, ...] = ("input_grad", "gradcam", "gradcampp")
         self.layer, self.why = "", ""
@@ -71,6 +74,8 @@ class Autograd:
 
         source = torch.from_numpy(np.require(inputs, np.float32, ["C", "W"])).to(self._device).requires_grad_()
         layer = self.layer if set(methods) - {"input_grad"} else ""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
         try:
             answer, kept = self._recorder.run(source, layer)
             answer = answer[0] if isinstance(answer, list | tuple) else answer
@@ -82,6 +87,8 @@ class Autograd:
         except Exception as error:  # a network may raise any error
             sentence = f"the network failed on {inputs.shape}: {type(error).__name__}: {error}".split("\n")[0]
             raise network_error(error, sentence) from error
+        finally:
+            torch.set_num_threads(before)
         if any(gradient is None for gradient in gradients):
             raise ModelError(f"the logits do not depend on {layer or 'the picture'} by gradients; {NO_MAP}")
         arrays = [

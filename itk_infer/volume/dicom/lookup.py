@@ -18,7 +18,7 @@ from itk_infer.volume.dicom.table import Table
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
 WRAPPED_BY = 1000  # offset of head CTs whose HU were stored in 12 bits without an intercept
-AT_A_TIME = 1 << 17  # pixels per step
+AT_A_TIME = 1 << 16  # pixels per step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +87,35 @@ class Look:
         return values * slope + intercept
 
 
-def looked_up(stored: NDArray[np.integer], form: PixelForm, look: Look) -> NDArray[np.float32]:
-    """Convert a frame by a table of all stored values.
+class LookedUp:
+    """A frame that is converted by a table of all stored values, when rows of it are asked for.
+
+    A whole converted frame is larger than the caches, and new memory for it takes as long as the conversion.
 
     Args:
         stored: Stored values (Y, X).
         form: Form of its pixels.
         look: The conversion.
     """
-    if form.allocated > 16:
-        return look(stored.astype(np.int64))
-    unsigned = np.dtype(f"u{form.allocated // 8}")
-    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    table, places = _table(form.allocated, form.signed, look), native.view(unsigned).reshape(-1)
-    found = np.empty(places.size, np.float32)
-    for at in range(0, places.size, AT_A_TIME):  # indices take 8 bytes each and should stay in the cache
-        part = slice(at, at + AT_A_TIME)
-        np.take(table, places[part], out=found[part], mode="clip")  # indices are valid; other modes copy first
-    return found.reshape(stored.shape)
+
+    def __init__(self, stored: NDArray[np.integer], form: PixelForm, look: Look) -> None:
+        self.shape, self._look, self._table = stored.shape, look, None
+        self._stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        if form.allocated <= 16:
+            self._table = _table(form.allocated, form.signed, look)
+            self._stored = self._stored.view(f"u{form.allocated // 8}")
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Converted rows, (rows, X) float32."""
+        stored = self._stored[rows]
+        if self._table is None:
+            return self._look(stored.astype(np.int64))
+        places = np.ascontiguousarray(stored).reshape(-1)
+        found = np.empty(places.size, np.float32)
+        for at in range(0, places.size, AT_A_TIME):  # indices take 8 bytes each and should stay in the cache
+            part = slice(at, at + AT_A_TIME)
+            np.take(self._table, places[part], out=found[part], mode="clip")  # valid; other modes copy first
+        return found.reshape(stored.shape)
 
 
 @lru_cache(maxsize=64)

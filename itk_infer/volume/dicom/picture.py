@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import InputError
 from itk_infer.volume.dicom.elements import Elements
 from itk_infer.volume.dicom.header import TRANSFORMATION, FileHeader, numbers_of, text_of
-from itk_infer.volume.dicom.lookup import WRAPPED_BY, Function, Look, Window, extremes, looked_up
+from itk_infer.volume.dicom.lookup import WRAPPED_BY, Function, Look, LookedUp, Window, extremes
 from itk_infer.volume.dicom.pixels import PixelForm
 from itk_infer.volume.dicom.table import MODALITY_TABLES, Table, read_descriptor, read_table
 
@@ -43,9 +43,9 @@ class FrameLooks:
         self._inverted = file.text("PhotometricInterpretation") == "MONOCHROME1"
         self._padding = self._padded()
 
-    def plane(
+    def rows(
         self, stored: NDArray[Any], frame: int, channel: PictureChannel, wanted: PictureInput
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32] | LookedUp:
         """One channel of a frame, before it is resized.
 
         Args:
@@ -55,7 +55,7 @@ class FrameLooks:
             wanted: Input spec, which selects the kind of values.
 
         Returns:
-            (Y, X) float32.
+            The plane (Y, X); rows of grey values are looked up when they are asked for.
 
         Raises:
             InputError: the file has no such values.
@@ -69,7 +69,7 @@ class FrameLooks:
             return plane_of(stored.astype(np.float32) / np.float32(top), channel)
         if channel.plane != "grey":
             raise InputError(f"{self._file.name}: is grey, and the model wants colours; give another picture")
-        return looked_up(stored, self._form, self._look(stored, frame, channel, wanted))
+        return LookedUp(stored, self._form, self._look(stored, frame, channel, wanted))
 
     def _look(self, stored: NDArray[Any], frame: int, channel: PictureChannel, wanted: PictureInput) -> Look:
         if wanted.values == "stored":

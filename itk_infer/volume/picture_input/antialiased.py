@@ -12,17 +12,24 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from itk_infer.volume.picture_input.picture import Rows
+
 Plane = NDArray[np.float32]
 BLOCK = 16  # output rows, or columns, per product; more of them would have more weights of 0
+AT_A_TIME = 1 << 16  # input pixels asked for at a time; they should stay in the cache
 ON_ONE_THREAD = 1 << 18  # multiplications that OpenBLAS leaves to the calling thread
 
 
-def antialiased(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Resize a plane (Y, X) to `size`, rows and columns."""
+def antialiased(plane: Rows, size: tuple[int, int]) -> Plane:
+    """Resize a plane (Y, X) to `size`, rows and columns; few of its rows are asked for at a time."""
     rows, columns = size
     narrow = np.empty((rows, plane.shape[1]), np.float32)
+    first, part = 0, plane[:0]
     for out, taken, weights in _blocks(plane.shape[0], rows, plane.shape[1]):
-        np.matmul(weights, plane[taken], out=narrow[out])
+        if taken.stop > first + len(part):
+            first = taken.start
+            part = plane[first : max(taken.stop, first + AT_A_TIME // plane.shape[1])]
+        np.matmul(weights, part[taken.start - first : taken.stop - first], out=narrow[out])
     made = np.empty(size, np.float32)
     for out, taken, weights in _blocks(plane.shape[1], columns, rows):
         np.matmul(narrow[:, taken], weights.T, out=made[:, out])

@@ -37,8 +37,8 @@ class ArrayPicture:
         """See `Picture.sha256`."""
         return pixels_sha256(self.values)
 
-    def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
-        """See `Picture.plane`; an array has no window of its own."""
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
+        """See `Picture.rows`; an array has no window of its own."""
         if self.values.ndim == 2 and channel.plane != "grey":
             raise InputError(f"{self.name}: is grey, and the model wants colours; give another picture")
         values = plane_of(self.values, channel)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
@@ -19,7 +18,7 @@ from itk_infer.volume.dicom.header import FIRST_BYTES, FileHeader, header_of
 from itk_infer.volume.dicom.picture import TAGS, FrameLooks
 from itk_infer.volume.dicom.pixels import LOSSY, check_decoder, picture_form, stored_frames
 from itk_infer.volume.names import printable
-from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, pixels_sha256
+from itk_infer.volume.picture_input.picture import NotAPicture, Picture, PictureFacts, Rows, pixels_sha256
 
 if TYPE_CHECKING:
     from itk_infer.spec.classify_spec import PictureChannel, PictureInput, SelectRule
@@ -53,9 +52,9 @@ class DicomPicture:
         """See `Picture.sha256`."""
         return pixels_sha256(self.stored)
 
-    def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
-        """See `Picture.plane`."""
-        return self.looks.plane(self.stored, self.frame, channel, wanted)
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> Rows:
+        """See `Picture.rows`."""
+        return self.looks.rows(self.stored, self.frame, channel, wanted)
 
 
 class DicomPictures:

@@ -11,7 +11,7 @@ from itk_infer.spec.classify_spec import PictureInput, PictureResize
 from itk_infer.spec.intensity import Standardize
 from itk_infer.volume.intensity import apply_intensity
 from itk_infer.volume.picture_input.antialiased import antialiased
-from itk_infer.volume.picture_input.picture import Picture
+from itk_infer.volume.picture_input.picture import Picture, Rows
 
 Plane = NDArray[np.float32]
 
@@ -46,49 +46,60 @@ class PictureMaker:
             InputError: the picture does not have the values that the spec requires.
         """
         wanted = self._wanted
-        made = [resized(picture.plane(channel, wanted), wanted.size, wanted.resize) for channel in self._sources]
+        made = [resized(picture.rows(channel, wanted), wanted.size, wanted.resize) for channel in self._sources]
         stacked = np.stack(made) if len(made) > 1 else made[0][None]
         return stacked if wanted.center_crop is None else _cut_or_pad(stacked, wanted.center_crop)
 
-    def channels(self, at: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
+    @property
+    def count(self) -> int:
+        """Number of channels of the network's input."""
+        return len(self._parts)
+
+    def channels(
+        self, at: Callable[[int], NDArray[np.float32]], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Assemble the network's input.
 
         Args:
             at: Returns the planes of the picture itself (0) or of a neighbour (-1, 1, ...).
+            out: Where to write it, (C, Y, X) float32; None: to a new array.
 
         Returns:
             (C, Y, X) float32.
         """
-        made = np.stack([at(place)[source] for place, source in self._parts])
+        made = np.empty((self.count, *at(0).shape[1:]), np.float32) if out is None else out
+        for values, (place, source) in zip(made, self._parts, strict=True):
+            values[...] = at(place)[source]
         for step in self._wanted.intensity:
             if isinstance(step, Standardize) and step.channels is None:
                 made -= np.array(step.mean, np.float32)[:, None, None]
                 made /= np.array(step.std, np.float32)[:, None, None]
             else:
-                made = np.asarray(apply_intensity(made[:, None], [step]))[:, 0]
+                made[...] = np.asarray(apply_intensity(made[:, None], [step]))[:, 0]
         return made
 
 
-def resized(plane: Plane, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
+def resized(plane: Rows, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
     """Resize a plane (Y, X), see `PictureResize`; linear resizing with antialiasing equals torch's to 2e-5."""
     rows, columns = plane.shape
     if size is None or (rows, columns) == size:
-        return plane
+        return plane[:]
     if rule.aspect == "stretch":
         return _scaled(plane, size, rule)
     if rule.aspect in ("fit", "fill"):
         choose = min if rule.aspect == "fit" else max
         scale = choose(size[0] / rows, size[1] / columns)
         plane = _scaled(plane, (max(1, round(rows * scale)), max(1, round(columns * scale))), rule)
-    return _cut_or_pad(plane, size)
+    return _cut_or_pad(plane[:], size)
 
 
-def _scaled(plane: Plane, size: tuple[int, int], rule: PictureResize) -> Plane:
+def _scaled(rows: Rows, size: tuple[int, int], rule: PictureResize) -> Plane:
+    if rows.shape != size and rule.interpolation == "linear" and rule.antialias:
+        return antialiased(rows, size)
+    plane = rows[:]
     if plane.shape == size:
         return plane
     if rule.interpolation == "linear":
-        if rule.antialias:
-            return antialiased(plane, size)
         return _linear(_linear(plane, size[0]).T, size[1]).T.copy()
     from PIL import Image
 

@@ -45,6 +45,19 @@ class PictureFacts:
     note: str = ""
 
 
+class Rows(Protocol):
+    """A plane (Y, X) whose rows may be computed when they are asked for; an array is one, too."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        ...
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Some rows, (rows, X)."""
+        ...
+
+
 class Picture(Protocol):
     """One decoded picture."""
 
@@ -53,8 +66,8 @@ class Picture(Protocol):
         """SHA-256 of its decoded values, shape and type."""
         ...
 
-    def plane(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32]:
-        """The values of one channel, (Y, X), before resizing.
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> Rows:
+        """The values of one channel before resizing.
 
         Raises:
             InputError: the picture has no such values.

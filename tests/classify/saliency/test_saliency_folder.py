@@ -150,7 +150,7 @@ def test_a_dot_comes_back_to_its_place(aspect, crop):
     y, x = np.mgrid[:120, :80]
     plane = np.exp(-((y - 50) ** 2 + (x - 45) ** 2) / 60.0).astype(np.float32)
     wanted = PictureInput(size=(40, 32), resize=PictureResize(aspect), center_crop=crop)
-    picture = SimpleNamespace(plane=lambda channel, asked: plane)
+    picture = SimpleNamespace(rows=lambda channel, asked: plane)
     seen = PictureMaker(wanted).planes(picture)[0]
     back = placed(seen, box_of(wanted, plane.shape), plane.shape, (60, 40))
     peak = np.unravel_index(back.argmax(), back.shape)
@@ -253,7 +253,7 @@ def test_panels_maps_scores_and_manifest(archive, tmp_path):
     mean_of_largest = (float(raw["gradcam.0.max"]) + float(raw["gradcam.1.max"])) / 2
     assert float(needle["gradcam raw_max"]) == pytest.approx(mean_of_largest, rel=1e-4)
     # The map is the mean of both networks', each scaled after it was brought to the picture.
-    shape = picture.plane(PictureChannel(), PictureInput()).shape
+    shape = picture.rows(PictureChannel(), PictureInput())[:].shape
     whole = [resized(raw[f"gradcam.{k}"].astype(float), shape) for k in (0, 1)]
     mean = sum(map_ / map_.max() for map_ in whole) / 2
     assert float(needle["gradcam saliency_score"]) == pytest.approx(mean.mean(), abs=2e-3)

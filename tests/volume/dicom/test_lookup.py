@@ -20,8 +20,9 @@ def test_pixels_are_looked_up_in_parts(monkeypatch, kind, at_a_time):
     stored = raw.astype(f"u{bits // 8}").view(f"{kind[1]}{bits // 8}").astype(kind)
     form = PixelForm(37, 41, bits, bits, bits - 1, signed, 1)
     look = lookup.Look((2.0, -100.0), lookup.Window(CENTER, WIDTH), inverted=True)
-    found = lookup.looked_up(stored, form, look)
+    found = lookup.LookedUp(stored, form, look)[:]
     values = 2.0 * stored.astype(np.float64) - 100
     shown = np.clip((values - (CENTER - 0.5)) / (WIDTH - 1) + 0.5, 0, 1)  # PS3.3, C.11.2.1.2.1
     assert found.dtype == np.float32
+    np.testing.assert_array_equal(lookup.LookedUp(stored, form, look)[5:17], found[5:17])
     np.testing.assert_allclose(found, 1 - shown, atol=1e-6)

@@ -22,7 +22,7 @@ pydicom = pytest.importorskip("pydicom", reason="pydicom writes the files")
 
 
 def seen(path: Path, wanted: PictureInput = VOI, channel: PictureChannel = GREY, frame: int = 0) -> Any:
-    return open_pictures(path).picture(frame).plane(channel, wanted)
+    return open_pictures(path).picture(frame).rows(channel, wanted)[:]
 
 
 def made(tmp_path: Path, stored: np.ndarray = STORED, **attributes: Any) -> Path:
@@ -52,7 +52,7 @@ def test_every_encoding_of_one_radiograph(shared: Path) -> None:
                 about["group"]
             )
             wanted = own[name] if wanted is None else wanted
-            error = np.abs(pictures.picture(frame).plane(GREY, PictureInput()) - wanted).max()
+            error = np.abs(pictures.picture(frame).rows(GREY, PictureInput())[:] - wanted).max()
             if not error <= about["tolerance"]:
                 wrong[name, frame] = error
     assert len(files) == 44
@@ -68,7 +68,7 @@ def test_every_broken_file_ends_as_it_should(shared: Path) -> None:
             pictures = open_pictures(folder / name)
             pictures.check()
             for frame in range(pictures.facts.frames):
-                pictures.picture(frame).plane(GREY, PictureInput())
+                pictures.picture(frame).rows(GREY, PictureInput())[:]
             states[name] = "done"
         except NotAPicture:
             states[name] = "skipped"

@@ -20,7 +20,7 @@ class Plain:
     values: np.ndarray
     sha256: str = ""
 
-    def plane(self, channel: PictureChannel, wanted: PictureInput) -> Any:
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> Any:
         return self.values * (1 if channel.window is None else channel.window[0])
 
 
@@ -51,7 +51,7 @@ def test_sizes_that_keep_the_proportions() -> None:
 
 
 def test_a_size_of_its_own_is_kept() -> None:
-    assert resized(RANDOM, None, PictureResize()) is RANDOM
+    assert np.shares_memory(resized(RANDOM, None, PictureResize()), RANDOM)
 
 
 def test_channels_neighbours_and_intensities() -> None:

@@ -20,14 +20,14 @@ GREY = PictureChannel()
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA", "RGBA"])
 def test_pictures_of_eight_bits(tmp_path: Path, mode: str) -> None:
     Image.new("L", (6, 4), 51).convert(mode).save(tmp_path / "a.png")
-    plane = open_pictures(tmp_path / "a.png").picture(0).plane(GREY, PictureInput())
+    plane = open_pictures(tmp_path / "a.png").picture(0).rows(GREY, PictureInput())[:]
     np.testing.assert_allclose(plane, np.full((4, 6), 0.2), atol=1e-6)
 
 
 def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     values = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2000
     Image.fromarray(values).save(tmp_path / "a.png")
-    plane = open_pictures(tmp_path / "a.png").picture(0).plane(GREY, PictureInput())
+    plane = open_pictures(tmp_path / "a.png").picture(0).rows(GREY, PictureInput())[:]
     np.testing.assert_allclose(plane, values / 65535, atol=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
 )
 def test_arrays(tmp_path: Path, values: np.ndarray, missing: str, wanted: list[list[float]]) -> None:
     np.save(tmp_path / "a.npy", values)
-    plane = open_pictures(tmp_path / "a.npy").picture(0).plane(GREY, PictureInput(missing_voi=missing))
+    plane = open_pictures(tmp_path / "a.npy").picture(0).rows(GREY, PictureInput(missing_voi=missing))[:]
     np.testing.assert_allclose(plane, wanted, atol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_pages_are_pictures(tmp_path: Path, name: str) -> None:
     assert pictures.facts.frames == len(pictures.facts.positions) == 5
     assert "5 pages" in pictures.facts.note
     for number, page in enumerate(pages):
-        plane = pictures.picture(number).plane(GREY, PictureInput())
+        plane = pictures.picture(number).rows(GREY, PictureInput())[:]
         np.testing.assert_allclose(plane, page / 255, atol=1e-6)
 
 
@@ -75,13 +75,13 @@ def test_what_was_changed_to_read_a_picture_is_noted(tmp_path: Path) -> None:
 def test_values_of_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[-100.0, 0, 100]]))
     picture = open_pictures(tmp_path / "a.npy").picture(0)
-    np.testing.assert_array_equal(picture.plane(GREY, PictureInput(values="modality")), [[-100, 0, 100]])
+    np.testing.assert_array_equal(picture.rows(GREY, PictureInput(values="modality"))[:], [[-100, 0, 100]])
     window = PictureChannel(window=(0.0, 100.0))
-    np.testing.assert_array_equal(picture.plane(window, PictureInput(values="modality")), [[0, 0.5, 1]])
+    np.testing.assert_array_equal(picture.rows(window, PictureInput(values="modality"))[:], [[0, 0.5, 1]])
     with pytest.raises(InputError, match="has no window"):
-        picture.plane(GREY, PictureInput(missing_voi="refuse"))
+        picture.rows(GREY, PictureInput(missing_voi="refuse"))[:]
     with pytest.raises(InputError, match="is grey"):
-        picture.plane(PictureChannel("red"), PictureInput())
+        picture.rows(PictureChannel("red"), PictureInput())[:]
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_a_volume_is_its_slices(tmp_path: Path) -> None:
     assert pictures.facts.frames == 2
     assert pictures.facts.positions == (0.0, 2.5)
     pictures.check()
-    np.testing.assert_array_equal(pictures.picture(1).plane(GREY, PictureInput(values="stored")), values[1])
+    np.testing.assert_array_equal(pictures.picture(1).rows(GREY, PictureInput(values="stored"))[:], values[1])
