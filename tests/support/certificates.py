@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+KEY_USES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Certificates:
@@ -48,6 +53,9 @@ def certificates(folder: Path) -> Certificates:
             )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[index].public_key()), critical=False)
         )
+        if index == 0:  # Python 3.13 demands that an authority says so
+            may = dict.fromkeys(KEY_USES, False) | {"key_cert_sign": True, "crl_sign": True}
+            builder = builder.add_extension(x509.KeyUsage(**may), critical=True)
         return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     authority = signed("authority", 0, x509.BasicConstraints(ca=True, path_length=None))
