@@ -147,12 +147,15 @@ def test_a_bundle_is_compared_round_by_round():
         "peak_gflops": 200.0,
         "errors": {"torch": 6e-6, "plain": 0.0195, "ours": 2.6e-5, "largest": 7.31},
     }
-    found = {"work": {"unet": {"rows": rows, "network": network}}}
+    memory = {"NumPy": {"anonymous": 4.4, "mapped": 9.6}, "compiling": {"anonymous": 20.0, "mapped": -2.0}}
+    found = {"work": {"unet": {"rows": rows, "network": network, "memory": memory}}}
     text = "\n".join(bundle.section(found))
     assert "| ours, fp32 | 6.5 (5.0 to 8.0) | 4.5 |" in text
     assert "| 3 of 2,000 |" in text
     assert "| unet | 100 | 2.00 | 5.0 | 3.0 | 1.0 | 33% | 10.0 | 6.5 |" in text
     assert "| unet | 0.50 | 0.00 | 4.00 | 0.00 | 0.00 | 2.00 |" in text  # of 1.5 and 2.5 s beside the stages
+    assert "| worker of | NumPy | compiling | in all |" in text
+    assert "| unet | 4 + 10 | 20 + -2 | 24 + 8 |" in text
     assert "| unet | 7.3 | 6e-06 | 2e-02 | 3e-05 |" in text
     seconds, memory = bundle.figures(found)
     assert seconds.bars == {"monai.bundle run, unet": 30, "ours, fp32, unet": 6.5}
