@@ -145,9 +145,7 @@ def test_a_full_disk_ends_the_unpacking(tmp_path):
 def failed(client, content):
     job = client.ended(send(client, content).json()["id"])
     assert job["state"] == "failed"
-    assert [path.name for path in (client.service.settings.home / "jobs" / job["id"]).iterdir()] == [
-        "events.jsonl"
-    ]
+    client.kept(job["id"], "events.jsonl")
     return job["reason"]
 
 

@@ -43,8 +43,7 @@ def test_an_upload_becomes_a_label_map(client, tmp_path, suffix):
 
 def test_the_upload_is_deleted_once_the_job_has_ended(client, tmp_path):
     job = client.ended(client.submit(scan(tmp_path / "a.nrrd")).json()["id"])
-    names = [path.name for path in client.service.folder_of(job["id"]).iterdir()]
-    assert sorted(names) == ["events.jsonl", "result.nrrd"]
+    client.kept(job["id"], "events.jsonl", "result.nrrd")
 
 
 def test_logits_come_as_one_zip_of_zarr(client, tmp_path):

@@ -95,8 +95,12 @@ def test_every_job_ends_once_though_the_server_is_killed(tmp_path):
             assert job["state"] == "done", job
             mask = client.get(job["files"]["mask"]["url"]).content
             assert mask == (tmp_path / f"{SIDES[number % 2]}.nii.gz").read_bytes()
-            names = [path.name for path in (tmp_path / "home" / "jobs" / job["id"]).iterdir()]
-            assert sorted(names) == ["events.jsonl", "result.nii.gz"]
+            folder = tmp_path / "home" / "jobs" / job["id"]
+            wait_until(  # its upload is deleted after it has ended
+                lambda folder=folder: (
+                    sorted(path.name for path in folder.iterdir()) == ["events.jsonl", "result.nii.gz"]
+                )
+            )
         assert len(list((tmp_path / "home" / "jobs").iterdir())) == JOBS
         server.send_signal(signal.SIGTERM)
         _, text = server.communicate(timeout=60)

@@ -67,6 +67,11 @@ class Client(httpx.Client):
             time.sleep(0.02)
         return job
 
+    def kept(self, job_id, *names):
+        """Wait until the folder of an ended job holds these files only: its upload is deleted after it has ended."""
+        folder = self.service.folder_of(job_id)
+        wait_until(lambda: sorted(path.name for path in folder.iterdir()) == sorted(names))
+
     def running(self, job_id):
         wait_until(lambda: self.get(f"/v1/jobs/{job_id}").json()["state"] == "running")
 
