@@ -10,7 +10,6 @@ import sys
 # Below those that systems give to outgoing connections and to sockets that ask for any: 32768 and up on Linux, 49152 and
 # up elsewhere. One of those could be given away before the program has it, or while it starts again.
 FIRST, END = 15_000, 32_000
-_CLAIMS: list[socket.socket] = []  # of this process, until it ends
 
 
 def free_port() -> int:
@@ -40,5 +39,5 @@ def _claimed(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _CLAIMS.append(claim)
+    claim.detach()  # stays open until this process ends
     return True
