@@ -44,10 +44,8 @@ class ResultsDatabase:
             if not read_only:
                 make_writable(path)
                 self.db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-            elif path.exists() and path.stat().st_size:  # it is empty until the first commit
-                self.db = open_read_only(path)
             else:
-                self.db = sqlite3.connect(":memory:", isolation_level=None)
+                self.db = open_read_only(path)
             with closed_on_error(self.db):
                 self.db.execute("PRAGMA temp_store = MEMORY")
                 if not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -97,10 +97,8 @@ class Ledger:
             elif not read_only:
                 make_writable(path)
                 self._db = sqlite3.connect(path)
-            elif path.exists():
-                self._db = open_read_only(path)
             else:
-                self._db = sqlite3.connect(":memory:")
+                self._db = open_read_only(path)
             with closed_on_error(self._db):
                 self._db.execute("PRAGMA temp_store = MEMORY")  # there may be no writable temporary folder
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -65,7 +65,12 @@ def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger without changing it, even if a killed run has left an unfinished transaction."""
+    """Open a ledger without changing it, even if a killed run has left an unfinished transaction.
+
+    A missing file is read as an empty one; and one that another run has just made, and not yet filled, is empty.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return sqlite3.connect(":memory:")
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         with closed_on_error(db):

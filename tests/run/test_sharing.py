@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_a_ledger_that_turns_read_only_is_told_as_such(tmp_path):
     assert "chmod g+w" in fault
     assert "free some space" not in fault
     assert "free some space" in str(ledger_file.ledger_fault(tmp_path, sqlite3.OperationalError("disk full")))
+
+
+def test_a_ledger_that_another_shard_has_only_just_made_is_read_as_empty(tmp_path):
+    """Between its creation and its first commit it has no tables, and a reader cannot make them."""
+    ledger_file.make_writable(tmp_path / "itk_infer.db")
+    with closing(Ledger(tmp_path, read_only=True)) as ledger:
+        assert ledger.cases() == {}
+    assert (tmp_path / "itk_infer.db").stat().st_size == 0
 
 
 def test_ownership_is_what_ls_shows(tmp_path):

@@ -80,7 +80,7 @@ def node_status(home: Path, *, watch: bool = True) -> dict[str, Any]:
         "at_work": [{"pid": owner.pid, "host": owner.host} for owner in owners],
         "source_problem": facts.get("source_problem", ""),
         "seconds_since_look": round(time.time() - float(looked), 1) if looked else None,
-        "studies_growing": studies[0][0],
+        "studies_growing": studies[0][0] if studies else 0,
         "jobs": {state: jobs.get(state, 0) for state in JOB_STATES} | {"done": len(done), "failed": len(failed)},
         "skipped": sum(skipped for _, skipped in done),
         "failed": dict(reversed(failed[:MOST])),
@@ -148,7 +148,7 @@ def _done(rows: list[Any]) -> list[tuple[str, bool]]:
 
 
 def _rows(path: Path, sql: str, *values: object) -> list[Any]:
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:  # a node that is starting has not filled it yet
         return []
     with closing(open_read_only(path)) as db:
         return db.execute(sql, values).fetchall()

@@ -44,6 +44,13 @@ def good(folder, name="good"):
     return save_series(folder / name, voxels((3, 5, 6)), study=name)
 
 
+def test_a_node_that_is_starting_has_nothing_yet(tmp_path):
+    for name in ("node.db", "jobs.db", "outbox.db"):
+        (tmp_path / name).touch()
+    found = node_status(tmp_path, watch=False)
+    assert (found["studies_growing"], found["skipped"], found["results"]) == (0, 0, {})
+
+
 def test_states_in_words_json_and_metrics(tmp_path, capsys):
     tilted = save_series(
         tmp_path / "bad", voxels((3, 5, 6)), study="bad", position=[(0, 0, 0), (0, 0, 2), (0, 0, 9)]
