@@ -2,8 +2,8 @@
 
 torch's own reader of these archives evaluates texts in them as Python and unpickles their sample inputs, which
 cannot be switched off. So it is not used: the JSON graph is read here, and `itk_infer.model.kinds.torch_export`
-runs its nodes. Those texts are used for nothing; an archive in which one of them is no arithmetic was changed by
-somebody, and is refused.
+runs its nodes. Those texts are not used; an archive in which one of them holds more than arithmetic was changed
+after its export, and is refused.
 """
 
 from __future__ import annotations
