@@ -12,7 +12,7 @@
     ├── ModelError               5  the model cannot be loaded
     ├── NoInputError             6  no image was found
     ├── LockLostError            2  another run has taken over the output folder
-    └── InterruptedRunError 130/143  stopped by a signal
+    └── InterruptedRunError  128 + n  stopped by signal n
 
 A message states what is wrong, where, and what to do.
 """

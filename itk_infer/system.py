@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# Ctrl-C, the end by another program, and the end of the terminal (which Windows does not have).
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PR_SET_PDEATHSIG = 1
 PROC = Path("/proc")
 
@@ -34,7 +36,7 @@ def end_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Block SIGINT and SIGTERM within the block, also in processes started there.
+    """Block `STOP_SIGNALS` within the block, also in processes started there.
 
     Ctrl-C reaches all processes of a terminal: this keeps it from ending a new one before that can ignore it.
     """
@@ -44,7 +46,7 @@ def blocked_signals() -> Iterator[None]:
     from multiprocessing.resource_tracker import ensure_running
 
     ensure_running()  # otherwise the first process would start it here, which unblocks the signals
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
@@ -52,11 +54,11 @@ def blocked_signals() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore SIGINT and SIGTERM, which reach the whole group, in a process started within `blocked_signals`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Ignore `STOP_SIGNALS`, which reach the whole group, in a process started within `blocked_signals`."""
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):  # pending signals are ignored now
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def return_freed_memory() -> None:

@@ -135,7 +135,7 @@ def main(args: Sequence[str]) -> int:
 
     Returns:
         0 all done, 2 usage or configuration, 3 some cases failed, 4 all failed, 5 no usable model,
-        6 no input, 130 / 143 interrupted, 1 a bug, or what was asked for could not be printed.
+        6 no input, 130 / 143 / 129 interrupted, 1 a bug, or what was asked for could not be printed.
     """
     try:
         # Click's own exit codes; the commands return theirs.

@@ -337,7 +337,7 @@ def test_several_models_need_a_name(tmp_path, capsys):
     assert "several models; give one of one, two" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["int", "term", "hup"])
 def test_a_submit_that_is_stopped_cancels_its_jobs(tmp_path, number):
     with serving(tmp_path / "home", {"sign": FaultyModel(tmp_path)}) as server:
         images = [scan(tmp_path / "a.nii", FAULTS["gate"]), scan(tmp_path / "b.nii")]

@@ -16,6 +16,7 @@ from itk_infer.errors import ModelError
 from itk_infer.events import CaseDone, CaseFailed, CaseStarted, RunStarted, Warned
 from itk_infer.executors import in_flight as jobs
 from itk_infer.executors.workers import STOP_GRACE_S
+from itk_infer.system import STOP_SIGNALS
 from itk_infer.testing.faulty import Clock, InterruptedModel, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by signal")
@@ -175,7 +176,7 @@ def wait_for_the_end_of(pids):
     wait_until(lambda: not any(map(alive, pids)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize("fault", ["", "hang"], ids=["between windows", "within a window"])
 @pytest.mark.parametrize("device", ["cpu", "pretended"])
 def test_a_signal_ends_everything_in_good_order(batch, number, fault, device):

@@ -69,11 +69,11 @@ def submit_command(
     from itk_infer.client.client import Client
     from itk_infer.client.images import Wanted, segment_images
     from itk_infer.events import Events
-    from itk_infer.run.stop import SIGNALS
+    from itk_infer.run.stop import stop_signals
 
     events = Events()
     events = Events([make_listener(progress, events.run, quiet=quiet, verbose=False)], events.run)
-    former = [(number, signal.signal(number, _stop)) for number in SIGNALS]
+    former = [(number, signal.signal(number, _stop)) for number in stop_signals()]
     try:
         with Client(url, _token(token_file)) as client:
             wanted = Wanted(output, model, label_format, save, overwrite)
