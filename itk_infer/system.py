@@ -13,6 +13,7 @@ from pathlib import Path
 # Ctrl-C, the end by another program, and the end of the terminal (which Windows does not have).
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PR_SET_PDEATHSIG = 1
+CANNOT_EXECUTE = 255  # with which `multiprocessing` ends a child in which no Python could be started
 PROC = Path("/proc")
 
 
@@ -79,6 +80,8 @@ def cause_of_death(exit_code: int | None) -> str:
     """
     if exit_code is None:
         return "its worker process closed its connection"
+    if exit_code == CANNOT_EXECUTE:
+        return f"its worker process could not be started, since {sys.executable} cannot be executed by this user"
     if exit_code >= 0:
         return f"its worker process ended with exit code {exit_code}"
     try:

@@ -64,7 +64,7 @@ class Lines:
         self._quiet = quiet
         self._verbose = verbose
         self._total = 0
-        self._count = 0
+        self._ended: set[str] = set()  # a case that is done can still fail, by losing its results
 
     def __call__(self, event: Event) -> None:
         """Print one event, if it is worth a line."""
@@ -76,18 +76,18 @@ class Lines:
                 if self._verbose:
                     self.say(f"{event.case}: {_size(event.shape)} voxels, {counted(event.windows, 'window')}")
             case CaseDone():
-                self._count += 1
-                self._say(f"[{self._count}/{self._total}] {done_line(event)}")
+                self._ended.add(event.case)
+                self._say(f"[{len(self._ended)}/{self._total}] {done_line(event)}")
                 if self._verbose:
                     self._say("  " + ", ".join(f"{stage} {spent:.2f} s" for stage, spent in event.stages.items()))
             case CaseFailed():
-                self._count += 1
-                self.say(f"[{self._count}/{self._total}] {failed_line(event)}")
+                self._ended.add(event.case)
+                self.say(f"[{len(self._ended)}/{self._total}] {failed_line(event)}")
             case CaseSkipped():
-                self._count += 1
+                self._ended.add(event.case)
                 # What was passed over is named once, by a warning.
                 if self._verbose or (event.reason != "already done" and not event.sort):
-                    self._say(f"[{self._count}/{self._total}] {event.case}: skipped, {event.reason}")
+                    self._say(f"[{len(self._ended)}/{self._total}] {event.case}: skipped, {event.reason}")
             case Warned():
                 self.say(f"warning: {event.message}")
             case Progress() | RunDone():
@@ -138,11 +138,9 @@ class Bars(Lines):
             case CaseDone() | CaseFailed():
                 if self._at_work.get(event.worker) == event.case:  # the worker may have begun its next case
                     self._close_windows(event.worker)
-                if self._cases is not None:
-                    self._cases.update(1)
+                self._move(event.case)
             case CaseSkipped():
-                if self._cases is not None:
-                    self._cases.update(1)
+                self._move(event.case)
             case RunDone():
                 for worker in list(self._windows):
                     self._close_windows(worker)
@@ -158,6 +156,10 @@ class Bars(Lines):
         from tqdm import tqdm
 
         tqdm.write(printable(line), file=sys.stderr)
+
+    def _move(self, case: str) -> None:
+        if self._cases is not None and case not in self._ended:
+            self._cases.update(1)
 
     def _close_windows(self, worker: int) -> None:
         bar = self._windows.pop(worker, None)

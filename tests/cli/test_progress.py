@@ -25,6 +25,20 @@ def test_a_case_that_is_written_late_does_not_take_the_next_ones_bar(capsys):
     assert "cases: 100%" in printable
 
 
+@pytest.mark.parametrize("kind", ["bar", "lines"])
+def test_a_case_that_loses_its_results_is_counted_once(kind, capsys):
+    listener = make_listener(kind, "run", quiet=False, verbose=False)
+    listener(RunStarted("1", 2, 0, 1, "cpu", "model"))
+    listener(CaseDone("a.mha", (), 1.0, None, {}, {}, 0))
+    listener(CaseFailed("a.mha", "its results vanished", 0))
+    listener(CaseFailed("b.mha", "not finished", 0))
+    listener(RunDone(0, 2, 0, 1.0, 4))
+    printed = capsys.readouterr().err
+    assert "[1/2] a.mha: FAILED" in printed
+    assert "[2/2] b.mha: FAILED" in printed
+    assert "3/2" not in printed
+
+
 @pytest.mark.parametrize("kind", ["json", "bar", "none"])
 def test_sentences_name_flags(kind, capsys):
     """Those of the library name Python arguments, which a user of the command line does not give."""

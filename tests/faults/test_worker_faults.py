@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 import threading
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +101,18 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(batch, loading):
         batch.run(2, model=batch.model(loading=loading))
     assert caught.value.exit_code == 5
     assert not batch.output.exists()
+
+
+def test_a_python_that_cannot_be_executed_is_named(batch, monkeypatch):
+    """As where another user has installed it in a folder of their own."""
+    batch.scan("a.mha")
+    python = batch.folder / "python"
+    python.write_text("not a program")
+    resource_tracker.ensure_running()  # a process of Python, too
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode(python))
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ModelError, match=f"could not be started, since {re.escape(str(python))} cannot be exec"):
+        batch.run()
 
 
 def test_a_model_that_cannot_be_loaded_any_more_ends_the_run(batch):
