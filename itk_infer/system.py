@@ -80,7 +80,7 @@ def cause_of_death(exit_code: int | None) -> str:
     """
     if exit_code is None:
         return "its worker process closed its connection"
-    if exit_code == CANNOT_EXECUTE:
+    if exit_code == CANNOT_EXECUTE and not os.access(sys.executable, os.X_OK):
         return f"its worker process could not be started, since {sys.executable} cannot be executed by this user"
     if exit_code >= 0:
         return f"its worker process ended with exit code {exit_code}"
