@@ -121,6 +121,11 @@ class OnnxPictures:
         """See `PictureNetwork`; of one that several threads call, some come with its first answer."""
         return tuple(self._more)
 
+    @property
+    def ready(self) -> bool:
+        """See `PictureNetwork`."""
+        return not isinstance(self._run, BuiltMeanwhile) or self._run.ready
+
     def wait(self) -> None:
         """See `PictureNetwork.wait`."""
         if isinstance(self._run, BuiltMeanwhile):
