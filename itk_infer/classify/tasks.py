@@ -1,4 +1,4 @@
-"""A queue of tasks for threads; parts of a running unit, shared among threads, come before further units."""
+"""Queues of tasks for threads; parts of a running unit, shared among threads, come before further units."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ Task = Callable[[], None]
 
 
 class Tasks:
-    """Queue of tasks; any number of threads may run `work`."""
+    """Queues of tasks; any number of threads may run `work`.
 
-    def __init__(self) -> None:
+    Args:
+        ready: Whether tasks that were put off can be run without waiting.
+    """
+
+    def __init__(self, ready: Callable[[], bool] = lambda: True) -> None:
+        self._ready = ready
         self._waiting: deque[Task] = deque()
         self._shared: deque[Task] = deque()
+        self._put_off: deque[Task] = deque()
         self._under_way = self._idle = 0
         self._finished = False
         self._changed = threading.Condition()
@@ -41,6 +47,12 @@ class Tasks:
             self._shared.extend([task] * count)
             self._changed.notify(count)
 
+    def put_off(self, task: Task) -> None:
+        """Add a task that is run once it is ready, or there is nothing else to do."""
+        with self._changed:
+            self._put_off.append(task)
+            self._changed.notify()
+
     def finish(self) -> None:
         """Declare that no further tasks will be added."""
         with self._changed:
@@ -52,6 +64,7 @@ class Tasks:
         with self._changed:
             self._waiting.clear()
             self._shared.clear()
+            self._put_off.clear()
         self.finish()
 
     def work(self) -> None:
@@ -67,11 +80,17 @@ class Tasks:
 
     def _next(self) -> Task | None:
         with self._changed:
-            while not (self._shared or self._waiting):
+            while not (self._shared or self._waiting or self._put_off):
                 if self._finished and not self._under_way:
                     return None
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
             self._under_way += 1
-            return (self._shared or self._waiting).popleft()
+            return self._first().popleft()
+
+    def _first(self) -> deque[Task]:
+        """The queue to take from; one of them is not empty."""
+        if self._put_off and not self._shared and (not self._waiting or self._ready()):
+            return self._put_off
+        return self._shared or self._waiting

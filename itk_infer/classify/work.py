@@ -30,6 +30,7 @@ from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pi
 
 Planes = list[NDArray[np.float32]]
 BACKLOG = 1000  # most units that wait for a thread
+MOST_EARLY = 1 << 25  # bytes of pictures that are resized before the network is built
 LOOK_S = 0.1  # seconds between calls of `pause` while no result arrives
 GAP = "a picture beside it in the series could not be read; the next one stands in for it"
 
@@ -54,12 +55,13 @@ class Work:
         open_file: Callable[[Path], Pictures] = open_pictures,
     ) -> None:
         self._classifier, self._root, self._batch, self._open_file = classifier, root, batch, open_file
-        self._tasks = Tasks()
+        self._tasks = Tasks(lambda: classifier.model.ready)
         self._results: queue.Queue[FileDone | BaseException] = queue.Queue(maxsize=4 * batch * threads)
         self._lock = threading.Lock()
         self._on_gpu = _on_gpu(classifier)
         self._device: AbstractContextManager[Any] = threading.Lock() if self._on_gpu else nullcontext()
         self._waiting: dict[tuple[tuple[int, ...], ...], list[_Picture]] = defaultdict(list)
+        self._early = 0  # bytes of batches that were complete before the network was built
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._loop, name="classify", daemon=True) for _ in range(threads)]
         for thread in self._threads:
@@ -220,7 +222,13 @@ class Work:
             if len(waiting) < self._batch:
                 return
             del self._waiting[shapes]
-        self._run(waiting)
+            early = self._early < MOST_EARLY and not self._classifier.model.ready
+            if early:
+                self._early += sum(part.nbytes for one in waiting for part in one.planes)
+        if early:
+            self._tasks.put_off(partial(self._run, waiting))
+        else:
+            self._run(waiting)
 
     def _run(self, batch: list[_Picture], *, divide: bool = True) -> None:
         """Run the network on a batch; if it fails, run its halves, until only bad pictures fail.

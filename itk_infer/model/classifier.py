@@ -58,6 +58,11 @@ class PictureNetwork(Protocol):
         """
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether the network is built, or building it has failed; until then, `forward` waits."""
+        ...
+
     def wait(self) -> None:
         """Wait until the network is built, if that goes on in another thread; then `notes` are complete.
 
@@ -212,6 +217,11 @@ class PictureClassifier:
     def notes(self) -> list[str]:
         """Sentences for the user, each once."""
         return list(dict.fromkeys(note for network in self.networks for note in network.notes))
+
+    @property
+    def ready(self) -> bool:
+        """Whether all networks are built; until then, `scores` waits."""
+        return all(network.ready for network in self.networks)
 
     def wait(self) -> None:
         """Wait until all networks are built; raises `ModelError` if no library can run one of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from itk_infer.classifier import Classifier
 from itk_infer.classify import batch as module
-from itk_infer.classify.batch import ON_CPU, settle_batch
+from itk_infer.classify.batch import OF_LARGE, ON_CPU, settle_batch
 from itk_infer.model.batch_size.trial import BatchTrial
 
 
@@ -66,6 +67,20 @@ def test_by_default_a_cpu_is_not_timed(slow: Slow, archive: Path) -> None:
     assert slow.settle(archive, 3) == (3, [])
     slow._network.device = "cuda:0"
     assert slow.settle(archive, None)[0] == 4, "a GPU is"
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [((512, 512), ON_CPU), ((512, 513), OF_LARGE), (None, OF_LARGE)],
+    ids=["1 MiB", "more", "any"],
+)
+def test_of_large_pictures_a_cpu_takes_fewer(
+    slow: Slow, archive: Path, size: tuple[int, int] | None, count: int
+) -> None:
+    model = slow.classifier.model
+    model.inputs = tuple(replace(wanted, size=size, center_crop=None) for wanted in model.inputs)
+    assert [len(wanted.channels) for wanted in model.inputs] == [1]
+    assert slow.settle(archive, None) == (count, [])
 
 
 def test_an_archive_without_a_picture(slow: Slow, tmp_path: Path) -> None:

@@ -79,3 +79,38 @@ def test_what_is_given_up_is_not_done():
     tasks.put(lambda: done.append(3))
     tasks.work()
     assert done == [1]
+
+
+def test_tasks_that_are_put_off_wait_until_they_are_ready():
+    ready, order = threading.Event(), []
+    tasks = Tasks(ready.is_set)
+
+    def first():
+        tasks.put_off(lambda: order.append("put off"))
+        order.append("first")
+
+    def second():
+        order.append("second")
+        ready.set()
+
+    for task in (first, second, lambda: order.append("third")):
+        tasks.put(task)
+    tasks.finish()
+    tasks.work()
+    assert order == ["first", "second", "put off", "third"]
+
+
+def test_tasks_that_are_put_off_are_done_where_there_is_nothing_else():
+    tasks, done = Tasks(lambda: False), []
+    tasks.put(lambda: tasks.put_off(lambda: done.append(1)))
+    tasks.finish()
+    tasks.work()
+    assert done == [1]
+
+
+def test_tasks_that_are_put_off_can_be_given_up():
+    tasks, done = Tasks(lambda: False), []
+    tasks.put_off(lambda: done.append(1))
+    tasks.give_up()
+    tasks.work()
+    assert not done

@@ -58,3 +58,37 @@ def test_the_last_batch_is_divided_among_threads_that_have_nothing_else(
         threads.close()
     assert sizes == [4, 4]
     assert [image.frame for image in found[0].images] == list(range(8))
+
+
+@pytest.mark.parametrize(("most", "decoded"), [(work.MOST_EARLY, 12), (0, 3)], ids=["all of them", "at its limit"])
+def test_pictures_are_decoded_while_the_network_is_built(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, most: int, decoded: int
+) -> None:
+    """One thread in batches of 3 decodes all files before the network is there, but for the limit."""
+    for number in range(12):
+        np.save(tmp_path / f"{number}.npy", np.full((6, 6), number, np.uint8))
+    classifier = Classifier.load(model, device="cpu", provider="cpu")
+    built, planes, scores = threading.Event(), classifier.planes, classifier.scores_around
+    made, at_first, found = list[Any](), list[int](), list[FileDone]()
+
+    def make(picture: Any) -> Any:
+        made.append(picture)
+        return planes(picture)
+
+    def wait_for_it(inputs: Any) -> Any:
+        at_first.append(len(made))
+        built.set()
+        return scores(inputs)
+
+    monkeypatch.setattr(work, "MOST_EARLY", most)
+    monkeypatch.setattr(type(classifier.model), "ready", property(lambda _: built.is_set()))
+    monkeypatch.setattr(classifier, "planes", make)
+    monkeypatch.setattr(classifier, "scores_around", wait_for_it)
+    threads = work.Work(classifier, tmp_path, 3, 1)
+    try:
+        units = (Unit((WaitingFile(number, f"{number}.npy"),)) for number in range(12))
+        threads.classify(units, found.append, lambda: None)
+    finally:
+        threads.close()
+    assert at_first[0] == decoded
+    assert sorted(file.file for file in found) == list(range(12))

@@ -102,9 +102,11 @@ class OnnxPictures:
             notes += chosen
         self._more = [*notes, *more]
         self._kept: tuple[Precision, Run] | None = None  # what `in_precision` may come to
+        both = fast and self._meanwhile and self.precision != "fp32"  # are built at the same time
+        self._read = openvino.onnx_reader(path, 2 if both else 1)
         if fast and self._meanwhile:
             self._run: Run = BuiltMeanwhile(lambda: self._build(None))
-            if self.precision != "fp32":
+            if both:
                 self._kept = "fp32", BuiltMeanwhile(self._in_fp32)
         else:
             self._run = self._build(None if other else session)
@@ -120,6 +122,11 @@ class OnnxPictures:
     def notes(self) -> tuple[str, ...]:
         """See `PictureNetwork`; of one that several threads call, some come with its first answer."""
         return tuple(self._more)
+
+    @property
+    def ready(self) -> bool:
+        """See `PictureNetwork`."""
+        return not isinstance(self._run, BuiltMeanwhile) or self._run.ready
 
     def wait(self) -> None:
         """See `PictureNetwork.wait`."""
@@ -168,8 +175,8 @@ class OnnxPictures:
 
     def _compiled(self, precision: Precision) -> openvino.OpenVinoCalls:
         shape = (self.batch or -1, *self._shape[1:])
-        read, size = openvino.onnx_reader(self._path), self._path.stat().st_size
-        return openvino.OpenVinoCalls(read, shape, precision, self._threads, self._calls, size)
+        size = self._path.stat().st_size
+        return openvino.OpenVinoCalls(self._read, shape, precision, self._threads, self._calls, size)
 
     def _in_fp32(self) -> Run:
         """The network in fp32, with which reduced precision is compared."""

@@ -92,6 +92,11 @@ class TorchPictures:
         self.in_precision(precision)
         self.notes = (*notes, *more, *chosen_for, *chosen)
 
+    @property
+    def ready(self) -> bool:
+        """See `PictureNetwork`; it is built when it is loaded."""
+        return True
+
     def wait(self) -> None:
         """See `PictureNetwork.wait`: it is built when it is loaded."""
 

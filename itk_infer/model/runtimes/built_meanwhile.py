@@ -26,6 +26,11 @@ class BuiltMeanwhile:
         """Run the network."""
         return self._built.result()(pictures)
 
+    @property
+    def ready(self) -> bool:
+        """Whether calls return, or fail, without waiting."""
+        return self._built.done()
+
     def wait(self) -> None:
         """Wait until the network is built, and raise the error if building failed."""
         self._built.result()

@@ -175,11 +175,21 @@ def why_not(model: Path | None = None) -> str | None:
     return None
 
 
-def onnx_reader(path: Path) -> Callable[[tuple[int, ...]], Any]:
-    """Return a function that reads an ONNX file for an input shape."""
+def onnx_reader(path: Path, networks: int = 1) -> Callable[[tuple[int, ...]], Any]:
+    """Return a function that reads an ONNX file for an input shape; it may be called from several threads.
+
+    Args:
+        path: The file.
+        networks: Number of its first calls for which the file is read once.
+    """
+    lock, kept = threading.Lock(), None
 
     def read(shape: tuple[int, ...]) -> Any:
-        model = import_openvino().Core().read_model(path)
+        nonlocal kept, networks
+        with lock:
+            model = import_openvino().Core().read_model(path) if kept is None else kept
+            networks -= 1
+            kept = model.clone() if networks > 0 else None
         model.reshape(list(shape))
         return model
 

@@ -1,10 +1,12 @@
 """The grayscale pipeline from stored values to display: modality LUT, VOI LUT, MONOCHROME1, padding (PS3.4, N.2).
 
-The pipeline is a function of the stored value alone, so frames of 8 and 16 bits are mapped exactly by one table.
+The pipeline is a function of the stored value alone, so frames of 8 and 16 bits are mapped exactly by one table,
+or by a faster formula that gives the number in the table for every stored value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -17,6 +19,7 @@ from itk_infer.volume.dicom.table import Table
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Floats = NDArray[np.float64]
+Convert = Callable[[NDArray[np.integer], NDArray[np.float32]], object]  # stored values, and where results go
 WRAPPED_BY = 1000  # offset of head CTs whose HU were stored in 12 bits without an intercept
 AT_A_TIME = 1 << 16  # pixels per step
 
@@ -34,12 +37,17 @@ class Window:
         if self.function == "SIGMOID":
             with np.errstate(over="ignore"):
                 return 1.0 / (1.0 + np.exp(-4.0 * (values - self.center) / self.width))
-        low, span = self.center - self.width / 2, self.width
-        if self.function == "LINEAR":
-            low, span = self.center - 0.5 - (self.width - 1) / 2, self.width - 1
+        low, span = self.low_and_span
         if span <= 0:
             return (values > low).astype(np.float64)
         return np.clip((values - low) / span, 0.0, 1.0)
+
+    @property
+    def low_and_span(self) -> tuple[float, float]:
+        """The value that becomes 0, and the distance to the one that becomes 1; not of a sigmoid."""
+        if self.function == "LINEAR":
+            return self.center - 0.5 - (self.width - 1) / 2, self.width - 1
+        return self.center - self.width / 2, self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class Look:
 
 
 class LookedUp:
-    """A frame that is converted by a table of all stored values, when rows of it are asked for.
+    """A frame that is converted when rows of it are asked for.
 
     A whole converted frame is larger than the caches, and new memory for it takes as long as the conversion.
 
@@ -99,32 +107,74 @@ class LookedUp:
     """
 
     def __init__(self, stored: NDArray[np.integer], form: PixelForm, look: Look) -> None:
-        self.shape, self._look, self._table = stored.shape, look, None
+        self.shape, self._look = stored.shape, look
         self._stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-        if form.allocated <= 16:
-            self._table = _table(form.allocated, form.signed, look)
-            self._stored = self._stored.view(f"u{form.allocated // 8}")
+        self._convert: Convert | None = None
+        if form.allocated <= 16:  # the unused bits of unsigned values are 0
+            self._convert = _conversion(form.allocated if form.signed else form.stored, form.signed, look)
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         """Converted rows, (rows, X) float32."""
         stored = self._stored[rows]
-        if self._table is None:
+        if self._convert is None:
             return self._look(stored.astype(np.int64))
-        places = np.ascontiguousarray(stored).reshape(-1)
-        found = np.empty(places.size, np.float32)
-        for at in range(0, places.size, AT_A_TIME):  # indices take 8 bytes each and should stay in the cache
+        values = np.ascontiguousarray(stored).reshape(-1)
+        found = np.empty(values.size, np.float32)
+        for at in range(0, values.size, AT_A_TIME):  # what is computed for them should stay in the cache
             part = slice(at, at + AT_A_TIME)
-            np.take(self._table, places[part], out=found[part], mode="clip")  # valid; other modes copy first
+            self._convert(values[part], found[part])
         return found.reshape(stored.shape)
 
 
 @lru_cache(maxsize=64)
-def _table(bits: int, signed: bool, look: Look) -> NDArray[np.float32]:
-    """Results for all stored values of `bits` bits, indexed by these bits as an unsigned number."""
+def _conversion(bits: int, signed: bool, look: Look) -> Convert:
+    """The fastest conversion that gives exactly `look`'s results for all stored values of `bits` bits."""
     stored = np.arange(1 << bits, dtype=np.int64)
     if signed:
         stored[1 << (bits - 1) :] -= 1 << bits
-    return look(stored)
+    table = look(stored)
+    line, found = _line(look), np.empty(table.size, np.float32)
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            if line is not None:
+                line(stored.astype(f"{'i' if signed else 'u'}{1 if bits <= 8 else 2}"), found)
+    except FloatingPointError:
+        line = None
+    return line if line is not None and found.tobytes() == table.tobytes() else _Lookup(table)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lookup:
+    """Takes results from a table that is indexed by the bits of stored values as unsigned numbers."""
+
+    table: NDArray[np.float32]
+
+    def __call__(self, stored: NDArray[np.integer], out: NDArray[np.float32]) -> None:
+        places = stored.view(f"u{stored.itemsize}")
+        np.take(self.table, places, out=out, mode="clip")  # all are valid; other modes copy first
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A linear window in single precision, in about half of the time of a table."""
+
+    low: np.float32
+    span: np.float32
+
+    def __call__(self, stored: NDArray[np.integer], out: NDArray[np.float32]) -> None:
+        np.subtract(stored, self.low, out=out, dtype=np.float32)
+        np.divide(out, self.span, out=out)
+        np.clip(out, 0.0, 1.0, out=out)
+
+
+def _line(look: Look) -> _Line | None:
+    """A look's window for stored values, if it has a linear one; it may differ by rounding, and in padding."""
+    if isinstance(look.modality, Table) or not isinstance(look.voi, Window) or look.voi.function == "SIGMOID":
+        return None
+    (slope, intercept), (low, span) = look.modality, look.voi.low_and_span
+    with np.errstate(all="ignore"):
+        start, length = (np.array([low - intercept, span]) / slope).astype(np.float32)
+    return _Line(start, length) if np.isfinite(start) and np.isfinite(length) and length != 0 else None
 
 
 def extremes(stored: NDArray[np.integer], look: Look) -> tuple[float, float]:

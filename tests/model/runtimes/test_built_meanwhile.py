@@ -33,3 +33,17 @@ def test_every_call_raises_what_building_raised() -> None:
             network(1)
         with pytest.raises(ValueError, match="broken"):
             network.wait()
+
+
+def test_it_is_ready_once_it_is_built() -> None:
+    go = threading.Event()
+
+    def build() -> Any:
+        go.wait()
+        return lambda number: number + 1
+
+    network = BuiltMeanwhile(build)
+    assert not network.ready
+    go.set()
+    network.wait()
+    assert network.ready

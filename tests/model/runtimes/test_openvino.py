@@ -118,6 +118,20 @@ def test_any_number_of_pictures_is_classified_in_the_parts_it_is_compiled_for(
     assert parts == ({-1} if sides == (-1, -1) else {1} if small else {4} if rests else {1, 4})
 
 
+def test_a_file_is_read_once_for_networks_that_are_built_together(tmp_path):
+    path = sign_network(tmp_path / "m.onnx")
+    read = module.onnx_reader(path, 2)
+    x, sizes = windows(1, 1, 3, 4, 5), ((1, 1, 3, 4, 5), (1, 1, 6, 4, 5))
+    models = [read(sizes[0])]
+    path.rename(tmp_path / "moved.onnx")
+    models.append(read(sizes[1]))
+    assert [tuple(model.input(0).shape) for model in models] == list(sizes)
+    network = module.OpenVinoNetwork(lambda _: models[0], "fp32", 1)
+    np.testing.assert_array_equal(network(x)[:, 1:], x)
+    with pytest.raises(RuntimeError):  # the third one is read again
+        read(sizes[0])
+
+
 def test_whoever_shares_the_process_still_has_the_converter(tmp_path):
     """It takes most of the time of the import, and is not used here."""
     path = brightness_network(tmp_path / "brightness.onnx")
