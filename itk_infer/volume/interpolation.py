@@ -113,7 +113,15 @@ def axis_map(native: int, model: int, step: float, alignment: Alignment) -> Axis
     return AxisMap(native, model, ratio, (ratio - 1) / 2)
 
 
-def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolation) -> Array:
+def needed(positions: Positions, count: int) -> slice:
+    """The voxels of a source of `count` voxels that `resample_axis` needs for these positions, unless by cubic."""
+    inside = np.clip(positions, 0, count - 1)
+    return slice(min(int(inside.min()), max(count - 2, 0)), min(int(inside.max()) + 2, count))
+
+
+def resample_axis(
+    array: Array, positions: Positions, axis: int, how: Interpolation, within: tuple[int, int] | None = None
+) -> Array:
     """Interpolate along one axis.
 
     Args:
@@ -122,11 +130,13 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
             voxel, and cubic the spline through the replicated edge.
         axis: The axis to resample.
         how: linear, cubic (spline of order 3) or nearest.
+        within: Where `array` is a part of the source, as `needed`: its first voxel, and voxels of the source. Not
+            for cubic.
 
     Returns:
         float32, with ``len(positions)`` entries along `axis`.
     """
-    xp, count = namespace(array), array.shape[axis]
+    xp, (before, count) = namespace(array), within or (0, array.shape[axis])
     if how == "cubic":
         matrix = like(_spline_matrix(positions, count), array)
         source = xp.astype(array, xp.float32, copy=False)
@@ -138,7 +148,7 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
     upper = nearest if how == "nearest" else np.minimum(lower + 1, count - 1)
     # `take` would copy a reoriented array at each call; only the range that is used is copied, once.
     first, end = (int(lower.min()), int(upper.max()) + 1) if len(positions) else (0, 0)
-    near = array[(*(slice(None),) * axis, slice(first, end))]
+    near = array[(*(slice(None),) * axis, slice(first - before, end - before))]
     near = np.ascontiguousarray(near) if xp is np else near
 
     def picked(indices: NDArray[np.intp]) -> Array:
