@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +17,15 @@ from itk_infer.files.stamp import Stamp, absolute_path, stamp_of
 from itk_infer.machine import MemoryBound
 from itk_infer.outputs.registry import needs
 from itk_infer.volume.dicom.derived import check_referable
-from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.names import is_picture, printable
 from itk_infer.volume.picture_volume import picture_volume
 from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import Header, read_header, read_image, read_volumes
 from itk_infer.volume.same_grid import check_same_grid
 from itk_infer.volume.volume import Volume, volume_of_channels
+
+if TYPE_CHECKING:
+    from itk_infer.volume.dicom.geometry import Stack
 
 
 @dataclass(frozen=True, slots=True)
