@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import PurePosixPath
 
 import pytest
 from support.folders import Folder
 from support.onnx_files import sign_network
+
+from itk_infer.case.case import Case
+from itk_infer.events import CaseStarted, Event, Progress
+from itk_infer.executors import case_files
+from itk_infer.executors.loader import ModelRequest
+from itk_infer.executors.messages import Finished, Task
+from itk_infer.options import Options
 
 WINDOW = {"window_level": "40", "window_width": "400"}
 PROGRAM = """
@@ -38,3 +46,26 @@ def test_simpleitk_is_loaded_for_formats_that_need_it(folder: Folder, suffix: st
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, loaded), done.stderr
     assert target.is_file()
+
+
+@pytest.mark.parametrize("seconds", [1000.0, 0.0])
+def test_progress_is_told_not_more_often_than_that_and_at_the_end(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(case_files, "PROGRESS_S", seconds)
+    folder.scan("case.nii.gz")
+    folder.output.mkdir()
+    model = sign_network(folder.output.parent / "model.onnx", metadata=WINDOW)
+    options = Options(device="cpu", patch_size=(3, 3, 3), patch_stride=(2, 2, 2), batch=1)
+    case = Case(PurePosixPath("."), "case", ".nii.gz", (folder.source / "case.nii.gz",))
+    task = Task(case, folder.output, (("labels", folder.output / "case.nii.gz"),))
+    told: list[Event] = []
+    checks: list[None] = []
+    predictor = ModelRequest((model,), None, options).load()
+    outcome = case_files.run_case(predictor, task, 0, told.append, lambda: checks.append(None))
+    assert isinstance(outcome, Finished), outcome
+    (windows,) = (event.windows for event in told if isinstance(event, CaseStarted))
+    assert windows > 10
+    done = [event.done for event in told if isinstance(event, Progress)]
+    assert done == ([1, windows] if seconds else list(range(1, windows + 1)))
+    assert len(checks) >= windows
