@@ -48,7 +48,12 @@ class Workspaces:
         """Host memory that a case may need besides libraries, measured once; None if it is not known."""
         if self._max_ram:
             return MemoryBound(self._max_ram, "it may have (`max_ram`)")
-        return memory_bound(later=None if "SimpleITK" in sys.modules else SIMPLEITK)
+        bound = memory_bound(later=None if "SimpleITK" in sys.modules else SIMPLEITK)
+        if bound is not None and bound.bytes == 0:
+            import SimpleITK  # noqa: F401 - fails with a reason, where OpenBLAS would end the process
+
+            bound = memory_bound()
+        return bound
 
     def choose(self, plan: CasePlan) -> tuple[Workspace, list[str]]:
         """Choose where a case is computed; returns the workspace, and notes for the user.
