@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,12 +75,17 @@ class HostMemory:
     spare: int
 
 
-def memory_bound(root: Path = ROOT) -> MemoryBound | None:
+def memory_bound(root: Path = ROOT, later: Mapping[str, int] | None = None) -> MemoryBound | None:
     """The tightest limit among the machine, this process's control groups and ``ulimit``, minus what it uses.
 
     Memory in use by other processes is not subtracted, because they may free it. None where no limit is known.
+
+    Args:
+        root: Root of the file system.
+        later: Bytes that libraries will take once they are loaded, by key of ``/proc/self/status``.
     """
     own = _own_memory(root)
+    own |= {key: own[key] + more for key, more in (later or {}).items() if key in own}
     held = own.get("RssAnon", own.get("VmRSS", 0))
     limits = [(limit, held, f"the limit of its container or job ({path})") for path, limit in _limits(root)]
     total = _machine_memory(root)

@@ -71,6 +71,11 @@ def test_without_limits_the_machine_counts(machine):
     assert host_memory(machine.root) == HostMemory(GIB, 2 * GIB, 6 * GIB)
 
 
+def test_what_libraries_will_take_is_not_left(machine):
+    bound = memory_bound(machine.root, {"RssAnon": 32 * MIB, "VmSize": 280 * MIB, "Unknown": GIB})
+    assert bound == MemoryBound(8 * GIB - 288 * MIB, "that this machine leaves of 8,192 MiB")
+
+
 def test_where_the_system_tells_nothing_there_is_no_bound(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert memory_bound(tmp_path) is None

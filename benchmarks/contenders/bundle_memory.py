@@ -12,7 +12,8 @@ import importlib
 import json
 import re
 import sys
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 Parts = dict[str, dict[str, float]]
@@ -27,14 +28,17 @@ def main() -> None:
     importlib.import_module("itk_infer.executors.worker")
     importlib.import_module("itk_infer.executors.case_files")
     note(parts, "modules of itk_infer")
-    importlib.import_module("SimpleITK").Image(2, 2, 1)
-    note(parts, "SimpleITK")
-    from itk_infer import Predictor
+    from itk_infer import Options
+    from itk_infer.case.case import Case
+    from itk_infer.executors.case_files import run_case
+    from itk_infer.executors.loader import ModelRequest
+    from itk_infer.executors.messages import Finished, Task
     from itk_infer.model.runtimes.openvino import OpenVinoNetwork, import_openvino
 
     import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     note(parts, "OpenVINO")
-    predictor = Predictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    options = Options(device="cpu", precision="fp32", threads=1, orientation="input")
+    predictor = ModelRequest((Path(bundle),), None, options).load()
     compile_network = OpenVinoNetwork._compile
 
     def watched(*words: Any) -> Any:
@@ -44,7 +48,12 @@ def main() -> None:
         return compiled
 
     OpenVinoNetwork._compile = watched  # type: ignore[method-assign]
-    predictor(image)
+    case = Case(PurePosixPath("."), "case", ".nii.gz", (Path(image),))
+    with tempfile.TemporaryDirectory() as folder:
+        task = Task(case, Path(folder), (("labels", Path(folder, "case.nii.gz")),))
+        outcome = run_case(predictor, task, 0, lambda event: None, lambda: None)
+    if not isinstance(outcome, Finished):
+        raise SystemExit(str(outcome))
     note(parts, "windows and label map")
     print(json.dumps(parts))
 

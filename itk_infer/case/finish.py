@@ -11,7 +11,7 @@ from itk_infer.outputs.kept_masks import KeptMasks
 from itk_infer.outputs.label_map import LabelMapSink
 from itk_infer.spec import Label
 from itk_infer.spec.postprocessing import Rule, act_on_layers
-from itk_infer.volume.components import runs_at_most, sizes_by_value
+from itk_infer.volume.components import distinct, runs_at_most, sizes_by_value
 from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.postprocess import RuleEffect, apply_rules
 from itk_infer.volume.postprocess_layers import ONE, apply_rules_to_layers
@@ -76,9 +76,10 @@ def parts_of(labels: LabelArray, table: Sequence[Label]) -> tuple[Parts, ...]:
     They are not counted where a label has so many runs of voxels that this would take more memory than the case.
     """
     most = most_runs(labels.size)
-    if not runs_at_most(labels, 3 * most):
+    few = distinct(labels)
+    if not runs_at_most(few.array, 3 * most):
         return (Parts(None, None),) * len(table)
-    found = sizes_by_value(labels, 26, most)
+    found = sizes_by_value(few, 26, most)
     parts = []
     for label in table:
         sizes = found.get(label.value, NONE)

@@ -12,7 +12,7 @@ from itk_infer.volume.grid import Reorientation
 from itk_infer.volume.names import split_suffix
 from itk_infer.volume.read import read_image
 from itk_infer.volume.slab import LabelArray
-from itk_infer.volume.volume import Volume, volume_of
+from itk_infer.volume.volume import Volume, volume_of_channels
 
 
 def given_mask(folder: Path, volume: Volume, reorientation: Reorientation) -> LabelArray:
@@ -41,7 +41,7 @@ def given_mask(folder: Path, volume: Volume, reorientation: Reorientation) -> La
             f"{volume.name}: the folder of the first stage's label maps needs one named {stem}, and {what}; "
             "run the first stage on this case, or leave `previous_stage` out"
         )
-    mask = volume_of([read_image(found[0]).image], found[0].name)
+    mask = volume_of_channels([read_image(found[0]).channel], found[0].name)
     if not mask.grid.same_as(volume.grid):
         raise InputError(f"{volume.name}: the first stage's label map lies on another grid than the image")
     labels = mask.array[0]

@@ -14,7 +14,7 @@ from itk_infer.volume.names import is_picture, printable
 from itk_infer.volume.picture_volume import picture_volume
 from itk_infer.volume.pictures import picture_of, read_picture
 from itk_infer.volume.read import read_volumes, volumes_in
-from itk_infer.volume.volume import Volume, image_of, volume_of
+from itk_infer.volume.volume import Channel, Volume, channel_of, volume_of_channels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -47,28 +47,28 @@ def volume_of_images(
         raise InputError("no image was given")
     if all(_is_picture(part) for part in parts):
         return _pictures(parts)
-    images: list[sitk.Image] = []
+    found: list[Channel] = []
     names: list[str] = []
     warnings: list[str] = []
     for part in parts:
         if isinstance(part, str | Path) and Path(part).is_dir():
-            series = _series(Path(part), rules[len(images)] if len(images) < len(rules) else None)
+            series = _series(Path(part), rules[len(found)] if len(found) < len(rules) else None)
             names.append(printable(Path(part).name))
-            images.append(image_of(series.array, series.grid))
+            found.append((series.array, series.grid))
             warnings += series.notes
         elif isinstance(part, str | Path):
             path = Path(part)
             several = channels if len(parts) == 1 and channels > 1 and volumes_in(path) > 1 else 1
             for number, read in enumerate(read_volumes(path, several)):
-                images.append(read.image)
+                found.append(read.channel)
                 names.append(f"volume {number} of {printable(path.name)}" if several > 1 else printable(path.name))
                 warnings += read.warnings
         elif hasattr(part, "GetDirection"):
-            names.append(f"channel {len(images)}")
-            images.append(part)
+            names.append(f"channel {len(found)}")
+            found.append(channel_of(part, "the image"))
         else:
             raise InputError(f"a {type(part).__name__} is not an image: give a SimpleITK image or a path")
-    volume = volume_of(images, "the image", names)
+    volume = volume_of_channels(found, "the image", names)
     return volume, (*warnings, *volume.warnings)
 
 

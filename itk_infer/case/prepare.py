@@ -83,6 +83,8 @@ def prepare(
     if crop is not None:
         voxels = pad_volume(voxels[(slice(None), *crop.box)], crop.beyond, Padding())
     volume = ModelVolume(voxels, Intensity(voxels, steps, mask), mask, labels, spec.input.previous_labels)
+    if not plan.model.identity:
+        volume = volume.settled()  # windows overlap, and the resampled voxels are this case's own
     if crop is None:
         crop = _crop_after("intensity", volume.foreground, plan, spec)
         if crop_above is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from itk_infer.machine import MIB, MemoryBound, memory_bound
 
 if TYPE_CHECKING:
     from itk_infer.engine.device.workspace import DeviceWorkspace
+
+# What SimpleITK takes once a case needs it, by key of /proc/self/status.
+SIMPLEITK = {"RssAnon": 32 * MIB, "VmRSS": 96 * MIB, "VmSize": 280 * MIB, "VmData": 16 * MIB}
 
 
 class Workspaces:
@@ -41,12 +45,15 @@ class Workspaces:
 
     @cached_property
     def bound(self) -> MemoryBound | None:
-        """Host memory that a case may need, measured once libraries are loaded; None if it is not known."""
+        """Host memory that a case may need besides libraries, measured once; None if it is not known."""
         if self._max_ram:
             return MemoryBound(self._max_ram, "it may have (`max_ram`)")
-        import SimpleITK  # noqa: F401
+        bound = memory_bound(later=None if "SimpleITK" in sys.modules else SIMPLEITK)
+        if bound is not None and bound.bytes == 0:
+            import SimpleITK  # noqa: F401 - fails with a reason, where OpenBLAS would end the process
 
-        return memory_bound()
+            bound = memory_bound()
+        return bound
 
     def choose(self, plan: CasePlan) -> tuple[Workspace, list[str]]:
         """Choose where a case is computed; returns the workspace, and notes for the user.

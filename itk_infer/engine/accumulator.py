@@ -34,12 +34,13 @@ class HostAccumulator:
         """See `Accumulator.add`. Rounded as if whole windows were multiplied and then added in float32.
 
         It works block by block, so that logits and ring are read from memory once. Rows of the ring are copied
-        out and back, because NumPy copies short strided rows several times faster than it adds to them.
+        out and back, each as a single item, because NumPy adds to short strided rows many times slower.
         """
         along_z, along_y, along_x = weights
         z, y, x = origin
         _, dz, dy, dx = logits.shape
         plane = along_y[:, None] * along_x
+        row = np.dtype((np.void, dx * self._ring.itemsize))
         for inside, window in ring_pieces(self._ring.shape[1], z, z + dz):
             ring = self._ring[:, inside, y : y + dy, x : x + dx]
             for block in blocks((window.stop - window.start, dy, dx)):
@@ -48,11 +49,13 @@ class HostAccumulator:
                 if self._floor:
                     np.maximum(weight, self._floor, out=weight)
                     ring[-1][block] += weight
-                for into, channel in zip(ring, logits, strict=False):  # the sum of the weights comes after
+                summed_rows = summed.view(row)
+                # The sum of the weights comes after the channels.
+                for into, channel in zip(ring.view(row), logits, strict=False):
                     np.multiply(channel[window][block], weight, out=weighted, dtype=np.float32)
-                    np.copyto(summed, into[block])
+                    np.copyto(summed_rows, into[block])
                     summed += weighted
-                    into[block] = summed
+                    np.copyto(into[block], summed_rows)
 
     def take(self, z0: int, z1: int) -> Floats:
         """See `Accumulator.take`."""

@@ -15,6 +15,7 @@ from itk_infer.spec.labels import distinct
 from itk_infer.volume.slab import LabelArray
 
 Floats = NDArray[np.float32]
+FEW_LABELS = 30  # up to which voxels are counted sooner label by label
 CERTAIN = 20.0  # a logit whose probability differs from 1 by 2e-9
 
 
@@ -156,5 +157,7 @@ class Decision:
         """Voxels of each label, in the order of `table`; overlapping masks count in full."""
         if masks is not None:
             return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
+        if len(self.table) <= FEW_LABELS:
+            return np.array([np.count_nonzero(labels == label.value) for label in self.table], np.int64)
         counts = np.bincount(labels.ravel(), minlength=65536)
         return np.array([counts[label.value] for label in self.table], np.int64)

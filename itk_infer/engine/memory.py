@@ -24,7 +24,7 @@ class Memory:
     The network's weights and activations are not known before it runs; a case needs `peak` in addition.
 
     Attributes:
-        reading: The stored image, in SimpleITK and as an array.
+        reading: The stored image, as its bytes are collected or decoded.
         preparing: Resampling, intensity and padding.
         running: Image, accumulator, windows in the network, label map, slabs, logits being written.
         writing: The label map post-processed, its components counted; then written and read back.

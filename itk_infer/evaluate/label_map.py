@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from itk_infer.errors import InputError
 from itk_infer.volume.grid import Grid
 from itk_infer.volume.read import read_image
-from itk_infer.volume.volume import volume_of
+from itk_infer.volume.volume import volume_of_channels
 
 Labels = NDArray[np.unsignedinteger[Any]]
 
@@ -39,7 +39,7 @@ def read_labels(path: Path) -> LabelMap:
         InputError: the file cannot be read, or holds values other than whole numbers from 0 to 65,535.
     """
     read = read_image(path)
-    volume = volume_of([read.image], path.name)
+    volume = volume_of_channels([read.channel], path.name)
     array = volume.array[0]
     low, high = array.min(initial=0), array.max(initial=0)
     if low < 0 or high > 65535:

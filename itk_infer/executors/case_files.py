@@ -34,6 +34,7 @@ from itk_infer.predictor import Predictor
 from itk_infer.volume.dicom.derived import check_referable
 from itk_infer.volume.names import is_picture
 
+PROGRESS_S = 0.1  # seconds between two events of progress
 OnEvent = Callable[[CaseStarted | Progress | Warned], None]
 Settled = TypeVar("Settled")
 
@@ -42,10 +43,10 @@ Settled = TypeVar("Settled")
 class PendingCase:
     """A computed case whose files are not written yet; writing them does not need the network.
 
-    name: Name of the case.
+    Attributes:
+        name: Name of the case.
         memory: Upper bound of the bytes that writing allocates.
         write: Commits the files; may be called in any thread. Never raises an `Exception`.
-        write: Commits the files, in any thread. Never raises an `Exception`.
         drop: Removes the partial files instead.
     """
 
@@ -144,11 +145,15 @@ def _compute(
     memory = predictor.host_memory(plan)
     on_memory(memory)
     show(CaseStarted(case.name, worker, volume.grid.size, len(plan.windows)))
-    began = time.perf_counter()
+    began, due = time.perf_counter(), 0.0
 
     def on_windows(done: int, total: int) -> None:
-        eta = (time.perf_counter() - began) / done * (total - done)
-        show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
+        nonlocal due
+        now = time.perf_counter()
+        if now >= due or done == total:  # each event takes the parent as long as a small window takes
+            due = now + PROGRESS_S
+            eta = (now - began) / done * (total - done)
+            show(Progress(case.name, worker, "windows", done, total, round(eta, 3)))
         check()
 
     identity = output_identity(predictor.identity, image.inputs)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +17,15 @@ from itk_infer.files.stamp import Stamp, absolute_path, stamp_of
 from itk_infer.machine import MemoryBound
 from itk_infer.outputs.registry import needs
 from itk_infer.volume.dicom.derived import check_referable
-from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.names import is_picture, printable
 from itk_infer.volume.picture_volume import picture_volume
 from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import Header, read_header, read_image, read_volumes
 from itk_infer.volume.same_grid import check_same_grid
-from itk_infer.volume.volume import Volume, volume_of
+from itk_infer.volume.volume import Volume, volume_of_channels
+
+if TYPE_CHECKING:
+    from itk_infer.volume.dicom.geometry import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def read_case(case: Case, bound: MemoryBound | None = None) -> CaseImage:
         InputFile(str(absolute_path(path)), image.sha256, stamp_of(path))
         for path, image in zip(case.paths, images, strict=False)
     )
-    volume = volume_of([image.image for image in images], case.name, names)
+    volume = volume_of_channels([image.channel for image in images], case.name, names)
     warnings = (*(case.unnamed(warning) for image in images for warning in image.warnings), *volume.warnings)
     return CaseImage(volume, inputs, warnings, time.perf_counter() - started)
 
@@ -141,7 +144,7 @@ def case_header(case: Case) -> Header:
 def reading_memory(case: Case) -> int | None:
     """Bytes needed for reading, from the headers only; None if these cannot be read.
 
-    Every voxel is briefly in memory twice: in SimpleITK's image, and in the array.
+    Every voxel is briefly in memory twice: as its bytes are collected, or decoded by SimpleITK.
     """
     try:
         if case.series:

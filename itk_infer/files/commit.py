@@ -176,6 +176,8 @@ def writing(final: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full; free some space and run again"
+        elif error.errno == errno.EFBIG:
+            reason = "it is larger than this file system or `ulimit -f` allows"
         elif not final.parent.is_dir():
             reason = f"the folder {final.parent} is not there, or not any more; run again"
         elif isinstance(error, PermissionError):

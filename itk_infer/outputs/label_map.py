@@ -16,7 +16,7 @@ from itk_infer.volume.marks import own_keys
 from itk_infer.volume.names import is_picture
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import image_of
-from itk_infer.volume.write import write_image
+from itk_infer.volume.write import write_volume
 from itk_infer.volume.write_picture import write_label_picture
 
 if TYPE_CHECKING:
@@ -105,19 +105,16 @@ class LabelMapSink:
 
     def commit(self) -> Path | None:
         """Write, read back, and move to the final name; without a path, nothing is written."""
-        image = self.image
+        labels = self.finished.labels
         if self._path is None:
             return None
-        if is_picture(self._path.name):
-            keys = own_keys(self._header.about)
-            write_label_picture(self._array, self._path, keys, track=self._header.track)
-            return self._path
         keys = own_keys(self._header.about)
+        if is_picture(self._path.name):
+            write_label_picture(labels, self._path, keys, track=self._header.track)
+            return self._path
         if is_segmentation(self._path):
             keys = segment_keys(self._header, [0] * len(self._header.labels))
-        for key, value in keys.items():
-            image.SetMetaData(key, value)
-        write_image(image, self._path, track=self._header.track)
+        write_volume(labels, self._header.grid, self._path, keys, track=self._header.track)
         return self._path
 
     def abort(self) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 from itk_infer.errors import ConfigError
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.volume.marks import own_keys
-from itk_infer.volume.volume import image_of
-from itk_infer.volume.write import write_image
+from itk_infer.volume.write import write_volume
 
 
 class PreviousStageOutput:
@@ -36,10 +35,7 @@ class PreviousStageOutput:
             raise ConfigError("`keep_previous`: this model has no earlier stage; leave it out")
         array = np.zeros(header.grid.size, np.min_scalar_type(int(previous.max(initial=0))))
         header.reorientation.inverse.apply(array)[...] = previous
-        image = image_of(array, header.grid)
-        for key, value in own_keys(header.about).items():
-            image.SetMetaData(key, value)
-        write_image(image, self._path, track=header.track)
+        write_volume(array, header.grid, self._path, own_keys(header.about), track=header.track)
         return self._path
 
     def abort(self) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.spec import Label
-from itk_infer.volume.dicom.geometry import Stack
 from itk_infer.volume.grid import Grid, Reorientation
 from itk_infer.volume.label_masks import LabelMasks
 from itk_infer.volume.slab import DecidedSlab, LabelArray
 from itk_infer.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from itk_infer.volume.dicom.geometry import Stack
 
 
 @dataclass(frozen=True, slots=True)

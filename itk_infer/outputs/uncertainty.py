@@ -7,8 +7,7 @@ from pathlib import Path
 from itk_infer.errors import OutputError
 from itk_infer.outputs.sink import FinishedCase, OutputHeader
 from itk_infer.volume.marks import INTENT_ESTIMATE
-from itk_infer.volume.volume import image_of
-from itk_infer.volume.write import write_image
+from itk_infer.volume.write import write_volume
 
 
 class UncertaintyOutput:
@@ -35,8 +34,8 @@ class UncertaintyOutput:
             raise OutputError(
                 "this model merges label maps and has no map of uncertainty: leave `save_uncertainty` out"
             )
-        image = image_of(case.uncertainty, case.header.grid)
-        write_image(image, self._path, track=case.header.track, intent=INTENT_ESTIMATE)
+        header = case.header
+        write_volume(case.uncertainty, header.grid, self._path, {}, track=header.track, intent=INTENT_ESTIMATE)
         return self._path
 
     def abort(self) -> None:

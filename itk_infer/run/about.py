@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
+import sys
 from collections.abc import Sequence
-from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from itk_infer._version import __version__
@@ -34,11 +36,22 @@ def about_run(facts: ModelInfo, command: Sequence[str]) -> dict[str, Any]:
 
 @functools.cache  # a run of a few small scans takes no longer than this
 def _versions() -> dict[str, str]:
-    """Versions of this package, of Python and of those `PACKAGES` that are installed."""
-    versions = {"itk_infer": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    """Versions of this package, of Python and of those `PACKAGES` that are installed.
+
+    By the names of the folders ``<package>-<version>.dist-info``: the import of `importlib.metadata` alone takes
+    ten times as long.
+    """
+    found: dict[str, str] = {}
+    for place in sys.path:
+        with contextlib.suppress(OSError):
+            for path in Path(place).iterdir():
+                if path.suffix in (".dist-info", ".egg-info"):
+                    package, _, version = path.stem.partition("-")
+                    found.setdefault(_plain(package), version.partition("-")[0])
+    wanted = {package: found.get(_plain(package), "") for package in PACKAGES}
+    installed = {package: version for package, version in wanted.items() if version}
+    return {"itk_infer": __version__, "python": platform.python_version(), **installed}
+
+
+def _plain(package: str) -> str:
+    return package.lower().replace("-", "_").replace(".", "_")

@@ -182,12 +182,11 @@ def _plain(path: Path, target: Path, rules: Sequence[Rule], labels: tuple[Label,
     """Post-process a label map."""
     from itk_infer.volume.postprocess import apply_rules
     from itk_infer.volume.read import read_image
-    from itk_infer.volume.volume import grid_of, image_of
-    from itk_infer.volume.write import write_image
+    from itk_infer.volume.write import write_volume
     from itk_infer.volume.write_picture import write_label_picture
 
-    image = read_image(path).image
-    array = _values(image)
+    read = read_image(path)
+    array = _values(read.array)
     there = [int(value) for value in np.unique(array) if value]
     unnamed = tuple(_label(value) for value in there if value not in {label.value for label in labels})
     table = (*labels, *unnamed)
@@ -196,24 +195,18 @@ def _plain(path: Path, target: Path, rules: Sequence[Rule], labels: tuple[Label,
         table += tuple(_label(n) for n in sorted(n for n in named if isinstance(n, int)) if n not in there)
     highest = max((label.value for label in table), default=0)
     array = array.astype(np.promote_types(array.dtype, np.min_scalar_type(highest)), copy=False)
-    result, effects = apply_rules(array, grid_of(image), table, rules)
+    result, effects = apply_rules(array, read.grid, table, rules)
     keys = own_keys(ABOUT)
     make_folder(target.parent)
     if is_picture(target.name):
         write_label_picture(result, target, keys)
         return effects
-    written = image_of(result, grid_of(image))
-    for key, value in keys.items():
-        written.SetMetaData(key, value)
-    write_image(written, target)
+    write_volume(result, read.grid, target, keys)
     return effects
 
 
-def _values(image: object) -> np.ndarray:
+def _values(array: np.ndarray) -> np.ndarray:
     """Label values (Z, Y, X) in the smallest unsigned type."""
-    import SimpleITK as sitk
-
-    array = sitk.GetArrayFromImage(image)
     low, high = array.min(initial=0), array.max(initial=0)
     if low < 0 or high > 65535 or (array.dtype.kind == "f" and not np.array_equal(array, np.floor(array))):
         raise InputError("its values are not whole numbers from 0 to 65535; is it a label map?")

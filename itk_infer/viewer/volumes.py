@@ -15,7 +15,6 @@ from itk_infer.volume.grid import Grid
 from itk_infer.volume.names import is_picture
 from itk_infer.volume.pictures import read_picture
 from itk_infer.volume.read import read_header, read_volumes, volumes_in
-from itk_infer.volume.volume import grid_of
 
 MAX_VOXELS = 100_000_000  # the page needs 4 bytes of GPU memory per voxel, 8 with labels
 MAX_AXIS = 2048  # smallest limit of 3D textures in WebGL2
@@ -60,14 +59,11 @@ def read_volume(path: Path, *, colours: bool = False) -> tuple[NDArray[Any], Gri
         path: The file.
         colours: Whether it may be a colour picture, which is converted to grey.
     """
-    import SimpleITK as sitk
-
     if colours and is_picture(path.name):
         pages = read_picture(path).pages
         array, grid = pages.mean(axis=-1, dtype=np.float32), read_header(path).grid
     else:
-        image = read_volumes(path, volumes_in(path))[0].image
-        array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
+        array, grid = read_volumes(path, volumes_in(path))[0].channel
     step = step_for(grid.size)
     array = np.array(array[::step, ::step, ::step])
     spacing = (grid.spacing[0] * step, grid.spacing[1] * step, grid.spacing[2] * step)

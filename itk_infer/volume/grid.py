@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, namespace
 
+TOWARDS = ("LR", "PA", "SI")  # for each axis of the patient, the letters of a positive and a negative direction
 OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 
 
@@ -68,11 +69,19 @@ class Grid:
 
     @property
     def orientation(self) -> str:
-        """Orientation code such as LPS, as used by ``SimpleITK.DICOMOrient``."""
-        import SimpleITK as sitk
+        """Orientation code such as LPS, as used by ``SimpleITK.DICOMOrient``.
 
-        code: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.direction_xyz)
-        return code
+        The largest direction cosine pairs an axis of the patient with one of the array, the largest of the other
+        two axes the next, and so on; of equal ones it is the last.
+        """
+        direction = np.reshape(self.direction_xyz, (3, 3)).tolist()
+        pairs = [(row, column) for row in range(3) for column in range(3)]
+        letters = [""] * 3
+        while pairs:
+            row, column = max(reversed(pairs), key=lambda pair: abs(direction[pair[0]][pair[1]]))
+            letters[column] = TOWARDS[row][direction[row][column] < 0]
+            pairs = [pair for pair in pairs if pair[0] != row and pair[1] != column]
+        return "".join(letters)
 
     def reoriented(self, code: str | None, axes: str = "zyx") -> tuple[Grid, Reorientation]:
         """The grid of the same voxels in another orientation, and the reorientation of arrays to it.

@@ -137,6 +137,14 @@ class Intensity:
                 operation.apply(channel, foreground)
         return result
 
+    def apply_to(self, voxels: Array, foreground: Array | None = None) -> None:
+        """Apply all steps to a whole volume, (C, Z, Y, X) float32, in place; `foreground` is its mask, if any."""
+        for where in runs(voxels[0]):
+            mask = None if foreground is None else foreground[where]
+            for channel, operations in zip(voxels, self._operations, strict=True):
+                for operation in operations:
+                    operation.apply(channel[where], mask)
+
 
 def apply_intensity(array: Array, steps: Sequence[IntensityStep], foreground: Array | None = None) -> Array:
     """Apply `steps` to a whole volume, (C, Z, Y, X), which is not changed; returns float32."""

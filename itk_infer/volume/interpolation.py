@@ -113,7 +113,15 @@ def axis_map(native: int, model: int, step: float, alignment: Alignment) -> Axis
     return AxisMap(native, model, ratio, (ratio - 1) / 2)
 
 
-def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolation) -> Array:
+def needed(positions: Positions, count: int) -> slice:
+    """The voxels of a source of `count` voxels that `resample_axis` needs for these positions, unless by cubic."""
+    inside = np.clip(positions, 0, count - 1)
+    return slice(min(int(inside.min()), max(count - 2, 0)), min(int(inside.max()) + 2, count))
+
+
+def resample_axis(
+    array: Array, positions: Positions, axis: int, how: Interpolation, within: tuple[int, int] | None = None
+) -> Array:
     """Interpolate along one axis.
 
     Args:
@@ -122,27 +130,32 @@ def resample_axis(array: Array, positions: Positions, axis: int, how: Interpolat
             voxel, and cubic the spline through the replicated edge.
         axis: The axis to resample.
         how: linear, cubic (spline of order 3) or nearest.
+        within: Where `array` is a part of the source, as `needed`: its first voxel, and voxels of the source. Not
+            for cubic.
 
     Returns:
         float32, with ``len(positions)`` entries along `axis`.
     """
-    xp, count = namespace(array), array.shape[axis]
+    xp, (before, count) = namespace(array), within or (0, array.shape[axis])
     if how == "cubic":
         matrix = like(_spline_matrix(positions, count), array)
         source = xp.astype(array, xp.float32, copy=False)
         return xp.moveaxis(xp.tensordot(matrix, source, axes=((1,), (axis,))), 0, axis)
 
+    inside = np.clip(positions, 0, count - 1)
+    nearest = np.floor(inside + 0.5).astype(np.intp)
+    lower = nearest if how == "nearest" else np.minimum(inside.astype(np.intp), max(count - 2, 0))
+    upper = nearest if how == "nearest" else np.minimum(lower + 1, count - 1)
+    # `take` would copy a reoriented array at each call; only the range that is used is copied, once.
+    first, end = (int(lower.min()), int(upper.max()) + 1) if len(positions) else (0, 0)
+    near = array[(*(slice(None),) * axis, slice(first - before, end - before))]
+    near = np.ascontiguousarray(near) if xp is np else near
+
     def picked(indices: NDArray[np.intp]) -> Array:
-        # `take` copies a reoriented array first, so only the range that is used is passed to it.
-        first, end = (int(indices.min()), int(indices.max()) + 1) if len(indices) else (0, 0)
-        near = array[(*(slice(None),) * axis, slice(first, end))]
         return xp.astype(xp.take(near, like(indices - first, array), axis=axis), xp.float32, copy=False)
 
-    inside = np.clip(positions, 0, count - 1)
     if how == "nearest":
-        return picked(np.floor(inside + 0.5).astype(np.intp))
-    lower = np.minimum(inside.astype(np.intp), max(count - 2, 0))
-    upper = np.minimum(lower + 1, count - 1)
+        return picked(nearest)
     shape = [1] * array.ndim
     shape[axis] = len(positions)
     fraction = (inside - lower).astype(np.float32).reshape(shape)

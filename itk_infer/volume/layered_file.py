@@ -69,15 +69,15 @@ def read_layered(path: Path, table: Sequence[Label]) -> LayeredFile:
     """
     if path.name.lower().endswith(SEGMENTATION):
         return _segmentation(path)
-    images = [read.image for read in read_volumes(path, volumes_in(path))]
+    images = read_volumes(path, volumes_in(path))
     if table and len(table) != len(images):
         raise InputError(
             f"{printable(path.name)}: has {len(images)} volumes, and the label table {len(table)} labels; give "
             "the table of this file"
         )
-    masks = LabelMasks(len(images), grid_of(images[0]).size)
+    masks = LabelMasks(len(images), images[0].grid.size)
     for number, image in enumerate(images):
-        array = _array(image)
+        array = image.array
         if not np.isin(array, (0, 1)).all():
             raise InputError(
                 f"{printable(path.name)}: volume {number + 1} holds other values than 0 and 1; one mask per label "
@@ -85,7 +85,7 @@ def read_layered(path: Path, table: Sequence[Label]) -> LayeredFile:
             )
         masks[number] = array != 0
     numbers = tuple(Label(n, f"label {n}", default_color(n), n - 1) for n in range(1, len(images) + 1))
-    return LayeredFile(masks, tuple(table) or numbers, grid_of(images[0]))
+    return LayeredFile(masks, tuple(table) or numbers, images[0].grid)
 
 
 def write_layered(file: LayeredFile, path: Path, about: Mapping[str, str]) -> None:

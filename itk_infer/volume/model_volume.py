@@ -50,6 +50,12 @@ class ModelVolume:
         each = xp.stack([xp.astype(labels == value, part.dtype) for value in self._values])
         return xp.concat([part, each])
 
+    def settled(self) -> ModelVolume:
+        """The same with the intensity steps applied to its voxels in place: float32, and used by nothing else."""
+        self._intensity.apply_to(self._voxels, self._foreground)
+        nothing = Intensity(self._voxels, ())
+        return ModelVolume(self._voxels, nothing, self._foreground, self._labels, self._values)
+
     def cut(self, box: tuple[slice, slice, slice]) -> ModelVolume:
         """The volume inside a box, Z Y X, as a view."""
         foreground, labels = (None if of is None else of[box] for of in (self._foreground, self._labels))

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from itk_infer.volume.names import SUFFIXES, printable
 from itk_infer.volume.no_warnings import no_simpleitk_warnings
 from itk_infer.volume.pictures import read_label_picture
 from itk_infer.volume.right_angles import straightened
-from itk_infer.volume.volume import grid_of, image_of, place_on
+from itk_infer.volume.volume import Channel, grid_of, image_of
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -67,19 +68,31 @@ class Header:
         return math.prod(self.size) * self.volumes * self.channels * self.dtype.itemsize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadImage:
     """An image that was verified while it was read.
 
     Attributes:
-        image: The 3D scalar image.
+        array: Its voxels, (Z, Y, X).
+        grid: Their grid.
         sha256: Digest of the stored bytes: the file, then its detached data file if it has one.
         warnings: Ambiguities in the file and how they were resolved, one sentence each.
     """
 
-    image: sitk.Image
+    array: NDArray[Any]
+    grid: Grid
     sha256: str
     warnings: tuple[str, ...]
+
+    @property
+    def channel(self) -> Channel:
+        """Voxels and grid, for `volume_of_channels`."""
+        return self.array, self.grid
+
+    @cached_property
+    def image(self) -> sitk.Image:
+        """A copy as a SimpleITK image."""
+        return image_of(self.array, self.grid)
 
 
 def read_header(path: Path, volumes: int = 1) -> Header:
@@ -135,13 +148,13 @@ def read_volumes(path: Path, volumes: int) -> list[ReadImage]:
     with _confirmed(path, form, layout) as (grid, reader):
         if form.picture:
             array = read_label_picture(path)
-            images = [image_of(array.view(np.uint8) if array.dtype == np.bool_ else array, grid)]
+            arrays = [array.view(np.uint8) if array.dtype == np.bool_ else array]
         elif layout.encoding == "other" and reader is not None:
-            images = [place_on(reader.Execute(), grid)]
+            arrays = [_decoded(reader)]
         else:
-            images = [image_of(values, grid) for values in _values(stored, layout)]
+            arrays = list(_values(stored, layout))
     warnings = tuple(f"{printable(path.name)}: {warning}" for warning in layout.warnings)
-    return [ReadImage(image, digest, warnings if image is images[0] else ()) for image in images]
+    return [ReadImage(array, grid, digest, () if number else warnings) for number, array in enumerate(arrays)]
 
 
 def volumes_in(path: Path) -> int:
@@ -229,6 +242,14 @@ def _confirmed(path: Path, form: Format, layout: Layout) -> Iterator[tuple[Grid,
         except RuntimeError as error:
             reason = _first_line(str(error))
             raise InputError(f"{printable(path.name)}: SimpleITK cannot read it: {reason}") from error
+
+
+def _decoded(reader: sitk.ImageFileReader) -> NDArray[Any]:
+    """Voxels (Z, Y, X), decoded by SimpleITK."""
+    import SimpleITK as sitk
+
+    array: NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    return array
 
 
 def _values(stored: bytearray, layout: Layout) -> NDArray[Any]:

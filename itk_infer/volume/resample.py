@@ -12,11 +12,11 @@ from itk_infer.errors import InputError
 from itk_infer.spec import InputSpec
 from itk_infer.spec.model_spec import Interpolation, Resampling
 from itk_infer.volume.grid import Grid
-from itk_infer.volume.interpolation import AxisMap, ModelGrid, Positions, axis_map, resample_axis, shrink_axis
+from itk_infer.volume.interpolation import AxisMap, ModelGrid, axis_map, needed, resample_axis, shrink_axis
 
 MAX_MODEL_VOXELS = 2**31
 MAX_SHRINKING = 100  # maximum native voxels per model voxel along an axis
-PART = 1 << 20  # voxels of the source per part
+PART = 1 << 21  # voxels of the source per part
 
 
 def model_grid(grid: Grid, wanted: InputSpec) -> ModelGrid:
@@ -160,21 +160,23 @@ def _resampled(array: Array, grid: ModelGrid, how: Interpolation) -> Array:
     # Shrinking axes first leaves fewer voxels to interpolate along the others.
     order = sorted(range(3), key=lambda i: grid.axes[i].model / grid.axes[i].native)
     changing = [axis for axis in order if not grid.axes[axis].identity]
-
-    def sampled(positions: Positions) -> Array:
-        part = resample_axis(array, positions, changing[0] + 1, how)
-        for axis in changing[1:]:
-            part = resample_axis(part, grid.axes[axis].native_positions(), axis + 1, how)
-        return part
-
-    first = grid.axes[changing[0]]
-    whole = how == "cubic" or not isinstance(array, np.ndarray)  # a spline needs the whole axis
-    step = first.model if whole else max(1, PART * array.shape[changing[0] + 1] // array.size)
-    if step >= first.model:
-        return sampled(first.native_positions())
+    if how == "cubic" or not isinstance(array, np.ndarray):  # a spline needs the whole axis
+        for axis in changing:
+            array = resample_axis(array, grid.axes[axis].native_positions(), axis + 1, how)
+        return array
+    slow = max(range(3), key=lambda axis: abs(array.strides[axis + 1]))  # parts across it are contiguous in memory
+    across = grid.axes[slow]
+    positions = across.native_positions()
     result = np.empty((len(array), *grid.size), np.float32)
-    for start in range(0, first.model, step):
-        where = [slice(None)] * 4
-        where[changing[0] + 1] = slice(start, start + step)
-        result[tuple(where)] = sampled(first.native_positions()[start : start + step])
+    step = max(1, PART * across.model // array.size)
+    for start in range(0, across.model, step):
+        own = positions[start : start + step]
+        source = slice(start, start + step) if across.identity else needed(own, across.native)
+        part = array[(slice(None),) * (slow + 1) + (source,)]
+        for axis in changing:
+            if axis == slow:
+                part = resample_axis(part, own, axis + 1, how, (source.start, across.native))
+            else:
+                part = resample_axis(part, grid.axes[axis].native_positions(), axis + 1, how)
+        result[(slice(None),) * (slow + 1) + (slice(start, start + step),)] = part
     return result

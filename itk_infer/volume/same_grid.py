@@ -11,6 +11,9 @@ from itk_infer.volume.grid import Grid
 
 TOLERATED = 0.1  # voxels; largest distance between positions of a voxel
 REPORTED = 0.01  # voxels; smaller distances give no warning
+# NIfTI stores geometry in 32 bits and directions as quaternions: an error of a few thousandths of a voxel
+# at the far corner. A wrong origin, flip or spacing moves it by half a voxel or more.
+STORED = 0.05  # voxels
 
 
 def check_same_grid(case: str, other: tuple[str, Grid], first: tuple[str, Grid]) -> str | None:
@@ -42,6 +45,13 @@ def check_same_grid(case: str, other: tuple[str, Grid], first: tuple[str, Grid])
         f"{case}: {name} lies on another grid than {first_name}: {_difference(grid, reference)}; {far}: resample "
         "one to the grid of the other"
     )
+
+
+def stored_alike(written: Grid, stored: Grid) -> bool:
+    """Whether a file has the grid that was written, up to the rounding of its format."""
+    # `same_as` compares voxel centres, which do not depend on the spacing along an axis of one voxel.
+    spacing_kept = np.allclose(stored.spacing, written.spacing, rtol=1e-4, atol=0)
+    return bool(spacing_kept and stored.same_as(written, STORED))
 
 
 def _difference(grid: Grid, other: Grid) -> str:

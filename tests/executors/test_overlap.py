@@ -75,14 +75,14 @@ def worker(folder):
 @pytest.fixture
 def disk(monkeypatch):
     """A disk on which nothing is written before it is told to."""
-    go, threads, write_image = threading.Event(), [], label_map.write_image
+    go, threads, write_volume = threading.Event(), [], label_map.write_volume
 
     def write(*args, **options):
         threads.append(threading.current_thread())
         assert go.wait(150)
-        write_image(*args, **options)
+        write_volume(*args, **options)
 
-    monkeypatch.setattr(label_map, "write_image", write)
+    monkeypatch.setattr(label_map, "write_volume", write)
     go.threads = threads
     yield go
     go.set()

@@ -35,7 +35,7 @@ class GatedModel:
         import itk_infer.executors.reading as reading
         import itk_infer.outputs.label_map as label_map
 
-        read_image, write_image = reading.read_image, label_map.write_image
+        read_image, write_volume = reading.read_image, label_map.write_volume
         checks: list[Callable[[], None]] = []
 
         class Overlap(overlap.Overlap):
@@ -55,7 +55,7 @@ class GatedModel:
             self.note(f"read {path.name}")
             return found
 
-        def write(image, path, **options):
+        def write(array, grid, path, keys, **options):
             self.note(f"write {path.name}")
             if "held" in path.name:
                 wait_until((self.scratch / f"release {path.name}").exists, 600)
@@ -63,13 +63,13 @@ class GatedModel:
                 wait_until(stopping)
             if "full" in path.name:
                 raise OutputError(f"{path}: cannot be written: the disk is full; free some space and run again")
-            write_image(image, path, **options)
+            write_volume(array, grid, path, keys, **options)
             marker = self.scratch / "killed once"
             if "doomed" in path.name and not ("doomed_once" in path.name and marker.exists()):
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        reading.read_image, label_map.write_image, overlap.Overlap = read, write, Overlap
+        reading.read_image, label_map.write_volume, overlap.Overlap = read, write, Overlap
         return self.model.load(device=device, threads=threads)
 
     def note(self, line: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from itk_infer.volume import components as module
-from itk_infer.volume.components import components, sizes_by_value
+from itk_infer.volume.components import components, distinct, sizes_by_value
 
 RANK = {6: 1, 18: 2, 26: 3}
 volumes = arrays.arrays(
@@ -139,6 +139,21 @@ def test_nothing():
 def test_sizes_by_value_are_those_of_all_components(array, connectivity):
     found = components(array, connectivity)
     expected = {int(value): sorted(found.sizes[found.values == value]) for value in np.unique(found.values)}
-    sizes = sizes_by_value(array, connectivity, 10_000)
+    sizes = sizes_by_value(distinct(array), connectivity, 10_000)
     assert {value: sorted(of) for value, of in sizes.items()} == expected
-    assert set(sizes_by_value(array, connectivity, 0).values()) <= {None}
+    assert set(sizes_by_value(distinct(array), connectivity, 0).values()) <= {None}
+
+
+@given(volumes, st.sampled_from([6, 18, 26]), st.data())
+@settings(max_examples=60)
+def test_repeated_planes_and_rows_count_as_often_as_they_are(array, connectivity, data):
+    for axis in range(3):
+        times = data.draw(st.lists(st.integers(1, 3), min_size=array.shape[axis], max_size=array.shape[axis]))
+        array = np.repeat(array, times, axis=axis)
+    few = distinct(array)
+    np.testing.assert_array_equal(few.array.repeat(few.planes, axis=0).repeat(few.rows, axis=1), array)
+    assert all((few.array[1:] != few.array[:-1]).any(axis=(1, 2)))
+    assert all((few.array[:, 1:] != few.array[:, :-1]).any(axis=(0, 2)))
+    found = components(array, connectivity)
+    expected = {int(value): sorted(found.sizes[found.values == value]) for value in np.unique(found.values)}
+    assert {value: sorted(of) for value, of in sizes_by_value(few, connectivity, 10_000).items()} == expected

@@ -69,3 +69,28 @@ def test_same_as_tolerates_rounding_and_nothing_more():
     assert not grid.same_as(Grid((4, 5, 7), (1.0, 0.5, 0.5), (1, 2, 3)))
     assert not grid.same_as(Grid((4, 5, 6), (1.0, 0.5, 0.5), (1, 2, 3.1)))
     assert not grid.same_as(Grid((4, 5, 6), (1.0, 0.5, 0.5), (1, 2, 3), (-1, 0, 0, 0, 1, 0, 0, 0, 1)))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 2**32 - 1))
+def test_orientation_of_any_axes_is_simpleitks(seed):
+    direction = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0].ravel().tolist()
+    expected = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
+    assert Grid((1, 1, 1), (1, 1, 1), direction_xyz=tuple(direction)).orientation == expected
+
+
+def test_orientation_of_axes_midway_between_two_is_simpleitks():
+    half = np.sqrt(0.5)
+    turns = [
+        np.array([[half, -half, 0], [half, half, 0], [0, 0, 1]]),
+        np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3,
+    ]
+    axes = [
+        np.eye(3)[:, order] * signs
+        for order in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+    for first, turn, last in itertools.product(axes, turns, axes):
+        direction = (first @ turn @ last).ravel().tolist()
+        expected = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
+        assert Grid((1, 1, 1), (1, 1, 1), direction_xyz=tuple(direction)).orientation == expected

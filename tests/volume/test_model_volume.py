@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from itk_infer.spec import intensity as op
+from itk_infer.volume import intensity
 from itk_infer.volume.intensity import Intensity, apply_intensity
 from itk_infer.volume.model_volume import ModelVolume
 
@@ -44,3 +45,19 @@ def test_looking_changes_nothing(volume):
     part[...] = 7
     np.testing.assert_array_equal(STORED, before)
     np.testing.assert_array_equal(volume[:, :2], apply_intensity(STORED, STEPS)[:, :2])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_settled_is_the_same_volume(masked, monkeypatch):
+    monkeypatch.setattr(intensity, "PIECE", 300)
+    mask = STORED[0] > 100 if masked else None
+    steps = [*STEPS, op.ZScore("crop", outside="keep")] if masked else STEPS
+    labels, values = (STORED[0] % 3).astype(np.uint8), (1, 2)
+    floats = STORED.astype(np.float32)
+    volume = ModelVolume(floats, Intensity(floats, steps, mask), mask, labels, values)
+    expected = volume[:]
+    settled = volume.settled()
+    assert settled.shape == volume.shape
+    for _ in range(2):  # steps are not applied again
+        np.testing.assert_array_equal(settled[:], expected)
+    np.testing.assert_array_equal(settled[:, 2:5, ::3], expected[:, 2:5, ::3])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
@@ -55,7 +54,7 @@ def without_torch(wanted: str, provider: Provider) -> tuple[bool, list[str]]:
             notes = ["device: cpu (no driver of a GPU was found)"]
         elif not torch_installed():
             notes = ["device: cpu (torch, which runs this model on a GPU, is not installed)"]
-        elif importlib.metadata.version("torch").endswith("+cpu"):
+        elif torch_version().endswith("+cpu"):
             notes = ["device: cpu (this torch is a CPU build)"]
     suits = wanted == "cpu" or bool(notes)
     return suits and openvino.why_not() is None, notes
@@ -64,6 +63,13 @@ def without_torch(wanted: str, provider: Provider) -> tuple[bool, list[str]]:
 def torch_installed() -> bool:
     """Whether the package is installed; it is not imported."""
     return importlib.util.find_spec("torch") is not None
+
+
+def torch_version() -> str:
+    """The version of the installed package; it is not imported."""
+    from importlib.metadata import version  # takes 7 ms, and few runs need it
+
+    return version("torch")
 
 
 def has_gpu_driver() -> bool:

@@ -67,13 +67,10 @@ def _photo(path: Path) -> ArrayPictures:
 
 
 def _volume(path: Path) -> ArrayPictures:
-    import SimpleITK as sitk
-
     from itk_infer.volume.read import read_image
 
     read = read_image(path)
-    values = sitk.GetArrayViewFromImage(read.image)
-    spacing = read.image.GetSpacing()[2]
+    values, spacing = read.array, read.grid.spacing[0]
     positions = tuple(float(number * spacing) for number in range(len(values)))
     facts = PictureFacts(
         len(values), series=f"sha256:{read.sha256}", positions=positions, note="; ".join(read.warnings)
