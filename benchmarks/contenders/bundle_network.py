@@ -90,11 +90,11 @@ def errors(backend: Any, by_torch: Any, windows: list[np.ndarray]) -> dict[str, 
     from itk_infer.model.runtimes import openvino
 
     exact = copy.deepcopy(by_torch._network).double()
-    own = openvino.normalise_exactly, openvino.fill_vectors
-    openvino.normalise_exactly = openvino.fill_vectors = lambda model: None
+    own = openvino.normalise_exactly, openvino.compose, openvino.fill_vectors
+    openvino.normalise_exactly = openvino.compose = openvino.fill_vectors = lambda model: None
     plain = openvino.OpenVinoNetwork(backend._network.build, "fp32", 1)
     plain(windows[0])  # compiles
-    openvino.normalise_exactly, openvino.fill_vectors = own
+    openvino.normalise_exactly, openvino.compose, openvino.fill_vectors = own
     ours = openvino.OpenVinoNetwork(backend._network.build, "fp32", 1)
     found = dict.fromkeys(("torch", "plain", "ours", "largest"), 0.0)
     for window in windows:

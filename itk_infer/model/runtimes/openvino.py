@@ -14,6 +14,7 @@ import numpy as np
 
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
+from itk_infer.model.runtimes.openvino_composed import compose
 from itk_infer.model.runtimes.openvino_norms import normalise_exactly
 from itk_infer.model.runtimes.openvino_streams import InStreams, Together
 from itk_infer.model.runtimes.openvino_wide import fill_vectors
@@ -148,6 +149,7 @@ class OpenVinoNetwork:
         if self._exact:
             normalise_exactly(model)
             if VECTORS_OF_16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                compose(model)
                 fill_vectors(model)
         parallel = {"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams}
         compiled = core.compile_model(model, "CPU", {**self._settings, **parallel})
