@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,6 +17,11 @@ from support.made_once import made_once
 # OpenMP's idle threads sleep instead of spinning, here and in the programs that tests start: with several of those on two
 # cores, spinning takes time from the threads that work. It is read when torch is imported, which no conftest does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Below ``nohup`` the programs that tests start would ignore this signal, too. A signal that is handled here has its
+# usual effect in them.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 if find_spec("hypothesis"):  # benchmarks/gpu/check.sh brings the packages that its own tests need
     from hypothesis import settings
