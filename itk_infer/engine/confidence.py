@@ -74,21 +74,22 @@ class ConfidenceSum:
         """
         if masks is None:
             probabilities = self._decision.output.values == "probabilities"
-            sure, top = np.empty((2, *labels.shape), np.float32)
+            sure = None if self._uncertainty is None else np.empty(labels.shape, np.float32)
             expected = np.zeros(len(values))
+            counted, summed, agreed = np.zeros((3, len(self._decision.channel_of_value)))
             for block in blocks(labels.shape):  # which stay in the cache during several passes
                 chosen = self._decision.channel_of_value[labels[block]] if self._decision.weighs else None
                 of_block = categorical(values[(slice(None), *block)], probabilities, chosen)
-                sure[block], top[block] = of_block[:2]
+                if sure is not None:
+                    sure[block] = of_block[0]
                 expected += of_block[2]
-            if self._uncertainty is not None:
+                flat = labels[block].ravel().astype(np.intp)
+                for total, weights in ((counted, None), (summed, of_block[0]), (agreed, of_block[1])):
+                    total += np.bincount(flat, None if weights is None else weights.ravel(), len(total))
+            if self._uncertainty is not None and sure is not None:
                 self._uncertainty.add(sure)
-            self._add(0, sure)
-            self._add(1, sure[labels != 0])
-            flat = labels.ravel()
-            counted = np.bincount(flat, minlength=65536)
-            summed = np.bincount(flat, sure.ravel(), minlength=65536)
-            agreed = np.bincount(flat, top.ravel(), minlength=65536)
+            self._sums[0] += summed.sum(), counted.sum()
+            self._sums[1] += summed[1:].sum(), counted[1:].sum()
             for row, label in enumerate(self._decision.table):
                 self._sums[row + 2] += summed[label.value], counted[label.value]
                 self._expected[row] += expected[label.channel], agreed[label.value]

@@ -15,6 +15,7 @@ import numpy as np
 from itk_infer.model.backend import Logits, Windows
 from itk_infer.model.inferer.out_of_memory import network_error
 from itk_infer.model.runtimes.openvino_composed import compose
+from itk_infer.model.runtimes.openvino_last import multiply_last
 from itk_infer.model.runtimes.openvino_norms import normalise_exactly
 from itk_infer.model.runtimes.openvino_streams import InStreams, Together
 from itk_infer.model.runtimes.openvino_wide import fill_vectors
@@ -151,6 +152,7 @@ class OpenVinoNetwork:
             if VECTORS_OF_16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 compose(model)
                 fill_vectors(model)
+                multiply_last(model)
         parallel = {"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams}
         compiled = core.compile_model(model, "CPU", {**self._settings, **parallel})
         del model

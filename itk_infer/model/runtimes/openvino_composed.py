@@ -65,23 +65,60 @@ def _is_plain(node: Any, kind: str) -> bool:
 
 
 def _composed(before: Any, node: Any) -> Any:
-    """The transposed convolution, an output."""
-    first, second = (each.input_value(1).get_node().data for each in (before, node))
-    about = node.get_attributes()
-    begin, end = (
-        [side - 1 - pad for side, pad in zip(second.shape[2:], about[name], strict=True)]
-        for name in ("pads_begin", "pads_end")
-    )
+    """The transposed convolution, as a convolution that makes all voxels of a voxel: an output.
+
+    Voxel o of the enlarged axis is number t of voxel q, where o + pad = stride · q + t. Each has the same voxels of
+    the input, the last of which is q.
+    """
     op = importlib.import_module("openvino.opset13")
-    return op.convolution_backprop_data(
+    first, second = (each.input_value(1).get_node().data for each in (before, node))
+    strides, about = before.get_attributes()["strides"], node.get_attributes()
+    batch, channels, *made = (int(side) for side in node.get_output_shape(0))
+    given = [int(side) for side in before.get_input_shape(0)[2:]]
+    weights = _weights(first, second)
+    pads = [side - 1 - pad for side, pad in zip(second.shape[2:], about["pads_begin"], strict=True)]
+    axes = list(zip(made, strides, pads, strict=True))
+    begin = [pad // stride for _, stride, pad in axes]
+    end = [(side - 1 + pad) // stride for side, stride, pad in axes]
+    by_number = _by_number(weights, strides)
+    taps = by_number.shape[2:]
+    voxels = op.convolution(
         before.input_value(0),
-        op.constant(_weights(first, second)),
-        strides=before.get_attributes()["strides"],
-        pads_begin=begin,
-        pads_end=end,
-        dilations=[1, 1, 1],
-        output_padding=[0, 0, 0],
-    ).output(0)
+        op.constant(by_number),
+        [1, 1, 1],
+        [count - 1 - at for count, at in zip(taps, begin, strict=True)],
+        [at + 1 - side for side, at in zip(given, end, strict=True)],
+        [1, 1, 1],
+    )
+    # Channels last, as they are in memory; numbers along X are neighbours already.
+    z, y, x = sides = [last + 1 - at for at, last in zip(begin, end, strict=True)]
+    last = op.transpose(voxels, np.array([0, 2, 3, 4, 1]))
+    apart = op.reshape(last, np.array([batch * z, y, x, *strides[:2], strides[2] * channels]), False)
+    beside = op.transpose(apart, np.array([0, 3, 1, 4, 2, 5]))
+    enlarged = [side * stride for side, stride in zip(sides, strides, strict=True)]
+    image = op.reshape(beside, np.array([batch, *enlarged, channels]), False)
+    cut = [pad - stride * at for (_, stride, pad), at in zip(axes, begin, strict=True)]
+    if enlarged != made:
+        ends = [at + side for at, side in zip(cut, made, strict=True)]
+        image = op.slice(image, *map(np.array, (cut, ends, [1, 1, 1], [1, 2, 3])))
+    return op.transpose(image, np.array([0, 4, 1, 2, 3])).output(0)
+
+
+def _by_number(weights: Any, strides: Sequence[int]) -> Any:
+    """Weights of a convolution, (numbers · output, input, ...), from those of a transposed one, (input, output, ...).
+
+    Each axis of n · stride taps, filled up with zeros, becomes n taps, the last one first, of `stride` numbers.
+    """
+    counts = [-(-side // stride) for side, stride in zip(weights.shape[2:], strides, strict=True)]
+    more = [
+        (0, count * stride - side)
+        for count, stride, side in zip(counts, strides, weights.shape[2:], strict=True)
+    ]
+    full = np.pad(weights, [(0, 0), (0, 0), *more])
+    (a, b, c), (z, y, x) = counts, strides
+    parts = full.reshape(*weights.shape[:2], a, z, b, y, c, x)[:, :, ::-1, :, ::-1, :, ::-1]
+    inputs, outputs = weights.shape[:2]
+    return np.ascontiguousarray(parts.transpose(3, 5, 7, 1, 0, 2, 4, 6)).reshape(z * y * x * outputs, inputs, a, b, c)
 
 
 def _weights(first: Any, second: Any) -> Any:

@@ -20,7 +20,7 @@ except ImportError:
     inflater = zlib  # type: ignore[misc]
 ERRORS: tuple[type[Exception], ...] = (zlib.error, getattr(inflater, "error", zlib.error))
 
-BLOCK = 1 << 18  # bytes; they stay in the cache while they are decoded, verified and stored
+BLOCK = 1 << 16  # bytes; they stay in the cache while they are decoded, verified and stored
 SURPLUS_LIMIT = 64 << 20  # largest number of decoded bytes beyond the header's size
 GZIP_MAGIC = b"\x1f\x8b"
 
