@@ -13,7 +13,6 @@ from pathlib import Path
 # Ctrl-C, the end by another program, and the end of the terminal (which Windows does not have).
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PR_SET_PDEATHSIG = 1
-CANNOT_EXECUTE = 255  # with which `multiprocessing` ends a child in which no Python could be started
 PROC = Path("/proc")
 
 
@@ -44,9 +43,6 @@ def blocked_signals() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    from multiprocessing.resource_tracker import ensure_running
-
-    ensure_running()  # otherwise the first process would start it here, which unblocks the signals
     former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -76,12 +72,10 @@ def cause_of_death(exit_code: int | None) -> str:
     """How a worker process ended, as a part of a sentence.
 
     Args:
-        exit_code: As `multiprocessing.Process.exitcode`: negative for a signal.
+        exit_code: Negative for a signal; None: not known.
     """
     if exit_code is None:
         return "its worker process closed its connection"
-    if exit_code == CANNOT_EXECUTE and not os.access(sys.executable, os.X_OK):
-        return f"its worker process could not be started, since {sys.executable} cannot be executed by this user"
     if exit_code >= 0:
         return f"its worker process ended with exit code {exit_code}"
     try:

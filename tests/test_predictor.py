@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
 
 import numpy as np
 import pytest
@@ -218,7 +218,7 @@ def test_resampling_after_intensity_is_the_other_order():
 
 
 def test_no_process_is_started(monkeypatch):
-    monkeypatch.setattr(multiprocessing.Process, "start", lambda self: pytest.fail("a process was started"))
+    monkeypatch.setattr(subprocess.Popen, "__init__", lambda *words, **kw: pytest.fail("a process was started"))
     Predictor(FakeBackend())(image())
 
 

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.resource_tracker import ensure_running
 
 from itk_infer.errors import CaseError
 from itk_infer.evaluate.case import CaseTask, evaluate_case
@@ -114,6 +115,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
     )
+    ensure_running()  # otherwise the first process would start it, which unblocks the signals
     with blocked_signals():
         for _ in range(workers):  # starts all processes within the block
             pool.submit(int)

@@ -6,19 +6,18 @@ is killed. This process imports no heavy libraries, so their crashes cannot end 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
 from itk_infer.case.case import Case
 from itk_infer.errors import ModelError
+from itk_infer.executors.child import Child
 from itk_infer.executors.gpus import Placement
 from itk_infer.executors.in_flight import Job, Jobs
 from itk_infer.executors.messages import (
@@ -39,7 +38,7 @@ from itk_infer.executors.messages import (
 )
 from itk_infer.executors.runner import Opener, open_cases
 from itk_infer.executors.worker import serve
-from itk_infer.system import blocked_signals, cause_of_death
+from itk_infer.system import cause_of_death
 
 POLL_S = 0.2
 STOP_GRACE_S = 3.0  # seconds for the current window to end; then the worker is killed
@@ -49,8 +48,7 @@ MAX_FAILED_STARTS = 3  # consecutive workers that die before their model is load
 @dataclass(slots=True, eq=False)
 class _Worker:
     number: int
-    process: SpawnProcess
-    link: Connection
+    process: Child
     ready: bool = False
     overlaps: bool = False
     jobs: Jobs = field(default_factory=Jobs)
@@ -82,7 +80,6 @@ class Workers:
         self._opener, self._source = opener, source
         self._placements = placements
         self.case_timeout = case_timeout
-        self._context = multiprocessing.get_context("spawn")
         self._team: list[_Worker] = []
         self._queue: deque[AnyTask] = deque()
         self._probable: Case | None = None
@@ -154,7 +151,7 @@ class Workers:
 
     def _drop(self, worker: _Worker, report: Report) -> None:
         jobs = worker.jobs.clear()
-        if worker in self._team and (jobs or not worker.process.is_alive()):
+        if worker in self._team and (jobs or not worker.process.running):
             self._dismiss(worker, idle=False)
         for job in jobs:
             report(Stopped(job.name))
@@ -162,29 +159,20 @@ class Workers:
     # --- one worker ---------------------------------------------------------------------------
 
     def _start(self, number: int) -> None:
-        ours, theirs = self._context.Pipe()
-        arguments = (theirs, os.getpid(), number, self._opener, self._source, self._placements[number])
-        process = self._context.Process(
-            target=serve, args=arguments, name=f"itk_infer worker {number}", daemon=True
-        )
-        with blocked_signals():
-            process.start()
-        theirs.close()  # otherwise the end of the worker's pipe would not be detected
-        self._team.append(_Worker(number, process, ours))
+        process = Child(serve, os.getpid(), number, self._opener, self._source, self._placements[number])
+        self._team.append(_Worker(number, process))
 
     def _dismiss(self, worker: _Worker, *, idle: bool) -> None:
         """End a worker: closing its pipe ends an idle one, a signal any other."""
         self._team.remove(worker)
-        worker.link.close()
+        worker.process.link.close()
         if idle:
-            worker.process.join(1.0)
-        worker.process.kill()  # has no effect on a process that has ended
-        worker.process.join()
-        worker.process.close()
+            worker.process.wait(1.0)
+        worker.process.end()
 
     def _send(self, worker: _Worker, message: Assignment | Drop | str) -> bool:
         try:
-            worker.link.send(message)
+            worker.process.link.send(message)
         except OSError:
             return False  # it has ended, which `_listen` detects
         return True
@@ -237,8 +225,8 @@ class Workers:
 
     def _with_news(self, seconds: float) -> list[_Worker]:
         """Workers that have sent a message or have ended."""
-        heard: Sequence[Any] = wait([worker.link for worker in self._team], seconds)
-        return [worker for worker in self._team if worker.link in heard or not worker.process.is_alive()]
+        heard: Sequence[Any] = wait([worker.process.link for worker in self._team], seconds)
+        return [worker for worker in self._team if worker.process.link in heard or not worker.process.running]
 
     def _listen(self, report: Report) -> None:
         for worker in self._with_news(POLL_S):
@@ -248,11 +236,11 @@ class Workers:
     def _take(self, worker: _Worker, report: Report) -> bool:
         """Process all messages of a worker; return False if there will be no more."""
         try:
-            while worker.link.poll():
-                self._understand(worker, worker.link.recv(), report)
+            while worker.process.link.poll():
+                self._understand(worker, worker.process.link.recv(), report)
         except (EOFError, OSError):
             return False
-        return worker.process.is_alive() or worker.link.poll()
+        return worker.process.running or worker.process.link.poll()
 
     def _understand(self, worker: _Worker, message: Any, report: Report) -> None:
         if isinstance(message, Ready):
@@ -273,8 +261,8 @@ class Workers:
     def _replace(self, worker: _Worker, report: Report) -> None:
         jobs, was_ready = worker.jobs.all, worker.ready
         # The pipe closes slightly before the process ends, and the reason needs its exit code.
-        worker.process.join(1.0)
-        reason = cause_of_death(worker.process.exitcode)
+        worker.process.wait(1.0)
+        reason = cause_of_death(worker.process.exit_code)
         self._dismiss(worker, idle=False)
         if not was_ready:
             self._failed_starts += 1

@@ -216,12 +216,9 @@ def test_stdout_that_is_closed(batch):
     assert "Traceback" not in done.stderr
 
 
-def test_workers_are_spawned_never_forked(batch):
+def test_workers_are_spawned_never_forked(batch, monkeypatch):
     """A fork of a process with threads, as a notebook or a viewer is, can hang for ever."""
-    from itk_infer.executors.workers import Workers
-
-    executor = Workers(batch.model())
-    assert executor._context.get_start_method() == "spawn"
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
     batch.scan("a.mha")
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)

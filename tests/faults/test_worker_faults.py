@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +107,6 @@ def test_a_python_that_cannot_be_executed_is_named(batch, monkeypatch):
     batch.scan("a.mha")
     python = batch.folder / "python"
     python.write_text("not a program")
-    resource_tracker.ensure_running()  # a process of Python, too
-    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode(python))
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(ModelError, match=f"could not be started, since {re.escape(str(python))} cannot be exec"):
         batch.run()

@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parents[1]
 def child_environment(**variables: str) -> dict[str, str]:
     """The environment of a program that a test starts and that imports this package.
 
-    Workers need none: `multiprocessing` hands them the search path of their parent.
+    Workers need none: they get the search path of their parent.
     """
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, **variables}

@@ -67,8 +67,8 @@ def _is_plain(node: Any, kind: str) -> bool:
 def _composed(before: Any, node: Any) -> Any:
     """The transposed convolution, as a convolution that makes all voxels of a voxel: an output.
 
-    Voxel o of the enlarged axis is number t of voxel q, where o + pad = stride · q + t. Each has the same voxels of
-    the input, the last of which is q.
+    Voxel o of the enlarged axis is number t of voxel q, where o + pad = stride · q + t. All those of q depend on
+    the same voxels of the input, the last of which is q.
     """
     op = importlib.import_module("openvino.opset13")
     first, second = (each.input_value(1).get_node().data for each in (before, node))
@@ -105,20 +105,21 @@ def _composed(before: Any, node: Any) -> Any:
 
 
 def _by_number(weights: Any, strides: Sequence[int]) -> Any:
-    """Weights of a convolution, (numbers · output, input, ...), from those of a transposed one, (input, output, ...).
+    """Weights (numbers · output, input, ...) of a convolution, from (input, output, ...) of a transposed one.
 
     Each axis of n · stride taps, filled up with zeros, becomes n taps, the last one first, of `stride` numbers.
     """
     counts = [-(-side // stride) for side, stride in zip(weights.shape[2:], strides, strict=True)]
     more = [
-        (0, count * stride - side)
-        for count, stride, side in zip(counts, strides, weights.shape[2:], strict=True)
+        (0, count * stride - side) for count, stride, side in zip(counts, strides, weights.shape[2:], strict=True)
     ]
     full = np.pad(weights, [(0, 0), (0, 0), *more])
     (a, b, c), (z, y, x) = counts, strides
     parts = full.reshape(*weights.shape[:2], a, z, b, y, c, x)[:, :, ::-1, :, ::-1, :, ::-1]
     inputs, outputs = weights.shape[:2]
-    return np.ascontiguousarray(parts.transpose(3, 5, 7, 1, 0, 2, 4, 6)).reshape(z * y * x * outputs, inputs, a, b, c)
+    return np.ascontiguousarray(parts.transpose(3, 5, 7, 1, 0, 2, 4, 6)).reshape(
+        z * y * x * outputs, inputs, a, b, c
+    )
 
 
 def _weights(first: Any, second: Any) -> Any:
