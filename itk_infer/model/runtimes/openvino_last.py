@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from itk_infer.model.runtimes.openvino_folded import fold_constants
+
 FEW, MANY = 16, 16  # channels of the image, channels of the output: where it is faster
 
 
 def multiply_last(model: Any) -> None:
     """Replace the last convolution of an `openvino.Model` of fixed sizes where that is faster, in place."""
+    fold_constants(model)
     for result in model.get_results():
-        value = result.input_value(0)
-        bias = None
+        value, bias = result.input_value(0), None
+        if len(value.get_target_inputs()) > 1:
+            continue
         if value.get_node().get_type_name() == "Add":
             value, bias = value.get_node().input_values()
         node = value.get_node()
@@ -49,12 +53,9 @@ def _is_pointwise(node: Any) -> bool:
 
 
 def _is_bias(value: Any, node: Any) -> bool:
-    shape = [int(side) for side in value.get_shape()]
-    return (
-        value.get_node().get_type_name() == "Constant"
-        and len(shape) == len(node.get_output_shape(0))
-        and math.prod(shape) == shape[1] == int(node.get_output_shape(0)[1])
-    )
+    """Whether it is a number per channel of the output."""
+    shape, channels = [int(side) for side in value.get_shape()], int(node.get_output_shape(0)[1])
+    return len(shape) == len(node.get_output_shape(0)) and math.prod(shape) == shape[1] == channels
 
 
 def _product(node: Any, bias: Any, shape: list[int]) -> Any:
@@ -66,5 +67,5 @@ def _product(node: Any, bias: Any, shape: list[int]) -> Any:
     voxels = op.reshape(last, np.array([math.prod(shape[2:]), channels]), False)
     product = op.matmul(op.constant(weights.reshape(outputs, channels)), voxels, False, True)
     if bias is not None:
-        product = op.add(product, op.constant(bias.get_node().data.reshape(outputs, 1)))
+        product = op.add(product, op.reshape(bias, np.array([outputs, 1]), False))
     return op.reshape(product, np.array(shape), False).output(0)

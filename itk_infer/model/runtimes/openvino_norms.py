@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from itk_infer.model.runtimes.openvino_folded import fold_constants
+
 
 def normalise_exactly(model: Any) -> None:
     """Replace normalisations over all spatial axes of an `openvino.Model` of fixed sizes, in place."""
@@ -20,10 +22,7 @@ def normalise_exactly(model: Any) -> None:
     found = [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
     if not found:
         return
-    passes = importlib.import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())  # axes are computed from the number of dimensions
-    manager.run_passes(model)
+    fold_constants(model)
     for node in found:
         shape = node.get_output_partial_shape(0)
         if shape.is_static and len(shape) in (4, 5):  # what can be pooled

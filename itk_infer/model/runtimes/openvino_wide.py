@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from itk_infer.model.runtimes import openvino_wide_weights as weights_of
+from itk_infer.model.runtimes.openvino_folded import fold_constants
 from itk_infer.model.runtimes.openvino_views import Blocks, joined, keep_sum_apart, separated
 
 LANES = 16  # numbers in a vector
@@ -48,10 +49,7 @@ def fill_vectors(model: Any) -> None:
     """Let an `openvino.Model` of fixed sizes make wide images where vectors would be idle, in place."""
     if not any(blocks_of(node) for node in model.get_ordered_ops()):
         return
-    passes = importlib.import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())  # shapes of biases are computed from numbers of dimensions
-    manager.run_passes(model)
+    fold_constants(model)
     _Widening().run(model)
     model.validate_nodes_and_infer_types()
 
