@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.arrays import Array, at_channel, namespace
-from itk_infer.engine.blocks import blocks
+from itk_infer.engine.blocks import BLOCK_VOXELS, blocks
 from itk_infer.engine.decision import Decision
 from itk_infer.volume.label_values import value_of
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # it imports this module
     from itk_infer.engine.uncertainty import UncertaintyMap
 
 Floats = NDArray[np.float32]
+BLOCK_NUMBERS = 4 * BLOCK_VOXELS  # of all channels, so that several passes over them find them in the cache
 VANISHES = -200.0  # exp of it is 0 in float32, and 0 times it is 0, not NaN
 
 
@@ -77,7 +78,7 @@ class ConfidenceSum:
             sure = None if self._uncertainty is None else np.empty(labels.shape, np.float32)
             expected = np.zeros(len(values))
             counted, summed, agreed = np.zeros((3, len(self._decision.channel_of_value)))
-            for block in blocks(labels.shape):  # which stay in the cache during several passes
+            for block in blocks(labels.shape, min(BLOCK_VOXELS, BLOCK_NUMBERS // len(values))):
                 chosen = self._decision.channel_of_value[labels[block]] if self._decision.weighs else None
                 of_block = categorical(values[(slice(None), *block)], probabilities, chosen)
                 if sure is not None:

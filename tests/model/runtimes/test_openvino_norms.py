@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
 
 from itk_infer.model.runtimes import openvino as runtime
+from itk_infer.model.runtimes.openvino_norms import FEW
 from itk_infer.model.runtimes.precision_check import relative_error
 
 pytest.importorskip("openvino", reason="needs the openvino extra")
@@ -58,6 +60,24 @@ def test_volumes_of_air(name):
         "one group": lambda: torch.nn.GroupNorm(1, 16),
     }[name]()
     network, values = ThenNorm(norm).eval(), mostly_air(2, 2, 48, 40, 33)
+    assert relative_error(compiled(network)(values), in_float64(network, values)) < BOUND
+
+
+def pooled(network, shape):
+    model = runtime.torch_reader(network)(shape)
+    runtime.normalise_exactly(model)
+    return sum(node.get_type_name() == "AvgPool" for node in model.get_ordered_ops())
+
+
+@pytest.mark.parametrize(
+    "norm", [torch.nn.InstanceNorm3d(16), torch.nn.GroupNorm(8, 16), torch.nn.GroupNorm(1, 16)]
+)
+def test_few_voxels_are_left_to_openvino(norm):
+    network, shape = ThenNorm(norm).eval(), (1, 2, 15, 10, 10)
+    assert math.prod(shape[2:]) == FEW
+    assert pooled(network, shape) == 0
+    assert pooled(network, (1, 2, 16, 10, 10)) == 6
+    values = mostly_air(*shape)
     assert relative_error(compiled(network)(values), in_float64(network, values)) < BOUND
 
 
