@@ -69,10 +69,9 @@ def pooled(network, shape):
     return sum(node.get_type_name() == "AvgPool" for node in model.get_ordered_ops())
 
 
-@pytest.mark.parametrize(
-    "norm", [torch.nn.InstanceNorm3d(16), torch.nn.GroupNorm(8, 16), torch.nn.GroupNorm(1, 16)]
-)
-def test_few_voxels_are_left_to_openvino(norm):
+@pytest.mark.parametrize("groups", [16, 8, 1])
+def test_few_voxels_are_left_to_openvino(groups):
+    norm = torch.nn.InstanceNorm3d(16) if groups == 16 else torch.nn.GroupNorm(groups, 16)
     network, shape = ThenNorm(norm).eval(), (1, 2, 15, 10, 10)
     assert math.prod(shape[2:]) == FEW
     assert pooled(network, shape) == 0
