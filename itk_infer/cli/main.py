@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import signal
 from collections.abc import Sequence
 
@@ -98,6 +97,8 @@ class MainGroup(click.Group):
         """Refuse an unknown word, and name the nearest command."""
         word = args[0]
         if self.get_command(ctx, word) is None:
+            import difflib
+
             close = difflib.get_close_matches(word, COMMANDS, n=1)
             guess = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(sorted(COMMANDS))}."
             raise click.UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -87,6 +86,8 @@ def _confidence(result: Mapping[str, Any]) -> float | None:
 def _fence(values: Sequence[float]) -> float:
     if len(values) < ENOUGH_CASES:
         return 0.0
+    import statistics
+
     lower, _, upper = statistics.quantiles(values, n=4)
     return lower - 1.5 * (upper - lower)
 

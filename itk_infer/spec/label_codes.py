@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -69,6 +68,8 @@ class LabelCode:
                 continue
             if code.scheme != FREE_TEXT:
                 return f"its {role} {code.scheme} {code.value} is not in the table of codes, and was not checked"
+            import difflib
+
             near = difflib.get_close_matches(code.meaning, known_codes(role).values(), n=1)
             hint = f"; the table has {near[0]!r}" if near else ""
             return f"its {role} {code.meaning!r} is no known code, and is written as free text{hint}"

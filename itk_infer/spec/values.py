@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,8 @@ def read_block(value: Any, where: str, keys: Mapping[str, Converter]) -> dict[st
     for key, item in value.items():
         path = f"{where}.{key}" if where else str(key)
         if key not in keys:
+            import difflib
+
             close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0)
             raise Invalid(f"unknown key {path}; did you mean {close[0]}?" if close else f"unknown key {path}")
         converted[key] = keys[key](item, path)
