@@ -51,10 +51,10 @@ def _instances(node: Any) -> Any:
     epsilon = op.constant(np.float32(attributes["eps"]))
     variance = _mean(op.squared_difference(inputs, mean).output(0))
     if attributes["eps_mode"].lower() == "inside_sqrt":
-        deviation = op.sqrt(op.add(variance, epsilon))
+        inverse = _power(op.add(variance, epsilon), -0.5)
     else:
-        deviation = op.add(op.sqrt(variance), epsilon)
-    return op.multiply(op.subtract(inputs, mean), _inverse(deviation)).output(0)
+        inverse = _power(op.add(op.sqrt(variance), epsilon), -1.0)
+    return op.multiply(op.subtract(inputs, mean), inverse).output(0)
 
 
 def _groups(node: Any) -> Any:
@@ -75,9 +75,9 @@ def _groups(node: Any) -> Any:
 
     middle = mean(inputs)
     variance = mean(op.squared_difference(inputs, middle).output(0))
-    deviation = op.sqrt(op.add(variance, op.constant(np.float32(attributes["epsilon"]))))
+    inverse = _power(op.add(variance, op.constant(np.float32(attributes["epsilon"]))), -0.5)
     scale, shift = (op.reshape(values, of_all, False) for values in (scale, shift))
-    normalised = op.multiply(op.subtract(inputs, middle), op.multiply(_inverse(deviation), scale))
+    normalised = op.multiply(op.subtract(inputs, middle), op.multiply(inverse, scale))
     return op.add(normalised, shift).output(0)
 
 
@@ -95,8 +95,8 @@ def _mean(values: Any) -> Any:
     return values
 
 
-def _inverse(values: Any) -> Any:
-    return _operations().divide(_operations().constant(np.float32(1)), values)
+def _power(values: Any, exponent: float) -> Any:
+    return _operations().power(values, _operations().constant(np.float32(exponent)))
 
 
 def _operations() -> Any:
