@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from itk_infer.errors import ConfigError, ModelError
-from itk_infer.files.zip_archive import reason_to_refuse
 
 if TYPE_CHECKING:
     from itk_infer.model.backend import Backend, BackendOptions
@@ -79,7 +78,7 @@ MODEL_KINDS = (
     ModelKind(
         "onnx",
         "an ONNX file",
-        recognises=f"{KINDS}.onnx_graph:is_onnx",
+        recognises=f"{KINDS}.onnx_location:is_onnx",
         load=f"{KINDS}.onnx:load",
         extra="onnx",
         flags=(FileFlag(("--onnx",), "MODEL.onnx", "ONNX model file."),),
@@ -135,7 +134,7 @@ MODEL_KINDS = (
     ModelKind(
         "torch_file",
         "a TorchScript file (.ts, .pt) or a torch.export archive (.pt2)",
-        recognises=f"{KINDS}.torch_export_scan:is_torch_file",
+        recognises=f"{KINDS}.torch_location:is_torch_file",
         load=f"{KINDS}.torch_file:load",
         extra="torch",
         classify=f"{KINDS}.torch_pictures:load",
@@ -164,6 +163,8 @@ def kind_of(path: Path) -> ModelKind:
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; a model is {_all_sentences()}")
+    from itk_infer.files.zip_archive import reason_to_refuse
+
     damaged = reason_to_refuse(path)
     if damaged is not None:
         raise ModelError(f"{path}: cannot be read ({damaged}); copy or download it again")

@@ -9,7 +9,7 @@ import pytest
 
 from itk_infer.errors import ModelError
 from itk_infer.files.zip_archive import MAX_DIRECTORY, ZipArchive, reason_to_refuse
-from itk_infer.model.kinds.torch_export_scan import is_exported
+from itk_infer.model.kinds.torch_location import is_exported
 from itk_infer.model.registry import kind_of
 
 NAMES = [

@@ -137,7 +137,7 @@ def test_what_is_missing_or_of_no_kind_is_said_with_the_kinds(tmp_path):
 
 
 def test_what_can_be_two_kinds_needs_a_kind(demo, fake, monkeypatch):
-    both = (*MODEL_KINDS, replace(fake, recognises="itk_infer.model.kinds.onnx_graph:is_onnx"))
+    both = (*MODEL_KINDS, replace(fake, recognises="itk_infer.model.kinds.onnx_location:is_onnx"))
     monkeypatch.setattr(registry, "MODEL_KINDS", both)
     with pytest.raises(ConfigError, match="can be loaded as onnx or fake; choose one of these with `kind`"):
         kind_of(demo)

@@ -100,16 +100,6 @@ def read_graph(path: Path) -> OnnxGraph:
             return OnnxGraph()
 
 
-def is_onnx(path: Path) -> bool:
-    """Whether a file is an ONNX model, by its suffix or by its content."""
-    if not path.is_file():
-        return False
-    try:
-        return path.suffix.lower() == ".onnx" or bool(read_graph(path).nodes)
-    except OSError:
-        return False
-
-
 class _Reader:
     """Reads messages of one file, and collects references to external data."""
 

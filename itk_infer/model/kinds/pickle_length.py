@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
 from io import BytesIO
 from typing import IO
 
@@ -46,6 +45,8 @@ def refuse_long(file: IO[bytes], pickles: int = 1) -> None:
     Raises:
         TooLong: there are too many.
     """
+    import pickletools
+
     count = 0
     try:
         for _ in range(pickles):

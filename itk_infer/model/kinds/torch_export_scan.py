@@ -18,12 +18,10 @@ from typing import Any
 
 from itk_infer.errors import ModelError
 from itk_infer.files.zip_archive import ZipArchive
+from itk_infer.model.kinds.torch_location import MODEL_JSON
 from itk_infer.model.kinds.torch_operators import ATEN
-from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript
 
-ENDINGS = (".ts", ".pt", ".pt2")
 MAX_JSON_BYTES = 256 * 2**20
-_MODEL = re.compile(r"^[^/]+/models/model\.json$")
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 ARITHMETIC = ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow", "eq", "ne", "lt", "le", "gt", "ge")
 # Nodes that only check sizes at the time of export.
@@ -78,26 +76,6 @@ class ExportedGraph:
     output: str
 
 
-def is_torch_file(path: Path) -> bool:
-    """Whether a path is a torch file that may hold a program. Runs nothing, and raises nothing."""
-    if not path.is_file():
-        return False
-    return is_torchscript(path) or is_exported(path) or (path.suffix in ENDINGS and _is_torch_save(path))
-
-
-def is_exported(path: Path) -> bool:
-    """Whether a file is an archive that torch.export.save wrote. Runs nothing, and raises nothing."""
-    return any(_MODEL.match(name) for name in entry_names(path))
-
-
-def _is_torch_save(path: Path) -> bool:
-    """Whether a file was written by torch.save: weights, or a pickled module."""
-    if any(name.endswith("data.pkl") for name in entry_names(path)):
-        return True
-    with path.open("rb") as file:
-        return file.read(2) == b"\x80\x02"  # a pickle, torch's format before archives
-
-
 def read_graph(path: Path) -> ExportedGraph:
     """Read the graph of an archive, and refuse operators that networks do not need.
 
@@ -109,7 +87,7 @@ def read_graph(path: Path) -> ExportedGraph:
             names = archive.namelist()
             if len({name.casefold() for name in names}) != len(names):
                 raise ModelError(f"{path}: refused, because it holds an entry twice")
-            (model,) = (name for name in names if _MODEL.match(name))
+            (model,) = (name for name in names if MODEL_JSON.match(name))
             root = model.partition("/")[0]
             content = _json(archive, model, path)
             weights = _json(archive, f"{root}/data/weights/model_weights_config.json", path)

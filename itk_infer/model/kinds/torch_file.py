@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from itk_infer.errors import ModelError
 from itk_infer.files.zip_archive import ZipArchive
 from itk_infer.model.backend import BackendOptions
-from itk_infer.model.kinds.torch_export_scan import is_exported
-from itk_infer.model.kinds.torchscript_scan import entry_names, is_torchscript, scan_torchscript
+from itk_infer.model.kinds.torch_location import entry_names, is_exported, is_torchscript
+from itk_infer.model.kinds.torchscript_scan import scan_torchscript
 from itk_infer.model.runtimes.torch import TorchBackend, TorchModel, first_line
 from itk_infer.model.spec_json import MAX_SPEC_BYTES
 from itk_infer.model.spec_sources import Document, SpecSources, resolve

@@ -18,9 +18,8 @@ from itk_infer.model.backend import BackendOptions
 from itk_infer.model.classifier import Pictures
 from itk_infer.model.classify_sources import resolve_classify
 from itk_infer.model.inferer.out_of_memory import network_error
-from itk_infer.model.kinds.torch_export_scan import is_exported
 from itk_infer.model.kinds.torch_file import PROGRAM, embedded_spec, read_torchscript
-from itk_infer.model.kinds.torchscript_scan import is_torchscript
+from itk_infer.model.kinds.torch_location import is_exported, is_torchscript
 from itk_infer.model.runtimes import openvino
 from itk_infer.model.runtimes.precision import Precision
 from itk_infer.model.runtimes.torch import first_line

@@ -42,22 +42,6 @@ _BOUND = re.compile(r"_\d+")  # variables to which the program assigns functions
 _SYNTAX = (ast.Import, ast.ImportFrom, ast.With, ast.Try, ast.Lambda, ast.AsyncFunctionDef, ast.Await, ast.Global)
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code, as torch.jit.save writes. Runs nothing, and raises nothing."""
-    return any(_is_code(name) for name in entry_names(path))
-
-
-def entry_names(path: Path) -> list[str]:
-    """Names of the entries of a zip archive; empty for other files."""
-    try:
-        if not path.is_file() or not zipfile.is_zipfile(path):
-            return []
-        with ZipArchive(path) as archive:
-            return archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []
-
-
 def scan_torchscript(path: Path, operators: frozenset[str]) -> None:
     """Refuse a program that uses anything but known operators and its own functions.
 
@@ -77,10 +61,6 @@ def scan_torchscript(path: Path, operators: frozenset[str]) -> None:
         )
     for where, tree in trees:
         _Scan(path, where, functions, operators - ATEN).look(tree)
-
-
-def _is_code(name: str) -> bool:
-    return "/code/" in f"/{name}" and name.casefold().endswith(".py")
 
 
 def _trees(path: Path) -> Iterator[tuple[str, ast.Module]]:

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from itk_infer.model.kinds.onnx_graph import TYPES, ExternalData, OnnxGraph, is_onnx, read_graph
+from itk_infer.model.kinds.onnx_graph import TYPES, ExternalData, OnnxGraph, read_graph
+from itk_infer.model.kinds.onnx_location import is_onnx
 
 FREE = ("n", 1, "d", "h", "w")
 

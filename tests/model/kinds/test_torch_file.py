@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from itk_infer import Predictor
 from itk_infer.errors import ConfigError, ModelError
-from itk_infer.model.kinds.torch_export_scan import is_torch_file
+from itk_infer.model.kinds.torch_location import is_torch_file
 from itk_infer.model.registry import kind_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
