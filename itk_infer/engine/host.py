@@ -21,7 +21,7 @@ from itk_infer.engine.workspace import Slab
 from itk_infer.volume.interpolation import ModelGrid
 from itk_infer.volume.slab import DecidedSlab
 
-SLAB_BYTES = 2 * 2**20  # a slab and arrays computed from it fit in the processor's caches
+SLAB_BYTES = 8 * 2**20  # a slab and arrays computed from it fit in the processor's caches
 MEMBER_SLAB_BYTES = 2**20  # of each member of an ensemble, all of which are in memory together
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
