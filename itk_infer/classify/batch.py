@@ -18,7 +18,7 @@ from itk_infer.model.batch_size.cache import open_cache
 from itk_infer.model.batch_size.trial import BatchTrial
 from itk_infer.options import BatchChoice
 
-ON_CPU = 8  # with 4, threads change more often between decoding and the network, which takes 2 % more time
+ON_CPU = 12  # with fewer, threads change more often between decoding and the network: 1 to 3 % more time with 8
 OF_LARGE = 4  # large pictures, whose inputs take much memory in each thread
 LARGE = 1 << 20  # bytes of such an input
 

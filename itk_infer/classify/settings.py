@@ -20,7 +20,7 @@ class ClassifySettings:
         output: Folder of the results; created if missing.
         database: Path of `results.db`; None: in `output`.
         threshold: Replaces the thresholds of all labels; None: those of the spec.
-        batch: Pictures per call of the network; ``auto``: found by timing; None: 8 on a CPU, 4 of
+        batch: Pictures per call of the network; ``auto``: found by timing; None: 12 on a CPU, 4 of
             large pictures, ``auto`` on a GPU.
         threads: Threads that decode pictures and run the network; None: as many as usable cores.
         overwrite: Compute everything again.

@@ -54,7 +54,7 @@ def _worker_options(command: Any) -> Any:
     "--batch-size",
     heading=RUNNING,
     metavar="[auto|N]",
-    help="Pictures per call; default 8 on a CPU, 4 large ones. auto, the default on GPUs: found, and remembered.",
+    help="Pictures per call; default 12 on a CPU, 4 large ones. auto, the default on GPUs: found, and remembered.",
 )
 @option(
     "--batch-cache",

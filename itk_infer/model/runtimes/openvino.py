@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 VECTORS_OF_16 = "WINOGRAD"  # the ability that OpenVINO has where there is AVX-512
 PART = 4  # pictures that are run as one, where that is faster than one by one
 RESTS = 8  # incomplete parts that are filled up, in less time than compiling the network for one picture takes
+QUEUED = 2  # parts of a call that are started; with one, the CPU waits for Python between them
 SMALL = 32 << 20  # bytes of a network whose weights stay in the caches
 # The first call of `Type.to_dtype` makes a table; two threads in it then wait for each other for ever (2026.4).
 FIRST_CALL = threading.Lock()
@@ -289,14 +290,10 @@ class OpenVinoCalls:
     def __call__(self, windows: Windows) -> Logits:
         """Run the network; the memory of the output is not reused."""
         try:
-            if self._part in (-1, len(windows)):
-                return self._infer(self._part, windows)
-            rest = len(windows) % self._part
+            windows = np.require(windows, np.float32, ["C", "W"])  # as shared memory has to be
+            rest = 0 if self._part == -1 else len(windows) % self._part
             whole, last = windows[: len(windows) - rest], windows[len(windows) - rest :]
-            parts = [
-                self._infer(self._part, whole[at : at + self._part]) for at in range(0, len(whole), self._part)
-            ]
-            return np.concatenate([*parts, *self._of_rest(last)])
+            return np.concatenate([*self._infer(self._part, whole), *self._of_rest(last)])
         except Exception as error:  # OpenVINO's frontends have error classes without a common base
             raise network_error(error, f"OpenVINO failed on {windows.shape}: {reason(error)}") from error
 
@@ -307,16 +304,38 @@ class OpenVinoCalls:
         if self._rests < RESTS:
             self._rests += 1
             more = np.repeat(windows[-1:], self._part - len(windows), axis=0)
-            return [self._infer(self._part, np.concatenate([windows, more]))[: len(windows)]]
-        return [self._infer(1, windows[at : at + 1]) for at in range(len(windows))]
+            (found,) = self._infer(self._part, np.concatenate([windows, more]))
+            return [found[: len(windows)]]
+        return self._infer(1, windows)
 
-    def _infer(self, part: int, windows: Windows) -> Any:
+    def _infer(self, part: int, windows: Windows) -> list[Any]:
+        """Outputs of `part` pictures at a time, -1: of all of them; the next ones are queued meanwhile."""
+        requests = self._requests_of(part)
+        tensor, size = import_openvino().Tensor, len(windows) if part == -1 else part
+        starts, found = range(0, len(windows), size), list[Any]()
+        try:
+            for number, at in enumerate(starts):
+                request = requests[number % QUEUED]
+                if number >= QUEUED:
+                    found.append(_answer(request))
+                request.set_input_tensor(0, tensor(windows[at : at + size], shared_memory=True))
+                request.start_async()
+            found += [_answer(requests[number % QUEUED]) for number in range(len(found), len(starts))]
+        finally:
+            for request in requests:  # they read `windows`
+                with suppress(Exception):  # raised already
+                    request.wait()
+        return found
+
+    def _requests_of(self, part: int) -> list[Any]:
+        """This thread's requests for `part` pictures."""
         if not hasattr(self._requests, "own"):
             self._requests.own = {}
-        own = self._requests.own
+        own: dict[int, list[Any]] = self._requests.own
         if part not in own:
-            own[part] = self._compile(part).create_infer_request()
-        return own[part].infer({0: windows}, share_inputs=True, share_outputs=False)[0]
+            compiled = self._compile(part)
+            own[part] = [compiled.create_infer_request() for _ in range(QUEUED)]
+        return own[part]
 
     def _compile(self, part: int) -> Any:
         """The network for `count` pictures per call, compiled once; -1: any number."""
@@ -325,3 +344,9 @@ class OpenVinoCalls:
                 model = self._read((part, *self._shape[1:]))
                 self._compiled[part] = import_openvino().Core().compile_model(model, "CPU", self._settings)
             return self._compiled[part]
+
+
+def _answer(request: Any) -> Any:
+    """A copy of a request's output, once it is there."""
+    request.wait()
+    return request.get_output_tensor(0).data.copy()

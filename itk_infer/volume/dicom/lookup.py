@@ -115,15 +115,20 @@ class LookedUp:
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         """Converted rows, (rows, X) float32."""
+        found = np.empty(self._stored[rows].shape, np.float32)
+        self.write(rows, found)
+        return found
+
+    def write(self, rows: slice, out: NDArray[np.float32]) -> None:
+        """Write converted rows to `out`, (rows, X), contiguous."""
         stored = self._stored[rows]
         if self._convert is None:
-            return self._look(stored.astype(np.int64))
-        values = np.ascontiguousarray(stored).reshape(-1)
-        found = np.empty(values.size, np.float32)
+            out[...] = self._look(stored.astype(np.int64))
+            return
+        values, found = np.ascontiguousarray(stored).reshape(-1), out.reshape(-1)
         for at in range(0, values.size, AT_A_TIME):  # what is computed for them should stay in the cache
             part = slice(at, at + AT_A_TIME)
             self._convert(values[part], found[part])
-        return found.reshape(stored.shape)
 
 
 @lru_cache(maxsize=64)
@@ -162,7 +167,8 @@ class _Line:
     span: np.float32
 
     def __call__(self, stored: NDArray[np.integer], out: NDArray[np.float32]) -> None:
-        np.subtract(stored, self.low, out=out, dtype=np.float32)
+        np.copyto(out, stored)
+        np.subtract(out, self.low, out=out)
         np.divide(out, self.span, out=out)
         np.clip(out, 0.0, 1.0, out=out)
 

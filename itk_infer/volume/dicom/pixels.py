@@ -286,10 +286,14 @@ def _coloured(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
 
 
 def _significant(values: NDArray[Any], form: PixelForm) -> NDArray[Any]:
-    """Stored values without unused bits, which may hold an overlay."""
+    """Stored values without unused bits, which may hold an overlay; the same array where these say nothing."""
     if form.stored == form.allocated:
         return values
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if form.high == form.stored - 1 and values.size:
+        first, last = form.range
+        if values.max() <= last and (not form.signed or values.min() >= first):
+            return values
     if not form.signed:
         low = form.high + 1 - form.stored
         lowest: NDArray[Any] = values >> low if low else values

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from itk_infer.errors import InputError
@@ -52,7 +53,7 @@ class DicomPicture:
         """See `Picture.sha256`."""
         return pixels_sha256(self.stored)
 
-    def rows(self, channel: PictureChannel, wanted: PictureInput) -> Rows:
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32] | Rows:
         """See `Picture.rows`."""
         return self.looks.rows(self.stored, self.frame, channel, wanted)
 

@@ -68,18 +68,26 @@ class PictureMaker:
             (C, Y, X) float32.
         """
         made = np.empty((self.count, *at(0).shape[1:]), np.float32) if out is None else out
-        for values, (place, source) in zip(made, self._parts, strict=True):
-            values[...] = at(place)[source]
+        if len(set(self._parts)) == 1:  # one plane for all channels
+            ((place, source), *_) = self._parts
+            values = np.broadcast_to(at(place)[source], made.shape)
+        else:
+            values = made
+            for channel, (place, source) in zip(made, self._parts, strict=True):
+                channel[...] = at(place)[source]
         for step in self._wanted.intensity:
             if isinstance(step, Standardize) and step.channels is None:
-                made -= np.array(step.mean, np.float32)[:, None, None]
-                made /= np.array(step.std, np.float32)[:, None, None]
+                np.subtract(values, np.array(step.mean, np.float32)[:, None, None], out=made)
+                np.divide(made, np.array(step.std, np.float32)[:, None, None], out=made)
             else:
-                made[...] = np.asarray(apply_intensity(made[:, None], [step]))[:, 0]
+                made[...] = np.asarray(apply_intensity(values[:, None], [step]))[:, 0]
+            values = made
+        if values is not made:
+            made[...] = values
         return made
 
 
-def resized(plane: Rows, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
+def resized(plane: Plane | Rows, size: tuple[int, int] | None, rule: PictureResize) -> Plane:
     """Resize a plane (Y, X), see `PictureResize`; linear resizing with antialiasing equals torch's to 2e-5."""
     rows, columns = plane.shape
     if size is None or (rows, columns) == size:
@@ -93,7 +101,7 @@ def resized(plane: Rows, size: tuple[int, int] | None, rule: PictureResize) -> P
     return _cut_or_pad(plane[:], size)
 
 
-def _scaled(rows: Rows, size: tuple[int, int], rule: PictureResize) -> Plane:
+def _scaled(rows: Plane | Rows, size: tuple[int, int], rule: PictureResize) -> Plane:
     if rows.shape != size and rule.interpolation == "linear" and rule.antialias:
         return antialiased(rows, size)
     plane = rows[:]

@@ -35,7 +35,7 @@ def open_pictures(path: Path) -> Pictures:
     if is_sidecar(name):
         raise NotAPicture("no picture, by its name")
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # a buffer would have to be joined with the rest
             start = file.read(1024)
             if looks_like_dicom(start):
                 file.seek(0)

@@ -46,7 +46,7 @@ class PictureFacts:
 
 
 class Rows(Protocol):
-    """A plane (Y, X) whose rows may be computed when they are asked for; an array is one, too."""
+    """A plane (Y, X) whose rows are computed when they are asked for."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,6 +55,10 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         """Some rows, (rows, X)."""
+        ...
+
+    def write(self, rows: slice, out: NDArray[np.float32]) -> None:
+        """Write some rows to `out`, (rows, X), contiguous."""
         ...
 
 
@@ -66,7 +70,7 @@ class Picture(Protocol):
         """SHA-256 of its decoded values, shape and type."""
         ...
 
-    def rows(self, channel: PictureChannel, wanted: PictureInput) -> Rows:
+    def rows(self, channel: PictureChannel, wanted: PictureInput) -> NDArray[np.float32] | Rows:
         """The values of one channel before resizing.
 
         Raises:

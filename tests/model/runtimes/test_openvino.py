@@ -114,8 +114,41 @@ def test_any_number_of_pictures_is_classified_in_the_parts_it_is_compiled_for(
         found = network(pictures[:count])
         assert len(found) == count
         np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
+    for other in (
+        pictures[::-1, :, ::-1],
+        np.broadcast_to(pictures[3:4], pictures.shape),
+    ):  # not contiguous, read only
+        np.testing.assert_allclose(network(other)[:, 0], 10 * (other.mean(axis=(1, 2, 3)) - 0.5), atol=1e-5)
     parts = set(network._compiled)
     assert parts == ({-1} if sides == (-1, -1) else {1} if small else {4} if rests else {1, 4})
+
+
+def test_no_picture_is_read_after_a_call_that_failed(tmp_path):
+    """The memory of its pictures may then be used for others."""
+    network = module.OpenVinoCalls(
+        module.onnx_reader(brightness_network(tmp_path / "m.onnx")), (-1, 1, 8, 8), "fp32", 2, 2, size=1
+    )
+    pictures = np.zeros((5, 1, 8, 8), np.float32)
+    network(pictures)
+    waits = []
+
+    class Request:
+        def __init__(self, request):
+            self.request = request
+
+        def __getattr__(self, name):
+            return getattr(self.request, name)
+
+        def wait(self):
+            self.request.wait()
+            waits.append(self)
+            raise RuntimeError("no")
+
+    own = network._requests.own
+    own[1] = [Request(request) for request in own[1]]
+    with pytest.raises(InferenceError, match="OpenVINO failed on .5, 1, 8, 8.: no"):
+        network(pictures)
+    assert waits == [own[1][0], *own[1]]
 
 
 def test_a_file_is_read_once_for_networks_that_are_built_together(tmp_path):

@@ -25,6 +25,10 @@ def test_pixels_are_looked_up_in_parts(monkeypatch, kind, at_a_time):
     shown = np.clip((values - (CENTER - 0.5)) / (WIDTH - 1) + 0.5, 0, 1)  # PS3.3, C.11.2.1.2.1
     assert found.dtype == np.float32
     np.testing.assert_array_equal(lookup.LookedUp(stored, form, look)[5:17], found[5:17])
+    memory = np.full((40, 41), -1, np.float32)
+    lookup.LookedUp(stored, form, look).write(slice(5, 17), memory[3:15])
+    np.testing.assert_array_equal(memory[3:15], found[5:17])
+    assert (memory[[2, 15]] == -1).all()
     np.testing.assert_allclose(found, 1 - shown, atol=1e-6)
 
 

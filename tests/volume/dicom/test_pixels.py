@@ -9,6 +9,7 @@ from support.dicom_files import compressed, save, save_series, slice_of, voxels
 from support.htj2k import htj2k_encode
 
 from itk_infer.errors import InputError
+from itk_infer.volume.dicom import pixels
 from itk_infer.volume.dicom.reading import read_series
 from itk_infer.volume.dicom.series_files import SeriesFiles
 
@@ -107,6 +108,22 @@ def test_bits_around_the_value_are_left_out(tmp_path):
     np.testing.assert_array_equal(volume.array, array)
     shifted = (array.view(np.uint16) << 4).view(np.int16)
     np.testing.assert_array_equal(read(series(tmp_path / "b", shifted, BitsStored=12, HighBit=15)).array, array)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_memory_is_taken_only_where_a_bit_is_left_out(signed):
+    form = pixels.PixelForm(2, 3, 16, 12, 11, signed, 1)
+    first, last = form.range
+    kept = np.array([[first, 0, last], [1, last, first]], np.int16 if signed else np.uint16)
+    assert pixels._significant(kept, form) is kept
+    for value in (first - 1, last + 1) if signed else (last + 1,):
+        other = kept.copy()
+        other[0, 1] = value  # a bit beside the stored ones
+        expected = kept.copy()
+        expected[0, 1] = last if value < first else first
+        np.testing.assert_array_equal(pixels._significant(other, form), expected)
+    high = pixels.PixelForm(2, 3, 16, 12, 15, signed, 1)
+    np.testing.assert_array_equal(pixels._significant(np.full_like(kept, 16), high), np.ones_like(kept))
 
 
 @pytest.mark.parametrize(

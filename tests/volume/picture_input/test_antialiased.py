@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from itk_infer.volume.picture_input import antialiased as module
 from itk_infer.volume.picture_input.antialiased import ON_ONE_THREAD, _blocks, antialiased
 
 RNG = np.random.default_rng(5)
@@ -38,6 +40,46 @@ def test_a_plane_that_is_a_part_of_another_is_left_as_it_is() -> None:
     part, before = whole[3:43, ::2], whole.copy()
     np.testing.assert_array_equal(antialiased(part, (9, 11)), antialiased(part.copy(), (9, 11)))
     np.testing.assert_array_equal(whole, before)
+
+
+class OnDemand:
+    """Rows of a plane, which notes the ones it was asked for."""
+
+    def __init__(self, plane: NDArray[np.float32]) -> None:
+        self.plane, self.shape, self.asked = plane, plane.shape, list[int]()
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def write(self, rows: slice, out: NDArray[np.float32]) -> None:
+        self.asked += range(rows.start, rows.stop)
+        out[...] = self.plane[rows]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 70 * 64, 1 << 20])  # a block's rows, a part of all, all
+@pytest.mark.parametrize("most_kept", [0, 1 << 20])
+@pytest.mark.parametrize("size", [(64, 33), (3, 90), (400, 80)])
+def test_rows_are_converted_once_and_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, at_a_time: int, most_kept: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(module, "AT_A_TIME", at_a_time)
+    monkeypatch.setattr(module, "MOST_KEPT", most_kept)
+    plane, other = (RNG.normal(size=(300, 70)).astype(np.float32) for _ in range(2))
+    rows = OnDemand(plane)
+    found = antialiased(rows, size)
+    assert rows.asked == list(range(300))
+    expected = found.copy()
+    antialiased(OnDemand(other), size)
+    np.testing.assert_array_equal(found, expected)  # it is not in the memory of the next one
+    np.testing.assert_array_equal(antialiased(plane, size), expected)
+
+
+def test_a_thread_keeps_memory_of_a_limited_size() -> None:
+    antialiased(RNG.random((2, 20_000), np.float32), (1, 300))
+    small = module._own("narrow", (3, 5))
+    assert small.base is not None
+    assert small.base is module._own("narrow", (2, 4)).base
+    assert module._own("narrow", (1, module.MOST_KEPT + 1)).base is None
 
 
 def test_products_are_small_and_cover_all_pixels() -> None:
