@@ -19,6 +19,8 @@ A message states what is wrong, where, and what to do.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ItkInferError(Exception):
     """Root of the tree. Its own exit code stands for an error in the program."""
@@ -90,3 +92,11 @@ class InterruptedRunError(ItkInferError):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by signal {signal_number}")
         self.exit_code = 128 + signal_number
+
+
+def unexpected(error: Exception) -> str:
+    """What and where an error is that nobody expected: a bug, as a part of a sentence."""
+    import traceback
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from itk_infer.classifier import Classifier
@@ -14,7 +12,7 @@ from itk_infer.classify.messages import FileDone
 from itk_infer.classify.model_facts import ModelFacts, facts_of
 from itk_infer.classify.part import ClassifierRequest, Part
 from itk_infer.classify.work import Work, threads_on
-from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError
+from itk_infer.errors import InterruptedRunError, ItkInferError, ModelError, unexpected
 from itk_infer.executors.messages import Failed, Outcome, Returned
 from itk_infer.machine import usable_cores
 from itk_infer.model.runtimes.precision import Precision
@@ -55,9 +53,7 @@ class PartRunner:
         except ItkInferError as error:
             return Failed(task.name, worker, str(error))
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(where.filename).name}:{where.lineno}"
-            return Failed(task.name, worker, f"unexpected {type(error).__name__}: {error} ({place})")
+            return Failed(task.name, worker, unexpected(error))
         return Returned(task.name, worker, tuple(found))
 
     def overlapping(self, worker: int, send: Any, show: Any, check: Any) -> None:

@@ -23,8 +23,9 @@ from itk_infer.classify.messages import FileDone, ImageDone
 from itk_infer.classify.sequence import Slot, with_neighbours
 from itk_infer.classify.tasks import Tasks
 from itk_infer.classify.units import Unit, WaitingFile
-from itk_infer.errors import InferenceError, InputError
-from itk_infer.machine import usable_cores
+from itk_infer.errors import InferenceError, InputError, unexpected
+from itk_infer.machine import ran_out, shortage, usable_cores
+from itk_infer.volume.names import printable
 from itk_infer.volume.picture_input.opening import open_pictures
 from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
 
@@ -199,8 +200,8 @@ class Work:
         except NotAPicture as reason:
             job.end("skipped", str(reason))
             return None
-        except InputError as error:
-            job.end("failed", str(error))
+        except Exception as error:
+            job.end("failed", _why(file, error))
             return None
         return pictures
 
@@ -208,8 +209,8 @@ class Work:
         """Decode one picture; None if that fails, in which case its file is reported as failed."""
         try:
             return _Picture(job, frame, self._classifier.planes(pictures.picture(frame)))
-        except InputError as error:
-            job.end("failed", str(error))
+        except Exception as error:
+            job.end("failed", _why(job.file, error))
             return None
 
     def _add(self, picture: _Picture, around: list[Planes], at: int) -> None:
@@ -267,6 +268,14 @@ class Work:
                     scores.members[:, number].tolist(),
                 )
             )
+
+
+def _why(file: WaitingFile, error: Exception) -> str:
+    """Why a file failed. One bad file never stops the others, even if this program has a bug."""
+    if isinstance(error, InputError):
+        return str(error)
+    name = printable(Path(file.path).name)
+    return f"{name}: {shortage('this picture') if ran_out(error) else unexpected(error)}"
 
 
 @dataclass(frozen=True, slots=True)

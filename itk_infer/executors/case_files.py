@@ -6,7 +6,6 @@ Runs in the process that holds the model: this one, a worker, or one on another 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +16,15 @@ from itk_infer.case.case import Case
 from itk_infer.case.identity import digest_of, output_identity
 from itk_infer.case.result import Measurements
 from itk_infer.engine.memory import Memory
-from itk_infer.errors import CaseError, ConfigError, InputError, InterruptedRunError, LockLostError, OutputError
+from itk_infer.errors import (
+    CaseError,
+    ConfigError,
+    InputError,
+    InterruptedRunError,
+    LockLostError,
+    OutputError,
+    unexpected,
+)
 from itk_infer.events import CaseStarted, Progress, Warned
 from itk_infer.executors.messages import Failed, Finished, Outcome, Stopped, Task
 from itk_infer.executors.reading import CaseImage, read_case
@@ -117,8 +124,7 @@ def _settled(task: Task, worker: int, step: Callable[[], Settled]) -> Settled | 
         if ran_out(error):
             reason = f"{shortage('this image and the libraries')}; a dry run prints what the image needs"
         else:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"unexpected {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            reason = unexpected(error)
     return Failed(task.name, worker, reason)
 
 

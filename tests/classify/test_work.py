@@ -92,3 +92,40 @@ def test_pictures_are_decoded_while_the_network_is_built(
         threads.close()
     assert at_first[0] == decoded
     assert sorted(file.file for file in found) == list(range(12))
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError()], ids=["a bug", "memory"])
+@pytest.mark.parametrize("where", ["opened", "decoded"])
+def test_one_file_that_fails_in_an_unknown_way_stops_no_others(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full((6, 6), number, np.uint8))
+    classifier = Classifier.load(model, device="cpu", provider="cpu")
+    open_file, planes = work.open_pictures, classifier.planes
+
+    def opened(path: Path) -> Any:
+        if path.name == "1.npy":
+            raise error
+        return open_file(path)
+
+    def made(picture: Any) -> Any:
+        if picture.name == "1.npy":
+            raise error
+        return planes(picture)
+
+    if where == "decoded":
+        monkeypatch.setattr(classifier, "planes", made)
+    threads = work.Work(classifier, tmp_path, 2, 2, **({"open_file": opened} if where == "opened" else {}))
+    found = list[FileDone]()
+    try:
+        units = (Unit((WaitingFile(number, f"{number}.npy"),)) for number in range(3))
+        threads.classify(units, found.append, lambda: None)
+    finally:
+        threads.close()
+    by_file = {file.file: file for file in found}
+    assert {number: file.state for number, file in by_file.items()} == {0: "done", 1: "failed", 2: "done"}
+    words = (
+        "1.npy: unexpected ValueError: odd (test_work.py:" if "odd" in str(error) else "1.npy: not enough memory"
+    )
+    assert by_file[1].reason.startswith(words)

@@ -15,6 +15,8 @@ from itk_infer.volume.picture_input.dicom_pictures import DicomPictures
 from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pictures
 from itk_infer.volume.pictures import read_picture
 
+COLOURS = 3  # channels of a picture in colours
+
 
 def open_pictures(path: Path) -> Pictures:
     """Open a file of pictures, which is read once as a whole.
@@ -61,6 +63,11 @@ def _photo(path: Path) -> ArrayPictures:
     read = read_picture(path)
     pages = read.pages[..., 0] if read.pages.shape[-1] == 1 else read.pages
     name = printable(path.name)
+    if pages.ndim == 4 and pages.shape[-1] != COLOURS:
+        channels = pages.shape[-1]
+        raise InputError(
+            f"{name}: has {channels} channels, and a picture is grey or in colours; save them as files"
+        )
     note = "; ".join(note.removeprefix(f"{name}: ") for note in read.notes)
     facts = PictureFacts(len(pages), positions=(None,) * len(pages), note=note)
     return ArrayPictures(pages, facts, read.sha256, True, name)

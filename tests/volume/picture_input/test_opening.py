@@ -24,6 +24,14 @@ def test_pictures_of_eight_bits(tmp_path: Path, mode: str) -> None:
     np.testing.assert_allclose(plane, np.full((4, 6), 0.2), atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_channels_are_refused(tmp_path: Path, channels: int) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the images extra")
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((channels, 6, 8), np.uint8), metadata={"axes": "CYX"})
+    with pytest.raises(InputError, match=f"a.ome.tif: has {channels} channels"):
+        open_pictures(tmp_path / "a.ome.tif")
+
+
 def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     values = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2000
     Image.fromarray(values).save(tmp_path / "a.png")
