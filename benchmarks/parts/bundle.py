@@ -240,7 +240,8 @@ def memory(work: dict[str, Any]) -> list[str]:
         "### What our memory consists of",
         "",
         "MiB that each step of a worker adds (less than 0: returns): its own memory + files of libraries that are "
-        "mapped into it, of which other processes may share a part. In the tables above, the command comes on top.",
+        "mapped into it, of which other processes may share a part. In the tables above, the command comes on "
+        "top.",
         "",
         *table(("worker of", *parts, "in all"), cells),
     ]
