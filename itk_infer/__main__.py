@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Threads of NumPy's library would use .1 CPU seconds each, here and in workers, for waiting after its import.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     from itk_infer.streams import forgive_streams, lost_output, open_missing_streams
 
     open_missing_streams()

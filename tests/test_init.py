@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -75,3 +76,22 @@ def test_pages_import_public_names_only(page: Path) -> None:
             assert not [alias.name for alias in node.names if alias.name.startswith("itk_infer.")]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "itk_infer":
             assert node.attr in itk_infer.__all__
+
+
+AFTER = """
+import os, sys
+from itk_infer.__main__ import main
+sys.argv = ["itk_infer", "--version"]
+try:
+    main()
+except SystemExit:
+    print(os.environ["OPENBLAS_THREAD_TIMEOUT"])
+"""
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, "4"), ({"OPENBLAS_THREAD_TIMEOUT": "20"}, "20")])
+def test_threads_of_numpy_do_not_wait_busily_unless_it_is_wanted(given: dict[str, str], wanted: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    words = [sys.executable, "-c", AFTER]
+    done = subprocess.run(words, env={**environment, **given}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == wanted
