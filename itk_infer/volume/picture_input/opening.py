@@ -16,6 +16,7 @@ from itk_infer.volume.picture_input.picture import NotAPicture, PictureFacts, Pi
 from itk_infer.volume.pictures import read_picture
 
 COLOURS = 3  # channels of a picture in colours
+START = 1024  # bytes by which DICOM is recognised
 
 
 def open_pictures(path: Path) -> Pictures:
@@ -38,7 +39,9 @@ def open_pictures(path: Path) -> Pictures:
         raise NotAPicture("no picture, by its name")
     try:
         with path.open("rb", buffering=0) as file:  # a buffer would have to be joined with the rest
-            start = file.read(1024)
+            start = b""
+            while len(start) < START and (more := file.read(START - len(start))):  # may return less than is there
+                start += more
             if looks_like_dicom(start):
                 file.seek(0)
                 return DicomPictures(path, file.read())
