@@ -54,7 +54,7 @@ def keep_sum_apart(image: Any, voxel_by_voxel: Collection[str]) -> None:
     size = math.prod(image.get_shape())
     while (node := image.get_node()).get_type_name() in voxel_by_voxel:
         images = [value for value in node.input_values() if math.prod(value.get_shape()) == size]
-        if len(images) > 1:
+        if len(images) != 1:  # none: the image is made of a smaller one
             break
         image = images[0]
     if node.get_type_name() != "Add":

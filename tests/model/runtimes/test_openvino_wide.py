@@ -157,6 +157,12 @@ NETWORKS = {
         Together(lambda image, a: a(image) * torch.arange(8.0), conv(8, 8)),
         [16],
     ),
+    "an image of one channel, as of several": (
+        Together(
+            lambda image, a: a(image) + image[:, :1] * torch.arange(1.0, 9.0).reshape(8, 1, 1, 1), conv(8, 8)
+        ),
+        [16],
+    ),
     "masks of voxels": (
         Together(lambda image, a, b: a(image) * torch.sigmoid(b(image)), conv(8, 8), conv(8, 1)),
         [16, 8],
