@@ -12,6 +12,7 @@ decode and run the network, and do nothing else). Prints one JSON object.
 from __future__ import annotations
 
 import json
+import os
 import queue
 import resource
 import sqlite3
@@ -23,6 +24,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+if sys.argv[1:2] != ["loop"]:
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # as our command does, before NumPy is imported
 
 import numpy as np
 
