@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # it imports this module
     from itk_infer.engine.uncertainty import UncertaintyMap
 
 Floats = NDArray[np.float32]
-BLOCK_NUMBERS = 8 * BLOCK_VOXELS  # of all channels, so that several passes over them find them in the cache
+BLOCK_NUMBERS = 4 * BLOCK_VOXELS  # of all channels, so that several passes over them find them in the cache
 VANISHES = -200.0  # exp of it is 0 in float32, and 0 times it is 0, not NaN
 
 

@@ -1,8 +1,8 @@
-"""The last convolution of a network, of one tap, as a product of matrices, in OpenVINO.
+"""The last convolution of a network of many classes, of one tap, as a product of matrices, in OpenVINO.
 
 Convolutions have channels last in memory, and the output of a network has them first: OpenVINO transposes the
-image, which takes as long as the convolution itself, and where there are 16 channels or more several times as
-long. A product of the weights and the image, transposed, is written with channels first at once.
+image, which takes several times as long as the convolution itself where there are 16 channels or more. A product
+of the weights and the image, transposed, is written with channels first at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from itk_infer.model.runtimes.openvino_folded import fold_constants
 
-FEW, MANY = 16, 16  # channels of the image, channels of the output: where it is faster
+MANY = 16  # channels of the output: a transposition of fewer takes less, and a product more memory
 
 
 def multiply_last(model: Any) -> None:
@@ -30,8 +30,7 @@ def multiply_last(model: Any) -> None:
         node = value.get_node()
         if not _is_pointwise(node) or not (bias is None or _is_bias(bias, node)):
             continue
-        channels, outputs = int(node.get_input_shape(0)[1]), int(node.get_output_shape(0)[1])
-        if channels <= FEW or outputs >= MANY:
+        if int(node.get_output_shape(0)[1]) >= MANY:
             result.input(0).replace_source_output(_product(node, bias, list(value.get_shape())))
 
 
