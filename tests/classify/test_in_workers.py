@@ -238,7 +238,8 @@ class TestOnePart:
         assert "changed while the run was at work" in ended.reason
 
     def test_a_bug(self, runner: Any, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runner._classifier, "planes", lambda picture: 1 / 0)
+        """In what is done with a batch; one in a single picture is the reason why that fails."""
+        monkeypatch.setattr(runner._classifier, "scores_around", lambda inputs: 1 / 0)
         ended = runner.run(part, 1, None, lambda: None)
         assert isinstance(ended, Failed)
         assert "unexpected ZeroDivisionError" in ended.reason

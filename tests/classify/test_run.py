@@ -266,12 +266,13 @@ def test_the_folder_is_taken_over_by_another_run(archive: Path, run: Any, monkey
 
 
 def test_a_bug_in_a_thread_ends_the_run(archive: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in what is done with a batch; one in a single picture is the reason why that fails."""
     from itk_infer.classifier import Classifier
 
-    def fail(self: Any, picture: Any) -> Any:
+    def fail(self: Any, inputs: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Classifier, "planes", fail)
+    monkeypatch.setattr(Classifier, "scores_around", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run(archive)
 
