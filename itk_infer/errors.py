@@ -95,7 +95,7 @@ class InterruptedRunError(ItkInferError):
 
 
 def unexpected(error: Exception) -> str:
-    """What and where an error is that nobody expected: a bug, as a part of a sentence."""
+    """Describe an error that is a bug: its type, message and place, as a part of a sentence."""
     import traceback
 
     where = traceback.extract_tb(error.__traceback__)[-1]
